@@ -1,0 +1,46 @@
+-- backoff: how long to wait after a failed attempt.
+--
+--   target = min(initial_interval * factor ^ (attempt - 1), max_interval)
+--   delay  is uniform in [target * (1 - jitter), target]
+--
+-- Writes: nothing.
+
+create or replace function underway._backoff_target(policy underway.retry_policy, attempt integer)
+returns interval
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_initial double precision := extract(epoch from (_backoff_target.policy).initial_interval);
+    v_max     double precision := extract(epoch from (_backoff_target.policy).max_interval);
+    v_factor  double precision := (_backoff_target.policy).factor;
+begin
+    -- The power is only taken where it stays below the cap, so that it overflows at no attempt.
+    return make_interval(secs => case
+        when v_initial >= v_max then v_max
+        when v_initial = 0 then 0
+        when v_factor = 1 then v_initial
+        when _backoff_target.attempt - 1 >= ln(v_max / v_initial) / ln(v_factor) then v_max
+        else v_initial * v_factor ^ (_backoff_target.attempt - 1)
+    end);
+end;
+$$;
+
+comment on function underway._backoff_target(underway.retry_policy, integer) is
+    'The longest delay after the given attempt, before chance takes its share.';
+
+create or replace function underway.backoff(policy underway.retry_policy, attempt integer)
+returns interval
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return underway._backoff_target(backoff.policy, backoff.attempt) * (1 - (backoff.policy).jitter * random());
+end;
+$$;
+
+comment on function underway.backoff(underway.retry_policy, integer) is
+    'How long to wait after the given attempt (from 1) has failed, under a retry policy.';

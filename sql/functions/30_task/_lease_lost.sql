@@ -1,0 +1,30 @@
+-- _lease_lost: refuse a holder whose lease is gone, and say what became of the task.
+--
+-- Writes: nothing.
+-- Refuses: UW002 lease_lost.
+
+create or replace function underway._lease_lost(task bigint, lease uuid)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_state text;
+begin
+    select coalesce(
+        (select t.state::text from underway.task t where t.id = _lease_lost.task),
+        (select h.state::text from underway.task_history h where h.id = _lease_lost.task),
+        'unknown'
+    )
+    into v_state;
+
+    raise exception using
+        errcode = 'UW002',
+        message = format('task %s is not held under lease %s; it is %s', _lease_lost.task, _lease_lost.lease, v_state),
+        hint = 'The lease lapsed, or the task was settled or cancelled; drop this result.';
+end;
+$$;
+
+comment on function underway._lease_lost(bigint, uuid) is
+    'Refuse a holder whose lease is gone, with the state that the task has now.';

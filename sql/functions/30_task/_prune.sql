@@ -1,0 +1,46 @@
+-- _prune: forget finished tasks whose time to live is over.
+--
+-- Writes: task_history.
+
+create or replace function underway._prune(max_tasks integer default 1000)
+returns integer
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+declare
+    v_now    timestamptz := underway._clock();
+    v_today  bigint := floor(extract(epoch from v_now) / 86400);
+    v_slot   text := 'task_history_' || to_char(mod(v_today - 2, 32), 'FM00');
+    v_pruned integer;
+begin
+    -- The ring holds the days from yesterday to the thirtieth from now (_history_slot). What lies in the slot before
+    -- has expired, and truncating it waits for nobody: whoever still reads there is met again at the next call.
+    if pg_relation_size(format('underway.%I', v_slot)) > 0 then
+        begin
+            execute format('lock table underway.%I in access exclusive mode nowait', v_slot);
+            execute format('truncate underway.%I', v_slot);
+        exception when lock_not_available then
+            null;
+        end;
+    end if;
+
+    delete from underway.task_history_later h
+    where h.ctid = any (array(
+        select expired.ctid
+        from underway.task_history_later expired
+        where expired.expires_at <= v_now
+        order by expired.expires_at
+        limit _prune.max_tasks
+        for update skip locked
+    ));
+    get diagnostics v_pruned = row_count;
+
+    return v_pruned;
+end;
+$$;
+
+comment on function underway._prune(integer) is
+    'Empty the expired day of the history, and delete at most max_tasks expired tasks among those kept for longer.'
+    ' Returns how many were deleted one by one.';

@@ -1,0 +1,34 @@
+-- cancel: end a live task, running or not. The holder of a running one has thereby lost its lease.
+--
+--   pending | waiting | in_progress -> cancelled
+--
+-- Writes: nothing.
+
+create or replace function underway.cancel(task bigint)
+returns boolean
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_lease uuid;
+begin
+    select t.lease into v_lease from underway.task t where t.id = cancel.task for update;
+    if not found then
+        return false;
+    end if;
+
+    perform underway._finish(array[cancel.task], array[v_lease], 'cancelled');
+
+    -- The holder learns of it at its next heartbeat in any case.
+    if v_lease is not null then
+        perform pg_notify('underway_cancelled', cancel.task::text);
+    end if;
+
+    return true;
+end;
+$$;
+
+comment on function underway.cancel(bigint) is
+    'Cancel a live task at once. Returns whether something changed: false for a task that is final or unknown.';

@@ -1,0 +1,22 @@
+-- delete_task: a finished task leaves the history before its time.
+--
+-- Writes: task_history.
+-- Refuses: UW004 task_not_found, UW005 wrong_state.
+
+create or replace function underway.delete_task(task bigint)
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    delete from underway.task_history h where h.id = delete_task.task;
+    if not found then
+        perform underway._wrong_state(delete_task.task, 'is deleted', 'final; cancel it first');
+    end if;
+end;
+$$;
+
+comment on function underway.delete_task(bigint) is
+    'Remove a finished task from the history, with its input, output and errors.';

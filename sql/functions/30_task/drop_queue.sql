@@ -1,0 +1,46 @@
+-- drop_queue: remove a queue; by force with its live tasks. Finished tasks stay in the history for their time.
+--
+--   pending | waiting | in_progress -> cancelled
+--
+-- Writes: nothing.
+-- Refuses: UW003 queue_not_found, UW006 queue_in_use.
+
+create or replace function underway.drop_queue(name text, force boolean default false)
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_tasks  bigint[];
+    v_leases uuid[];
+begin
+    perform from underway.queue q where q.name = drop_queue.name for update;
+    if not found then
+        perform underway._queue_not_found(drop_queue.name);
+    end if;
+
+    if not drop_queue.force and exists (select from underway.task t where t.queue = drop_queue.name) then
+        raise exception using
+            errcode = 'UW006',
+            message = format('queue %L still has live tasks', drop_queue.name),
+            hint = format(
+                'Let them finish, or cancel them with the queue: select underway.drop_queue(%L, force => true);',
+                drop_queue.name
+            );
+    end if;
+
+    select array_agg(held.id), array_agg(held.lease)
+    into v_tasks, v_leases
+    from (
+        select t.id, t.lease from underway.task t where t.queue = drop_queue.name order by t.id for update
+    ) held;
+
+    perform underway._finish(v_tasks, v_leases, 'cancelled');
+    perform underway._remove_queue(drop_queue.name);
+end;
+$$;
+
+comment on function underway.drop_queue(text, boolean) is
+    'Remove a queue. With force its live tasks are cancelled; without, a queue that has any is refused.';

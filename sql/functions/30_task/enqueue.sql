@@ -1,0 +1,37 @@
+-- enqueue: a new task, in the caller's transaction.
+--
+--   -> pending
+--
+-- Writes: nothing.
+-- Refuses: UW001 invalid_argument, UW003 queue_not_found, UW007 input_too_large.
+
+create or replace function underway.enqueue(
+    queue text,
+    input jsonb default '{}',
+    job text default null,
+    delay interval default null,
+    run_at timestamptz default null,
+    priority integer default 0,
+    retry_policy underway.retry_policy default null,
+    timeout interval default null,
+    heartbeat interval default null,
+    ttl interval default null,
+    headers jsonb default null
+)
+returns bigint
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return (underway.enqueue_many(
+        enqueue.queue, array[enqueue.input], enqueue.job, enqueue.delay, enqueue.run_at, enqueue.priority,
+        enqueue.retry_policy, enqueue.timeout, enqueue.heartbeat, enqueue.ttl, enqueue.headers
+    ))[1];
+end;
+$$;
+
+comment on function underway.enqueue(
+    text, jsonb, text, interval, timestamptz, integer, underway.retry_policy, interval, interval, interval, jsonb
+) is 'Enqueue a task in the transaction of the caller. Returns its id.';

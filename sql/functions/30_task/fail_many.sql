@@ -1,0 +1,144 @@
+-- fail_many: the holder reports attempts that failed. What may be tried again waits; the rest fails for good and
+-- leaves a dead letter where its queue has a dead-letter queue.
+--
+--   in_progress -> pending | failed
+--
+-- Writes: task, attempt.
+-- Refuses: UW001 invalid_argument.
+
+create or replace function underway._dead_letter(tasks bigint[])
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_now  timestamptz := underway._clock();
+    v_lane record;
+begin
+    -- The dead letter is a task of its own, pending in another queue; what it needs to go back is kept with it.
+    for v_lane in
+        with letter as (
+            insert into underway.task (
+                queue, job, input, priority, ready_at, enqueued_at, retry_policy, timeout, heartbeat, ttl, headers,
+                dead_letter
+            )
+            select
+                q.dead_letter_queue, t.job, t.input, t.priority, v_now, v_now, t.retry_policy, t.timeout, t.heartbeat,
+                t.ttl, t.headers,
+                jsonb_build_object(
+                    'task', t.id, 'queue', t.queue, 'enqueued_at', t.enqueued_at, 'attempts', t.attempt,
+                    'failed_at', last.failed_at, 'error', last.error
+                ) || case when t.dead_letter is null then '{}' else jsonb_build_object('dead_letter', t.dead_letter) end
+            from underway.task t
+            join underway.queue q on q.name = t.queue
+            cross join lateral (
+                select a.failed_at, a.error
+                from underway.attempt a
+                where a.task = t.id
+                order by a.failed_at desc
+                limit 1
+            ) last
+            where t.id = any (_dead_letter.tasks)
+              and q.dead_letter_queue is not null
+            order by t.id
+            returning queue, priority
+        )
+        select distinct l.queue, l.priority from letter l
+    loop
+        perform underway._open_lane(v_lane.queue, v_lane.priority);
+        perform underway._wake(v_lane.queue);
+    end loop;
+end;
+$$;
+
+comment on function underway._dead_letter(bigint[]) is
+    'Enqueue a dead letter for each of these tasks whose queue has a dead-letter queue.';
+
+create or replace function underway.fail_many(
+    tasks bigint[],
+    leases uuid[],
+    errors jsonb[],
+    retryable boolean[] default null,
+    retry_after interval[] default null
+)
+returns setof underway.failed_task
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+declare
+    v_now          timestamptz := underway._clock();
+    v_held         record;
+    v_failed       underway.failed_task;
+    v_final_tasks  bigint[] := '{}';
+    v_final_leases uuid[] := '{}';
+begin
+    perform underway._check_batch(fail_many.tasks, fail_many.leases);
+    perform underway._check_interval('retry_after', given.value, '0')
+    from unnest(fail_many.retry_after) as given (value);
+
+    for v_held in
+        select
+            t.id, t.queue, t.lease, t.attempt, t.started_at, given.error, given.retry_after,
+            coalesce(t.retry_policy, q.retry_policy) as retry_policy,
+            coalesce(given.retryable, true) as retryable
+        from unnest(
+            fail_many.tasks, fail_many.leases, fail_many.errors, fail_many.retryable, fail_many.retry_after
+        ) as given (task, lease, error, retryable, retry_after)
+        join underway.task t on t.id = given.task and t.lease = given.lease
+        join underway.queue q on q.name = t.queue
+        order by t.id
+        for no key update of t
+    loop
+        insert into underway.attempt (task, attempt, failed_at, error)
+        values (v_held.id, v_held.attempt, v_now, underway._error(v_held.error) || jsonb_build_object(
+            'attempt', v_held.attempt, 'started_at', v_held.started_at, 'failed_at', v_now
+        ));
+
+        -- The last twenty are kept: a task may have any number of attempts.
+        delete from underway.attempt a where a.task = v_held.id and a.attempt <= v_held.attempt - 20;
+
+        if v_held.retryable and v_held.attempt < (v_held.retry_policy).max_attempts then
+            v_failed := row(
+                v_held.id, 'pending',
+                v_now + coalesce(v_held.retry_after, underway.backoff(v_held.retry_policy, v_held.attempt))
+            );
+
+            update underway.task t
+            set
+                state = 'pending',
+                ready_at = v_failed.ready_at,
+                started_at = null,
+                lease = null,
+                lease_expires_at = null,
+                has_errors = true
+            where t.id = v_held.id;
+
+            perform underway._wake(v_held.queue, v_failed.ready_at - v_now);
+        else
+            v_failed := row(v_held.id, 'failed', null);
+            v_final_tasks := v_final_tasks || v_held.id;
+            v_final_leases := v_final_leases || v_held.lease;
+
+            update underway.task t set has_errors = true where t.id = v_held.id;
+        end if;
+
+        return next v_failed;
+    end loop;
+
+    if v_final_tasks <> '{}' then
+        perform underway._dead_letter(v_final_tasks);
+        perform underway._finish(v_final_tasks, v_final_leases, 'failed');
+    end if;
+end;
+$$;
+
+comment on function underway.fail_many(bigint[], uuid[], jsonb[], boolean[], interval[]) is
+    'Report a batch of failed attempts, each under its lease, with its error. Returns what became of each task that was'
+    ' settled; the leases of the others are lost.';

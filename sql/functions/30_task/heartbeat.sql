@@ -1,0 +1,46 @@
+-- heartbeat: the holder is alive; its leases last another heartbeat interval from now.
+--
+-- Writes: task.
+-- Refuses: UW001 invalid_argument.
+
+create or replace function underway.heartbeat(tasks bigint[], leases uuid[])
+returns setof bigint
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+declare
+    v_now timestamptz := underway._clock();
+begin
+    perform underway._check_batch(heartbeat.tasks, heartbeat.leases);
+
+    -- A row that is locked is being settled, perhaps in a long transaction of its handler: it is passed over, so that
+    -- the other leases do not lapse meanwhile. A task that has run longer than its timeout is not renewed.
+    update underway.task t
+    set lease_expires_at = v_now + coalesce(t.heartbeat, (select q.heartbeat from underway.queue q where q.name = t.queue))
+    where t.ctid = any (array(
+        select held.ctid
+        from unnest(heartbeat.tasks, heartbeat.leases) as given (task, lease)
+        join underway.task held on held.id = given.task and held.lease = given.lease
+        join underway.queue q on q.name = held.queue
+        where held.started_at + coalesce(held.timeout, q.timeout) > v_now
+        for no key update of held skip locked
+    ));
+
+    return query
+    select held.id
+    from unnest(heartbeat.tasks, heartbeat.leases) as given (task, lease)
+    join underway.task held on held.id = given.task and held.lease = given.lease
+    join underway.queue q on q.name = held.queue
+    where held.started_at + coalesce(held.timeout, q.timeout) > v_now;
+end;
+$$;
+
+comment on function underway.heartbeat(bigint[], uuid[]) is
+    'Renew the leases of running tasks. Returns the ids that are still held; the others were cancelled or lost, or have'
+    ' run longer than their timeout.';

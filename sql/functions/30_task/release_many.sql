@@ -1,0 +1,55 @@
+-- release_many: the holder gives tasks back that it will not run; their attempts do not count.
+--
+--   in_progress -> pending
+--
+-- Writes: task.
+-- Refuses: UW001 invalid_argument.
+
+create or replace function underway.release_many(tasks bigint[], leases uuid[])
+returns setof bigint
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+declare
+    v_now      timestamptz := underway._clock();
+    v_released bigint[];
+    v_queues   text[];
+begin
+    perform underway._check_batch(release_many.tasks, release_many.leases);
+
+    with held as (
+        select given.task, given.lease
+        from unnest(release_many.tasks, release_many.leases) as given (task, lease)
+        order by given.task
+    ),
+    released as (
+        update underway.task t
+        set
+            state = 'pending',
+            ready_at = v_now,
+            attempt = t.attempt - 1,
+            started_at = null,
+            lease = null,
+            lease_expires_at = null
+        from held h
+        where t.id = h.task
+          and t.lease = h.lease
+        returning t.id, t.queue
+    )
+    select array_agg(r.id), array_agg(distinct r.queue) into v_released, v_queues from released r;
+
+    perform underway._wake(ready.queue) from unnest(v_queues) as ready (queue);
+
+    return query select settled.id from unnest(v_released) as settled (id);
+end;
+$$;
+
+comment on function underway.release_many(bigint[], uuid[]) is
+    'Give a batch of tasks back, each under its lease, without using up an attempt. Returns the ids that were given back;'
+    ' the leases of the others are lost.';

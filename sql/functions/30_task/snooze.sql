@@ -1,0 +1,49 @@
+-- snooze: the holder puts a task back for later; the attempt does not count.
+--
+--   in_progress -> pending
+--
+-- Writes: task.
+-- Refuses: UW001 invalid_argument, UW002 lease_lost.
+
+create or replace function underway.snooze(task bigint, lease uuid, delay interval)
+returns timestamptz
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_queue    text;
+    v_ready_at timestamptz;
+begin
+    if snooze.delay is null then
+        raise exception using
+            errcode = 'UW001',
+            message = 'delay is null',
+            hint = 'Say for how long the task is put back, or use underway.release to give it back at once.';
+    end if;
+    perform underway._check_interval('delay', snooze.delay, '0');
+
+    update underway.task t
+    set
+        state = 'pending',
+        ready_at = underway._clock() + snooze.delay,
+        attempt = t.attempt - 1,
+        started_at = null,
+        lease = null,
+        lease_expires_at = null
+    where t.id = snooze.task
+      and t.lease = snooze.lease
+    returning t.queue, t.ready_at into v_queue, v_ready_at;
+
+    if not found then
+        perform underway._lease_lost(snooze.task, snooze.lease);
+    end if;
+
+    perform underway._wake(v_queue, snooze.delay);
+    return v_ready_at;
+end;
+$$;
+
+comment on function underway.snooze(bigint, uuid, interval) is
+    'Put a task back for later without using up an attempt. Returns when it will be ready.';

@@ -1,0 +1,35 @@
+-- watch: ask for a notification when a task reaches its final state.
+--
+-- Writes: task.
+-- Refuses: UW004 task_not_found.
+
+create or replace function underway.watch(task bigint)
+returns underway.task_state
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_state underway.task_state;
+begin
+    update underway.task t
+    set watched = true
+    where t.id = watch.task
+    returning t.state into v_state;
+
+    if not found then
+        select h.state into v_state from underway.task_history h where h.id = watch.task;
+    end if;
+
+    if not found then
+        perform underway._wrong_state(watch.task, 'is watched', 'live or in the history');
+    end if;
+
+    return v_state;
+end;
+$$;
+
+comment on function underway.watch(bigint) is
+    'Ask that the finish of a task be announced on the channel underway_finished, with its id. Returns its state now;'
+    ' a final one will not be announced. Listen first, then watch.';

@@ -1,0 +1,40 @@
+-- next_wakeup: how long a worker of these queues may sleep. This is also the look that a sleeping worker takes.
+--
+-- Writes: nothing.
+
+create or replace function underway.next_wakeup(queues text[])
+returns interval
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+as $$
+declare
+    v_now      timestamptz := underway._clock();
+    v_ready_at timestamptz;
+begin
+    select min(head.ready_at)
+    into v_ready_at
+    from underway.lane l
+    join underway.queue q on q.name = l.queue
+    cross join lateral (
+        select t.ready_at
+        from underway.task t
+        where t.queue = l.queue
+          and t.priority = l.priority
+          and t.state = 'pending'
+        order by t.ready_at, t.id
+        limit 1
+    ) head
+    where l.queue = any (next_wakeup.queues)
+      and q.paused_at is null;
+
+    -- Never longer than a second: a notification is a hint, and one that is lost costs no more than that.
+    return greatest(interval '0', least(v_ready_at - v_now, interval '1 second'));
+end;
+$$;
+
+comment on function underway.next_wakeup(text[]) is
+    'How long a worker of these queues may sleep: zero when a task is ready, at most a second.';

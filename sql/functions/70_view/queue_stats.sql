@@ -1,0 +1,36 @@
+-- queue_stats: each queue with its settings and what lies in it now.
+--
+-- Writes: nothing.
+
+create or replace view underway.queue_stats as
+select
+    q.name::text as queue,
+    q.paused_at,
+    q.dead_letter_queue::text as dead_letter_queue,
+    q.retry_policy,
+    q.timeout,
+    q.heartbeat,
+    q.ttl,
+    coalesce(live.ready, 0) as ready,
+    coalesce(live.scheduled, 0) as scheduled,
+    coalesce(live.in_progress, 0) as in_progress,
+    coalesce(live.waiting, 0) as waiting,
+    coalesce(live.dead_letters, 0) as dead_letters,
+    live.oldest_ready_at,
+    (select count(*) from underway.worker w where q.name = any (w.queues)) as workers
+from underway.queue q
+left join (
+    select
+        t.queue,
+        count(*) filter (where t.state = 'pending' and t.ready_at <= tick.now) as ready,
+        count(*) filter (where t.state = 'pending' and t.ready_at > tick.now) as scheduled,
+        count(*) filter (where t.state = 'in_progress') as in_progress,
+        count(*) filter (where t.state = 'waiting') as waiting,
+        count(*) filter (where t.dead_letter is not null) as dead_letters,
+        min(t.ready_at) filter (where t.state = 'pending' and t.ready_at <= tick.now) as oldest_ready_at
+    from underway.task t
+    cross join (select underway._clock() as now) as tick
+    group by t.queue
+) live on live.queue = q.name;
+
+comment on view underway.queue_stats is 'Each queue with its settings and what lies in it now. Reads the live tasks, not the history.';

@@ -1,0 +1,30 @@
+-- stats: the whole installation in a few numbers.
+--
+-- Writes: nothing.
+
+create or replace function underway.stats()
+returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return (
+        select jsonb_build_object(
+            'queues', count(*),
+            'queues_paused', count(s.paused_at),
+            'ready', coalesce(sum(s.ready), 0),
+            'scheduled', coalesce(sum(s.scheduled), 0),
+            'in_progress', coalesce(sum(s.in_progress), 0),
+            'waiting', coalesce(sum(s.waiting), 0),
+            'dead_letters', coalesce(sum(s.dead_letters), 0),
+            'oldest_ready_seconds', coalesce(extract(epoch from underway._clock() - min(s.oldest_ready_at)), 0),
+            'workers', (select count(*) from underway.worker_stats w where not w.lost)
+        )
+        from underway.queue_stats s
+    );
+end;
+$$;
+
+comment on function underway.stats() is 'The whole installation in a few numbers, as a JSON object: gauges for metrics.';

@@ -1,0 +1,42 @@
+-- task_info: all that is known of one task, wherever it lies.
+--
+-- Writes: nothing.
+
+create or replace function underway.task_info(task bigint)
+returns setof underway.task_info
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+begin
+    return query
+    select
+        t.id, t.queue::text, t.job, t.state, t.priority, t.attempt,
+        (coalesce(t.retry_policy, q.retry_policy)).max_attempts,
+        t.input, null::jsonb, t.headers, t.progress,
+        case when t.has_errors then (
+            select jsonb_agg(a.error order by a.failed_at) from underway.attempt a where a.task = t.id
+        ) end,
+        t.dead_letter, t.enqueued_at, t.ready_at, t.started_at, t.lease_expires_at,
+        null::timestamptz, null::timestamptz,
+        (select w.name from underway.worker w where w.id = t.worker)
+    from underway.task t
+    left join underway.queue q on q.name = t.queue
+    where t.id = task_info.task
+    union all
+    select
+        h.id, h.queue::text, h.job, h.state, h.priority, h.attempt,
+        (coalesce(h.retry_policy, q.retry_policy)).max_attempts,
+        h.input, h.output, h.headers, null, h.errors,
+        h.dead_letter, h.enqueued_at, null, h.started_at, null, h.finished_at, h.expires_at,
+        (select w.name from underway.worker w where w.id = h.worker)
+    from underway.task_history h
+    left join underway.queue q on q.name = h.queue
+    where h.id = task_info.task;
+end;
+$$;
+
+comment on function underway.task_info(bigint) is
+    'All that is known of one task, live or finished, with the errors of its attempts. No row when there is no such task.';

@@ -1,0 +1,25 @@
+-- worker_stats: each worker that is known, with what it holds.
+--
+-- Writes: nothing.
+
+create or replace view underway.worker_stats as
+select
+    w.id,
+    w.name,
+    w.queues,
+    w.concurrency,
+    w.idle,
+    w.started_at,
+    w.seen_at,
+    w.seen_at < underway._clock() - interval '1 minute' as lost,
+    coalesce(held.tasks, 0) as in_progress,
+    held.oldest_started_at
+from underway.worker w
+left join (
+    select t.worker, count(*) as tasks, min(t.started_at) as oldest_started_at
+    from underway.task t
+    where t.state = 'in_progress'
+    group by t.worker
+) held on held.worker = w.id;
+
+comment on view underway.worker_stats is 'Each worker that is known, what it holds, and whether it is lost: not seen for a minute.';

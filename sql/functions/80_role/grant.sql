@@ -1,0 +1,65 @@
+-- grant: who may call what. Tables are granted to nobody and nothing to public: the functions are the only door.
+--
+--   underway_producer   enqueues, and sees results
+--   underway_worker     dequeues, settles, keeps the queue up
+--   underway_observer   reads the views
+--   underway_operator   queues, cancel, retry, redrive; and all that an observer sees
+--
+-- Writes: grants.
+
+revoke all on schema underway from public;
+revoke all on all tables in schema underway from public;
+revoke all on all functions in schema underway from public;
+
+do $$
+declare
+    v_role     text;
+    v_names    text[];
+    v_function regprocedure;
+begin
+    for v_role, v_names in
+        values
+            ('underway_producer', array['enqueue', 'enqueue_many', 'retry_policy', 'watch', 'task_info']),
+            ('underway_worker', array[
+                'dequeue', 'complete', 'complete_many', 'complete_and_dequeue', 'fail', 'fail_many', 'snooze', 'release',
+                'release_many', 'heartbeat', 'report_progress', 'register_worker', 'unregister_worker', 'set_idle',
+                'next_wakeup', 'maintain'
+            ]),
+            ('underway_observer', array['task_info', 'stats', 'backoff']),
+            ('underway_operator', array[
+                'create_queue', 'pause_queue', 'resume_queue', 'drop_queue', 'retry_policy', 'cancel', 'retry', 'redrive',
+                'reschedule', 'reprioritize', 'delete_task', 'maintain'
+            ])
+    loop
+        -- Roles belong to the whole cluster: another database may be creating them now, and the installing user may
+        -- not be allowed to. Then an administrator creates them, and installing again grants.
+        begin
+            execute format('create role %I nologin', v_role);
+        exception
+            when duplicate_object or unique_violation then
+                null;
+            when insufficient_privilege then
+                raise notice 'role % is missing, and this user may not create it', v_role;
+                continue;
+        end;
+
+        execute format('grant usage on schema underway to %I', v_role);
+        execute format('grant select on underway.refusal to %I', v_role);
+        for v_function in
+            select p.oid
+            from pg_catalog.pg_proc p
+            where p.pronamespace = 'underway'::regnamespace
+              and p.proname = any (v_names)
+        loop
+            execute format('grant execute on function %s to %I', v_function, v_role);
+        end loop;
+
+        if v_role in ('underway_observer', 'underway_operator') then
+            execute format(
+                'grant select on underway.task_list, underway.queue_stats, underway.worker_stats to %I', v_role
+            );
+            execute format('grant execute on function underway.task_info(bigint), underway.stats() to %I', v_role);
+        end if;
+    end loop;
+end;
+$$;

@@ -1,0 +1,84 @@
+-- Fixtures of the pgTAP tests, named by the state that they give. Loaded once into the test database, whose tests
+-- roll everything back.
+
+create schema underway_test;
+
+create type underway_test.held as (id bigint, lease uuid);
+
+-- stop_clock: from here on it is this time, until the transaction ends.
+create function underway_test.stop_clock(at timestamptz default '2030-01-01 12:00:00+00')
+returns void
+language plpgsql
+as $$
+begin
+    execute format(
+        'create or replace function underway._clock() returns timestamptz language sql volatile as %L',
+        format('select %L::timestamptz', stop_clock.at)
+    );
+end;
+$$;
+
+-- advance_clock: it is later, by so much; the clock stays stopped.
+create function underway_test.advance_clock(by interval)
+returns void
+language plpgsql
+as $$
+begin
+    perform underway_test.stop_clock(underway._clock() + advance_clock.by);
+end;
+$$;
+
+-- ready_task: a task that may be claimed now, in a queue that exists.
+create function underway_test.ready_task(queue text default 'email', input jsonb default '{"to": "ferris@example.com"}')
+returns bigint
+language plpgsql
+as $$
+begin
+    perform underway.create_queue(ready_task.queue);
+    return underway.enqueue(ready_task.queue, ready_task.input, job => 'send_mail');
+end;
+$$;
+
+-- held_task: a task that runs under a lease, in its n-th attempt.
+create function underway_test.held_task(queue text default 'email', attempt integer default 1)
+returns underway_test.held
+language plpgsql
+as $$
+declare
+    v_held underway_test.held;
+begin
+    v_held.id := underway_test.ready_task(held_task.queue);
+    update underway.task t set attempt = held_task.attempt - 1, priority = 1000000 where t.id = v_held.id;
+    perform underway._open_lane(held_task.queue, 1000000);
+    select claimed.lease into strict v_held.lease
+    from underway.dequeue(held_task.queue, 1) claimed
+    where claimed.id = v_held.id;
+    update underway.task t set priority = 0 where t.id = v_held.id;
+    return v_held;
+end;
+$$;
+
+-- finished_task: a task in the history.
+create function underway_test.finished_task(state underway.task_state default 'succeeded', queue text default 'email')
+returns bigint
+language plpgsql
+as $$
+declare
+    v_held underway_test.held := underway_test.held_task(finished_task.queue);
+begin
+    case finished_task.state
+        when 'succeeded' then perform underway.complete(v_held.id, v_held.lease, '"sent"');
+        when 'failed' then perform underway.fail(v_held.id, v_held.lease, '"refused"', retryable => false);
+        when 'cancelled' then perform underway.cancel(v_held.id);
+    end case;
+    return v_held.id;
+end;
+$$;
+
+-- state_of: where a task is, live or finished; null when it is nowhere.
+create function underway_test.state_of(task bigint)
+returns text
+language sql
+as $$
+    select i.state::text from underway.task_info(state_of.task) i
+$$;

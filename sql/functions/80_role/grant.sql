@@ -39,7 +39,7 @@ begin
             when duplicate_object or unique_violation then
                 null;
             when insufficient_privilege then
-                raise notice 'role % is missing, and this user may not create it', v_role;
+                raise warning 'role % is missing, and this user may not create it', v_role;
                 continue;
         end;
 

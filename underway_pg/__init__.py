@@ -1,0 +1,28 @@
+"""Underway: a job queue in PostgreSQL."""
+
+from .app import App
+from .client import AsyncClient, Client
+from .context import Context
+from .errors import Fatal, Refusal, Retry, TaskCancelled, TaskFailed, UnderwayError
+from .jobs import Job
+from .rows import TaskInfo
+from .settings import Queue, RetryPolicy
+from .worker import Worker
+
+__all__ = [
+    "App",
+    "AsyncClient",
+    "Client",
+    "Context",
+    "Fatal",
+    "Job",
+    "Queue",
+    "Refusal",
+    "Retry",
+    "RetryPolicy",
+    "TaskCancelled",
+    "TaskFailed",
+    "TaskInfo",
+    "UnderwayError",
+    "Worker",
+]

@@ -1,0 +1,241 @@
+"""The application: its jobs, its queues, and the way to the database."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, Unpack, overload
+
+import psycopg
+
+from . import schema
+from .client import AsyncClient, Client
+from .context import Context
+from .embedded import EmbeddedPostgres
+from .errors import ConfigurationError
+from .jobs import Job
+from .rows import TaskInfo
+from .settings import Duration, Options, Queue, RetryPolicy
+from .worker import Worker, WorkerSettings, run_worker
+
+__all__ = ["App"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+logger = logging.getLogger("underway_pg")
+
+
+class App:
+    """Jobs and queues, and the database that holds them.
+
+    The database is `dsn`, else the environment's DATABASE_URL, else an embedded PostgreSQL that starts at the first use
+    and whose data is gone when the application is closed: for first steps and tests. `state` is anything that handlers
+    may need; they find it as `context.state`. `queues` declares settings; a queue that only a job names has the defaults.
+
+    The queues are created when the application first needs the database. An application is a context manager; closing
+    it closes its connections, and the embedded server.
+    """
+
+    def __init__(self, dsn: str | None = None, *, queues: Iterable[Queue] = (), state: Any = None) -> None:
+        self.jobs: dict[str, Job[..., Any]] = {}
+        self.state = state
+        self._queues = {queue.name: queue for queue in queues}
+        self._dsn = dsn or os.environ.get("DATABASE_URL")
+        self._embedded: EmbeddedPostgres | None = None
+        self._lock = threading.RLock()
+        self._client: Client | None = None
+        self._async_client: tuple[asyncio.AbstractEventLoop, AsyncClient] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections and stop the embedded server. Use `close_async` where async calls were made."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+        embedded, self._embedded = self._embedded, None
+        if embedded is not None:
+            embedded.stop()
+
+    async def close_async(self) -> None:
+        """Close the connections, the async ones too, and stop the embedded server."""
+        opened, self._async_client = self._async_client, None
+        if opened is not None:
+            await opened[1].close()
+        await asyncio.to_thread(self.close)
+
+    # Jobs
+
+    @overload
+    def job(self, function: Callable[Concatenate[Context, P], R], /) -> Job[P, R]: ...
+    @overload
+    def job(self, function: Callable[P, R], /) -> Job[P, R]: ...
+    @overload
+    def job(
+        self,
+        /,
+        *,
+        name: str | None = ...,
+        queue: str = ...,
+        priority: int = ...,
+        retry: RetryPolicy | None = ...,
+        timeout: Duration | None = ...,
+        heartbeat: Duration | None = ...,
+        ttl: Duration | None = ...,
+    ) -> _Decorator: ...
+    def job(
+        self,
+        function: Callable[..., Any] | None = None,
+        /,
+        *,
+        name: str | None = None,
+        queue: str = "default",
+        priority: int = 0,
+        retry: RetryPolicy | None = None,
+        timeout: Duration | None = None,
+        heartbeat: Duration | None = None,
+        ttl: Duration | None = None,
+    ) -> Any:
+        """Make a function a job. Its name (the function's, unless given) is kept with its tasks: do not change it while
+        tasks are waiting. The other arguments are the settings of its tasks; None leaves them to the queue."""
+
+        def decorate(function: Callable[..., Any]) -> Job[..., Any]:
+            job: Job[..., Any] = Job(
+                function,
+                name=name or function.__name__,
+                queue=queue,
+                options=Options(priority=priority, retry=retry, timeout=timeout, heartbeat=heartbeat, ttl=ttl),
+                enqueuer=self,
+                context_type=Context,
+            )
+            if job.name in self.jobs:
+                raise ConfigurationError(f"two jobs are named {job.name!r}; give one another name: @app.job(name=...)")
+            self.jobs[job.name] = job
+            return job
+
+        return decorate if function is None else decorate(function)
+
+    # The database
+
+    @property
+    def dsn(self) -> str:
+        """Where the database is. Starts the embedded PostgreSQL if that is the one."""
+        with self._lock:
+            if self._dsn is None:
+                logger.warning("no dsn and no DATABASE_URL: using an embedded PostgreSQL, whose data is gone at the end")
+                self._embedded = EmbeddedPostgres()
+                self._embedded.start()
+                self._dsn = self._embedded.dsn
+                schema.migrate(self._dsn)
+            return self._dsn
+
+    @property
+    def client(self) -> Client:
+        """The calls of the SQL contract, for plain code."""
+        with self._lock:
+            if self._client is None:
+                client = Client(self.dsn)
+                self._create_queues(client)
+                self._client = client
+            return self._client
+
+    async def async_client(self) -> AsyncClient:
+        """The calls of the SQL contract, for async code, on the running event loop."""
+        loop = asyncio.get_running_loop()
+        if self._async_client is None or self._async_client[0] is not loop:
+            await asyncio.to_thread(lambda: self.client)
+            self._async_client = (loop, AsyncClient(self.dsn))
+        return self._async_client[1]
+
+    def migrate(self) -> schema.Plan:
+        """Install or upgrade the schema. Returns what was done."""
+        return schema.migrate(self.dsn)
+
+    @property
+    def queues(self) -> list[str]:
+        """The names of the queues that are declared or that a job names."""
+        return list(dict.fromkeys([*self._queues, *(job.queue for job in self.jobs.values())]))
+
+    def _create_queues(self, client: Client) -> None:
+        declared = [self._queues.get(name, Queue(name=name)) for name in self.queues]
+        # A dead-letter queue that nobody works on need not be declared; it is created first, since others refer to it.
+        letters = [queue.dead_letter_queue for queue in declared if queue.dead_letter_queue]
+        try:
+            for name in dict.fromkeys([*letters, *(queue.name for queue in declared)]):
+                client.create_queue(Queue(name=name))
+            for queue in self._queues.values():
+                client.create_queue(queue)
+        except psycopg.errors.InsufficientPrivilege:
+            logger.debug("this role may not create queues; they have to exist")
+
+    # Enqueueing, for jobs
+
+    def enqueue(
+        self, queue: str, inputs: list[Any], job: str, options: Options, connection: psycopg.Connection[Any] | None
+    ) -> list[int]:
+        """Enqueue tasks of a job, for `Job`. To enqueue without one, use `app.client`."""
+        if len(inputs) == 1:
+            return [self.client.enqueue(queue, inputs[0], job=job, options=options, connection=connection)]
+        return self.client.enqueue_many(queue, inputs, job=job, options=options, connection=connection)
+
+    async def enqueue_async(
+        self, queue: str, inputs: list[Any], job: str, options: Options, connection: psycopg.AsyncConnection[Any] | None
+    ) -> list[int]:
+        """Enqueue tasks of a job, for `Job`. To enqueue without one, use `app.async_client()`."""
+        client = await self.async_client()
+        if len(inputs) == 1:
+            return [await client.enqueue(queue, inputs[0], job=job, options=options, connection=connection)]
+        return await client.enqueue_many(queue, inputs, job=job, options=options, connection=connection)
+
+    # What one asks of tasks most often; the rest is on `client`
+
+    def wait_for(self, task: int, *, timeout: float | None = None) -> Any:
+        """Wait until a task is final, `timeout` seconds at most. Returns its output; raises how it ended otherwise."""
+        return self.client.wait_for(task, timeout=timeout)
+
+    async def wait_for_async(self, task: int, *, timeout: float | None = None) -> Any:
+        """Wait until a task is final, `timeout` seconds at most. Returns its output; raises how it ended otherwise."""
+        return await (await self.async_client()).wait_for(task, timeout=timeout)
+
+    def task(self, task: int) -> TaskInfo | None:
+        """All that is known of a task; None when there is no such task."""
+        return self.client.task(task)
+
+    def cancel(self, task: int) -> bool:
+        """Cancel a live task, running or not. Returns whether something changed."""
+        return self.client.cancel(task)
+
+    # The worker
+
+    def worker(self, **settings: Unpack[WorkerSettings]) -> Worker:
+        """A worker for this application; the settings are those of `Worker`. By default it serves all its queues."""
+        _ = self.client  # whose first use creates the queues
+        settings.setdefault("queues", self.queues)
+        if not settings["queues"]:
+            raise ConfigurationError("the application has no jobs and no queues: nothing to work on")
+        return Worker(self.dsn, self.jobs, state=self.state, **settings)
+
+    def run(self, **settings: Unpack[WorkerSettings]) -> None:
+        """Work until SIGTERM or SIGINT. The settings are those of `Worker`."""
+        run_worker(self.worker(**settings))
+
+
+class _Decorator:
+    """The type of `app.job(...)`, which takes the function."""
+
+    @overload
+    def __call__(self, function: Callable[Concatenate[Context, P], R], /) -> Job[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> Job[P, R]: ...
+    def __call__(self, function: Any, /) -> Any: ...

@@ -1,0 +1,355 @@
+"""The clients: the calls of the SQL contract, over a pool or in the caller's transaction."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import psycopg
+from psycopg_pool import AsyncConnectionPool, ConnectionPool
+
+from . import statements
+from .errors import TaskCancelled, TaskFailed, WaitTimeout, refusals
+from .rows import FINAL_STATES, ListedTask, QueueStats, State, TaskInfo, WorkerStats
+from .settings import Options, Queue
+from .statements import Statement
+
+__all__ = ["AsyncClient", "Client"]
+
+T = TypeVar("T")
+
+_DEFAULT = Options()
+
+# A notification is a hint: a client that waits looks by itself so often, in seconds.
+_LOOK_AGAIN = 5.0
+
+
+def execute(connection: psycopg.Connection[Any], statement: Statement[T]) -> T:
+    """Run one statement on a connection, in whatever transaction that is in."""
+    with refusals():
+        cursor = connection.cursor(row_factory=psycopg.rows.tuple_row)
+        return statement.read(cursor.execute(statement.sql.encode(), statement.parameters).fetchall())
+
+
+async def execute_async(connection: psycopg.AsyncConnection[Any], statement: Statement[T]) -> T:
+    """Run one statement on an async connection, in whatever transaction that is in."""
+    with refusals():
+        cursor = connection.cursor(row_factory=psycopg.rows.tuple_row)
+        return statement.read(await (await cursor.execute(statement.sql.encode(), statement.parameters)).fetchall())
+
+
+def _result(task: TaskInfo) -> Any:
+    """The output of a finished task; raises how it ended otherwise."""
+    if task.state == "failed":
+        raise TaskFailed(task.id, (task.errors or [{}])[-1])
+    if task.state == "cancelled":
+        raise TaskCancelled(f"task {task.id} was cancelled")
+    return task.output
+
+
+def _timed_out(task: int, timeout: float) -> WaitTimeout:
+    return WaitTimeout(f"task {task} was not final after {timeout:g} s; it goes on")
+
+
+class Client:
+    """The calls of the SQL contract. Each runs in a transaction of its own, or in that of `connection=`.
+
+    Refusals of the database are raised as subclasses of `Refusal`; other database errors pass as psycopg raises them.
+    """
+
+    def __init__(self, dsn: str, *, max_connections: int = 4) -> None:
+        self._dsn = dsn
+        self._pool = ConnectionPool(
+            dsn, min_size=0, max_size=max_connections, open=False, kwargs={"autocommit": True}, name="underway"
+        )
+
+    def __enter__(self) -> Self:
+        self._pool.open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._pool.close()
+
+    def _run(self, statement: Statement[T], connection: psycopg.Connection[Any] | None = None) -> T:
+        if connection is not None:
+            return execute(connection, statement)
+        self._pool.open()
+        with self._pool.connection() as pooled:
+            return execute(pooled, statement)
+
+    def enqueue(
+        self,
+        queue: str,
+        input: Any,
+        *,
+        job: str | None = None,
+        options: Options = _DEFAULT,
+        connection: psycopg.Connection[Any] | None = None,
+    ) -> int:
+        """Enqueue a task. Returns its id."""
+        return self._run(statements.enqueue(queue, input, job, options), connection)
+
+    def enqueue_many(
+        self,
+        queue: str,
+        inputs: Iterable[Any],
+        *,
+        job: str | None = None,
+        options: Options = _DEFAULT,
+        connection: psycopg.Connection[Any] | None = None,
+    ) -> list[int]:
+        """Enqueue a task for each input, all with the same options. Returns their ids in the order of the inputs."""
+        return self._run(statements.enqueue_many(queue, inputs, job, options), connection)
+
+    def wait_for(self, task: int, *, timeout: float | None = None) -> Any:
+        """Wait until a task is final. Returns its output.
+
+        `timeout` is in seconds. Raises TaskFailed, TaskCancelled, WaitTimeout or TaskNotFound.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with psycopg.connect(self._dsn, autocommit=True) as connection:
+            connection.execute("listen underway_finished")
+            while execute(connection, statements.watch(task)) not in FINAL_STATES:
+                left = _LOOK_AGAIN if deadline is None else min(_LOOK_AGAIN, deadline - time.monotonic())
+                if left <= 0:
+                    assert timeout is not None
+                    raise _timed_out(task, timeout)
+                for notification in connection.notifies(timeout=left):
+                    if notification.payload == str(task):
+                        break
+            finished = execute(connection, statements.task_info(task))
+        assert finished is not None
+        return _result(finished)
+
+    def task(self, task: int, *, connection: psycopg.Connection[Any] | None = None) -> TaskInfo | None:
+        """All that is known of a task, live or finished; None when there is no such task."""
+        return self._run(statements.task_info(task), connection)
+
+    def cancel(self, task: int, *, connection: psycopg.Connection[Any] | None = None) -> bool:
+        """Cancel a live task, running or not. Returns whether something changed."""
+        return self._run(statements.cancel(task), connection)
+
+    def retry(self, task: int, *, connection: psycopg.Connection[Any] | None = None) -> None:
+        """Make a failed or cancelled task pending again, with fresh attempts."""
+        self._run(statements.retry(task), connection)
+
+    def redrive(
+        self, queue: str, *, max_tasks: int = 1000, connection: psycopg.Connection[Any] | None = None
+    ) -> int:
+        """Move the waiting dead letters of a queue back to where they came from. Returns how many went."""
+        return self._run(statements.redrive(queue, max_tasks), connection)
+
+    def reschedule(
+        self, task: int, run_at: datetime, *, connection: psycopg.Connection[Any] | None = None
+    ) -> datetime:
+        """Make a pending task ready at another time. Returns when it will be ready."""
+        return self._run(statements.reschedule(task, run_at), connection)
+
+    def reprioritize(
+        self, task: int, priority: int, *, connection: psycopg.Connection[Any] | None = None
+    ) -> None:
+        """Give a pending task another priority; higher runs first."""
+        self._run(statements.reprioritize(task, priority), connection)
+
+    def delete_task(self, task: int, *, connection: psycopg.Connection[Any] | None = None) -> None:
+        """Remove a finished task from the history."""
+        self._run(statements.delete_task(task), connection)
+
+    def create_queue(self, queue: Queue, *, connection: psycopg.Connection[Any] | None = None) -> None:
+        """Create a queue, or change the settings that are given."""
+        self._run(statements.create_queue(queue), connection)
+
+    def pause_queue(self, name: str, *, connection: psycopg.Connection[Any] | None = None) -> bool:
+        """Stop claims from a queue, for all workers at once. Returns whether it was running."""
+        return self._run(statements.pause_queue(name), connection)
+
+    def resume_queue(self, name: str, *, connection: psycopg.Connection[Any] | None = None) -> bool:
+        """Let claims from a queue go on. Returns whether it was paused."""
+        return self._run(statements.resume_queue(name), connection)
+
+    def drop_queue(
+        self, name: str, *, force: bool = False, connection: psycopg.Connection[Any] | None = None
+    ) -> None:
+        """Remove a queue; with `force` its live tasks are cancelled."""
+        self._run(statements.drop_queue(name, force), connection)
+
+    def tasks(
+        self,
+        *,
+        queue: str | None = None,
+        state: State | None = None,
+        limit: int = 50,
+        connection: psycopg.Connection[Any] | None = None,
+    ) -> list[ListedTask]:
+        """The newest tasks, live or finished."""
+        return self._run(statements.tasks(queue, state, limit), connection)
+
+    def queues(self, *, connection: psycopg.Connection[Any] | None = None) -> list[QueueStats]:
+        """Every queue, with what lies in it."""
+        return self._run(statements.queues(), connection)
+
+    def workers(self, *, connection: psycopg.Connection[Any] | None = None) -> list[WorkerStats]:
+        """Every worker that is known."""
+        return self._run(statements.workers(), connection)
+
+    def stats(self, *, connection: psycopg.Connection[Any] | None = None) -> dict[str, float]:
+        """The whole installation in a few numbers."""
+        return self._run(statements.stats(), connection)
+
+
+class AsyncClient:
+    """`Client` for asyncio: the same calls, awaited."""
+
+    def __init__(self, dsn: str, *, max_connections: int = 4) -> None:
+        self._dsn = dsn
+        self._pool = AsyncConnectionPool(
+            dsn, min_size=0, max_size=max_connections, open=False, kwargs={"autocommit": True}, name="underway"
+        )
+
+    async def __aenter__(self) -> Self:
+        await self._pool.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._pool.close()
+
+    async def _run(self, statement: Statement[T], connection: psycopg.AsyncConnection[Any] | None = None) -> T:
+        if connection is not None:
+            return await execute_async(connection, statement)
+        await self._pool.open()
+        async with self._pool.connection() as pooled:
+            return await execute_async(pooled, statement)
+
+    async def enqueue(
+        self,
+        queue: str,
+        input: Any,
+        *,
+        job: str | None = None,
+        options: Options = _DEFAULT,
+        connection: psycopg.AsyncConnection[Any] | None = None,
+    ) -> int:
+        """Enqueue a task. Returns its id."""
+        return await self._run(statements.enqueue(queue, input, job, options), connection)
+
+    async def enqueue_many(
+        self,
+        queue: str,
+        inputs: Iterable[Any],
+        *,
+        job: str | None = None,
+        options: Options = _DEFAULT,
+        connection: psycopg.AsyncConnection[Any] | None = None,
+    ) -> list[int]:
+        """Enqueue a task for each input, all with the same options. Returns their ids in the order of the inputs."""
+        return await self._run(statements.enqueue_many(queue, inputs, job, options), connection)
+
+    async def wait_for(self, task: int, *, timeout: float | None = None) -> Any:
+        """Wait until a task is final. Returns its output.
+
+        `timeout` is in seconds. Raises TaskFailed, TaskCancelled, WaitTimeout or TaskNotFound.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        async with await psycopg.AsyncConnection.connect(self._dsn, autocommit=True) as connection:
+            await connection.execute("listen underway_finished")
+            while await execute_async(connection, statements.watch(task)) not in FINAL_STATES:
+                left = _LOOK_AGAIN if deadline is None else min(_LOOK_AGAIN, deadline - time.monotonic())
+                if left <= 0:
+                    assert timeout is not None
+                    raise _timed_out(task, timeout)
+                async for notification in connection.notifies(timeout=left):
+                    if notification.payload == str(task):
+                        break
+            finished = await execute_async(connection, statements.task_info(task))
+        assert finished is not None
+        return _result(finished)
+
+    async def task(self, task: int, *, connection: psycopg.AsyncConnection[Any] | None = None) -> TaskInfo | None:
+        """All that is known of a task, live or finished; None when there is no such task."""
+        return await self._run(statements.task_info(task), connection)
+
+    async def cancel(self, task: int, *, connection: psycopg.AsyncConnection[Any] | None = None) -> bool:
+        """Cancel a live task, running or not. Returns whether something changed."""
+        return await self._run(statements.cancel(task), connection)
+
+    async def retry(self, task: int, *, connection: psycopg.AsyncConnection[Any] | None = None) -> None:
+        """Make a failed or cancelled task pending again, with fresh attempts."""
+        await self._run(statements.retry(task), connection)
+
+    async def redrive(
+        self, queue: str, *, max_tasks: int = 1000, connection: psycopg.AsyncConnection[Any] | None = None
+    ) -> int:
+        """Move the waiting dead letters of a queue back to where they came from. Returns how many went."""
+        return await self._run(statements.redrive(queue, max_tasks), connection)
+
+    async def reschedule(
+        self, task: int, run_at: datetime, *, connection: psycopg.AsyncConnection[Any] | None = None
+    ) -> datetime:
+        """Make a pending task ready at another time. Returns when it will be ready."""
+        return await self._run(statements.reschedule(task, run_at), connection)
+
+    async def reprioritize(
+        self, task: int, priority: int, *, connection: psycopg.AsyncConnection[Any] | None = None
+    ) -> None:
+        """Give a pending task another priority; higher runs first."""
+        await self._run(statements.reprioritize(task, priority), connection)
+
+    async def delete_task(self, task: int, *, connection: psycopg.AsyncConnection[Any] | None = None) -> None:
+        """Remove a finished task from the history."""
+        await self._run(statements.delete_task(task), connection)
+
+    async def create_queue(self, queue: Queue, *, connection: psycopg.AsyncConnection[Any] | None = None) -> None:
+        """Create a queue, or change the settings that are given."""
+        await self._run(statements.create_queue(queue), connection)
+
+    async def pause_queue(self, name: str, *, connection: psycopg.AsyncConnection[Any] | None = None) -> bool:
+        """Stop claims from a queue, for all workers at once. Returns whether it was running."""
+        return await self._run(statements.pause_queue(name), connection)
+
+    async def resume_queue(self, name: str, *, connection: psycopg.AsyncConnection[Any] | None = None) -> bool:
+        """Let claims from a queue go on. Returns whether it was paused."""
+        return await self._run(statements.resume_queue(name), connection)
+
+    async def drop_queue(
+        self, name: str, *, force: bool = False, connection: psycopg.AsyncConnection[Any] | None = None
+    ) -> None:
+        """Remove a queue; with `force` its live tasks are cancelled."""
+        await self._run(statements.drop_queue(name, force), connection)
+
+    async def tasks(
+        self,
+        *,
+        queue: str | None = None,
+        state: State | None = None,
+        limit: int = 50,
+        connection: psycopg.AsyncConnection[Any] | None = None,
+    ) -> list[ListedTask]:
+        """The newest tasks, live or finished."""
+        return await self._run(statements.tasks(queue, state, limit), connection)
+
+    async def queues(self, *, connection: psycopg.AsyncConnection[Any] | None = None) -> list[QueueStats]:
+        """Every queue, with what lies in it."""
+        return await self._run(statements.queues(), connection)
+
+    async def workers(self, *, connection: psycopg.AsyncConnection[Any] | None = None) -> list[WorkerStats]:
+        """Every worker that is known."""
+        return await self._run(statements.workers(), connection)
+
+    async def stats(self, *, connection: psycopg.AsyncConnection[Any] | None = None) -> dict[str, float]:
+        """The whole installation in a few numbers."""
+        return await self._run(statements.stats(), connection)

@@ -1,0 +1,135 @@
+"""What a handler may know and do: `Context`, taken by a job as its first parameter."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import datetime, timedelta
+from typing import Any, NoReturn, Protocol
+from uuid import UUID
+
+import psycopg
+
+from . import statements
+from .client import execute, execute_async
+from .errors import Snooze
+from .rows import ClaimedTask
+
+__all__ = ["Context"]
+
+
+class Connections(Protocol):
+    """Where a handler's own transactions come from: the pools of the worker."""
+
+    def connection(self) -> AbstractContextManager[psycopg.Connection[Any]]:
+        """A connection for a handler that runs in a thread."""
+
+    def async_connection(self) -> AbstractAsyncContextManager[psycopg.AsyncConnection[Any]]:
+        """A connection for a handler that runs on the event loop."""
+
+
+class Context:
+    """The task that a handler runs, and what the handler may do about it.
+
+    `state` is what was given to the application. `output`, when it is set, is the output of the task in a
+    `transaction()`; elsewhere what the handler returns is.
+    """
+
+    def __init__(self, task: ClaimedTask, state: Any, connections: Connections) -> None:
+        assert task.lease is not None
+        self.id: int = task.id
+        self.queue: str = task.queue
+        self.job: str | None = task.job
+        self.attempt: int = task.attempt
+        self.priority: int = task.priority
+        self.headers: dict[str, Any] = task.headers or {}
+        self.dead_letter: dict[str, Any] | None = task.dead_letter
+        self.enqueued_at: datetime = task.enqueued_at
+        self.state: Any = state
+        self.output: Any = None
+        self._lease: UUID = task.lease
+        self._connections = connections
+        self._cancelled = threading.Event()
+        self._interrupted: str | None = None
+        self._interrupt: Callable[[], None] | None = None
+        self._completed = False
+        self._progress: Any = None
+        self._progress_is_new = False
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the handler should stop: the task was cancelled or lost, has timed out, or the worker stops."""
+        return self._cancelled.is_set()
+
+    def wait_cancelled(self, seconds: float | None = None) -> bool:
+        """Wait in a thread until the handler should stop, at most so long. Returns whether it should."""
+        return self._cancelled.wait(seconds)
+
+    def interrupt(self, reason: str) -> None:
+        """Tell the handler to stop; called by the worker on its loop. The first reason stays."""
+        if self._interrupted is None:
+            self._interrupted = reason
+            self._cancelled.set()
+            if self._interrupt is not None:
+                self._interrupt()
+
+    def snooze(self, delay: float | timedelta) -> NoReturn:
+        """End this attempt and put the task back for `delay` (seconds or timedelta); the attempt does not count."""
+        raise Snooze(delay)
+
+    def progress(self, value: Any) -> None:
+        """Say how far the task is, in anything that JSON can carry, such as `{"percent": 40}`. It is seen within about
+        a second; of several in between, the last."""
+        statements.dump_json(value)
+        self._progress = value
+        self._progress_is_new = True
+
+    def transaction(self) -> _Transaction:
+        """A transaction in which the handler's own writes and its completion commit together, or not at all.
+
+        Use `with` in a plain handler and `async with` in an async one; it gives the psycopg connection. When the block
+        ends the task is complete, with `context.output` as its output. A lost lease raises LeaseLost and rolls back.
+        """
+        return _Transaction(self)
+
+
+class _Transaction:
+    """Both forms of `Context.transaction`."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._sync = self._open()
+        self._async = self._open_async()
+
+    def _completion(self) -> statements.Statement[None]:
+        context = self._context
+        return statements.complete(context.id, context._lease, context.output)
+
+    @contextmanager
+    def _open(self) -> Iterator[psycopg.Connection[Any]]:
+        with self._context._connections.connection() as connection:
+            with connection.transaction():
+                yield connection
+                execute(connection, self._completion())
+            self._context._completed = True
+
+    @asynccontextmanager
+    async def _open_async(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+        async with self._context._connections.async_connection() as connection:
+            async with connection.transaction():
+                yield connection
+                await execute_async(connection, self._completion())
+            self._context._completed = True
+
+    def __enter__(self) -> psycopg.Connection[Any]:
+        return self._sync.__enter__()
+
+    def __exit__(self, *error: Any) -> bool | None:
+        return self._sync.__exit__(*error)
+
+    async def __aenter__(self) -> psycopg.AsyncConnection[Any]:
+        return await self._async.__aenter__()
+
+    async def __aexit__(self, *error: Any) -> bool | None:
+        return await self._async.__aexit__(*error)

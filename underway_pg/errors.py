@@ -1,0 +1,195 @@
+"""The exceptions of Underway.
+
+    UnderwayError
+    ├── Refusal                    what the database refused; one class for each SQLSTATE of underway.refusal
+    │   ├── InvalidArgument        UW001
+    │   ├── LeaseLost              UW002
+    │   ├── QueueNotFound          UW003
+    │   ├── TaskNotFound           UW004
+    │   ├── WrongState             UW005
+    │   ├── QueueInUse             UW006
+    │   └── InputTooLarge          UW007
+    ├── ConfigurationError         the application is put together wrongly
+    │   ├── SchemaMissing          the database has no schema underway: run `underway migrate`
+    │   └── SchemaNewer            the database is newer than this package
+    ├── InputError                 arguments that do not fit the job
+    ├── TaskFailed, TaskCancelled  how a task that was waited for ended
+    ├── WaitTimeout                a task that was waited for is not final yet
+    └── Outcome                    raised by a handler to say how its attempt ends
+        ├── Retry                  try again, after a time of the handler's choice
+        ├── Fatal                  do not try again
+        └── Snooze                 put the task back; the attempt does not count
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import ClassVar
+
+import psycopg
+
+__all__ = [
+    "ConfigurationError",
+    "Fatal",
+    "InputError",
+    "InputTooLarge",
+    "InvalidArgument",
+    "LeaseLost",
+    "Outcome",
+    "QueueInUse",
+    "QueueNotFound",
+    "Refusal",
+    "Retry",
+    "SchemaMissing",
+    "SchemaNewer",
+    "Snooze",
+    "TaskCancelled",
+    "TaskFailed",
+    "TaskNotFound",
+    "UnderwayError",
+    "WaitTimeout",
+    "WrongState",
+    "refusals",
+]
+
+
+class UnderwayError(Exception):
+    """The base of every exception of this package."""
+
+
+class Refusal(UnderwayError):
+    """Something that the database refused. `hint` says what to do."""
+
+    sqlstate: ClassVar[str]
+    by_sqlstate: ClassVar[dict[str, type[Refusal]]] = {}
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __init_subclass__(cls) -> None:
+        Refusal.by_sqlstate[cls.sqlstate] = cls
+
+    def __str__(self) -> str:
+        return f"{self.message}. {self.hint}" if self.hint else self.message
+
+
+class InvalidArgument(Refusal):
+    """An argument is outside what it may be; nothing was done."""
+
+    sqlstate = "UW001"
+
+
+class LeaseLost(Refusal):
+    """The caller does not hold the task any more; drop the result."""
+
+    sqlstate = "UW002"
+
+
+class QueueNotFound(Refusal):
+    """There is no queue of this name; create it first."""
+
+    sqlstate = "UW003"
+
+
+class TaskNotFound(Refusal):
+    """No live task and no task in the history has this id."""
+
+    sqlstate = "UW004"
+
+
+class WrongState(Refusal):
+    """The task exists, but in its state this can not be done."""
+
+    sqlstate = "UW005"
+
+
+class QueueInUse(Refusal):
+    """The queue still has live tasks; drop it by force, or empty it first."""
+
+    sqlstate = "UW006"
+
+
+class InputTooLarge(Refusal):
+    """The input is larger than underway.max_input_size allows."""
+
+    sqlstate = "UW007"
+
+
+class ConfigurationError(UnderwayError):
+    """The application is put together wrongly; the message says what to change."""
+
+
+class SchemaMissing(ConfigurationError):
+    """The database has no schema underway, or an older one than this package needs."""
+
+
+class SchemaNewer(ConfigurationError):
+    """The schema in the database is newer than this package; upgrade the package."""
+
+
+class InputError(UnderwayError):
+    """Arguments that do not fit the signature of the job."""
+
+
+class TaskFailed(UnderwayError):
+    """A task that was waited for has failed for good. `error` is its last error, as it is kept."""
+
+    def __init__(self, task: int, error: dict[str, object]) -> None:
+        super().__init__(f"task {task} failed: {error.get('type', 'error')}: {error.get('message', '')}")
+        self.task = task
+        self.error = error
+
+
+class TaskCancelled(UnderwayError):
+    """A task that was waited for was cancelled."""
+
+
+class WaitTimeout(UnderwayError, TimeoutError):
+    """A task that was waited for is not final yet; it goes on, and can be waited for again."""
+
+
+class Outcome(UnderwayError):
+    """Raised by a handler to say how its attempt ends."""
+
+
+class Retry(Outcome):
+    """Try the task again, `after` a time of the handler's choice (seconds or timedelta; else the backoff)."""
+
+    def __init__(self, message: str = "retry asked for", *, after: float | timedelta | None = None) -> None:
+        super().__init__(message)
+        self.after = timedelta(seconds=after) if isinstance(after, (int, float)) else after
+
+
+class Fatal(Outcome):
+    """Do not try the task again, whatever attempts are left."""
+
+
+class Snooze(Outcome):
+    """Put the task back for `delay` (seconds or timedelta); the attempt does not count."""
+
+    def __init__(self, delay: float | timedelta) -> None:
+        self.delay = timedelta(seconds=delay) if isinstance(delay, (int, float)) else delay
+        super().__init__(f"snoozed for {self.delay}")
+
+
+# Undefined schema, function, table, and an object of the schema that an older installation lacks.
+_SCHEMA_MISSING = frozenset({"3F000", "42883", "42P01", "42704"})
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Turn what the database refuses into the exception of this package; other database errors pass untouched."""
+    try:
+        yield
+    except psycopg.Error as error:
+        refusal = Refusal.by_sqlstate.get(error.sqlstate or "")
+        message = error.diag.message_primary or str(error)
+        if refusal is not None:
+            raise refusal(message, error.diag.message_hint) from error
+        if error.sqlstate in _SCHEMA_MISSING and "underway" in message:
+            raise SchemaMissing(f"{message}: install the schema with `underway migrate`") from error
+        raise

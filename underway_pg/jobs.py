@@ -1,0 +1,267 @@
+"""Jobs: a function, its policy, and typed enqueueing."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import cached_property, update_wrapper
+from importlib.util import find_spec
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar, get_type_hints
+
+import psycopg
+
+from .errors import ConfigurationError, InputError
+from .settings import Duration, Options, RetryPolicy
+from .statements import dump_json
+
+__all__ = ["BoundJob", "Job"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+AnyConnection = psycopg.Connection[Any] | psycopg.AsyncConnection[Any]
+
+
+class Enqueuer(Protocol):
+    """What a job needs of its application."""
+
+    def enqueue(
+        self, queue: str, inputs: list[Any], job: str, options: Options, connection: psycopg.Connection[Any] | None
+    ) -> list[int]:
+        """Enqueue tasks; gives their ids."""
+
+    async def enqueue_async(
+        self, queue: str, inputs: list[Any], job: str, options: Options, connection: psycopg.AsyncConnection[Any] | None
+    ) -> list[int]:
+        """Enqueue tasks; gives their ids."""
+
+
+class Signature:
+    """The parameters of a job: what an input must hold, and how it becomes arguments and back.
+
+    An input is a JSON object with the parameters' names as keys. With pydantic installed, values are validated and
+    converted by the annotations, both when enqueueing and when running; without, only names are checked.
+    """
+
+    def __init__(self, function: Callable[..., Any], context_type: type) -> None:
+        self._name = function.__name__
+        try:
+            hints = get_type_hints(function)
+        except NameError as error:
+            raise ConfigurationError(f"job {self._name}: an annotation can not be resolved: {error}") from error
+        parameters = list(inspect.signature(function).parameters.values())
+        self.takes_context = bool(parameters) and hints.get(parameters[0].name) is context_type
+        if self.takes_context:
+            del parameters[0]
+        for parameter in parameters:
+            if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL):
+                raise ConfigurationError(
+                    f"job {self._name}: parameter {parameter} has no name that an input could use; make it a named one"
+                )
+            if hints.get(parameter.name) is context_type:
+                raise ConfigurationError(f"job {self._name}: the Context must be the first parameter")
+        self._signature = inspect.Signature(parameters)
+        self._converters = _converters(self._name, parameters, hints) if find_spec("pydantic") else {}
+
+    def to_input(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """The input of a task for these arguments. Raises InputError when they do not fit."""
+        try:
+            bound = self._signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise InputError(f"job {self._name}: {error}") from None
+        return self._convert(_flat(self._signature, bound.arguments), "to_input")
+
+    def to_arguments(self, input: Any) -> dict[str, Any]:
+        """The arguments that an input holds. Raises InputError when they do not fit."""
+        if not isinstance(input, dict):
+            raise InputError(f"job {self._name}: the input is {input!r:.200}, not an object with the arguments")
+        try:
+            self._signature.bind(**input)
+        except TypeError as error:
+            raise InputError(f"job {self._name}: {error}") from None
+        return self._convert(input, "to_arguments")
+
+    def _convert(self, values: Mapping[str, Any], direction: str) -> dict[str, Any]:
+        converted = {}
+        for name, value in values.items():
+            converter = self._converters.get(name)
+            try:
+                converted[name] = value if converter is None else getattr(converter, direction)(value)
+            except ValueError as error:
+                raise InputError(f"job {self._name}: argument {name}={value!r:.200} does not fit: {_why(error)}") from error
+        return converted
+
+
+def _why(error: ValueError) -> str:
+    """What is wrong, in one line; pydantic's errors know several."""
+    details = getattr(error, "errors", None)
+    return "; ".join(detail["msg"] for detail in details()) if callable(details) else str(error)
+
+
+def _flat(signature: inspect.Signature, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Bound arguments by name, those of a `**kwargs` among them."""
+    flat: dict[str, Any] = {}
+    for name, value in arguments.items():
+        if signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD:
+            flat.update(value)
+        else:
+            flat[name] = value
+    return flat
+
+
+class _Converter:
+    """One parameter's values between Python and JSON, by pydantic."""
+
+    def __init__(self, adapter: Any) -> None:
+        self._adapter = adapter
+
+    def to_input(self, value: Any) -> Any:
+        return self._adapter.dump_python(self._adapter.validate_python(value), mode="json")
+
+    def to_arguments(self, value: Any) -> Any:
+        return self._adapter.validate_python(value)
+
+
+def _converters(
+    job: str, parameters: Iterable[inspect.Parameter], hints: Mapping[str, Any]
+) -> dict[str, _Converter]:
+    import pydantic
+
+    converters = {}
+    for parameter in parameters:
+        if parameter.kind is parameter.VAR_KEYWORD or parameter.name not in hints:
+            continue
+        try:
+            converters[parameter.name] = _Converter(pydantic.TypeAdapter(hints[parameter.name]))
+        except pydantic.errors.PydanticSchemaGenerationError as error:
+            raise ConfigurationError(
+                f"job {job}: parameter {parameter} has a type that JSON can not carry; "
+                "pass an id or plain data and look the object up in the job"
+            ) from error
+    return converters
+
+
+class Job(Generic[P, R]):
+    """A named definition of work: a function and how its tasks are treated. It stays a function that can be called."""
+
+    def __init__(
+        self,
+        function: Callable[..., R],
+        *,
+        name: str,
+        queue: str,
+        options: Options,
+        enqueuer: Enqueuer,
+        context_type: type,
+    ) -> None:
+        update_wrapper(self, function)
+        self.function = function
+        self.name = name
+        self.queue = queue
+        self.is_async = inspect.iscoroutinefunction(function)
+        self._options = options
+        self._enqueuer = enqueuer
+        self._context_type = context_type
+
+    @cached_property
+    def signature(self) -> Signature:
+        """The parameters; read at the first use, when all annotations can be resolved."""
+        return Signature(self.function, self._context_type)
+
+    def output_text(self, output: Any) -> str:
+        """What the function returned as JSON text. Raises InputError when JSON can not carry it."""
+        if find_spec("pydantic") is not None:
+            import pydantic_core
+
+            try:
+                output = pydantic_core.to_jsonable_python(output)
+            except ValueError as error:
+                raise InputError(f"job {self.name}: the output does not fit into JSON: {error}") from error
+        return dump_json(output)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> R:
+        """Call the function, here and now."""
+        return self.function(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<Job {self.name} on {self.queue}>"
+
+    def options(
+        self,
+        *,
+        queue: str | None = None,
+        delay: Duration | None = None,
+        run_at: datetime | None = None,
+        priority: int | None = None,
+        retry: RetryPolicy | None = None,
+        timeout: Duration | None = None,
+        heartbeat: Duration | None = None,
+        ttl: Duration | None = None,
+        headers: Mapping[str, Any] | None = None,
+        connection: AnyConnection | None = None,
+    ) -> BoundJob[P]:
+        """The job with options for the tasks that are enqueued through what is returned.
+
+        `connection` is the caller's psycopg connection: the tasks are part of its transaction.
+        """
+        given = {
+            "delay": delay, "run_at": run_at, "priority": priority, "retry": retry, "timeout": timeout,
+            "heartbeat": heartbeat, "ttl": ttl, "headers": headers,
+        }  # fmt: skip
+        options = replace(self._options, **{name: value for name, value in given.items() if value is not None})
+        return BoundJob(self, queue or self.queue, options, connection, self._enqueuer)
+
+    def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> int:
+        """Enqueue a task with these arguments. Returns its id."""
+        return self.options().enqueue(*args, **kwargs)
+
+    async def enqueue_async(self, *args: P.args, **kwargs: P.kwargs) -> int:
+        """Enqueue a task with these arguments. Returns its id."""
+        return await self.options().enqueue_async(*args, **kwargs)
+
+    def enqueue_many(self, calls: Iterable[Mapping[str, Any]]) -> list[int]:
+        """Enqueue a task for each mapping of arguments, in one statement. Returns their ids in order."""
+        return self.options().enqueue_many(calls)
+
+    async def enqueue_many_async(self, calls: Iterable[Mapping[str, Any]]) -> list[int]:
+        """Enqueue a task for each mapping of arguments, in one statement. Returns their ids in order."""
+        return await self.options().enqueue_many_async(calls)
+
+
+@dataclass(frozen=True)
+class BoundJob(Generic[P]):
+    """A job with the options for its next tasks; `Job.options` makes it."""
+
+    job: Job[P, Any]
+    queue: str
+    options: Options
+    connection: AnyConnection | None
+    enqueuer: Enqueuer
+
+    def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> int:
+        """Enqueue a task with these arguments. Returns its id."""
+        return self._enqueue([self.job.signature.to_input(args, kwargs)])[0]
+
+    async def enqueue_async(self, *args: P.args, **kwargs: P.kwargs) -> int:
+        """Enqueue a task with these arguments. Returns its id."""
+        return (await self._enqueue_async([self.job.signature.to_input(args, kwargs)]))[0]
+
+    def enqueue_many(self, calls: Iterable[Mapping[str, Any]]) -> list[int]:
+        """Enqueue a task for each mapping of arguments, in one statement. Returns their ids in order."""
+        return self._enqueue([self.job.signature.to_input((), call) for call in calls])
+
+    async def enqueue_many_async(self, calls: Iterable[Mapping[str, Any]]) -> list[int]:
+        """Enqueue a task for each mapping of arguments, in one statement. Returns their ids in order."""
+        return await self._enqueue_async([self.job.signature.to_input((), call) for call in calls])
+
+    def _enqueue(self, inputs: list[Any]) -> list[int]:
+        if isinstance(self.connection, psycopg.AsyncConnection):
+            raise ConfigurationError("the connection is async: use enqueue_async or enqueue_many_async")
+        return self.enqueuer.enqueue(self.queue, inputs, self.job.name, self.options, self.connection)
+
+    async def _enqueue_async(self, inputs: list[Any]) -> list[int]:
+        if isinstance(self.connection, psycopg.Connection):
+            raise ConfigurationError("the connection is not async: use enqueue or enqueue_many")
+        return await self.enqueuer.enqueue_async(self.queue, inputs, self.job.name, self.options, self.connection)

@@ -1,0 +1,189 @@
+"""Install Underway into a database.
+
+`script()` is the installation as one plain SQL text that any client can run, psql included; `migrate()` runs it. It
+takes a lock, applies the migrations that the database does not have yet, then replaces the functions if they changed.
+Run twice, the second run changes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import psycopg
+
+from .errors import ConfigurationError, SchemaNewer
+
+__all__ = ["Migration", "Plan", "migrate", "migrations", "plan", "script"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Migration:
+    """One file of `sql/migrations`. Its checksum is the SHA-256 of its text, frozen once it is released."""
+
+    version: int
+    name: str
+    sql: str
+    checksum: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What an installation would do: the names of the migrations to apply, and whether the functions change."""
+
+    migrations: tuple[str, ...]
+    functions: bool
+
+    def __bool__(self) -> bool:
+        return bool(self.migrations) or self.functions
+
+
+def _sql_directory() -> Path:
+    """The SQL files: inside the installed package, or beside it in a checkout."""
+    here = Path(__file__).resolve().parent
+    for directory in (here / "sql", here.parent / "sql"):
+        if (directory / "migrations").is_dir():
+            return directory
+    raise ConfigurationError(f"the SQL files of Underway are missing beside {here}; install the package again")
+
+
+def _checksum(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@cache
+def migrations() -> tuple[Migration, ...]:
+    """The migrations in their order."""
+    found = []
+    for path in sorted((_sql_directory() / "migrations").glob("*.sql")):
+        text = path.read_text(encoding="utf-8")
+        found.append(
+            Migration(
+                version=int(path.stem.split("_", 1)[0]), name=path.stem, sql=text, checksum=_checksum(text)
+            )
+        )
+    return tuple(found)
+
+
+@cache
+def _functions() -> str:
+    """The text of all functions and views, room by room."""
+    files = sorted((_sql_directory() / "functions").glob("*/*.sql"), key=lambda path: path.parts[-2:])
+    return "\n".join(path.read_text(encoding="utf-8") for path in files)
+
+
+_HEAD = """\
+-- Underway: a job queue in PostgreSQL. This file installs or upgrades it; running it again changes nothing.
+
+begin;
+
+set local client_min_messages = warning;
+
+do $underway$
+begin
+    -- One installation at a time; the others wait here, and then find nothing to do.
+    perform pg_advisory_xact_lock(8313840215431);
+
+    if to_regnamespace('underway') is null then
+        create schema underway;
+        comment on schema underway is 'Underway: a job queue in PostgreSQL';
+    end if;
+
+    create table if not exists underway.migration (
+        version integer primary key,
+        name text not null,
+        checksum text not null,
+        applied_at timestamptz not null default clock_timestamp()
+    );
+
+    -- One row: the functions that are installed, by the SHA-256 of their text.
+    create table if not exists underway.installation (
+        functions text not null,
+        installed_at timestamptz not null
+    );
+
+    if exists (select from underway.migration m where m.version > {last}) then
+        raise exception 'the schema underway is newer than this installer, which knows {last} migrations'
+            using hint = 'Upgrade the package underway-pg first.';
+    end if;
+end;
+$underway$;
+"""
+
+_MIGRATION = """
+do $underway$
+begin
+    if not exists (select from underway.migration m where m.version = {version}) then
+        execute $migration$
+{sql}
+$migration$;
+        insert into underway.migration (version, name, checksum) values ({version}, '{name}', '{checksum}');
+    elsif not exists (
+        select from underway.migration m where m.version = {version} and m.checksum = '{checksum}'
+    ) then
+        raise exception 'migration {name} was changed after it had been applied here'
+            using hint = 'Migrations are frozen; put the change into a new one.';
+    end if;
+end;
+$underway$;
+"""
+
+_FUNCTIONS = """
+do $underway$
+begin
+    if not exists (select from underway.installation i where i.functions = '{checksum}') then
+        execute $functions$
+{sql}
+$functions$;
+        delete from underway.installation;
+        insert into underway.installation (functions, installed_at) values ('{checksum}', clock_timestamp());
+    end if;
+end;
+$underway$;
+
+commit;
+"""
+
+
+def script() -> str:
+    """The whole installation as one SQL text; running it is safe at any time and from many sessions at once."""
+    parts = [_HEAD.format(last=migrations()[-1].version)]
+    parts += [
+        _MIGRATION.format(
+            version=migration.version, name=migration.name, checksum=migration.checksum, sql=migration.sql
+        )
+        for migration in migrations()
+    ]
+    parts.append(_FUNCTIONS.format(checksum=_checksum(_functions()), sql=_functions()))
+    return "".join(parts)
+
+
+def plan(connection: psycopg.Connection) -> Plan:
+    """What `migrate` would do to this database.
+
+    Raises SchemaNewer when the database has migrations that this package does not know.
+    """
+    applied: set[int] = set()
+    functions: str | None = None
+    if connection.execute("select to_regclass('underway.installation')").fetchone() != (None,):
+        applied = {version for (version,) in connection.execute("select version from underway.migration")}
+        row = connection.execute("select functions from underway.installation").fetchone()
+        functions = row[0] if row else None
+    last = migrations()[-1].version
+    if applied and max(applied) > last:
+        raise SchemaNewer(f"the database has migration {max(applied)}, this package knows only {last}")
+    return Plan(
+        migrations=tuple(m.name for m in migrations() if m.version not in applied),
+        functions=functions != _checksum(_functions()),
+    )
+
+
+def migrate(dsn: str) -> Plan:
+    """Install or upgrade Underway in a database. Returns what was done; an empty plan when nothing was to do."""
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        todo = plan(connection)
+        if todo:
+            connection.execute(script().encode())
+        return todo

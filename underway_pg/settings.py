@@ -1,0 +1,72 @@
+"""The settings of queues and tasks: `RetryPolicy`, `Queue` and `Options`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+__all__ = ["Options", "Queue", "RetryPolicy"]
+
+Duration = float | timedelta
+"""A length of time: seconds, or a timedelta."""
+
+
+def interval(value: Duration | None) -> timedelta | None:
+    """A duration as a timedelta; None stays None and means that the queue decides."""
+    return value if value is None or isinstance(value, timedelta) else timedelta(seconds=value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetryPolicy:
+    """How often a task is tried, and how long it waits in between.
+
+    After attempt n: `target = min(initial_interval * factor ** (n - 1), max_interval)`; the delay is uniform in
+    `[target * (1 - jitter), target]`. The database checks the bounds.
+    """
+
+    max_attempts: int = 5
+    initial_interval: Duration = 1
+    max_interval: Duration = 60
+    factor: float = 2.0
+    jitter: float = 0.5
+
+    def parts(self) -> tuple[int, timedelta | None, timedelta | None, float, float]:
+        """The arguments of the SQL function `underway.retry_policy`, in order."""
+        return (
+            self.max_attempts, interval(self.initial_interval), interval(self.max_interval), self.factor, self.jitter
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Queue:
+    """A queue and its settings. What is None keeps what the database has, or the default for a new queue.
+
+    `dead_letter_queue=""` takes the dead-letter queue away.
+    """
+
+    name: str
+    dead_letter_queue: str | None = None
+    retry: RetryPolicy | None = None
+    timeout: Duration | None = None
+    heartbeat: Duration | None = None
+    ttl: Duration | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How a task is enqueued. What is None is as its queue says.
+
+    `delay` (from now) or `run_at` (a time with a zone) put it off; a higher `priority` runs first; `headers` is a
+    mapping for tracing and metadata that the handler sees.
+    """
+
+    delay: Duration | None = None
+    run_at: datetime | None = None
+    priority: int = 0
+    retry: RetryPolicy | None = None
+    timeout: Duration | None = None
+    heartbeat: Duration | None = None
+    ttl: Duration | None = None
+    headers: Mapping[str, Any] | None = None

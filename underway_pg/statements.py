@@ -1,0 +1,365 @@
+"""The calls of the SQL contract as typed values: the text, the parameters, and how to read the answer. No I/O here."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+from .errors import InputError
+from .rows import ClaimedTask, FailedTask, ListedTask, QueueStats, State, TaskInfo, WorkerStats
+from .settings import Duration, Options, Queue, RetryPolicy, interval
+
+__all__ = ["Statement", "dump_json"]
+
+T = TypeVar("T")
+Row = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Statement(Generic[T]):
+    """One call: `sql` with `parameters` gives rows, and `read` makes of them what the caller gets."""
+
+    sql: str
+    parameters: Mapping[str, Any]
+    read: Callable[[list[Row]], T]
+
+
+# PostgreSQL keeps no NUL character in a text. An even number of backslashes before it is text about a NUL, not a NUL.
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+
+
+def dump_json(value: Any) -> str:
+    """A value as JSON text that PostgreSQL takes as jsonb.
+
+    Raises InputError for what JSON can not carry: other types, NaN and infinities, NUL characters, lone surrogates.
+    """
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        text.encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"{_short(value)} can not be kept as JSON: {error}") from error
+    if _NUL.search(text):
+        raise InputError(f"{_short(value)} can not be kept as JSON: it holds a NUL character")
+    return text
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 200 else text[:197] + "..."
+
+
+def _scalar(rows: list[Row]) -> Any:
+    return rows[0][0]
+
+
+def _column(rows: list[Row]) -> list[Any]:
+    return [row[0] for row in rows]
+
+
+def _nothing(rows: list[Row]) -> None:
+    return None
+
+
+def _columns(kind: type) -> str:
+    return ", ".join(field.name for field in fields(kind))
+
+
+def _claimed(rows: list[Row]) -> list[ClaimedTask]:
+    return [ClaimedTask._make(row) for row in rows]
+
+
+_CLAIMED = ", ".join(ClaimedTask._fields)
+
+
+def _policy(retry: RetryPolicy | None) -> str | None:
+    """A retry policy as the text of the composite type."""
+    if retry is None:
+        return None
+    attempts, initial, longest, factor, jitter = retry.parts()
+    return f"({attempts},{_seconds(initial)},{_seconds(longest)},{factor},{jitter})"
+
+
+def _seconds(value: timedelta | None) -> str:
+    return "" if value is None else f"{value.total_seconds():.6f} s"
+
+
+def _options(options: Options) -> dict[str, Any]:
+    if options.run_at is not None and options.run_at.tzinfo is None:
+        raise InputError(f"run_at {options.run_at} has no time zone; give one, such as datetime.timezone.utc")
+    return {
+        "delay": interval(options.delay),
+        "run_at": options.run_at,
+        "priority": options.priority,
+        "retry": _policy(options.retry),
+        "timeout": interval(options.timeout),
+        "heartbeat": interval(options.heartbeat),
+        "ttl": interval(options.ttl),
+        "headers": None if options.headers is None else dump_json(dict(options.headers)),
+    }
+
+
+_OPTIONS = """job => %(job)s, delay => %(delay)s, run_at => %(run_at)s, priority => %(priority)s,
+    retry_policy => %(retry)s::underway.retry_policy, timeout => %(timeout)s, heartbeat => %(heartbeat)s,
+    ttl => %(ttl)s, headers => %(headers)s::jsonb"""
+
+
+def enqueue(queue: str, input: Any, job: str | None, options: Options) -> Statement[int]:
+    """A new task; gives its id."""
+    return Statement(
+        f"select underway.enqueue(%(queue)s, %(input)s::jsonb, {_OPTIONS})",
+        {"queue": queue, "input": dump_json(input), "job": job, **_options(options)},
+        _scalar,
+    )
+
+
+def enqueue_many(queue: str, inputs: Iterable[Any], job: str | None, options: Options) -> Statement[list[int]]:
+    """New tasks with the same options; gives their ids in the order of the inputs."""
+    return Statement(
+        f"select underway.enqueue_many(%(queue)s, %(inputs)s::jsonb[], {_OPTIONS})",
+        {"queue": queue, "inputs": [dump_json(input) for input in inputs], "job": job, **_options(options)},
+        _scalar,
+    )
+
+
+def dequeue(queues: Sequence[str], max_tasks: int, worker: int | None = None) -> Statement[list[ClaimedTask]]:
+    """Claim ready tasks; gives them in the order in which they are to run."""
+    return Statement(
+        f"select {_CLAIMED} from underway.dequeue(%(queues)s::text[], %(max_tasks)s, %(worker)s)",
+        {"queues": list(queues), "max_tasks": max_tasks, "worker": worker},
+        _claimed,
+    )
+
+
+def complete(task: int, lease: UUID, output: Any = None) -> Statement[None]:
+    """Report a task as done. `output` is any value that JSON can carry."""
+    return Statement(
+        "select underway.complete(%(task)s, %(lease)s, %(output)s::jsonb)",
+        {"task": task, "lease": lease, "output": None if output is None else dump_json(output)},
+        _nothing,
+    )
+
+
+def complete_and_dequeue(
+    tasks: list[int],
+    leases: list[UUID],
+    outputs: list[str | None],
+    queues: Sequence[str],
+    max_tasks: int,
+    worker: int | None = None,
+) -> Statement[list[ClaimedTask]]:
+    """Settle a batch and claim the next. `outputs` are JSON texts. A row without a lease names a task that was lost."""
+    return Statement(
+        f"""select {_CLAIMED} from underway.complete_and_dequeue(
+            %(tasks)s::bigint[], %(leases)s::uuid[], %(outputs)s::jsonb[], %(queues)s::text[], %(max_tasks)s,
+            %(worker)s)""",
+        {"tasks": tasks, "leases": leases, "outputs": outputs, "queues": list(queues), "max_tasks": max_tasks,
+         "worker": worker},
+        _claimed,
+    )  # fmt: skip
+
+
+def fail_many(
+    tasks: list[int],
+    leases: list[UUID],
+    errors: list[str],
+    retryable: list[bool],
+    retry_after: list[timedelta | None],
+) -> Statement[list[FailedTask]]:
+    """Report failed attempts. `errors` are JSON texts. Gives what became of each task that was settled."""
+    return Statement(
+        """select id, state, ready_at from underway.fail_many(
+            %(tasks)s::bigint[], %(leases)s::uuid[], %(errors)s::jsonb[], %(retryable)s::boolean[],
+            %(retry_after)s::interval[])""",
+        {"tasks": tasks, "leases": leases, "errors": errors, "retryable": retryable, "retry_after": retry_after},
+        lambda rows: [FailedTask._make(row) for row in rows],
+    )
+
+
+def snooze(task: int, lease: UUID, delay: Duration) -> Statement[datetime]:
+    """Put a task back for later; gives when it will be ready."""
+    return Statement(
+        "select underway.snooze(%(task)s, %(lease)s, %(delay)s)",
+        {"task": task, "lease": lease, "delay": interval(delay)},
+        _scalar,
+    )
+
+
+def release_many(tasks: list[int], leases: list[UUID]) -> Statement[list[int]]:
+    """Give tasks back without using up an attempt; gives the ids that were given back."""
+    return Statement(
+        "select * from underway.release_many(%(tasks)s::bigint[], %(leases)s::uuid[])",
+        {"tasks": tasks, "leases": leases},
+        _column,
+    )
+
+
+def heartbeat(tasks: list[int], leases: list[UUID]) -> Statement[list[int]]:
+    """Renew leases; gives the ids that are still held."""
+    return Statement(
+        "select * from underway.heartbeat(%(tasks)s::bigint[], %(leases)s::uuid[])",
+        {"tasks": tasks, "leases": leases},
+        _column,
+    )
+
+
+def report_progress(task: int, lease: UUID, progress: Any) -> Statement[None]:
+    """Say how far a running task is, in any value that JSON can carry."""
+    return Statement(
+        "select underway.report_progress(%(task)s, %(lease)s, %(progress)s::jsonb)",
+        {"task": task, "lease": lease, "progress": dump_json(progress)},
+        _nothing,
+    )
+
+
+def register_worker(name: str, queues: Sequence[str], concurrency: int) -> Statement[int]:
+    """Make a worker known; gives its id."""
+    return Statement(
+        "select underway.register_worker(%(name)s, %(queues)s::text[], %(concurrency)s)",
+        {"name": name, "queues": list(queues), "concurrency": concurrency},
+        _scalar,
+    )
+
+
+def unregister_worker(worker: int) -> Statement[None]:
+    """A worker has stopped."""
+    return Statement("select underway.unregister_worker(%(worker)s)", {"worker": worker}, _nothing)
+
+
+def set_idle(worker: int, idle: bool) -> Statement[None]:
+    """Say whether a worker sleeps and wants to be notified."""
+    return Statement("select underway.set_idle(%(worker)s, %(idle)s)", {"worker": worker, "idle": idle}, _nothing)
+
+
+def maintain(worker: int, queues: Sequence[str]) -> Statement[float]:
+    """Do the chores, and look: gives the seconds until a task of the queues may be ready, at most one."""
+    return Statement(
+        """select extract(epoch from underway.next_wakeup(%(queues)s::text[]))::float8
+        from underway.maintain(%(worker)s)""",
+        {"worker": worker, "queues": list(queues)},
+        _scalar,
+    )
+
+
+def create_queue(queue: Queue) -> Statement[None]:
+    """Create a queue or change the settings that are given."""
+    return Statement(
+        """select underway.create_queue(%(name)s, dead_letter_queue => %(dead_letter_queue)s,
+            retry_policy => %(retry)s::underway.retry_policy, timeout => %(timeout)s, heartbeat => %(heartbeat)s,
+            ttl => %(ttl)s)""",
+        {
+            "name": queue.name,
+            "dead_letter_queue": queue.dead_letter_queue,
+            "retry": _policy(queue.retry),
+            "timeout": interval(queue.timeout),
+            "heartbeat": interval(queue.heartbeat),
+            "ttl": interval(queue.ttl),
+        },
+        _nothing,
+    )
+
+
+def pause_queue(name: str) -> Statement[bool]:
+    """Stop claims from a queue; gives whether it was running."""
+    return Statement("select underway.pause_queue(%(name)s)", {"name": name}, _scalar)
+
+
+def resume_queue(name: str) -> Statement[bool]:
+    """Let claims from a queue go on; gives whether it was paused."""
+    return Statement("select underway.resume_queue(%(name)s)", {"name": name}, _scalar)
+
+
+def drop_queue(name: str, force: bool) -> Statement[None]:
+    """Remove a queue; by force with its live tasks."""
+    return Statement("select underway.drop_queue(%(name)s, %(force)s)", {"name": name, "force": force}, _nothing)
+
+
+def cancel(task: int) -> Statement[bool]:
+    """Cancel a live task; gives whether something changed."""
+    return Statement("select underway.cancel(%(task)s)", {"task": task}, _scalar)
+
+
+def retry(task: int) -> Statement[None]:
+    """Make a failed or cancelled task pending again."""
+    return Statement("select underway.retry(%(task)s)", {"task": task}, _nothing)
+
+
+def redrive(queue: str, max_tasks: int) -> Statement[int]:
+    """Move dead letters back to where they came from; gives how many went."""
+    return Statement(
+        "select underway.redrive(%(queue)s, %(max_tasks)s)", {"queue": queue, "max_tasks": max_tasks}, _scalar
+    )
+
+
+def reschedule(task: int, run_at: datetime) -> Statement[datetime]:
+    """Make a pending task ready at another time; gives when it will be."""
+    return Statement("select underway.reschedule(%(task)s, %(run_at)s)", {"task": task, "run_at": run_at}, _scalar)
+
+
+def reprioritize(task: int, priority: int) -> Statement[None]:
+    """Give a pending task another priority."""
+    return Statement(
+        "select underway.reprioritize(%(task)s, %(priority)s)", {"task": task, "priority": priority}, _nothing
+    )
+
+
+def delete_task(task: int) -> Statement[None]:
+    """Remove a finished task from the history."""
+    return Statement("select underway.delete_task(%(task)s)", {"task": task}, _nothing)
+
+
+def watch(task: int) -> Statement[State]:
+    """Ask that the finish of a task be announced; gives its state now."""
+    return Statement("select underway.watch(%(task)s)", {"task": task}, _scalar)
+
+
+def task_info(task: int) -> Statement[TaskInfo | None]:
+    """All that is known of a task, or None."""
+    names = [field.name for field in fields(TaskInfo)]
+    return Statement(
+        f"select {_columns(TaskInfo)} from underway.task_info(%(task)s)",
+        {"task": task},
+        lambda rows: TaskInfo(**dict(zip(names, rows[0], strict=True))) if rows else None,
+    )
+
+
+def _listed(kind: type[T]) -> Callable[[list[Row]], list[T]]:
+    names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    return lambda rows: [kind(**dict(zip(names, row, strict=True))) for row in rows]
+
+
+def tasks(queue: str | None, state: State | None, limit: int) -> Statement[list[ListedTask]]:
+    """The newest tasks, live or finished, of a queue and in a state where these are given."""
+    where = [
+        condition
+        for condition, given in (("queue = %(queue)s", queue), ("state = %(state)s::underway.task_state", state))
+        if given is not None
+    ]
+    return Statement(
+        f"select {_columns(ListedTask)} from underway.task_list"
+        + (" where " + " and ".join(where) if where else "")
+        + " order by id desc limit %(limit)s",
+        {"queue": queue, "state": state, "limit": limit},
+        _listed(ListedTask),
+    )
+
+
+def queues() -> Statement[list[QueueStats]]:
+    """Every queue with what lies in it."""
+    return Statement(
+        f"select {_columns(QueueStats)} from underway.queue_stats order by queue", {}, _listed(QueueStats)
+    )
+
+
+def workers() -> Statement[list[WorkerStats]]:
+    """Every worker that is known."""
+    return Statement(f"select {_columns(WorkerStats)} from underway.worker_stats order by id", {}, _listed(WorkerStats))
+
+
+def stats() -> Statement[dict[str, float]]:
+    """The whole installation in a few numbers."""
+    return Statement("select underway.stats()", {}, _scalar)

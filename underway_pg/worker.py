@@ -1,0 +1,574 @@
+"""The worker: claim, run, settle; and beside that listen, heartbeat, maintain.
+
+One coroutine claims and settles, over one statement that does both; `concurrency` runners take the claimed tasks, each
+runs one at a time and leaves the result. Nothing else decides what happens to a task: that is the database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import random
+import signal
+import socket
+import time
+import traceback
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Literal, TypedDict, TypeVar
+from uuid import UUID
+
+import psycopg
+from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout
+
+from . import statements
+from .client import execute_async
+from .context import Context
+from .errors import ConfigurationError, Fatal, InputError, LeaseLost, QueueNotFound, Refusal, Retry, Snooze
+from .jobs import Job
+from .rows import ClaimedTask
+from .statements import Statement
+from .threads import Threads
+
+__all__ = ["Worker", "WorkerSettings", "run_worker"]
+
+T = TypeVar("T")
+
+logger = logging.getLogger("underway_pg")
+
+_MISTAKES = (InputError, Fatal)
+_DATABASE_AWAY = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout)
+
+_PACKAGE = os.path.dirname(__file__) + os.sep
+
+# Seconds. A worker that found enough to do for so long is not idle; a task of a job that it does not know is put back
+# for so long; after a claim that was refused it claims again after so long.
+_BUSY_AFTER = 0.5
+_LEAVE_FOR = 5.0
+_REFUSED_FOR = 2.0
+
+
+@dataclass(eq=False)
+class Held:
+    """A task that this worker holds: claimed, not settled. `renew_at` is in the time of the loop."""
+
+    task: ClaimedTask
+    lease: UUID
+    context: Context
+    renew_at: float
+    started: bool = False
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A failed attempt that is to be reported. `error` is JSON text."""
+
+    held: Held
+    error: str
+    retryable: bool
+    after: timedelta | None
+
+
+class WorkerSettings(TypedDict, total=False):
+    """The settings of a worker, as `App.worker` and `App.run` take them; `Worker` says what they mean."""
+
+    queues: Sequence[str]
+    concurrency: int
+    grace: float
+    unknown_jobs: Literal["fail", "leave"]
+    drain: bool
+    name: str | None
+
+
+class Worker:
+    """Claims tasks of some queues, runs their jobs, and settles them.
+
+    concurrency   how many tasks run at once; async handlers on the loop, plain ones in threads
+    grace         seconds that running tasks get to end in when the worker stops; then they are interrupted and given back
+    unknown_jobs  what to do with a task whose job is not known here: "fail" it for good, or "leave" it to another worker
+    drain         stop as soon as no task is ready and none is running
+    name          how people find this worker; host and process id by default
+    state         what handlers find as `context.state`
+    """
+
+    def __init__(
+        self,
+        dsn: str,
+        jobs: Mapping[str, Job[..., Any]],
+        *,
+        queues: Sequence[str],
+        concurrency: int = 10,
+        grace: float = 30.0,
+        unknown_jobs: Literal["fail", "leave"] = "fail",
+        drain: bool = False,
+        name: str | None = None,
+        state: Any = None,
+    ) -> None:
+        if concurrency < 1:
+            raise ConfigurationError(f"concurrency is {concurrency}; it must be at least 1")
+        if grace < 0:
+            raise ConfigurationError(f"grace is {grace} s; it must be at least 0")
+        if unknown_jobs not in ("fail", "leave"):
+            raise ConfigurationError(f'unknown_jobs is {unknown_jobs!r}; it is "fail" or "leave"')
+        self.name = name or f"{socket.gethostname()}:{os.getpid()}"
+        self.queues = list(queues)
+        self.concurrency = concurrency
+        self._dsn = dsn
+        self._jobs = dict(jobs)
+        self._grace = grace
+        self._unknown_jobs = unknown_jobs
+        self._drain = drain
+        self._state = state
+        self._held: dict[int, Held] = {}
+        self._done: list[tuple[Held, str | None]] = []
+        self._failed: list[Failure] = []
+        self._snoozed: list[tuple[Held, timedelta]] = []
+        self._returned: list[Held] = []
+        self._stops = 0
+        self._abandoned = False
+        self._idle = False
+        self._notified = False
+        self._short_at = 0.0
+        self._claim_after = 0.0
+
+    async def run(self) -> None:
+        """Work until `stop` is called. Raises what keeps it from working at all, such as SchemaMissing."""
+        for job in self._jobs.values():
+            _ = job.signature  # a job that can not be run is found now, not at its first task
+        self._loop = asyncio.get_running_loop()
+        self._ready: asyncio.Queue[Held] = asyncio.Queue()
+        self._look = asyncio.Event()  # there is something to settle, or perhaps something to claim
+        self._look_ahead = asyncio.Event()  # something may be due before the next regular look
+        self._claimed = asyncio.Event()
+        self._threads = Threads(self._loop)
+        self._connections = _Connections(self._dsn, self.concurrency)
+        async with AsyncConnectionPool(
+            self._dsn, min_size=1, max_size=2, kwargs={"autocommit": True}, name="underway-worker", open=False
+        ) as self._pool:
+            self._id = await self._do(statements.register_worker(self.name, self.queues, self.concurrency))
+            logger.info("worker %s serves %s", self.name, ", ".join(self.queues))
+            try:
+                await self._work()
+                await self._do(statements.unregister_worker(self._id))
+            except* _DATABASE_AWAY:
+                # Raised only when the grace time is over.
+                logger.warning("worker %s stops without the database; what it holds lapses", self.name)
+            finally:
+                self._threads.close()
+                await self._connections.close()
+        logger.info("worker %s has stopped", self.name)
+
+    def stop(self) -> None:
+        """Stop claiming, let running tasks end within the grace time, give the rest back. Called again: give all back now.
+
+        To be called on the loop of the worker; signal handlers of `run_worker` are.
+        """
+        self._stops += 1
+        if self._stops == 1:
+            logger.info("worker %s stops; %s tasks are running", self.name, sum(h.started for h in self._held.values()))
+            self._loop.call_later(self._grace, self._interrupt_all)
+        else:
+            self._interrupt_all()
+        self._look.set()
+
+    async def _work(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            others = [group.create_task(other()) for other in (self._listen, self._heartbeat, self._maintain)]
+            runners = [group.create_task(self._run_tasks()) for _ in range(self.concurrency)]
+            await self._claim_and_settle()
+            for task in (*others, *runners):
+                task.cancel()
+
+    async def _do(self, statement: Statement[T]) -> T:
+        """Run a statement; while the database is away, again and again."""
+        pause = 0.1
+        while True:
+            try:
+                async with self._pool.connection() as connection:
+                    return await execute_async(connection, statement)
+            except _DATABASE_AWAY as error:
+                if self._abandoned:
+                    raise
+                logger.warning("worker %s: the database is away: %s", self.name, str(error).strip())
+            await asyncio.sleep(pause * random.uniform(0.5, 1))
+            pause = min(2 * pause, 5.0)
+
+    # Claim and settle
+
+    async def _claim_and_settle(self) -> None:
+        self._look.set()
+        while not self._stops or self._held:
+            await self._look.wait()
+            self._look.clear()
+            if self._stops:
+                self._return_unstarted()
+            await self._settle_failed()
+            await self._settle_snoozed()
+            await self._settle_returned()
+            await self._settle_done_and_claim()
+
+    async def _settle_done_and_claim(self) -> None:
+        done, self._done = self._done, []
+        room = self.concurrency - len(self._held) + len(done)
+        if self._stops or self._loop.time() < self._claim_after:
+            room = 0
+        if not done and not room:
+            return
+        asked_at = self._loop.time()
+        try:
+            rows = await self._do(
+                statements.complete_and_dequeue(
+                    [held.task.id for held, _ in done],
+                    [held.lease for held, _ in done],
+                    [output for _, output in done],
+                    self.queues if room else [],
+                    room,
+                    self._id,
+                )
+            )
+        except QueueNotFound as error:
+            logger.error("worker %s can not claim: %s", self.name, error)
+            self._claim_after = self._loop.time() + _REFUSED_FOR
+            self._loop.call_at(self._claim_after, self._look.set)
+            self._done = [*done, *self._done]
+            self._look.set()
+            return
+        for held, _ in done:
+            del self._held[held.task.id]
+        claimed = [row for row in rows if row.lease is not None]
+        for row in rows:
+            if row.lease is None:
+                self._warn_lost(row.id)
+        for task in claimed:
+            self._take(task, asked_at)
+        if room:
+            await self._after_claim(len(claimed), room)
+
+    def _take(self, task: ClaimedTask, asked_at: float) -> None:
+        assert task.lease is not None
+        held = Held(
+            task=task,
+            lease=task.lease,
+            context=Context(task, self._state, self._connections),
+            renew_at=asked_at + task.heartbeat.total_seconds() / 3,
+        )
+        self._held[task.id] = held
+        self._ready.put_nowait(held)
+        self._claimed.set()
+
+    async def _after_claim(self, claimed: int, room: int) -> None:
+        """Say whether this worker is idle, so that it is notified exactly while that is of use."""
+        now = self._loop.time()
+        if claimed == room:
+            if self._idle and now - self._short_at > _BUSY_AFTER:
+                await self._do(statements.set_idle(self._id, False))
+                self._idle = False
+            return
+        self._short_at = now
+        if not self._idle:
+            await self._do(statements.set_idle(self._id, True))
+            self._idle = True
+            self._look.set()  # once more: what came before the word was out was not announced
+        elif claimed == 0 and self._notified:
+            self._look_ahead.set()  # perhaps what was announced is due in a moment
+        self._notified = False
+        if self._drain and claimed == 0 and not self._held and not self._look.is_set():
+            self.stop()
+
+    async def _settle_failed(self) -> None:
+        failed, self._failed = self._failed, []
+        if not failed:
+            return
+        settled = await self._do(
+            statements.fail_many(
+                [failure.held.task.id for failure in failed],
+                [failure.held.lease for failure in failed],
+                [failure.error for failure in failed],
+                [failure.retryable for failure in failed],
+                [failure.after for failure in failed],
+            )
+        )
+        self._forget([failure.held for failure in failed], {row.id for row in settled})
+        self._look_ahead.set()
+
+    async def _settle_snoozed(self) -> None:
+        snoozed, self._snoozed = self._snoozed, []
+        for held, delay in snoozed:
+            try:
+                await self._do(statements.snooze(held.task.id, held.lease, delay))
+                self._forget([held], {held.task.id})
+            except LeaseLost:
+                self._forget([held], set())
+            except Refusal as error:
+                self._fail(held, error, retryable=False)
+            self._look_ahead.set()
+
+    async def _settle_returned(self) -> None:
+        returned, self._returned = self._returned, []
+        if returned:
+            settled = await self._do(
+                statements.release_many([held.task.id for held in returned], [held.lease for held in returned])
+            )
+            self._forget(returned, set(settled))
+
+    def _forget(self, helds: list[Held], settled: set[int]) -> None:
+        for held in helds:
+            del self._held[held.task.id]
+            if held.task.id not in settled:
+                self._warn_lost(held.task.id)
+
+    def _warn_lost(self, id: int) -> None:
+        logger.warning("task %s: the lease was lost; the result is dropped", id, extra={"task": id})
+
+    # Run
+
+    async def _run_tasks(self) -> None:
+        while True:
+            held = await self._ready.get()
+            if held.context.cancelled:
+                self._drop(held)
+            elif self._stops:
+                self._returned.append(held)
+            else:
+                held.started = True
+                await self._run_task(held)
+            self._look.set()
+
+    async def _run_task(self, held: Held) -> None:
+        task, context = held.task, held.context
+        job = self._job(task)
+        if job is None:
+            self._unknown(held)
+            return
+        started_at = time.monotonic()
+        scope = asyncio.timeout(task.timeout.total_seconds())
+        try:
+            arguments = job.signature.to_arguments(task.input)
+            async with scope:
+                context._interrupt = lambda: scope.reschedule(self._loop.time())
+                output = await self._call(job, context, arguments)
+            context._interrupt = None
+            text = None if output is None or context._completed else job.output_text(output)
+        except asyncio.CancelledError as error:
+            current = asyncio.current_task()
+            if current is not None and current.cancelling():
+                raise
+            self._fail(held, error)
+        except (Exception, SystemExit) as error:
+            context._interrupt = None
+            self._end_with(held, error, scope.expired(), time.monotonic() - started_at)
+        else:
+            if context._completed:
+                del self._held[task.id]
+            elif context._interrupted is not None:
+                self._drop(held)
+            else:
+                self._done.append((held, text))
+
+    async def _call(self, job: Job[..., Any], context: Context, arguments: dict[str, Any]) -> Any:
+        positional = (context,) if job.signature.takes_context else ()
+        if job.is_async:
+            return await job.function(*positional, **arguments)
+        return await self._threads.run(lambda: job.function(*positional, **arguments))
+
+    def _end_with(self, held: Held, error: BaseException, expired: bool, seconds: float) -> None:
+        """The handler raised something: what that means for the attempt."""
+        task, context = held.task, held.context
+        if context._completed:
+            logger.warning("task %s is complete, but its handler raised %r afterwards", task.id, error)
+            del self._held[task.id]
+        elif context._interrupted is not None or isinstance(error, LeaseLost):
+            self._drop(held)
+        elif expired:
+            context.interrupt("timed out")
+            timed_out = TimeoutError(f"the attempt timed out after {seconds:.1f} s")
+            timed_out.__cause__ = error
+            self._fail(held, timed_out)
+        elif isinstance(error, Snooze):
+            self._snoozed.append((held, error.delay))
+        elif isinstance(error, Retry):
+            self._fail(held, error, after=error.after)
+        else:
+            self._fail(held, error, retryable=not isinstance(error, _MISTAKES))
+
+    def _job(self, task: ClaimedTask) -> Job[..., Any] | None:
+        """The job of a task. One that was enqueued without a job's name is for the queue's only job."""
+        if task.job is not None:
+            return self._jobs.get(task.job)
+        of_queue = [job for job in self._jobs.values() if job.queue == task.queue]
+        return of_queue[0] if len(of_queue) == 1 else None
+
+    def _unknown(self, held: Held) -> None:
+        task = held.task
+        if self._unknown_jobs == "leave":
+            logger.info("task %s: job %r is not known here; leaving it", task.id, task.job, extra={"task": task.id})
+            self._snoozed.append((held, timedelta(seconds=_LEAVE_FOR)))
+            return
+        known = ", ".join(sorted(self._jobs)) or "none"
+        self._fail(held, Fatal(f"job {task.job!r} of queue {task.queue!r} is not known here; known are: {known}"))
+
+    def _fail(
+        self, held: Held, error: BaseException, *, retryable: bool | None = None, after: timedelta | None = None
+    ) -> None:
+        if retryable is None:
+            retryable = not isinstance(error, _MISTAKES)
+        logger.warning(
+            "task %s (%s, attempt %s) failed: %r", held.task.id, held.task.job, held.task.attempt, error,
+            extra={"task": held.task.id}, exc_info=error if retryable else None,
+        )  # fmt: skip
+        self._failed.append(Failure(held, _error_text(error), retryable, after))
+
+    def _drop(self, held: Held) -> None:
+        """The handler was interrupted: give the task back when the worker stops; else it is not ours any more."""
+        if held.context._interrupted == "the worker stops":
+            self._returned.append(held)
+        else:
+            logger.info("task %s was interrupted: %s", held.task.id, held.context._interrupted or "the lease was lost")
+            del self._held[held.task.id]
+
+    # Stop
+
+    def _return_unstarted(self) -> None:
+        while not self._ready.empty():
+            self._returned.append(self._ready.get_nowait())
+
+    def _interrupt_all(self) -> None:
+        self._abandoned = True
+        for held in list(self._held.values()):
+            if held.started:
+                held.context.interrupt("the worker stops")
+        self._look.set()
+
+    # Beside that
+
+    async def _listen(self) -> None:
+        """Hear of ready tasks and of cancellations. Deaf, the worker finds everything a second later."""
+        pause = 0.1
+        while True:
+            try:
+                async with await psycopg.AsyncConnection.connect(self._dsn, autocommit=True) as connection:
+                    await connection.execute("listen underway_ready")
+                    await connection.execute("listen underway_cancelled")
+                    pause = 0.1
+                    self._look.set()
+                    async for notification in connection.notifies():
+                        self._hear(notification)
+            except psycopg.Error as error:
+                logger.warning("worker %s does not hear the database: %s", self.name, str(error).strip())
+            await asyncio.sleep(pause * random.uniform(0.5, 1))
+            pause = min(2 * pause, 5.0)
+
+    def _hear(self, notification: psycopg.Notify) -> None:
+        if notification.channel == "underway_ready":
+            if notification.payload in self.queues:
+                self._notified = True
+                self._look.set()
+        elif (held := self._held.get(int(notification.payload))) is not None:
+            held.context.interrupt("it was cancelled")
+
+    async def _heartbeat(self) -> None:
+        """Renew the leases of tasks that run longer than a third of their lease, all in one statement."""
+        while True:
+            self._claimed.clear()
+            next_at = min((held.renew_at for held in self._held.values()), default=None)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(next_at):
+                    await self._claimed.wait()
+                    continue
+            now = self._loop.time()
+            due = [held for held in self._held.values() if held.renew_at <= now + 0.01]
+            kept = set(
+                await self._do(statements.heartbeat([held.task.id for held in due], [held.lease for held in due]))
+            )
+            for held in due:
+                held.renew_at = now + held.task.heartbeat.total_seconds() / 3
+                if held.task.id not in kept and self._held.get(held.task.id) is held:
+                    held.context.interrupt("the lease was lost")
+
+    async def _maintain(self) -> None:
+        """Do the chores every second, and look whether something is due."""
+        while True:
+            await self._send_progress()
+            self._look_ahead.clear()
+            pause = await self._do(statements.maintain(self._id, self.queues))
+            if pause == 0:
+                self._look.set()
+                pause = 1.0
+            try:
+                async with asyncio.timeout(pause):
+                    await self._look_ahead.wait()
+            except TimeoutError:
+                if pause < 1.0:
+                    self._look.set()
+
+    async def _send_progress(self) -> None:
+        for held in list(self._held.values()):
+            if held.context._progress_is_new:
+                held.context._progress_is_new = False
+                with contextlib.suppress(LeaseLost):
+                    await self._do(statements.report_progress(held.task.id, held.lease, held.context._progress))
+
+
+class _Connections:
+    """The connections of handlers for their own transactions; none until the first asks."""
+
+    def __init__(self, dsn: str, most: int) -> None:
+        kwargs = {"autocommit": True}
+        self._sync = ConnectionPool(dsn, min_size=0, max_size=most, kwargs=kwargs, name="underway-handlers", open=False)
+        self._async = AsyncConnectionPool(
+            dsn, min_size=0, max_size=most, kwargs=kwargs, name="underway-async-handlers", open=False
+        )
+
+    @contextlib.contextmanager
+    def connection(self) -> Iterator[psycopg.Connection[Any]]:
+        self._sync.open()
+        with self._sync.connection() as connection:
+            yield connection
+
+    @contextlib.asynccontextmanager
+    async def async_connection(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+        await self._async.open()
+        async with self._async.connection() as connection:
+            yield connection
+
+    async def close(self) -> None:
+        await self._async.close()
+        await asyncio.to_thread(self._sync.close)
+
+
+def _error_text(error: BaseException) -> str:
+    """An error as JSON text that PostgreSQL takes: type, message and traceback, of a length that it keeps."""
+
+    def plain(text: str) -> str:
+        return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+
+    return statements.dump_json(
+        {
+            "type": type(error).__qualname__,
+            "message": plain(str(error))[:8000],
+            "traceback": plain("".join(_traceback(error)))[-24000:],
+        }
+    )
+
+
+def _traceback(error: BaseException) -> list[str]:
+    """The traceback of an error, from the handler's own first line on."""
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+        frames = frames.tb_next
+    return traceback.format_exception(type(error), error, frames)
+
+
+def run_worker(worker: Worker) -> None:
+    """Run a worker until SIGTERM or SIGINT; a second signal gives its running tasks back at once."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, worker.stop)
+        await worker.run()
+
+    asyncio.run(main())

@@ -35,7 +35,7 @@ class App:
 
     The database is `dsn`, else the environment's DATABASE_URL, else an embedded PostgreSQL that starts at the first use
     and whose data is gone when the application is closed: for first steps and tests. `state` is anything that handlers
-    may need; they find it as `context.state`. `queues` declares settings; a queue that only a job names has the defaults.
+    may need; they find it as `context.state`. `queues` declares settings; one that only a job names has the defaults.
 
     The queues are created when the application first needs the database. An application is a context manager; closing
     it closes its connections, and the embedded server.
@@ -107,8 +107,11 @@ class App:
         heartbeat: Duration | None = None,
         ttl: Duration | None = None,
     ) -> Any:
-        """Make a function a job. Its name (the function's, unless given) is kept with its tasks: do not change it while
-        tasks are waiting. The other arguments are the settings of its tasks; None leaves them to the queue."""
+        """Make a function a job.
+
+        Its name (the function's, unless given) is kept with its tasks: do not change it while tasks are waiting. The
+        other arguments are the settings of its tasks; None leaves them to the queue.
+        """
 
         def decorate(function: Callable[..., Any]) -> Job[..., Any]:
             job: Job[..., Any] = Job(
@@ -133,7 +136,7 @@ class App:
         """Where the database is. Starts the embedded PostgreSQL if that is the one."""
         with self._lock:
             if self._dsn is None:
-                logger.warning("no dsn and no DATABASE_URL: using an embedded PostgreSQL, whose data is gone at the end")
+                logger.warning("no dsn, no DATABASE_URL: using an embedded PostgreSQL, whose data is gone at the end")
                 self._embedded = EmbeddedPostgres()
                 self._embedded.start()
                 self._dsn = self._embedded.dsn

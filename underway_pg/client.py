@@ -142,21 +142,15 @@ class Client:
         """Make a failed or cancelled task pending again, with fresh attempts."""
         self._run(statements.retry(task), connection)
 
-    def redrive(
-        self, queue: str, *, max_tasks: int = 1000, connection: psycopg.Connection[Any] | None = None
-    ) -> int:
+    def redrive(self, queue: str, *, max_tasks: int = 1000, connection: psycopg.Connection[Any] | None = None) -> int:
         """Move the waiting dead letters of a queue back to where they came from. Returns how many went."""
         return self._run(statements.redrive(queue, max_tasks), connection)
 
-    def reschedule(
-        self, task: int, run_at: datetime, *, connection: psycopg.Connection[Any] | None = None
-    ) -> datetime:
+    def reschedule(self, task: int, run_at: datetime, *, connection: psycopg.Connection[Any] | None = None) -> datetime:
         """Make a pending task ready at another time. Returns when it will be ready."""
         return self._run(statements.reschedule(task, run_at), connection)
 
-    def reprioritize(
-        self, task: int, priority: int, *, connection: psycopg.Connection[Any] | None = None
-    ) -> None:
+    def reprioritize(self, task: int, priority: int, *, connection: psycopg.Connection[Any] | None = None) -> None:
         """Give a pending task another priority; higher runs first."""
         self._run(statements.reprioritize(task, priority), connection)
 
@@ -176,9 +170,7 @@ class Client:
         """Let claims from a queue go on. Returns whether it was paused."""
         return self._run(statements.resume_queue(name), connection)
 
-    def drop_queue(
-        self, name: str, *, force: bool = False, connection: psycopg.Connection[Any] | None = None
-    ) -> None:
+    def drop_queue(self, name: str, *, force: bool = False, connection: psycopg.Connection[Any] | None = None) -> None:
         """Remove a queue; with `force` its live tasks are cancelled."""
         self._run(statements.drop_queue(name, force), connection)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
 from datetime import datetime, timedelta
 from typing import Any, NoReturn, Protocol
 from uuid import UUID
@@ -79,8 +79,10 @@ class Context:
         raise Snooze(delay)
 
     def progress(self, value: Any) -> None:
-        """Say how far the task is, in anything that JSON can carry, such as `{"percent": 40}`. It is seen within about
-        a second; of several in between, the last."""
+        """Say how far the task is, in anything that JSON can carry, such as `{"percent": 40}`.
+
+        It is seen within about a second; of several in between, the last.
+        """
         statements.dump_json(value)
         self._progress = value
         self._progress_is_new = True

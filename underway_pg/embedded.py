@@ -159,9 +159,7 @@ class EmbeddedPostgres:
             cleanup.callback(shutil.rmtree, directory, ignore_errors=True)
             lock = _lock(directory)
             cleanup.callback(os.close, lock)
-            binaries, version = _usable_binaries(
-                self._bin_directory or find_binaries(), directory, account
-            )
+            binaries, version = _usable_binaries(self._bin_directory or find_binaries(), directory, account)
             data = self._prepare_data(directory, binaries, version, account)
             log = directory / "log"
             command = [str(binaries / "postgres"), *self._options(directory, data)]
@@ -216,9 +214,7 @@ class EmbeddedPostgres:
         }
         return ["-D", str(data), *(f"--{name}={value}" for name, value in settings.items())]
 
-    def _prepare_data(
-        self, directory: Path, binaries: Path, version: str, account: pwd.struct_passwd | None
-    ) -> Path:
+    def _prepare_data(self, directory: Path, binaries: Path, version: str, account: pwd.struct_passwd | None) -> Path:
         data = self._data_directory or directory / "data"
         marker = data / "PG_VERSION"
         if marker.exists():
@@ -230,10 +226,7 @@ class EmbeddedPostgres:
                 )
             return data
         if data.exists() and any(data.iterdir()):
-            raise EmbeddedError(
-                f"{data} is not empty and holds no PostgreSQL cluster; "
-                "choose another data_directory"
-            )
+            raise EmbeddedError(f"{data} is not empty and holds no PostgreSQL cluster; choose another data_directory")
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
         if account:
             os.chown(data, account.pw_uid, account.pw_gid)
@@ -304,9 +297,7 @@ def _sweep(parent: Path) -> None:
                 os.close(left)
 
 
-def _usable_binaries(
-    binaries: Path, directory: Path, account: pwd.struct_passwd | None
-) -> tuple[Path, str]:
+def _usable_binaries(binaries: Path, directory: Path, account: pwd.struct_passwd | None) -> tuple[Path, str]:
     """Binaries that the server's account can run, copied when need be, and their version."""
     if not _is_complete(binaries):
         raise EmbeddedError(f"no postgres and initdb in {binaries}; choose another bin_directory")
@@ -319,9 +310,7 @@ def _usable_binaries(
         answer = _run(account, binaries / "postgres", "--version")
     version = re.search(r"\(PostgreSQL\) (\S+)", answer.stdout)
     if version is None:
-        raise EmbeddedError(
-            f"{binaries / 'postgres'} does not run on this machine: {answer.stderr.strip()}"
-        )
+        raise EmbeddedError(f"{binaries / 'postgres'} does not run on this machine: {answer.stderr.strip()}")
     return binaries, version[1]
 
 
@@ -338,9 +327,7 @@ def _copy_binaries(binaries: Path, target: Path, account: pwd.struct_passwd) -> 
     return copied / binaries.name
 
 
-def _initdb(
-    binaries: Path, data: Path, account: pwd.struct_passwd | None, *, durable: bool
-) -> None:
+def _initdb(binaries: Path, data: Path, account: pwd.struct_passwd | None, *, durable: bool) -> None:
     options = ["-D", str(data), "-E", "UTF8", "-A", "trust", "-U", "postgres"]
     if not durable:
         options.append("--no-sync")
@@ -352,9 +339,7 @@ def _initdb(
         raise EmbeddedError(f"initdb could not make {data}{who}: {answer.stderr.strip()}")
 
 
-def _run(
-    account: pwd.struct_passwd | None, *command: Path | str
-) -> subprocess.CompletedProcess[str]:
+def _run(account: pwd.struct_passwd | None, *command: Path | str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command,
         stdin=subprocess.DEVNULL,
@@ -374,9 +359,7 @@ def _environment() -> dict[str, str]:
     return {**kept, "LC_ALL": "C"}
 
 
-def _spawn(
-    command: list[str], account: pwd.struct_passwd | None, log: Path, lock: int
-) -> subprocess.Popen[bytes]:
+def _spawn(command: list[str], account: pwd.struct_passwd | None, log: Path, lock: int) -> subprocess.Popen[bytes]:
     """Start the server by a thread of its own that lives as long as the server does.
 
     For the kernel, the parent whose death is awaited is the thread, not the process.

@@ -1,24 +1,24 @@
 """The exceptions of Underway.
 
-    UnderwayError
-    ├── Refusal                    what the database refused; one class for each SQLSTATE of underway.refusal
-    │   ├── InvalidArgument        UW001
-    │   ├── LeaseLost              UW002
-    │   ├── QueueNotFound          UW003
-    │   ├── TaskNotFound           UW004
-    │   ├── WrongState             UW005
-    │   ├── QueueInUse             UW006
-    │   └── InputTooLarge          UW007
-    ├── ConfigurationError         the application is put together wrongly
-    │   ├── SchemaMissing          the database has no schema underway: run `underway migrate`
-    │   └── SchemaNewer            the database is newer than this package
-    ├── InputError                 arguments that do not fit the job
-    ├── TaskFailed, TaskCancelled  how a task that was waited for ended
-    ├── WaitTimeout                a task that was waited for is not final yet
-    └── Outcome                    raised by a handler to say how its attempt ends
-        ├── Retry                  try again, after a time of the handler's choice
-        ├── Fatal                  do not try again
-        └── Snooze                 put the task back; the attempt does not count
+UnderwayError
+├── Refusal                    what the database refused; one class for each SQLSTATE of underway.refusal
+│   ├── InvalidArgument        UW001
+│   ├── LeaseLost              UW002
+│   ├── QueueNotFound          UW003
+│   ├── TaskNotFound           UW004
+│   ├── WrongState             UW005
+│   ├── QueueInUse             UW006
+│   └── InputTooLarge          UW007
+├── ConfigurationError         the application is put together wrongly
+│   ├── SchemaMissing          the database has no schema underway: run `underway migrate`
+│   └── SchemaNewer            the database is newer than this package
+├── InputError                 arguments that do not fit the job
+├── TaskFailed, TaskCancelled  how a task that was waited for ended
+├── WaitTimeout                a task that was waited for is not final yet
+└── Outcome                    raised by a handler to say how its attempt ends
+├── Retry                  try again, after a time of the handler's choice
+├── Fatal                  do not try again
+└── Snooze                 put the task back; the attempt does not count
 """
 
 from __future__ import annotations

@@ -90,7 +90,8 @@ class Signature:
             try:
                 converted[name] = value if converter is None else getattr(converter, direction)(value)
             except ValueError as error:
-                raise InputError(f"job {self._name}: argument {name}={value!r:.200} does not fit: {_why(error)}") from error
+                wrong = f"argument {name}={value!r:.200} does not fit: {_why(error)}"
+                raise InputError(f"job {self._name}: {wrong}") from error
         return converted
 
 
@@ -124,9 +125,7 @@ class _Converter:
         return self._adapter.validate_python(value)
 
 
-def _converters(
-    job: str, parameters: Iterable[inspect.Parameter], hints: Mapping[str, Any]
-) -> dict[str, _Converter]:
+def _converters(job: str, parameters: Iterable[inspect.Parameter], hints: Mapping[str, Any]) -> dict[str, _Converter]:
     import pydantic
 
     converters = {}
@@ -206,7 +205,7 @@ class Job(Generic[P, R]):
 
         `connection` is the caller's psycopg connection: the tasks are part of its transaction.
         """
-        given = {
+        given: dict[str, Any] = {
             "delay": delay, "run_at": run_at, "priority": priority, "retry": retry, "timeout": timeout,
             "heartbeat": heartbeat, "ttl": ttl, "headers": headers,
         }  # fmt: skip

@@ -84,7 +84,7 @@ class ListedTask:
 
 @dataclass(frozen=True, kw_only=True)
 class QueueStats:
-    """A queue and how many tasks lie in it: ready, scheduled for later, in progress, waiting, dead letters among them."""
+    """A queue, and how many tasks lie in it: ready, scheduled for later, in progress, waiting; dead letters."""
 
     queue: str
     paused_at: datetime | None

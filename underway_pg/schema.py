@@ -60,9 +60,7 @@ def migrations() -> tuple[Migration, ...]:
     for path in sorted((_sql_directory() / "migrations").glob("*.sql")):
         text = path.read_text(encoding="utf-8")
         found.append(
-            Migration(
-                version=int(path.stem.split("_", 1)[0]), name=path.stem, sql=text, checksum=_checksum(text)
-            )
+            Migration(version=int(path.stem.split("_", 1)[0]), name=path.stem, sql=text, checksum=_checksum(text))
         )
     return tuple(found)
 

@@ -350,9 +350,7 @@ def tasks(queue: str | None, state: State | None, limit: int) -> Statement[list[
 
 def queues() -> Statement[list[QueueStats]]:
     """Every queue with what lies in it."""
-    return Statement(
-        f"select {_columns(QueueStats)} from underway.queue_stats order by queue", {}, _listed(QueueStats)
-    )
+    return Statement(f"select {_columns(QueueStats)} from underway.queue_stats order by queue", {}, _listed(QueueStats))
 
 
 def workers() -> Statement[list[WorkerStats]]:

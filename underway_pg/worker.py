@@ -18,6 +18,7 @@ import traceback
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Literal, TypedDict, TypeVar
 from uuid import UUID
 
@@ -42,7 +43,7 @@ logger = logging.getLogger("underway_pg")
 _MISTAKES = (InputError, Fatal)
 _DATABASE_AWAY = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout)
 
-_PACKAGE = os.path.dirname(__file__) + os.sep
+_PACKAGE = str(Path(__file__).parent) + os.sep
 
 # Seconds. A worker that found enough to do for so long is not idle; a task of a job that it does not know is put back
 # for so long; after a claim that was refused it claims again after so long.
@@ -87,8 +88,8 @@ class Worker:
     """Claims tasks of some queues, runs their jobs, and settles them.
 
     concurrency   how many tasks run at once; async handlers on the loop, plain ones in threads
-    grace         seconds that running tasks get to end in when the worker stops; then they are interrupted and given back
-    unknown_jobs  what to do with a task whose job is not known here: "fail" it for good, or "leave" it to another worker
+    grace         seconds that running tasks get to end in when the worker stops; then they are given back
+    unknown_jobs  with a task whose job is not known here: "fail" it for good, or "leave" it to another worker
     drain         stop as soon as no task is ready and none is running
     name          how people find this worker; host and process id by default
     state         what handlers find as `context.state`
@@ -162,9 +163,9 @@ class Worker:
         logger.info("worker %s has stopped", self.name)
 
     def stop(self) -> None:
-        """Stop claiming, let running tasks end within the grace time, give the rest back. Called again: give all back now.
+        """Stop claiming, let running tasks end within the grace time, give the rest back; called again: give all back.
 
-        To be called on the loop of the worker; signal handlers of `run_worker` are.
+        To be called on the loop of the worker, as the signal handlers of `run_worker` do.
         """
         self._stops += 1
         if self._stops == 1:
@@ -480,9 +481,7 @@ class Worker:
                     continue
             now = self._loop.time()
             due = [held for held in self._held.values() if held.renew_at <= now + 0.01]
-            kept = set(
-                await self._do(statements.heartbeat([held.task.id for held in due], [held.lease for held in due]))
-            )
+            kept = await self._do(statements.heartbeat([held.task.id for held in due], [held.lease for held in due]))
             for held in due:
                 held.renew_at = now + held.task.heartbeat.total_seconds() / 3
                 if held.task.id not in kept and self._held.get(held.task.id) is held:

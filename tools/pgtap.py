@@ -1,0 +1,66 @@
+"""Find pgTAP and load it into a database.
+
+pgTAP is plain SQL: a server that does not offer it as an extension takes its file as it is. Run
+as a program, this prints the path of that file.
+"""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg
+
+ROOT = Path(__file__).resolve().parent.parent
+INSTALLED = Path("/usr/share/postgresql")
+UNPACKED = ROOT / ".cache" / "pgtap"
+PACKAGE = r"postgresql-[0-9]+-pgtap"
+SCRIPT = re.compile(r"pgtap--(\d+(?:\.\d+)+)\.sql")
+
+
+class PgTapError(RuntimeError):
+    """pgTAP is neither installed nor to be had."""
+
+
+def find() -> Path:
+    """The newest pgTAP installed here, else the one of Debian's packages, unpacked below .cache."""
+    found = _newest(INSTALLED) or _newest(UNPACKED)
+    if found is None:
+        unpacking = subprocess.run([ROOT / "tools" / "apt-unpack", PACKAGE, UNPACKED], capture_output=True, text=True)
+        found = _newest(UNPACKED)
+        if found is None:
+            reason = unpacking.stderr.strip().rpartition("\n")[2]
+            raise PgTapError(
+                f"pgTAP was not found; install it (Debian: apt-get install postgresql-<version>-pgtap) [{reason}]"
+            )
+    return found
+
+
+def load(connection: psycopg.Connection) -> None:
+    """Put pgTAP into the schema pgtap of the connection's database."""
+    connection.execute("create schema pgtap")
+    offered = connection.execute("select from pg_available_extensions where name = 'pgtap'")
+    if offered.fetchone():
+        connection.execute("create extension pgtap schema pgtap")
+        return
+    lines = find().read_text().splitlines(keepends=True)
+    # The file belongs into an extension, and its psql commands refuse to run it elsewhere.
+    script = "".join(line for line in lines if not line.startswith("\\"))
+    with connection.transaction():
+        connection.execute("set local search_path = pgtap")
+        connection.execute(script.encode())
+
+
+def _newest(directory: Path) -> Path | None:
+    def version(script: Path) -> list[int]:
+        return [int(number) for number in script.stem.removeprefix("pgtap--").split(".")]
+
+    scripts = [path for path in directory.rglob("pgtap--*.sql") if SCRIPT.fullmatch(path.name)]
+    return max(scripts, key=version, default=None)
+
+
+if __name__ == "__main__":
+    try:
+        print(find())
+    except PgTapError as error:
+        sys.exit(str(error))

@@ -1,4 +1,4 @@
--- _error: an error as it is kept: an object with a message, and at most 32 KiB.
+-- _error: an error as it is kept: an object with a message, of at most 32 KiB together with what is added to it.
 --
 -- Writes: nothing.
 
@@ -10,12 +10,12 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_error jsonb := case jsonb_typeof(_error.error)
-        when 'object' then _error.error
+        when 'object' then jsonb_build_object('message', '') || _error.error
         when 'string' then jsonb_build_object('message', _error.error)
         else jsonb_build_object('message', coalesce(_error.error #>> '{}', 'no error was given'))
     end;
 begin
-    if octet_length(v_error::text) <= 32768 then
+    if octet_length(v_error::text) <= 32000 then
         return v_error;
     end if;
 

@@ -4,6 +4,7 @@
 --   delay  is uniform in [target * (1 - jitter), target]
 --
 -- Writes: nothing.
+-- Refuses: UW001 invalid_argument.
 
 create or replace function underway._backoff_target(policy underway.retry_policy, attempt integer)
 returns interval
@@ -38,6 +39,14 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+    perform underway._check_retry_policy(backoff.policy);
+    if backoff.attempt < 1 then
+        raise exception using
+            errcode = 'UW001',
+            message = format('attempt is %s', backoff.attempt),
+            hint = 'Attempts are numbered from 1.';
+    end if;
+
     return underway._backoff_target(backoff.policy, backoff.attempt) * (1 - (backoff.policy).jitter * random());
 end;
 $$;

@@ -1,6 +1,6 @@
 -- create_queue: create a queue, or change the settings of one; what is left out keeps its value.
 --
--- Writes: queue, lane.
+-- Writes: queue.
 -- Refuses: UW001 invalid_argument, UW003 queue_not_found.
 
 create or replace function underway._check_dead_letter_queue(queue text, dead_letter_queue text)
@@ -58,12 +58,17 @@ begin
             hint = 'Give 1 to 128 printable characters, without blanks at either end.';
     end if;
 
-    if create_queue.retry_policy is not null then
+    -- Not `is not null`, which asks whether every part is given.
+    if create_queue.retry_policy is distinct from null then
         perform underway._check_retry_policy(create_queue.retry_policy);
     end if;
     perform underway._check_interval('timeout', create_queue.timeout, '1 millisecond');
     perform underway._check_interval('heartbeat', create_queue.heartbeat, '100 milliseconds');
     perform underway._check_interval('ttl', create_queue.ttl, '0');
+    -- Two sessions must not close a circle of dead-letter queues together.
+    if create_queue.dead_letter_queue <> '' then
+        perform pg_advisory_xact_lock(hashtext('underway.queue.dead_letter_queue'));
+    end if;
     perform underway._check_dead_letter_queue(create_queue.name, nullif(create_queue.dead_letter_queue, ''));
 
     insert into underway.queue as q (name, dead_letter_queue, retry_policy, timeout, heartbeat, ttl, created_at)

@@ -66,7 +66,7 @@ begin
     if _check_options.ttl is not null then
         perform underway._check_interval('ttl', _check_options.ttl, '0');
     end if;
-    if _check_options.retry_policy is not null then
+    if _check_options.retry_policy is distinct from null then
         perform underway._check_retry_policy(_check_options.retry_policy);
     end if;
 

@@ -11,9 +11,9 @@ language sql
 immutable
 set search_path = pg_catalog, pg_temp
 begin atomic
-    -- Days since 1970 in UTC. The ring holds 30 days from now; the slot after them is being emptied (_prune).
+    -- Days since 1970 in UTC. The ring takes twenty days from now; the slots after them are being emptied (_prune).
     select case
-        when floor(extract(epoch from expires_at) / 86400) - floor(extract(epoch from now) / 86400) < 30
+        when floor(extract(epoch from expires_at) / 86400) - floor(extract(epoch from now) / 86400) < 20
             then mod(floor(extract(epoch from expires_at) / 86400)::bigint, 32)
         else 32
     end::smallint;
@@ -34,8 +34,7 @@ volatile
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_bitmapscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
+set enable_nestloop = off
 as $$
 declare
     v_now         timestamptz := underway._clock();
@@ -43,18 +42,16 @@ declare
     v_with_errors bigint[];
     v_watched     bigint[];
 begin
-    with held as (
-        -- In the order of ids, so that two batches never wait for each other in a circle.
-        select given.task, given.lease, given.output
-        from unnest(_finish.tasks, _finish.leases, _finish.outputs) as given (task, lease, output)
-        order by given.task
-    ),
-    gone as (
+    -- The array is looked up in the index in the order of ids, whatever the statistics say: a join with the batch may
+    -- be turned round, and read the table for each row of it. So two batches never wait for each other in a circle,
+    -- either. The coalesce keeps the pairs from becoming such a join: they are hashed, and looked up.
+    with gone as (
         delete from underway.task t
-        using held h
-        where t.id = h.task
-          and t.lease is not distinct from h.lease
-        returning t.*, h.output
+        where t.id = any (_finish.tasks)
+          and (_finish.leases is null or coalesce(
+              (t.id, t.lease) in (select unnest(_finish.tasks), unnest(_finish.leases)), false
+          ))
+        returning t.*
     ),
     finished as (
         insert into underway.task_history (
@@ -62,15 +59,21 @@ begin
             retry_policy, timeout, heartbeat, ttl, enqueued_at, started_at, finished_at, expires_at, expires_slot
         )
         select
-            g.id, g.queue, g.job, _finish.state, g.priority, g.attempt, g.worker, g.input, g.output, g.headers,
+            g.id, g.queue, g.job, _finish.state, g.priority, g.attempt, g.worker, g.input, given.output, g.headers,
             case when g.has_errors then (
                 select jsonb_agg(a.error order by a.failed_at) from underway.attempt a where a.task = g.id
             ) end,
             g.dead_letter, g.retry_policy, g.timeout, g.heartbeat, g.ttl, g.enqueued_at, g.started_at, v_now,
             v_now + until.ttl, underway._history_slot(v_now + until.ttl, v_now)
         from gone g
-        left join underway.queue q on q.name = g.queue
-        cross join lateral (select coalesce(g.ttl, q.ttl, '14 days')) as until (ttl)
+        left join (
+            select distinct on (batch.task) batch.task, batch.output
+            from unnest(_finish.tasks, _finish.outputs) as batch (task, output)
+            order by batch.task
+        ) given on given.task = g.id
+        cross join lateral (
+            select coalesce(g.ttl, (select q.ttl from underway.queue q where q.name = g.queue), '14 days')
+        ) as until (ttl)
     )
     select array_agg(g.id), array_agg(g.id) filter (where g.has_errors), array_agg(g.id) filter (where g.watched)
     into v_finished, v_with_errors, v_watched
@@ -89,4 +92,5 @@ end;
 $$;
 
 comment on function underway._finish(bigint[], uuid[], underway.task_state, jsonb[]) is
-    'Move the tasks that are still under these leases into the history. Returns their ids.';
+    'Move the tasks that are still under these leases into the history; without leases, tasks that the caller has locked.'
+    ' Returns their ids.';

@@ -11,20 +11,24 @@ set enable_seqscan = off
 as $$
 declare
     v_now    timestamptz := underway._clock();
-    v_today  bigint := floor(extract(epoch from v_now) / 86400);
-    v_slot   text := 'task_history_' || to_char(mod(v_today - 2, 32), 'FM00');
+    v_today  integer := floor(extract(epoch from v_now) / 86400);
+    v_slot   text;
     v_pruned integer;
 begin
-    -- The ring holds the days from yesterday to the thirtieth from now (_history_slot). What lies in the slot before
-    -- has expired, and truncating it waits for nobody: whoever still reads there is met again at the next call.
-    if pg_relation_size(format('underway.%I', v_slot)) > 0 then
-        begin
-            execute format('lock table underway.%I in access exclusive mode nowait', v_slot);
-            execute format('truncate underway.%I', v_slot);
-        exception when lock_not_available then
-            null;
-        end;
-    end if;
+    -- The ring takes the days from yesterday, for clocks and midnights, to the nineteenth from now (_history_slot). What
+    -- lies in the other slots has expired. Truncating them waits for nobody: a slot where somebody still reads is met
+    -- again at the next call. After more than eleven days without any call, expired tasks stay for another turn.
+    for v_day in v_today - 12 .. v_today - 2 loop
+        v_slot := 'task_history_' || to_char(mod(v_day, 32), 'FM00');
+        if pg_relation_size(format('underway.%I', v_slot)) > 0 then
+            begin
+                execute format('lock table underway.%I in access exclusive mode nowait', v_slot);
+                execute format('truncate underway.%I', v_slot);
+            exception when lock_not_available then
+                null;
+            end;
+        end if;
+    end loop;
 
     delete from underway.task_history_later h
     where h.ctid = any (array(
@@ -42,5 +46,5 @@ end;
 $$;
 
 comment on function underway._prune(integer) is
-    'Empty the expired day of the history, and delete at most max_tasks expired tasks among those kept for longer.'
+    'Empty the expired days of the history, and delete at most max_tasks expired tasks among those kept for longer.'
     ' Returns how many were deleted one by one.';

@@ -10,6 +10,7 @@ language plpgsql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
 as $$
 declare
     v_lease uuid;
@@ -19,7 +20,7 @@ begin
         return false;
     end if;
 
-    perform underway._finish(array[cancel.task], array[v_lease], 'cancelled');
+    perform underway._finish(array[cancel.task], null, 'cancelled');
 
     -- The holder learns of it at its next heartbeat in any case.
     if v_lease is not null then

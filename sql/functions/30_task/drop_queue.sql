@@ -13,8 +13,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_tasks  bigint[];
-    v_leases uuid[];
+    v_tasks bigint[];
 begin
     perform from underway.queue q where q.name = drop_queue.name for update;
     if not found then
@@ -31,13 +30,10 @@ begin
             );
     end if;
 
-    select array_agg(held.id), array_agg(held.lease)
-    into v_tasks, v_leases
-    from (
-        select t.id, t.lease from underway.task t where t.queue = drop_queue.name order by t.id for update
-    ) held;
-
-    perform underway._finish(v_tasks, v_leases, 'cancelled');
+    v_tasks := array(
+        select t.id from underway.task t where t.queue = drop_queue.name order by t.id for update
+    );
+    perform underway._finish(v_tasks, null, 'cancelled');
     perform underway._remove_queue(drop_queue.name);
 end;
 $$;

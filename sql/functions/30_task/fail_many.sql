@@ -11,6 +11,7 @@ returns void
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
 as $$
 declare
     v_now  timestamptz := underway._clock();
@@ -69,8 +70,6 @@ security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_bitmapscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
 as $$
 declare
     v_now          timestamptz := underway._clock();
@@ -88,13 +87,23 @@ begin
             t.id, t.queue, t.lease, t.attempt, t.started_at, given.error, given.retry_after,
             coalesce(t.retry_policy, q.retry_policy) as retry_policy,
             coalesce(given.retryable, true) as retryable
-        from unnest(
-            fail_many.tasks, fail_many.leases, fail_many.errors, fail_many.retryable, fail_many.retry_after
-        ) as given (task, lease, error, retryable, retry_after)
-        join underway.task t on t.id = given.task and t.lease = given.lease
+        from (
+            select *
+            from unnest(
+                fail_many.tasks, fail_many.leases, fail_many.errors, fail_many.retryable, fail_many.retry_after
+            ) as batch (task, lease, error, retryable, retry_after)
+            order by batch.task
+        ) given
+        cross join lateral (
+            -- The limit keeps this a look-up for each row of the batch, whatever the statistics say.
+            select *
+            from underway.task held
+            where held.id = given.task
+              and held.lease = given.lease
+            limit 1
+            for no key update
+        ) t
         join underway.queue q on q.name = t.queue
-        order by t.id
-        for no key update of t
     loop
         insert into underway.attempt (task, attempt, failed_at, error)
         values (v_held.id, v_held.attempt, v_now, underway._error(v_held.error) || jsonb_build_object(

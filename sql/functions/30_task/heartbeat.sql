@@ -11,8 +11,6 @@ security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_bitmapscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
 as $$
 declare
     v_now timestamptz := underway._clock();
@@ -22,22 +20,30 @@ begin
     -- A row that is locked is being settled, perhaps in a long transaction of its handler: it is passed over, so that
     -- the other leases do not lapse meanwhile. A task that has run longer than its timeout is not renewed.
     update underway.task t
-    set lease_expires_at = v_now + coalesce(t.heartbeat, (select q.heartbeat from underway.queue q where q.name = t.queue))
+    set lease_expires_at = v_now + coalesce(
+        t.heartbeat, (select q.heartbeat from underway.queue q where q.name = t.queue)
+    )
     where t.ctid = any (array(
         select held.ctid
-        from unnest(heartbeat.tasks, heartbeat.leases) as given (task, lease)
-        join underway.task held on held.id = given.task and held.lease = given.lease
-        join underway.queue q on q.name = held.queue
-        where held.started_at + coalesce(held.timeout, q.timeout) > v_now
-        for no key update of held skip locked
+        from underway.task held
+        where held.id = any (heartbeat.tasks)
+          and coalesce(
+              (held.id, held.lease) in (select unnest(heartbeat.tasks), unnest(heartbeat.leases)), false
+          )
+          and v_now < held.started_at + coalesce(
+              held.timeout, (select q.timeout from underway.queue q where q.name = held.queue)
+          )
+        for no key update skip locked
     ));
 
     return query
     select held.id
-    from unnest(heartbeat.tasks, heartbeat.leases) as given (task, lease)
-    join underway.task held on held.id = given.task and held.lease = given.lease
-    join underway.queue q on q.name = held.queue
-    where held.started_at + coalesce(held.timeout, q.timeout) > v_now;
+    from underway.task held
+    where held.id = any (heartbeat.tasks)
+      and coalesce((held.id, held.lease) in (select unnest(heartbeat.tasks), unnest(heartbeat.leases)), false)
+      and v_now < held.started_at + coalesce(
+          held.timeout, (select q.timeout from underway.queue q where q.name = held.queue)
+      );
 end;
 $$;
 

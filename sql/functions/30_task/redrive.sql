@@ -11,6 +11,7 @@ language plpgsql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
 as $$
 declare
     v_now     timestamptz := underway._clock();
@@ -41,7 +42,7 @@ begin
            or exists (
                select from underway.task_history h where h.id = v_letter.origin_task and h.state <> 'failed'
            ) then
-            perform underway._finish(array[v_letter.id], array[null::uuid], 'cancelled');
+            perform underway._finish(array[v_letter.id], null, 'cancelled');
             continue;
         end if;
 

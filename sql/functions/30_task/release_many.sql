@@ -13,8 +13,6 @@ security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_bitmapscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
 as $$
 declare
     v_now      timestamptz := underway._clock();
@@ -23,12 +21,7 @@ declare
 begin
     perform underway._check_batch(release_many.tasks, release_many.leases);
 
-    with held as (
-        select given.task, given.lease
-        from unnest(release_many.tasks, release_many.leases) as given (task, lease)
-        order by given.task
-    ),
-    released as (
+    with released as (
         update underway.task t
         set
             state = 'pending',
@@ -37,9 +30,10 @@ begin
             started_at = null,
             lease = null,
             lease_expires_at = null
-        from held h
-        where t.id = h.task
-          and t.lease = h.lease
+        where t.id = any (release_many.tasks)
+          and coalesce(
+              (t.id, t.lease) in (select unnest(release_many.tasks), unnest(release_many.leases)), false
+          )
         returning t.id, t.queue
     )
     select array_agg(r.id), array_agg(distinct r.queue) into v_released, v_queues from released r;

@@ -20,6 +20,13 @@ begin
             message = 'the worker has no name',
             hint = 'Give one by which people will find it, such as host and process id.';
     end if;
+    if register_worker.queues = '{}' or register_worker.concurrency < 1 then
+        raise exception using
+            errcode = 'UW001',
+            message = format('worker %L serves queues %L with concurrency %s', register_worker.name,
+                register_worker.queues, coalesce(register_worker.concurrency::text, 'not given')),
+            hint = 'Name at least one queue, and a concurrency of at least 1.';
+    end if;
     perform underway._check_claim(register_worker.queues, 0);
 
     insert into underway.worker (name, queues, concurrency, started_at, seen_at)

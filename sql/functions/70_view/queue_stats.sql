@@ -17,7 +17,12 @@ select
     coalesce(live.waiting, 0) as waiting,
     coalesce(live.dead_letters, 0) as dead_letters,
     live.oldest_ready_at,
-    (select count(*) from underway.worker w where q.name = any (w.queues)) as workers
+    (
+        select count(*)
+        from underway.worker w
+        where q.name = any (w.queues)
+          and w.seen_at >= underway._clock() - interval '1 minute'
+    ) as workers
 from underway.queue q
 left join (
     select

@@ -58,7 +58,10 @@ begin
             execute format(
                 'grant select on underway.task_list, underway.queue_stats, underway.worker_stats to %I', v_role
             );
-            execute format('grant execute on function underway.task_info(bigint), underway.stats() to %I', v_role);
+            -- What a view calls is called with the rights of its reader.
+            execute format(
+                'grant execute on function underway.task_info(bigint), underway.stats(), underway._clock() to %I', v_role
+            );
         end if;
     end loop;
 end;

@@ -1,0 +1,165 @@
+"""The files of sql/functions keep the house rules: header, room, calls, comments, tests."""
+
+import functools
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+FILES = sorted((ROOT / "sql" / "functions").glob("*/*.sql"))
+
+# What the files of a room may write. Who opens a room adds it here.
+WRITABLE = {
+    "00_base": set(),
+    "20_queue": {"queue", "lane"},
+    "30_task": {"task", "task_history", "attempt"},
+    "60_upkeep": {"worker"},
+    "70_view": set(),
+    "80_role": {"grants"},
+}
+
+COMMENT_OR_STRING = re.compile(r"--[^\n]*|'(?:[^']|'')*'")
+CREATED = re.compile(r"^create (?:or replace )?(function|view) underway\.(\w+)", re.MULTILINE)
+COMMENTED = re.compile(r"^comment on (function|view) underway\.(\w+)", re.MULTILINE)
+WRITTEN = re.compile(r"\b(?:insert into|update|delete from|truncate) underway\.(%I|\w+)")
+GRANTED = re.compile(r"^revoke |'grant ", re.MULTILINE)
+CALLED = re.compile(r"(?<!insert into )\bunderway\.(\w+)\(|\b(?:from|join) underway\.(\w+)\b")
+RAISED = re.compile(r"errcode = '(UW\d{3})'")
+LISTED = re.compile(r"\('(UW\d{3})', '(\w+)',")
+
+every_file = pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}/{file.stem}")
+
+
+def room(file: Path) -> str:
+    return file.parent.name
+
+
+def name(file: Path) -> str:
+    """The function that the file holds. One named _objects holds a second form of it."""
+    return file.stem.removesuffix("_objects")
+
+
+def header(file: Path) -> str:
+    """The comment at the head of the file, without its dashes."""
+    lines = file.read_text().splitlines()
+    end = next(number for number, line in enumerate(lines) if not line.startswith("--"))
+    return "\n".join(line.removeprefix("--").strip() for line in lines[:end])
+
+
+def items(file: Path, label: str) -> list[str] | None:
+    """What the header lists after a label; None without the label."""
+    found = re.findall(rf"^{label}: ([^.]*)\.$", header(file), re.MULTILINE)
+    assert len(found) == header(file).count(f"{label}:") <= 1, f"{label}: is one list with a full stop"
+    return re.split(r",\s+", found[0]) if found else None
+
+
+def body(file: Path) -> str:
+    """The file without its comments."""
+    return COMMENT_OR_STRING.sub(lambda m: "" if m[0].startswith("--") else m[0], file.read_text())
+
+
+def code(file: Path) -> str:
+    """The file without its comments and its strings, for a hint may name any function."""
+    return COMMENT_OR_STRING.sub("", file.read_text())
+
+
+def writes(file: Path) -> set[str]:
+    written = {
+        # A partition is its table; what dynamic SQL names are partitions of the history.
+        re.sub(r"^(task_history_\w+|%I)$", "task_history", table)
+        for table in WRITTEN.findall(body(file))
+    }
+    return written | {"grants"} if GRANTED.search(body(file)) else written
+
+
+@functools.cache
+def homes() -> dict[str, set[Path]]:
+    """Where each function and each view is created."""
+    found: dict[str, set[Path]] = {}
+    for file in FILES:
+        for _, created in CREATED.findall(file.read_text()):
+            found.setdefault(created, set()).add(file)
+    return found
+
+
+def callees(file: Path) -> set[Path]:
+    """The files of the functions that are called and of the views that are read."""
+    named = {function or view for function, view in CALLED.findall(code(file))}
+    return {home for one in named for home in homes().get(one, ())}
+
+
+def raised_below(file: Path) -> set[str]:
+    """The codes that are raised in the file, or in whatever it calls."""
+    seen: set[Path] = set()
+    ahead = {file}
+    while ahead:
+        seen |= ahead
+        ahead = {callee for each in ahead for callee in callees(each)} - seen
+    return {raised for each in seen for raised in RAISED.findall(body(each))}
+
+
+def subject(test: Path) -> str | None:
+    """The stem of the file that a pgTAP file is about: enqueue_many_x is not about enqueue."""
+    stems = [file.stem for file in FILES if room(file) == room(test)]
+    return max((stem for stem in stems if f"{test.stem}_".startswith(f"{stem}_")), key=len, default=None)
+
+
+def test_there_are_files_to_check() -> None:
+    assert len(FILES) > 50
+
+
+@every_file
+def test_the_header_names_the_function_and_says_what_it_means(file: Path) -> None:
+    sentence, *_ = header(file).split("\n\n")
+    assert re.fullmatch(rf"{name(file)}: [^\s].*\.", sentence, re.DOTALL)
+
+
+@every_file
+def test_beside_its_function_the_file_holds_private_ones_only(file: Path) -> None:
+    created = {created for _, created in CREATED.findall(file.read_text())}
+    expected = set() if room(file) == "80_role" else {name(file)}
+    assert expected <= created
+    assert all(beside.startswith("_") for beside in created - expected)
+
+
+@every_file
+def test_the_header_lists_what_the_file_writes(file: Path) -> None:
+    assert set(items(file, "Writes") or ()) == (writes(file) or {"nothing"})
+
+
+@every_file
+def test_the_file_writes_only_what_belongs_to_its_room(file: Path) -> None:
+    assert writes(file) <= WRITABLE[room(file)]
+
+
+@every_file
+def test_the_header_lists_what_the_file_refuses(file: Path) -> None:
+    refusals = dict(LISTED.findall((ROOT / "sql/functions/00_base/refusal.sql").read_text()))
+    listed = items(file, "Refuses") or []
+    codes = [refusal.split()[0] for refusal in listed]
+    assert listed == [f"{code} {refusals[code]}" for code in sorted(set(codes))]
+    assert set(RAISED.findall(body(file))) <= set(codes), "raised, and not listed"
+    assert set(codes) <= raised_below(file), "listed, and raised neither here nor below"
+
+
+@every_file
+def test_the_file_calls_no_room_above_its_own(file: Path) -> None:
+    assert [callee for callee in callees(file) if room(callee) > room(file)] == []
+
+
+@every_file
+def test_whatever_is_created_has_its_comment(file: Path) -> None:
+    text = file.read_text()
+    assert Counter(COMMENTED.findall(text)) == Counter(CREATED.findall(text))
+
+
+@every_file
+def test_any_client_can_run_the_file_as_it_is(file: Path) -> None:
+    assert "\\" not in code(file), "a command of psql"
+
+
+@every_file
+def test_the_function_has_its_pgtap_file(file: Path) -> None:
+    assert file.stem in {subject(test) for test in (ROOT / "tests/sql" / room(file)).glob("*.sql")}

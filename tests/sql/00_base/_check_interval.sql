@@ -1,0 +1,68 @@
+begin;
+select plan(14);
+
+-- bounds
+
+select lives_ok(
+    format('select underway._check_interval(%L, %L, %L)', 'delay', given.value, given.shortest),
+    format('%s passes where %s is the shortest', coalesce(given.value, 'null'), given.shortest)
+)
+from (values
+    ('0', '0'),
+    ('100 milliseconds', '100 milliseconds'),
+    ('1 day', '1 millisecond'),
+    ('100 years', '0'),
+    (null, '1 millisecond')
+) as given (value, shortest);
+
+select throws_ok(
+    format('select underway._check_interval(%L, %L, %L)', 'delay', given.value, given.shortest),
+    'UW001', null,
+    format('%s is refused where %s is the shortest', given.value, given.shortest)
+)
+from (values
+    ('-1 microsecond', '0'),
+    ('-1 month', '0'),
+    ('999 microseconds', '1 millisecond'),
+    ('0', '1 millisecond'),
+    ('100 years 1 microsecond', '0'),
+    ('178000000 years', '0')
+) as given (value, shortest);
+
+-- words
+
+create function pg_temp.hint_of(statement text)
+returns text
+language plpgsql
+as $$
+declare
+    v_hint text;
+begin
+    execute hint_of.statement;
+    return null;
+exception when sqlstate 'UW001' then
+    get stacked diagnostics v_hint = pg_exception_hint;
+    return v_hint;
+end;
+$$;
+
+select throws_ok(
+    $$ select underway._check_interval('heartbeat', '1 millisecond', '100 milliseconds') $$,
+    'UW001', 'heartbeat is 00:00:00.001',
+    'the message names the argument and its value'
+);
+
+select is(
+    pg_temp.hint_of($$ select underway._check_interval('heartbeat', '1 millisecond', '100 milliseconds') $$),
+    'Give a heartbeat between 00:00:00.1 and 100 years.',
+    'the hint names the bounds'
+);
+
+select is(
+    pg_temp.hint_of($$ select underway._check_interval('heartbeat', '1 second', '100 milliseconds') $$),
+    null,
+    'a value within the bounds is not commented on'
+);
+
+select * from finish();
+rollback;

@@ -1,0 +1,56 @@
+begin;
+select plan(4);
+
+select underway_test.stop_clock('2030-01-01 12:00:00+00');
+
+select is(
+    underway.stats(),
+    '{
+        "queues": 0, "queues_paused": 0, "ready": 0, "scheduled": 0, "in_progress": 0, "waiting": 0,
+        "dead_letters": 0, "oldest_ready_seconds": 0, "workers": 0
+    }',
+    'without queues all is zero'
+);
+
+select underway.create_queue('dead');
+select underway.create_queue('email', dead_letter_queue => 'dead');
+select underway.create_queue('invoice');
+
+select underway.register_worker('host-1', '{email}');
+select underway_test.advance_clock('1 minute 1 second');
+select underway.register_worker('host-2', '{email}');
+select underway.register_worker('host-3', '{invoice}');
+
+select underway_test.held_task(queue) from unnest('{email, invoice}'::text[]) as queue;
+select underway_test.finished_task('failed', 'email');
+select underway_test.finished_task('succeeded', 'invoice') from generate_series(1, 5);
+select underway.enqueue(queue, delay => '1 minute') from unnest('{email, invoice, invoice}'::text[]) as queue;
+select underway.enqueue(queue, delay => '1 hour') from unnest('{email, email, email, invoice}'::text[]) as queue;
+create temporary table waiting on commit drop as select underway.enqueue('email') as id from generate_series(1, 6);
+update underway.task set state = 'waiting' where id in (select id from waiting);
+select underway.pause_queue('invoice');
+select underway_test.advance_clock('59.5 seconds');
+
+select is(
+    underway.stats() - 'oldest_ready_seconds',
+    '{
+        "queues": 3, "queues_paused": 1, "ready": 1, "scheduled": 7, "in_progress": 2, "waiting": 6,
+        "dead_letters": 1, "workers": 2
+    }',
+    'the numbers are summed over all queues; workers that are lost do not count'
+);
+
+select is(
+    (underway.stats() ->> 'oldest_ready_seconds')::numeric, 59.5,
+    'it says for how long the oldest ready task has been ready'
+);
+
+select underway_test.advance_clock('1 second');
+
+select is(
+    underway.stats() -> 'ready', '4',
+    'a task is ready when it is due'
+);
+
+select * from finish();
+rollback;

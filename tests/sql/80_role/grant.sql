@@ -1,0 +1,217 @@
+begin;
+select plan(17);
+
+create temporary view role as
+select given.name
+from unnest('{underway_producer, underway_worker, underway_observer, underway_operator}'::name[]) as given (name);
+
+-- A function is called when all its forms may be.
+create function pg_temp.callable_by(role name)
+returns setof text
+language sql
+as $$
+    select p.proname::text
+    from pg_proc p
+    where p.pronamespace = 'underway'::regnamespace
+    group by p.proname
+    having bool_and(has_function_privilege(callable_by.role, p.oid, 'execute'))
+$$;
+
+-- the roles
+
+select is(
+    (select array_agg(r.rolname::name order by r.rolname) from pg_roles r join role on role.name = r.rolname),
+    (select array_agg(name order by name) from role),
+    'the four roles exist'
+);
+
+select is_empty(
+    $$
+        select r.rolname
+        from pg_roles r
+        join role on role.name = r.rolname
+        where r.rolcanlogin or r.rolsuper or r.rolcreaterole or r.rolcreatedb or r.rolbypassrls
+    $$,
+    'none of them logs in or has power of its own: they are given to others'
+);
+
+select is_empty(
+    $$ select name from role where not has_schema_privilege(name, 'underway', 'usage') $$,
+    'each of them reaches the schema'
+);
+
+select is_empty(
+    $$ select name from role where has_schema_privilege(name, 'underway', 'create') $$,
+    'none of them creates anything in it'
+);
+
+-- functions
+
+select set_eq(
+    $$ select pg_temp.callable_by('underway_producer') $$,
+    '{enqueue, enqueue_many, retry_policy, watch, task_info}'::text[],
+    'a producer enqueues, and sees results'
+);
+
+select set_eq(
+    $$ select pg_temp.callable_by('underway_worker') $$,
+    '{
+        dequeue, complete, complete_many, complete_and_dequeue, fail, fail_many, snooze, release, release_many,
+        heartbeat, report_progress, register_worker, unregister_worker, set_idle, next_wakeup, maintain
+    }'::text[],
+    'a worker dequeues, settles, and keeps the queue up'
+);
+
+select set_eq(
+    $$ select pg_temp.callable_by('underway_observer') $$,
+    '{task_info, stats, backoff, _clock}'::text[],
+    'an observer reads'
+);
+
+select set_eq(
+    $$ select pg_temp.callable_by('underway_operator') $$,
+    '{
+        create_queue, pause_queue, resume_queue, drop_queue, retry_policy, cancel, retry, redrive, reschedule,
+        reprioritize, delete_task, maintain, task_info, stats, _clock
+    }'::text[],
+    'an operator cares for queues and single tasks, and sees what an observer sees'
+);
+
+select is_empty(
+    $$
+        select role.name, p.oid::regprocedure
+        from pg_proc p
+        cross join role
+        where p.pronamespace = 'underway'::regnamespace
+          and p.proname like '\_%'
+          and has_function_privilege(role.name, p.oid, 'execute')
+    $$,
+    'none of them calls what is private'
+);
+
+select is_empty(
+    $$
+        select p.proname, role.name
+        from pg_proc p
+        cross join role
+        where p.pronamespace = 'underway'::regnamespace
+        group by p.proname, role.name
+        having bool_or(has_function_privilege(role.name, p.oid, 'execute'))
+            <> bool_and(has_function_privilege(role.name, p.oid, 'execute'))
+    $$,
+    'who calls one form of a function calls them all'
+);
+
+-- views and tables
+
+select set_eq(
+    $$
+        select role.name::text, c.relname::text
+        from pg_class c
+        cross join role
+        where c.relnamespace = 'underway'::regnamespace
+          and c.relkind in ('r', 'p', 'v', 'm', 'f')
+          and has_table_privilege(role.name, c.oid, 'select')
+    $$,
+    $$
+        select role.name::text, 'refusal'
+        from role
+        union all
+        select reader, view
+        from unnest('{underway_observer, underway_operator}'::text[]) as reader
+        cross join unnest('{queue_stats, task_list, worker_stats}'::text[]) as view
+    $$,
+    'observers and operators read the views, everybody the list of refusals, and nobody a table'
+);
+
+select is_empty(
+    $$
+        select role.name, c.relname
+        from pg_class c
+        cross join role
+        where c.relnamespace = 'underway'::regnamespace
+          and c.relkind in ('r', 'p', 'v', 'm', 'f')
+          and (
+              has_table_privilege(role.name, c.oid, 'insert, update, delete, truncate, references, trigger')
+              or has_any_column_privilege(role.name, c.oid, 'insert, update, references')
+              or c.relkind in ('r', 'p') and has_any_column_privilege(role.name, c.oid, 'select')
+          )
+    $$,
+    'nobody writes to a table or reads a column of it'
+);
+
+select is_empty(
+    $$
+        select role.name, c.relname
+        from pg_class c
+        cross join role
+        where c.relnamespace = 'underway'::regnamespace
+          and c.relkind = 'S'
+          and has_sequence_privilege(role.name, c.oid, 'usage, select, update')
+    $$,
+    'nobody touches a sequence'
+);
+
+-- public
+
+select is_empty(
+    $$
+        select p.oid::regprocedure
+        from pg_proc p
+        cross join aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) as entry
+        where p.pronamespace = 'underway'::regnamespace
+          and entry.grantee = 0
+    $$,
+    'public calls nothing'
+);
+
+select is_empty(
+    $$
+        select c.relname
+        from pg_class c
+        cross join aclexplode(c.relacl) as entry
+        where c.relnamespace = 'underway'::regnamespace
+          and entry.grantee = 0
+        union all
+        select c.relname
+        from pg_attribute a
+        join pg_class c on c.oid = a.attrelid
+        cross join aclexplode(a.attacl) as entry
+        where c.relnamespace = 'underway'::regnamespace
+          and entry.grantee = 0
+    $$,
+    'public reads and writes nothing'
+);
+
+select is_empty(
+    $$
+        select n.nspname
+        from pg_namespace n
+        cross join aclexplode(n.nspacl) as entry
+        where n.nspname = 'underway'
+          and entry.grantee = 0
+    $$,
+    'public does not reach the schema'
+);
+
+select is_empty(
+    $$
+        select c.relname, entry.grantee::regrole
+        from pg_class c
+        cross join aclexplode(c.relacl) as entry
+        where c.relnamespace = 'underway'::regnamespace
+          and entry.is_grantable
+          and entry.grantee <> c.relowner
+        union all
+        select p.proname, entry.grantee::regrole
+        from pg_proc p
+        cross join aclexplode(p.proacl) as entry
+        where p.pronamespace = 'underway'::regnamespace
+          and entry.is_grantable
+          and entry.grantee <> p.proowner
+    $$,
+    'nobody passes on what was granted'
+);
+
+select * from finish();
+rollback;

@@ -1,0 +1,33 @@
+-- What is raised is listed, and what is caught is named.
+
+begin;
+select plan(4);
+
+create temporary view body as
+select p.oid::regprocedure::text as function, regexp_replace(p.prosrc, '--[^\n]*', '', 'g') as source
+from pg_proc p
+where p.pronamespace = 'underway'::regnamespace;
+
+select set_eq(
+    $$ select distinct code[1] from body cross join regexp_matches(source, 'UW\d\d\d', 'g') as code $$,
+    'select sqlstate::text from underway.refusal',
+    'the codes that are raised are the codes that are listed'
+);
+
+select is_empty(
+    $$ select function from body where source ~* '\mraise\s+exception\M(?!\s+using\M)' $$,
+    'whatever is raised has a code, a message and a hint'
+);
+
+select is_empty(
+    $$ select function from body where source ~* '\mwhen\s+others\M' $$,
+    'no error is caught that has no name'
+);
+
+select is_empty(
+    $$ select function from body where source ~* '\mraise\s+(debug|log|info|notice|warning)\M' $$,
+    'nobody chats'
+);
+
+select * from finish();
+rollback;

@@ -39,7 +39,7 @@ class App:
     and whose data is gone when the application is closed: for first steps and tests. `state` is anything that handlers
     may need; they find it as `context.state`. `queues` declares settings; one that only a job names has the defaults.
 
-    The queues are created when the application first needs the database. An application is a context manager; closing
+    The queues are created when the application needs the database. An application is a context manager; closing
     it closes its connections, and the embedded server.
     """
 
@@ -51,6 +51,7 @@ class App:
         self._embedded: EmbeddedPostgres | None = None
         self._lock = threading.RLock()
         self._client: Client | None = None
+        self._created: set[str] = set()
         self._async_client: tuple[asyncio.AbstractEventLoop, AsyncClient] | None = None
 
     def __enter__(self) -> Self:
@@ -152,9 +153,9 @@ class App:
         """The calls of the SQL contract, for plain code."""
         with self._lock:
             if self._client is None:
-                client = Client(self.dsn)
-                self._create_queues(client)
-                self._client = client
+                self._client = Client(self.dsn)
+            if not self._created.issuperset(self.queues):
+                self._create_queues(self._client)
             return self._client
 
     async def async_client(self) -> AsyncClient:
@@ -175,16 +176,15 @@ class App:
         return list(dict.fromkeys([*self._queues, *(job.queue for job in self.jobs.values())]))
 
     def _create_queues(self, client: Client) -> None:
-        declared = [self._queues.get(name, Queue(name=name)) for name in self.queues]
-        # A dead-letter queue that nobody works on need not be declared; it is created first, since others refer to it.
-        letters = [queue.dead_letter_queue for queue in declared if queue.dead_letter_queue]
+        new = [self._queues.get(name, Queue(name=name)) for name in self.queues if name not in self._created]
+        # A dead-letter queue that nobody works on need not be declared; others refer to it, so it is created first.
+        letters = [Queue(name=queue.dead_letter_queue) for queue in new if queue.dead_letter_queue]
         try:
-            for name in dict.fromkeys([*letters, *(queue.name for queue in declared)]):
-                client.create_queue(Queue(name=name))
-            for queue in self._queues.values():
+            for queue in letters + new:
                 client.create_queue(queue)
         except psycopg.errors.InsufficientPrivilege:
             logger.debug("this role may not create queues; they have to exist")
+        self._created.update(queue.name for queue in new)
 
     # Enqueueing, for jobs
 

@@ -119,7 +119,10 @@ class _Converter:
         self._adapter = adapter
 
     def to_input(self, value: Any) -> Any:
-        return self._adapter.dump_python(self._adapter.validate_python(value), mode="json")
+        import pydantic_core
+
+        # Not dump_python(mode="json"), which makes a null of what is not a number.
+        return pydantic_core.to_jsonable_python(self._adapter.dump_python(self._adapter.validate_python(value)))
 
     def to_arguments(self, value: Any) -> Any:
         return self._adapter.validate_python(value)

@@ -84,9 +84,10 @@ select is_empty(
         cross join role
         where p.pronamespace = 'underway'::regnamespace
           and p.proname like '\_%'
+          and p.proname <> '_clock'
           and has_function_privilege(role.name, p.oid, 'execute')
     $$,
-    'none of them calls what is private'
+    'none of them calls what is private, but for the clock, which views read'
 );
 
 select is_empty(

@@ -1,0 +1,52 @@
+"""The exceptions follow the list of refusals in the database."""
+
+import re
+from pathlib import Path
+
+import psycopg
+import pytest
+
+import underway_pg
+from underway_pg import errors
+from underway_pg.errors import QueueNotFound, Refusal, SchemaMissing, refusals
+
+
+def test_there_is_one_class_for_each_refusal(database: str) -> None:
+    with psycopg.connect(database) as connection:
+        listed = connection.execute("select sqlstate, name, meaning from underway.refusal").fetchall()
+    expected = {
+        sqlstate: ("".join(word.capitalize() for word in name.split("_")), meaning) for sqlstate, name, meaning in listed
+    }
+    assert {code: (kind.__name__, kind.__doc__) for code, kind in Refusal.by_sqlstate.items()} == expected
+
+
+def test_the_tree_at_the_top_of_the_module_names_every_exception() -> None:
+    described = set(re.findall(r"\b[A-Z]\w+[a-z]\w*", (errors.__doc__ or "").split("UnderwayError", 1)[1]))
+    public = {name for name in errors.__all__ if name[0].isupper()} - {"UnderwayError"}
+    assert public <= described
+
+
+def test_a_refusal_keeps_message_hint_and_cause(database: str) -> None:
+    with psycopg.connect(database) as connection, pytest.raises(QueueNotFound) as caught, refusals():
+        connection.execute("select underway.enqueue('emial')")
+    assert caught.value.message == "queue 'emial' does not exist"
+    assert caught.value.hint == "Create it first: select underway.create_queue('emial');"
+    assert isinstance(caught.value.__cause__, psycopg.Error)
+
+
+def test_a_database_without_the_schema_is_told_from_other_errors(empty_database: str) -> None:
+    with psycopg.connect(empty_database, autocommit=True) as connection:
+        with pytest.raises(SchemaMissing, match="underway migrate"), refusals():
+            connection.execute("select underway.enqueue('email')")
+        with pytest.raises(psycopg.errors.UndefinedTable), refusals():
+            connection.execute("select * from nowhere")
+
+
+def test_what_the_package_offers_is_sorted_and_there() -> None:
+    assert underway_pg.__all__ == sorted(underway_pg.__all__)
+    assert all(hasattr(underway_pg, name) for name in underway_pg.__all__)
+    for path in Path(underway_pg.__file__).parent.glob("*.py"):
+        listed = re.search(r"^__all__ = \[(.*?)\]", path.read_text(), re.M | re.S)
+        if listed:
+            names = re.findall(r'"(\w+)"', listed[1])
+            assert names == sorted(names), path.name

@@ -1,0 +1,268 @@
+"""Jobs: what arguments become, what is refused, and with which words."""
+
+import asyncio
+import dataclasses
+import datetime
+import uuid
+from typing import Any
+
+import psycopg
+import pytest
+
+import underway_pg as underway
+from underway_pg import Context, Queue, RetryPolicy, jobs
+from underway_pg.errors import ConfigurationError, InputError, QueueNotFound
+
+
+@dataclasses.dataclass
+class Address:
+    street: str
+    number: int
+
+
+@pytest.fixture
+def app(database: str) -> Any:
+    with underway.App(database) as app:
+        yield app
+
+
+def input_of(app: underway.App, task: int) -> Any:
+    info = app.task(task)
+    assert info is not None
+    return info.input
+
+
+def test_a_job_stays_a_function(app: underway.App) -> None:
+    @app.job
+    def double(number: int) -> int:
+        """Twice as much."""
+        return 2 * number
+
+    assert double(21) == 42
+    assert double.__name__ == "double"
+    assert double.__doc__ == "Twice as much."
+
+
+def test_arguments_become_an_object_by_name(app: underway.App) -> None:
+    @app.job
+    def send(user_id: int, name: str = "x", **more: str) -> None: ...
+
+    assert input_of(app, send.enqueue(7, "Ferris")) == {"user_id": 7, "name": "Ferris"}
+    assert input_of(app, send.enqueue(user_id=7)) == {"user_id": 7}
+    assert input_of(app, send.enqueue(user_id=7, colour="red")) == {"user_id": 7, "colour": "red"}
+
+
+def test_values_go_to_json_and_back(app: underway.App) -> None:
+    @app.job
+    def remember(at: datetime.datetime, id: uuid.UUID, home: Address) -> None: ...
+
+    given = {
+        "at": datetime.datetime(2026, 2, 3, 4, 5, tzinfo=datetime.UTC),
+        "id": uuid.UUID(int=1),
+        "home": Address("Main Street", 5),
+    }
+    input = input_of(app, remember.enqueue(**given))
+    assert input == {
+        "at": "2026-02-03T04:05:00Z",
+        "id": "00000000-0000-0000-0000-000000000001",
+        "home": {"street": "Main Street", "number": 5},
+    }
+    assert remember.signature.to_arguments(input) == given
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({}, "missing a required argument: 'user_id'"),
+        ({"user_id": 1, "colour": "red"}, "unexpected keyword argument 'colour'"),
+        ({"user_id": "seven"}, "user_id='seven' does not fit: Input should be a valid integer"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_refused_when_enqueueing(
+    app: underway.App, arguments: dict[str, Any], words: str
+) -> None:
+    @app.job
+    def send(user_id: int) -> None: ...
+
+    with pytest.raises(InputError, match=f"job send.*{words}"):
+        send.enqueue(**arguments)
+    assert app.client.tasks() == []
+
+
+def test_without_pydantic_names_are_checked_and_values_must_be_json(
+    app: underway.App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "find_spec", lambda name: None)
+
+    @app.job
+    def send(user_id: int, at: object = None) -> None: ...
+
+    assert input_of(app, send.enqueue(user_id="seven")) == {"user_id": "seven"}
+    with pytest.raises(InputError, match="missing a required argument"):
+        send.enqueue()
+    with pytest.raises(InputError, match="can not be kept as JSON"):
+        send.enqueue(user_id=1, at=datetime.datetime.now(datetime.UTC))
+
+
+@pytest.mark.parametrize("value", ["a\0b", "\ud800", float("nan"), float("inf")])
+def test_what_json_or_postgresql_can_not_carry_is_refused(app: underway.App, value: object) -> None:
+    @app.job
+    def keep(value: Any) -> None: ...
+
+    with pytest.raises(InputError, match="can not be kept as JSON|surrogates"):
+        keep.enqueue(value=value)
+
+
+def test_text_about_a_nul_is_not_a_nul(app: underway.App) -> None:
+    @app.job
+    def keep(value: str) -> None: ...
+
+    assert input_of(app, keep.enqueue(value="\\u0000")) == {"value": "\\u0000"}
+
+
+def test_definitions_that_can_not_work_are_refused(app: underway.App) -> None:
+    @app.job
+    def first(*numbers: int) -> None: ...
+
+    @app.job
+    def second(number: int, /) -> None: ...
+
+    @app.job
+    def third(number: int, context: Context) -> None: ...
+
+    @app.job
+    def fourth(connection: psycopg.Connection) -> None: ...
+
+    for job, words in (
+        (first, "has no name"),
+        (second, "has no name"),
+        (third, "must be the first"),
+        (fourth, "a type that JSON can not carry"),
+    ):
+        with pytest.raises(ConfigurationError, match=words):
+            _ = job.signature
+
+    with pytest.raises(ConfigurationError, match="two jobs are named 'first'"):
+        app.job(name="first")(lambda: None)
+
+
+def test_options_override_those_of_the_job(app: underway.App) -> None:
+    app.client.create_queue(Queue(name="other"))
+
+    @app.job(priority=5, retry=RetryPolicy(max_attempts=2))
+    def work() -> None: ...
+
+    plain = app.task(work.enqueue())
+    special = app.task(work.options(queue="other", priority=0, headers={"trace": "x"}, delay=60).enqueue())
+    assert plain is not None
+    assert special is not None
+    assert (plain.queue, plain.priority, plain.max_attempts, plain.headers) == ("default", 5, 2, None)
+    assert (special.queue, special.priority, special.max_attempts, special.headers) == ("other", 0, 2, {"trace": "x"})
+    assert special.ready_at is not None
+    assert special.ready_at - special.enqueued_at == datetime.timedelta(seconds=60)
+
+
+def test_a_time_without_a_zone_is_refused(app: underway.App) -> None:
+    @app.job
+    def work() -> None: ...
+
+    with pytest.raises(InputError, match="has no time zone"):
+        work.options(run_at=datetime.datetime(2030, 1, 1)).enqueue()
+
+
+def test_a_task_belongs_to_the_transaction_of_the_connection(app: underway.App) -> None:
+    @app.job
+    def work(number: int) -> None: ...
+
+    with psycopg.connect(app.dsn) as connection:
+        kept = work.options(connection=connection).enqueue(number=1)
+        assert app.task(kept) is None
+        connection.commit()
+        dropped = work.options(connection=connection).enqueue_many([{"number": 2}, {"number": 3}])
+        connection.rollback()
+    assert input_of(app, kept) == {"number": 1}
+    assert [app.task(task) for task in dropped] == [None, None]
+
+
+def test_async_enqueueing_in_a_transaction(app: underway.App) -> None:
+    @app.job
+    async def work(number: int) -> None: ...
+
+    async def main() -> tuple[int, list[int], int]:
+        async with await psycopg.AsyncConnection.connect(app.dsn) as connection:
+            kept = await work.options(connection=connection).enqueue_async(number=1)
+            many = await work.options(connection=connection).enqueue_many_async([{"number": 2}, {"number": 3}])
+            await connection.commit()
+            dropped = await work.options(connection=connection).enqueue_async(number=4)
+            await connection.rollback()
+        alone = await work.enqueue_async(number=5)
+        await app.close_async()
+        return kept, [*many, alone], dropped
+
+    kept, others, dropped = asyncio.run(main())
+    assert [input_of(app, task)["number"] for task in (kept, *others)] == [1, 2, 3, 5]
+    assert app.task(dropped) is None
+
+
+def test_a_connection_of_the_wrong_kind_is_refused(app: underway.App) -> None:
+    @app.job
+    def work() -> None: ...
+
+    async def main() -> None:
+        async with await psycopg.AsyncConnection.connect(app.dsn) as connection:
+            with pytest.raises(ConfigurationError, match="use enqueue_async"):
+                work.options(connection=connection).enqueue()
+        with (
+            psycopg.connect(app.dsn) as connection,
+            pytest.raises(ConfigurationError, match="use enqueue or enqueue_many"),
+        ):
+            await work.options(connection=connection).enqueue_async()
+
+    asyncio.run(main())
+
+
+def test_queues_of_jobs_exist_with_their_settings(database: str) -> None:
+    with underway.App(database, queues=[Queue(name="email", dead_letter_queue="dead", timeout=60)]) as app:
+
+        @app.job(queue="email")
+        def send() -> None: ...
+
+        @app.job(queue="reports")
+        def report() -> None: ...
+
+        send.enqueue()
+        found = {queue.queue: queue for queue in app.client.queues()}
+        assert set(found) == {"email", "dead", "reports"}
+        assert found["email"].dead_letter_queue == "dead"
+        assert found["email"].timeout == datetime.timedelta(seconds=60)
+        with pytest.raises(QueueNotFound):
+            send.options(queue="nowhere").enqueue()
+
+
+def test_a_producer_without_the_right_to_create_queues_uses_those_that_exist(database: str) -> None:
+    role = f"producer_{uuid.uuid4().hex[:8]}"
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("select underway.create_queue('email')")
+        connection.execute(f"create role {role} login in role underway_producer")
+        try:
+            with underway.App(psycopg.conninfo.make_conninfo(database, user=role)) as app:
+
+                @app.job(queue="email")
+                def send() -> None: ...
+
+                assert send.enqueue() > 0
+        finally:
+            connection.execute(f"drop role {role}")
+
+
+def test_an_application_without_a_database_brings_one_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    with underway.App() as app:
+
+        @app.job
+        def work() -> int:
+            return 42
+
+        task = work.enqueue()
+        app.run(drain=True)
+        assert app.wait_for(task, timeout=5) == 42

@@ -27,6 +27,8 @@ from underway_pg import schema
 from underway_pg.embedded import EmbeddedPostgres
 
 IMAGE = "postgres:18"
+# Databases come and go by the hundred; nothing here has to survive a power cut.
+SETTINGS = {"fsync": "off", "full_page_writes": "off"}
 PGTAP_SEARCH_PATH = "public, pgtap, underway_test"
 HELPERS = Path(__file__).parent / "sql" / "helpers.sql"
 
@@ -94,7 +96,7 @@ def running(source: Source) -> Iterator[Server]:
         if source.dsn:
             dsn = source.dsn
         elif source.binaries:
-            dsn = cleanup.enter_context(EmbeddedPostgres(bin_directory=source.binaries)).dsn
+            dsn = cleanup.enter_context(EmbeddedPostgres(bin_directory=source.binaries, settings=SETTINGS)).dsn
         else:
             from testcontainers.postgres import PostgresContainer
 

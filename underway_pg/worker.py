@@ -123,7 +123,7 @@ class Worker:
         self._unknown_jobs = unknown_jobs
         self._drain = drain
         self._state = state
-        self._held: dict[int, Held] = {}
+        self._held: set[Held] = set()
         self._done: list[tuple[Held, str | None]] = []
         self._failed: list[Failure] = []
         self._snoozed: list[tuple[Held, timedelta]] = []
@@ -169,7 +169,7 @@ class Worker:
         """
         self._stops += 1
         if self._stops == 1:
-            logger.info("worker %s stops; %s tasks are running", self.name, sum(h.started for h in self._held.values()))
+            logger.info("worker %s stops; %s tasks are running", self.name, sum(held.started for held in self._held))
             self._loop.call_later(self._grace, self._interrupt_all)
         else:
             self._interrupt_all()
@@ -238,7 +238,7 @@ class Worker:
             self._look.set()
             return
         for held, _ in done:
-            del self._held[held.task.id]
+            self._held.discard(held)
         claimed = [row for row in rows if row.lease is not None]
         for row in rows:
             if row.lease is None:
@@ -256,7 +256,7 @@ class Worker:
             context=Context(task, self._state, self._connections),
             renew_at=asked_at + task.heartbeat.total_seconds() / 3,
         )
-        self._held[task.id] = held
+        self._held.add(held)
         self._ready.put_nowait(held)
         self._claimed.set()
 
@@ -317,7 +317,7 @@ class Worker:
 
     def _forget(self, helds: list[Held], settled: set[int]) -> None:
         for held in helds:
-            del self._held[held.task.id]
+            self._held.discard(held)
             if held.task.id not in settled:
                 self._warn_lost(held.task.id)
 
@@ -363,7 +363,7 @@ class Worker:
             self._end_with(held, error, scope.expired(), time.monotonic() - started_at)
         else:
             if context._completed:
-                del self._held[task.id]
+                self._held.discard(held)
             elif context._interrupted is not None:
                 self._drop(held)
             else:
@@ -380,7 +380,7 @@ class Worker:
         task, context = held.task, held.context
         if context._completed:
             logger.warning("task %s is complete, but its handler raised %r afterwards", task.id, error)
-            del self._held[task.id]
+            self._held.discard(held)
         elif context._interrupted is not None or isinstance(error, LeaseLost):
             self._drop(held)
         elif expired:
@@ -428,7 +428,7 @@ class Worker:
             self._returned.append(held)
         else:
             logger.info("task %s was interrupted: %s", held.task.id, held.context._interrupted or "the lease was lost")
-            del self._held[held.task.id]
+            self._held.discard(held)
 
     # Stop
 
@@ -438,7 +438,7 @@ class Worker:
 
     def _interrupt_all(self) -> None:
         self._abandoned = True
-        for held in list(self._held.values()):
+        for held in list(self._held):
             if held.started:
                 held.context.interrupt("the worker stops")
         self._look.set()
@@ -463,28 +463,29 @@ class Worker:
             pause = min(2 * pause, 5.0)
 
     def _hear(self, notification: psycopg.Notify) -> None:
-        if notification.channel == "underway_ready":
-            if notification.payload in self.queues:
-                self._notified = True
-                self._look.set()
-        elif (held := self._held.get(int(notification.payload))) is not None:
-            held.context.interrupt("it was cancelled")
+        if notification.channel == "underway_cancelled":
+            for held in self._held:
+                if held.task.id == int(notification.payload):
+                    held.context.interrupt("it was cancelled")
+        elif notification.payload in self.queues:
+            self._notified = True
+            self._look.set()
 
     async def _heartbeat(self) -> None:
         """Renew the leases of tasks that run longer than a third of their lease, all in one statement."""
         while True:
             self._claimed.clear()
-            next_at = min((held.renew_at for held in self._held.values()), default=None)
+            next_at = min((held.renew_at for held in self._held), default=None)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(next_at):
                     await self._claimed.wait()
                     continue
             now = self._loop.time()
-            due = [held for held in self._held.values() if held.renew_at <= now + 0.01]
+            due = [held for held in self._held if held.renew_at <= now + 0.01]
             kept = await self._do(statements.heartbeat([held.task.id for held in due], [held.lease for held in due]))
             for held in due:
                 held.renew_at = now + held.task.heartbeat.total_seconds() / 3
-                if held.task.id not in kept and self._held.get(held.task.id) is held:
+                if held.task.id not in kept and held in self._held:
                     held.context.interrupt("the lease was lost")
 
     async def _maintain(self) -> None:
@@ -504,7 +505,7 @@ class Worker:
                     self._look.set()
 
     async def _send_progress(self) -> None:
-        for held in list(self._held.values()):
+        for held in list(self._held):
             if held.context._progress_is_new:
                 held.context._progress_is_new = False
                 with contextlib.suppress(LeaseLost):

@@ -17,9 +17,10 @@ begin
     if _check_inputs.inputs is null or array_position(_check_inputs.inputs, null) is not null then
         raise exception using
             errcode = 'UW001',
-            message = coalesce(
-                format('input %s is null', array_position(_check_inputs.inputs, null)), 'the inputs are null'
-            ),
+            message = case
+                when _check_inputs.inputs is null then 'the inputs are null'
+                else format('input %s is null', array_position(_check_inputs.inputs, null))
+            end,
             hint = 'Give a JSON value for each task; the JSON null is ''null''.';
     end if;
 

@@ -67,10 +67,10 @@ begin
             v_now + until.ttl, underway._history_slot(v_now + until.ttl, v_now)
         from gone g
         left join (
-            select distinct on (batch.task) batch.task, batch.output
-            from unnest(_finish.tasks, _finish.outputs) as batch (task, output)
-            order by batch.task
-        ) given on given.task = g.id
+            select distinct on (batch.task, batch.lease) batch.task, batch.lease, batch.output
+            from unnest(_finish.tasks, _finish.leases, _finish.outputs) as batch (task, lease, output)
+            order by batch.task, batch.lease
+        ) given on given.task = g.id and given.lease = g.lease
         cross join lateral (
             select coalesce(g.ttl, (select q.ttl from underway.queue q where q.name = g.queue), '14 days')
         ) as until (ttl)

@@ -14,7 +14,7 @@ as $$
 begin
     delete from underway.task_history h where h.id = delete_task.task;
     if not found then
-        perform underway._wrong_state(delete_task.task, 'is deleted', 'final; cancel it first');
+        perform underway._wrong_state(delete_task.task, 'can be deleted; cancel it first', 'final');
     end if;
 end;
 $$;

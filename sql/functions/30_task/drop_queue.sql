@@ -20,7 +20,7 @@ begin
         perform underway._queue_not_found(drop_queue.name);
     end if;
 
-    if not drop_queue.force and exists (select from underway.task t where t.queue = drop_queue.name) then
+    if drop_queue.force is not true and exists (select from underway.task t where t.queue = drop_queue.name) then
         raise exception using
             errcode = 'UW006',
             message = format('queue %L still has live tasks', drop_queue.name),

@@ -28,6 +28,9 @@ begin
     for v_task in select given.task from jsonb_array_elements(enqueue_many.tasks) as given (task) loop
         if jsonb_typeof(v_task) <> 'object' then
             v_wrong := format('task %s is a JSON %s', cardinality(v_ids) + 1, jsonb_typeof(v_task));
+        elsif jsonb_typeof(v_task -> 'retry_policy') not in ('object', 'null') then
+            v_wrong := format('task %s has a retry_policy that is a JSON %s', cardinality(v_ids) + 1,
+                jsonb_typeof(v_task -> 'retry_policy'));
         else
             v_policy := nullif(v_task -> 'retry_policy', 'null');
             select format('task %s has the unknown option %L', cardinality(v_ids) + 1, given.name)

@@ -88,11 +88,11 @@ begin
             coalesce(t.retry_policy, q.retry_policy) as retry_policy,
             coalesce(given.retryable, true) as retryable
         from (
-            select *
+            select distinct on (batch.task, batch.lease) *
             from unnest(
                 fail_many.tasks, fail_many.leases, fail_many.errors, fail_many.retryable, fail_many.retry_after
             ) as batch (task, lease, error, retryable, retry_after)
-            order by batch.task
+            order by batch.task, batch.lease
         ) given
         cross join lateral (
             -- The limit keeps this a look-up for each row of the batch, whatever the statistics say.
@@ -111,7 +111,14 @@ begin
         ));
 
         -- The last twenty are kept: a task may have any number of attempts.
-        delete from underway.attempt a where a.task = v_held.id and a.attempt <= v_held.attempt - 20;
+        delete from underway.attempt a
+        where a.ctid = any (array(
+            select past.ctid
+            from underway.attempt past
+            where past.task = v_held.id
+            order by past.failed_at desc, past.attempt desc
+            offset 20
+        ));
 
         if v_held.retryable and v_held.attempt < (v_held.retry_policy).max_attempts then
             v_failed := row(

@@ -22,7 +22,7 @@ begin
 
     for v_letter in
         select
-            t.id, t.priority,
+            t.id, t.priority, t.dead_letter,
             (t.dead_letter ->> 'task')::bigint as origin_task,
             t.dead_letter ->> 'queue' as origin_queue
         from underway.task t
@@ -46,9 +46,17 @@ begin
             continue;
         end if;
 
+        -- The task has its own errors; if it has left the history, the letter knows the last of them.
         delete from underway.attempt a where a.task = v_letter.id;
         perform underway._recall_errors(array[v_letter.origin_task]);
         delete from underway.task_history h where h.id = v_letter.origin_task;
+        if not found then
+            insert into underway.attempt (task, attempt, failed_at, error)
+            values (
+                v_letter.origin_task, (v_letter.dead_letter ->> 'attempts')::integer,
+                (v_letter.dead_letter ->> 'failed_at')::timestamptz, v_letter.dead_letter -> 'error'
+            );
+        end if;
 
         -- The row of the letter becomes the task again.
         update underway.task t
@@ -58,6 +66,9 @@ begin
             ready_at = v_now,
             attempt = 0,
             has_errors = true,
+            watched = false,
+            worker = null,
+            progress = null,
             enqueued_at = (t.dead_letter ->> 'enqueued_at')::timestamptz,
             dead_letter = t.dead_letter -> 'dead_letter'
         where t.id = v_letter.id;

@@ -33,10 +33,17 @@ begin
     end if;
 
     -- Its dead letter is withdrawn, so that the work is not done twice. One that is being handled now is left alone.
-    delete from underway.task t
-    where (t.dead_letter ->> 'task')::bigint = retry.task
-      and t.dead_letter is not null
-      and t.state = 'pending';
+    perform underway._finish(
+        array(
+            select t.id
+            from underway.task t
+            where (t.dead_letter ->> 'task')::bigint = retry.task
+              and t.dead_letter is not null
+              and t.state = 'pending'
+            for update
+        ),
+        null, 'cancelled'
+    );
 
     insert into underway.task (
         id, queue, job, input, priority, ready_at, enqueued_at, retry_policy, timeout, heartbeat, ttl, headers,

@@ -1,0 +1,70 @@
+-- tasks and leases pair up, or nothing is done
+
+begin;
+select plan(10);
+
+create function pg_temp.hint_of(statement text) returns text language plpgsql as $$
+declare
+    v_hint text;
+begin
+    execute hint_of.statement;
+    return null;
+exception when others then
+    get stacked diagnostics v_hint = pg_exception_hint;
+    return v_hint;
+end;
+$$;
+
+select lives_ok(
+    $$ select underway._check_batch('{7,8}', array[gen_random_uuid(), gen_random_uuid()]) $$,
+    'one lease for each task passes'
+);
+
+select lives_ok($$ select underway._check_batch('{}', '{}') $$, 'an empty batch passes');
+
+select lives_ok($$ select underway._check_batch(null, null) $$, 'a batch of nothing at all passes');
+
+select throws_ok(
+    $$ select underway._check_batch('{7,8}', array[gen_random_uuid()]) $$,
+    'UW001', '2 tasks and 1 leases',
+    'a lease too few is refused with both numbers'
+);
+
+select throws_ok(
+    $$ select underway._check_batch('{7}', array[gen_random_uuid(), gen_random_uuid(), gen_random_uuid()]) $$,
+    'UW001', '1 tasks and 3 leases',
+    'a lease too many is refused with both numbers'
+);
+
+select throws_ok(
+    $$ select underway._check_batch('{7}', null) $$,
+    'UW001', '1 tasks and 0 leases',
+    'tasks without leases are refused'
+);
+
+select throws_ok(
+    $$ select underway._check_batch(null, array[gen_random_uuid()]) $$,
+    'UW001', '0 tasks and 1 leases',
+    'leases without tasks are refused'
+);
+
+select is(
+    pg_temp.hint_of($$ select underway._check_batch('{7}', '{}') $$),
+    'Give one lease for each task, in the same order.',
+    'the hint says how tasks and leases pair up'
+);
+
+select throws_ok(
+    $$ select underway._check_batch('{7,8,9}', array[gen_random_uuid(), null, gen_random_uuid()]) $$,
+    'UW001', 'the lease of task 8 is null',
+    'a null lease is refused with the task it was given for'
+);
+
+select throws_ok(
+    $$ select underway._check_batch('{7}', array[null::uuid]) $$,
+    'UW001', 'the lease of task 7 is null',
+    'a lone null lease is refused'
+);
+
+select * from finish();
+rollback;

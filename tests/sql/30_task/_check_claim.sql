@@ -1,0 +1,72 @@
+-- what a claim may ask for
+
+begin;
+select plan(12);
+
+create function pg_temp.hint_of(statement text) returns text language plpgsql as $$
+declare
+    v_hint text;
+begin
+    execute hint_of.statement;
+    return null;
+exception when others then
+    get stacked diagnostics v_hint = pg_exception_hint;
+    return v_hint;
+end;
+$$;
+
+select underway.create_queue('email');
+select underway.create_queue('sms');
+
+select lives_ok($$ select underway._check_claim('{email,sms}', 1) $$, 'queues that exist pass');
+
+select lives_ok($$ select underway._check_claim('{email}', 0) $$, 'no task at all may be claimed');
+
+select lives_ok($$ select underway._check_claim('{email}', 10000) $$, 'ten thousand tasks may be claimed');
+
+select lives_ok($$ select underway._check_claim('{}', 1) $$, 'a claim from no queue passes');
+
+select throws_ok(
+    $$ select underway._check_claim('{email}', -1) $$, 'UW001', 'max_tasks is -1',
+    'a negative number of tasks is refused with the number'
+);
+
+select throws_ok(
+    $$ select underway._check_claim('{email}', 10001) $$, 'UW001', 'max_tasks is 10001',
+    'more than ten thousand tasks are refused with the number'
+);
+
+select throws_ok(
+    $$ select underway._check_claim('{email}', null) $$, 'UW001', 'max_tasks is null',
+    'a number of tasks that is null is refused'
+);
+
+select is(
+    pg_temp.hint_of($$ select underway._check_claim('{email}', 10001) $$),
+    'Claim between 0 and 10000 tasks at a time.',
+    'the hint gives the bounds'
+);
+
+select throws_ok(
+    $$ select underway._check_claim('{email,fax}', 1) $$, 'UW003', $$queue 'fax' does not exist$$,
+    'a queue that does not exist is refused by its name'
+);
+
+select is(
+    pg_temp.hint_of($$ select underway._check_claim('{email,fax}', 1) $$),
+    $$Create it first: select underway.create_queue('fax');$$,
+    'the hint is the call that would create the queue'
+);
+
+select throws_ok(
+    $$ select underway._check_claim(array['email', null], 1) $$, 'UW003', 'queue NULL does not exist',
+    'a queue name that is null is refused'
+);
+
+select throws_ok(
+    $$ select underway._check_claim(null, 1) $$, 'UW003', 'queue NULL does not exist',
+    'an array of queues that is null is refused'
+);
+
+select * from finish();
+rollback;

@@ -1,0 +1,133 @@
+-- a pending task gets another priority
+
+begin;
+select plan(16);
+
+create function pg_temp.hint_of(statement text) returns text language plpgsql as $$
+declare
+    v_hint text;
+begin
+    execute hint_of.statement;
+    return null;
+exception when others then
+    get stacked diagnostics v_hint = pg_exception_hint;
+    return v_hint;
+end;
+$$;
+
+create function pg_temp.claimed(max_tasks integer default 100) returns text[] language sql as $$
+    select coalesce(array_agg(claimed.input #>> '{}'), '{}') from underway.dequeue('email', claimed.max_tasks) as claimed
+$$;
+
+select underway_test.stop_clock();
+select underway.create_queue('email');
+
+create temp table task as
+select 'a' as name, underway.enqueue('email', '"a"', job => 'send') as id
+union all
+select 'b', underway.enqueue('email', '"b"')
+union all
+select 'c', underway.enqueue('email', '"c"')
+union all
+select 'd', underway.enqueue('email', '"d"');
+
+create temp table before as select t.* from underway.task t join task on task.id = t.id;
+
+select underway_test.advance_clock('1 minute');
+
+select lives_ok(
+    $$ select underway.reprioritize(task.id, 50) from task where task.name = 'c' $$,
+    'a pending task gets another priority'
+);
+select underway.reprioritize(task.id, -50) from task where task.name = 'a';
+
+select results_eq(
+    $$ select to_jsonb(t) from underway.task t order by t.id $$,
+    $$
+        select to_jsonb(before) || jsonb_build_object('priority', case task.name when 'c' then 50 when 'a' then -50 else 0 end)
+        from before
+        join task on task.id = before.id
+        order by before.id
+    $$,
+    'and nothing else changes'
+);
+
+select is(
+    pg_temp.claimed(), array['c', 'b', 'd', 'a'],
+    'claims follow the new priorities, though the queue never had them before'
+);
+
+-- one that is not due
+
+create temp table later as select underway.enqueue('email', '"later"', delay => '1 hour') as id;
+select underway.reprioritize(later.id, 7) from later;
+
+select is(pg_temp.claimed(), '{}', 'a task that is not due does not become due by it');
+
+select underway_test.advance_clock('1 hour');
+select underway.enqueue('email', '"now"', priority => 6);
+
+select is(pg_temp.claimed(), array['later', 'now'], 'and comes at its new priority when it is');
+
+-- within its new priority the time that it is ready counts
+
+select underway.enqueue('email', '"old"') as id;
+select underway_test.advance_clock('1 minute');
+select underway.enqueue('email', '"first at 5"', priority => 5);
+select underway_test.advance_clock('1 minute');
+select underway.reprioritize(t.id, 5) from underway.task t where t.input = '"old"';
+
+select is(
+    pg_temp.claimed(), array['old', 'first at 5'], 'within its new priority it keeps the time since when it is ready'
+);
+
+-- extremes
+
+create temp table extreme as select underway.enqueue('email', '"x"') as id;
+
+select lives_ok(
+    $$ select underway.reprioritize(extreme.id, 2147483647), underway.reprioritize(extreme.id, -2147483648) from extreme $$,
+    'any integer is a priority'
+);
+
+-- refusals
+
+select throws_ok(
+    $$ select underway.reprioritize(extreme.id, null) from extreme $$, 'UW001', 'priority is null',
+    'a priority that is null is refused'
+);
+
+create temp table unfit as
+select 'in_progress' as state, task.id from task where task.name = 'a'
+union all
+select 'succeeded', underway_test.finished_task('succeeded', 'other')
+union all
+select 'failed', underway_test.finished_task('failed', 'other')
+union all
+select 'cancelled', underway_test.finished_task('cancelled', 'other');
+
+select throws_ok(
+    format('select underway.reprioritize(%s, 9)', unfit.id), 'UW005', format('task %s is %s', unfit.id, unfit.state),
+    format('a task that is %s is refused', unfit.state)
+)
+from unfit;
+
+select is(
+    pg_temp.hint_of('select underway.reprioritize(unfit.id, 9) from unfit where state = ''in_progress'''),
+    'Only a task that is pending is reprioritized.', 'the hint says which tasks can be'
+);
+
+select is(
+    i.priority, -50, 'a refused one keeps its priority'
+)
+from unfit, underway.task_info(unfit.id) i where unfit.state = 'in_progress';
+
+select throws_ok(
+    'select underway.reprioritize(987654321, 9)', 'UW004', 'task 987654321 does not exist',
+    'a task that does not exist is refused'
+);
+
+select throws_ok('select underway.reprioritize(null, 9)', 'UW004', null, 'null is refused');
+
+select * from finish();
+rollback;

@@ -1,0 +1,141 @@
+-- a pending task becomes ready at another time
+
+begin;
+select plan(22);
+
+create function pg_temp.hint_of(statement text) returns text language plpgsql as $$
+declare
+    v_hint text;
+begin
+    execute hint_of.statement;
+    return null;
+exception when others then
+    get stacked diagnostics v_hint = pg_exception_hint;
+    return v_hint;
+end;
+$$;
+
+select underway_test.stop_clock();
+
+create temp table task as select underway_test.ready_task() as id;
+create temp table before as select t.* from underway.task t;
+
+select is(
+    underway.reschedule(task.id, '2030-01-01 15:00:00+02'), '2030-01-01 13:00:00+00',
+    'a pending task is put off; its new time is returned'
+)
+from task;
+
+select is(
+    (select to_jsonb(t) from underway.task t),
+    (select to_jsonb(before) || jsonb_build_object('ready_at', '2030-01-01 13:00:00+00'::timestamptz) from before),
+    'and nothing else changes'
+);
+
+select underway_test.stop_clock('2030-01-01 12:59:59.999999+00');
+
+select is_empty($$ select * from underway.dequeue('email') $$, 'it is not claimed before');
+
+select is(
+    underway.reschedule(task.id, '2030-01-01 12:59:00+00'), '2030-01-01 12:59:59.999999+00',
+    'a time in the past means now'
+)
+from task;
+
+select is((select claimed.id from underway.dequeue('email') as claimed), task.id, 'and the task is ready') from task;
+
+-- far away
+
+create temp table far as select underway_test.ready_task('other') as id;
+select underway_test.stop_clock();
+
+select is(underway.reschedule(far.id, '-infinity'), '2030-01-01 12:00:00+00', 'infinitely long ago means now') from far;
+
+select is(
+    underway.reschedule(far.id, '2130-01-01 12:00:00+00'), '2130-01-01 12:00:00+00',
+    'a hundred years from now can be waited for'
+)
+from far;
+
+select throws_ok(
+    $$ select underway.reschedule(far.id, '2130-01-01 12:00:01+00') from far $$,
+    'UW001', format('run_at is %s', '2130-01-01 12:00:01+00'::timestamptz), 'more than a hundred years is refused'
+);
+
+select throws_ok(
+    $$ select underway.reschedule(far.id, 'infinity') from far $$, 'UW001', 'run_at is infinity', 'never is refused'
+);
+
+select throws_ok($$ select underway.reschedule(far.id, null) from far $$, 'UW001', 'run_at is null', 'null is refused');
+
+select is(
+    pg_temp.hint_of($$ select underway.reschedule(far.id, null) from far $$),
+    'Give a time within the next hundred years; one in the past means now.', 'the hint says what may be given'
+);
+
+select is(
+    i.ready_at, '2130-01-01 12:00:00+00', 'a refused time changes nothing'
+)
+from far, underway.task_info(far.id) i;
+
+-- a retry that waits can be hurried
+
+create temp table held as select * from underway_test.held_task('hurried');
+select underway.fail(held.id, held.lease, '"x"', retry_after => '1 hour') from held;
+select underway.reschedule(held.id, underway._clock()) from held;
+
+select results_eq(
+    $$ select claimed.id, claimed.attempt from underway.dequeue('hurried') as claimed $$,
+    $$ select held.id, 2 from held $$,
+    'a task that waits for its next attempt can be hurried'
+);
+
+-- order
+
+select underway.create_queue('ordered');
+create temp table ordered as
+select number, underway.enqueue('ordered', to_jsonb(number)) as id from generate_series(1, 3) as number;
+select underway_test.advance_clock('1 minute');
+select underway.reschedule(ordered.id, '2000-01-01 00:00:00+00') from ordered where ordered.number = 1;
+
+select results_eq(
+    $$ select claimed.input::integer from underway.dequeue('ordered', 3) as claimed $$, array[2, 3, 1],
+    'a time in the past gets nobody to the front'
+);
+
+-- refusals
+
+create temp table unfit as
+select 'in_progress' as state, (underway_test.held_task()).id
+union all
+select 'waiting', underway_test.ready_task()
+union all
+select 'succeeded', underway_test.finished_task('succeeded')
+union all
+select 'failed', underway_test.finished_task('failed')
+union all
+select 'cancelled', underway_test.finished_task('cancelled');
+
+update underway.task t set state = 'waiting' where t.id = (select unfit.id from unfit where unfit.state = 'waiting');
+
+select throws_ok(
+    format($$ select underway.reschedule(%s, '2031-01-01') $$, unfit.id), 'UW005',
+    format('task %s is %s', unfit.id, unfit.state),
+    format('a task that is %s is refused', unfit.state)
+)
+from unfit;
+
+select is(
+    pg_temp.hint_of($$ select underway.reschedule(unfit.id, '2031-01-01') from unfit where unfit.state = 'failed' $$),
+    'Only a task that is pending is rescheduled.', 'the hint says which tasks can be'
+);
+
+select throws_ok(
+    $$ select underway.reschedule(987654321, '2031-01-01') $$, 'UW004', 'task 987654321 does not exist',
+    'a task that does not exist is refused'
+);
+
+select throws_ok($$ select underway.reschedule(null, '2031-01-01') $$, 'UW004', null, 'no task is refused');
+
+select * from finish();
+rollback;

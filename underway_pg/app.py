@@ -47,7 +47,7 @@ class App:
         self.jobs: dict[str, Job[..., Any]] = {}
         self.state = state
         self._queues = {queue.name: queue for queue in queues}
-        self._dsn = dsn or os.environ.get("DATABASE_URL")
+        self._dsn = dsn or os.environ.get("DATABASE_URL") or None
         self._embedded: EmbeddedPostgres | None = None
         self._lock = threading.RLock()
         self._client: Client | None = None

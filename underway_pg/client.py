@@ -82,7 +82,10 @@ class Client:
     def _run(self, statement: Statement[T], connection: psycopg.Connection[Any] | None = None) -> T:
         if connection is not None:
             return execute(connection, statement)
-        self._pool.open()
+        if self._pool.closed:
+            # A pool keeps trying, and does not say why it fails: what is wrong with the dsn is to be seen at once.
+            psycopg.connect(self._dsn).close()
+            self._pool.open()
         with self._pool.connection() as pooled:
             return execute(pooled, statement)
 
@@ -223,7 +226,9 @@ class AsyncClient:
     async def _run(self, statement: Statement[T], connection: psycopg.AsyncConnection[Any] | None = None) -> T:
         if connection is not None:
             return await execute_async(connection, statement)
-        await self._pool.open()
+        if self._pool.closed:
+            await (await psycopg.AsyncConnection.connect(self._dsn)).close()
+            await self._pool.open()
         async with self._pool.connection() as pooled:
             return await execute_async(pooled, statement)
 

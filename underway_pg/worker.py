@@ -19,6 +19,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Literal, TypedDict, TypeVar
 from uuid import UUID
 
@@ -28,7 +29,7 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout
 from . import statements
 from .client import execute_async
 from .context import Context
-from .errors import ConfigurationError, Fatal, InputError, LeaseLost, QueueNotFound, Refusal, Retry, Snooze
+from .errors import ConfigurationError, Fatal, InputError, LeaseLost, Outcome, QueueNotFound, Refusal, Retry, Snooze
 from .jobs import Job
 from .rows import ClaimedTask
 from .statements import Statement
@@ -45,8 +46,9 @@ _DATABASE_AWAY = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout)
 
 _PACKAGE = str(Path(__file__).parent) + os.sep
 
-# Seconds. A worker that found enough to do for so long is not idle; a task of a job that it does not know is put back
-# for so long; after a claim that was refused it claims again after so long.
+# Seconds. A database that gives no connection for so long is away; a worker that found enough to do for so long is not
+# idle; a task of a job that it does not know is put back for so long; after a claim that was refused it waits so long.
+_AWAY_AFTER = 2.0
 _BUSY_AFTER = 0.5
 _LEAVE_FOR = 5.0
 _REFUSED_FOR = 2.0
@@ -188,14 +190,14 @@ class Worker:
         pause = 0.1
         while True:
             try:
-                async with self._pool.connection() as connection:
+                async with self._pool.connection(timeout=_AWAY_AFTER) as connection:
                     return await execute_async(connection, statement)
             except _DATABASE_AWAY as error:
                 if self._abandoned:
                     raise
                 logger.warning("worker %s: the database is away: %s", self.name, str(error).strip())
             await asyncio.sleep(pause * random.uniform(0.5, 1))
-            pause = min(2 * pause, 5.0)
+            pause = min(2 * pause, _AWAY_AFTER)
 
     # Claim and settle
 
@@ -416,9 +418,11 @@ class Worker:
     ) -> None:
         if retryable is None:
             retryable = not isinstance(error, _MISTAKES)
+        # What the handler said on purpose needs no traceback.
+        meant = isinstance(error, (Outcome, InputError))
         logger.warning(
             "task %s (%s, attempt %s) failed: %r", held.task.id, held.task.job, held.task.attempt, error,
-            extra={"task": held.task.id}, exc_info=error if retryable else None,
+            extra={"task": held.task.id}, exc_info=None if meant else (type(error), error, _frames(error)),
         )  # fmt: skip
         self._failed.append(Failure(held, _error_text(error), retryable, after))
 
@@ -549,17 +553,17 @@ def _error_text(error: BaseException) -> str:
         {
             "type": type(error).__qualname__,
             "message": plain(str(error))[:8000],
-            "traceback": plain("".join(_traceback(error)))[-24000:],
+            "traceback": plain("".join(traceback.format_exception(type(error), error, _frames(error))))[-24000:],
         }
     )
 
 
-def _traceback(error: BaseException) -> list[str]:
+def _frames(error: BaseException) -> TracebackType | None:
     """The traceback of an error, from the handler's own first line on."""
     frames = error.__traceback__
     while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_PACKAGE):
         frames = frames.tb_next
-    return traceback.format_exception(type(error), error, frames)
+    return frames
 
 
 def run_worker(worker: Worker) -> None:

@@ -1,0 +1,35 @@
+"""All in one event loop: an async job, its worker, and those who wait for results.
+
+python examples/async_app.py
+"""
+
+import asyncio
+
+import underway_pg as underway
+
+app = underway.App()
+
+
+@app.job(queue="reports")
+async def count_words(text: str) -> int:
+    await asyncio.sleep(0)  # here the job would await a web service
+    return len(text.split())
+
+
+async def main() -> None:
+    worker = app.worker(concurrency=100)  # async handlers are cheap
+    async with asyncio.TaskGroup() as group:
+        group.create_task(worker.run())
+
+        texts = ["to be or not to be", "that is the question", "words words words"]
+        tasks = await count_words.enqueue_many_async({"text": text} for text in texts)
+        counts = await asyncio.gather(*(app.wait_for_async(task, timeout=30) for task in tasks))
+        for text, count in zip(texts, counts, strict=True):
+            print(f"{count} words: {text}")
+
+        worker.stop()
+    await app.close_async()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

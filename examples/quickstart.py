@@ -1,0 +1,20 @@
+"""A job, a task, a worker: all that is needed.
+
+python examples/quickstart.py
+"""
+
+import underway_pg as underway
+
+app = underway.App()  # DATABASE_URL, or an embedded PostgreSQL
+
+
+@app.job(queue="email", retry=underway.RetryPolicy(max_attempts=10))
+def send_welcome_email(user_id: int, email: str, name: str) -> None:
+    print(f"Sending welcome email to {name} <{email}> (user_id: {user_id})")
+
+
+if __name__ == "__main__":
+    task = send_welcome_email.enqueue(user_id=42, email="ferris@example.com", name="Ferris")
+    app.run(drain=True)  # work until nothing is left; without drain, until SIGTERM
+    print(f"task {task} has {app.task(task).state}")
+    app.close()

@@ -1,0 +1,64 @@
+"""What becomes of failures: the backoff, a time of the handler's choice, the end at once, and the dead-letter queue.
+
+python examples/retries.py
+"""
+
+import asyncio
+import logging
+
+import underway_pg as underway
+
+logging.getLogger("underway_pg").setLevel(logging.ERROR)  # the failures here are meant
+
+app = underway.App(
+    queues=[
+        underway.Queue(
+            name="payments",
+            dead_letter_queue="payments-dead",
+            retry=underway.RetryPolicy(max_attempts=3, initial_interval=0.2),
+        )
+    ]
+)
+closed_cards = {"4000"}
+
+
+@app.job(queue="payments")
+def charge(context: underway.Context, card: str) -> str:
+    if card in closed_cards:
+        raise underway.Fatal(f"card {card} is closed")  # no further attempt mends it
+    if context.attempt == 1:
+        raise ConnectionError("the bank is out of reach")  # any exception: again after the backoff
+    if context.attempt == 2:
+        raise underway.Retry("the bank is busy", after=0.5)  # again when the bank said
+    return f"card {card} was charged in attempt {context.attempt}"
+
+
+async def main() -> None:
+    client = await app.async_client()
+    worker = app.worker()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(worker.run())
+
+        task = await charge.enqueue_async(card="4242")
+        print(await client.wait_for(task, timeout=30))
+        for error in (await client.task(task)).errors:
+            print(f"  before that: {error['type']}: {error['message']}")
+
+        task = await charge.enqueue_async(card="4000")
+        try:
+            await client.wait_for(task, timeout=30)
+        except underway.TaskFailed as failed:
+            print(failed)
+        for letter in await client.tasks(queue="payments-dead"):
+            print(f"  in {letter.queue}: task {letter.dead_letter_of}")
+
+        closed_cards.clear()
+        print(f"  {await client.redrive('payments-dead')} dead letter was moved back")
+        print(await client.wait_for(task, timeout=30))
+
+        worker.stop()
+    await app.close_async()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,53 @@
+"""Exactly once: what a handler writes and the completion of its task commit together, or not at all.
+
+The first attempt dies between the two halves of a transfer; a second transfer is cancelled between them.
+
+python examples/transaction.py
+"""
+
+import logging
+
+import psycopg
+
+import underway_pg as underway
+
+logging.getLogger("underway_pg").setLevel(logging.ERROR)  # the failure here is meant
+
+app = underway.App()
+
+
+@app.job(queue="transfers", retry=underway.RetryPolicy(max_attempts=3, initial_interval=0))
+def transfer(context: underway.Context, source: str, target: str, amount: int, cancelled: bool = False) -> None:
+    with context.transaction() as connection:
+        add(connection, source, -amount)
+        if cancelled:
+            app.cancel(context.id)  # just now, somebody does
+        elif context.attempt == 1:
+            raise ConnectionError("the power is gone")
+        context.output = {target: add(connection, target, amount)}
+
+
+def add(connection: psycopg.Connection, name: str, amount: int) -> int:
+    query = "update bank.account set balance = balance + %s where name = %s returning balance"
+    return connection.execute(query, (amount, name)).fetchone()[0]
+
+
+if __name__ == "__main__":
+    with app, psycopg.connect(app.dsn, autocommit=True) as connection:
+        connection.execute("create schema bank")
+        connection.execute("create table bank.account (name text primary key, balance integer)")
+        connection.execute("insert into bank.account values ('ada', 100), ('grace', 100)")
+        try:
+            tasks = [
+                transfer.enqueue("ada", "grace", 30),
+                transfer.enqueue("ada", "grace", 50, cancelled=True),
+            ]
+            app.run(drain=True)
+            for task in map(app.task, tasks):
+                print(
+                    f"transfer of {task.input['amount']}: {task.state} in attempt {task.attempt}, output {task.output}"
+                )
+            for name, balance in connection.execute("select name, balance from bank.account order by name"):
+                print(f"{name} has {balance}")
+        finally:
+            connection.execute("drop schema bank cascade")

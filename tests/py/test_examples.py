@@ -1,0 +1,138 @@
+"""Every example runs and prints what it promises, and so does the demo."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from underway_pg import demo
+from underway_pg.embedded import wheel_binaries
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples"
+SECONDS = 120
+
+# The system's, else that of the embedded PostgreSQL.
+PSQL = shutil.which("psql") or shutil.which("psql", path=wheel_binaries())
+
+OUTPUTS = {
+    "quickstart.py": """\
+Sending welcome email to Ferris <ferris@example.com> (user_id: 42)
+task 1 has succeeded
+""",
+    "transaction.py": """\
+transfer of 30: succeeded in attempt 2, output {'grace': 130}
+transfer of 50: cancelled in attempt 1, output None
+ada has 70
+grace has 130
+""",
+    "retries.py": """\
+card 4242 was charged in attempt 3
+  before that: ConnectionError: the bank is out of reach
+  before that: Retry: the bank is busy
+task 2 failed: Fatal: card 4000 is closed
+  in payments-dead: task 2
+  1 dead letter was moved back
+card 4000 was charged in attempt 3
+""",
+    "async_app.py": """\
+6 words: to be or not to be
+4 words: that is the question
+3 words: words words words
+""",
+}
+
+
+def run(*command: str | Path, database: str | None) -> subprocess.CompletedProcess[str]:
+    """A program in a process of its own, as its reader starts it."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"}
+    environment.pop("DATABASE_URL", None)
+    if database is not None:
+        environment["DATABASE_URL"] = database
+    return subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", timeout=SECONDS)
+
+
+def query(dsn: str, text: sql.SQL) -> list[tuple[object, ...]]:
+    with psycopg.connect(dsn) as connection:
+        return connection.execute(text).fetchall()
+
+
+def test_every_example_is_tested() -> None:
+    programs = {path.name for path in EXAMPLES.glob("*.py")} - {"demo.py", "stage.py"}
+    assert programs == OUTPUTS.keys()
+    assert {path.name for path in EXAMPLES.glob("*.sql")} == {"trigger.sql"}
+
+
+@pytest.mark.parametrize("example", OUTPUTS)
+def test_an_example_prints_what_it_promises(example: str, database: str) -> None:
+    ended = run(sys.executable, "-W", "error", EXAMPLES / example, database=database)
+    assert (ended.stdout, ended.stderr, ended.returncode) == (OUTPUTS[example], "", 0)
+
+
+def test_an_example_starts_a_database_of_its_own_where_none_is_given() -> None:
+    ended = run(sys.executable, EXAMPLES / "quickstart.py", database=None)
+    assert (ended.stdout, ended.returncode) == (OUTPUTS["quickstart.py"], 0)
+    assert "embedded PostgreSQL" in ended.stderr
+
+
+def test_a_trigger_enqueues_and_plain_sql_works_the_queue(database: str) -> None:
+    with psycopg.connect(database, autocommit=True) as connection:
+        cursor = connection.execute((EXAMPLES / "trigger.sql").read_bytes())
+        answers = [(result.description[0].name, result.fetchall()) for result in cursor.results() if result.description]
+    results = [rows for name, rows in answers if name not in ("create_queue", "complete", "fail")]
+    assert results == [
+        [("1", 1), ("2", 1)],
+        [("1", "succeeded", {"parcel": "P-1"}, None), ("2", "failed", None, "no such street")],
+        [("shipping-dead", True)],
+    ]
+    assert query(database, sql.SQL("select to_regclass('orders'), count(*) from underway.queue")) == [(None, 0)]
+
+
+@pytest.mark.skipif(PSQL is None, reason="there is no psql")
+def test_the_trigger_example_runs_in_psql(database: str) -> None:
+    options = ("-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-f", EXAMPLES / "trigger.sql")
+    ended = run(str(PSQL), *options, database, database=database)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert [line for line in ended.stdout.splitlines() if line] == [
+        "1|1",
+        "2|1",
+        '1|succeeded|{"parcel": "P-1"}|',
+        "2|failed||no such street",
+        "shipping-dead|t",
+    ]
+
+
+def test_the_demo_ends_well_and_keeps_out_of_the_database_of_its_user(database: str) -> None:
+    program = "import sys; from underway_pg.demo import main; sys.exit(main())"
+    ended = run(sys.executable, "-c", program, database=database)
+    assert (ended.stderr, ended.returncode) == ("", 0)
+    lines = [" ".join(line.split()) for line in ended.stdout.splitlines()]
+    for expected in (
+        "39 people are registered, each with a mail to send; 1 is rolled back.",
+        "39 of 39 mails are done",
+        "0 rolled back 0 Sofía Rojas Key (email)=(rosa@example.org) already exists.",
+        "Checked: each mail is there exactly once, and none that should not be.",
+    ):
+        assert expected in lines
+    # On a busy machine a lease of two seconds may lapse, and cost an attempt more.
+    for pattern in (
+        r"1 sent [2-5] grace@example.net its worker died: lease lapsed; arrived [2-5] times, kept once",
+        r"1 sent [3-5] priya@example.com 451 mailbox busy, try again later.*",
+        r"1 failed [1-5] yara@example.com .*550 no such mailbox",
+    ):
+        assert len([line for line in lines if re.fullmatch(pattern, line)]) == 1, pattern
+    assert query(database, sql.SQL("select count(*), to_regnamespace('demo') from underway.task_list")) == [(0, None)]
+
+
+def test_without_its_script_the_demo_says_where_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(demo, "_SCRIPT", tmp_path / "demo.py")
+    assert demo.main() == 1
+    assert capsys.readouterr().err.count("\n") == 1

@@ -148,6 +148,18 @@ class App:
                 schema.migrate(self._dsn)
             return self._dsn
 
+    @dsn.setter
+    def dsn(self, dsn: str) -> None:
+        """Use another database; before the first use of the application."""
+        if dsn != self._dsn and (self._client is not None or self._embedded is not None):
+            raise ConfigurationError("the application has already used its database; set the dsn before that")
+        self._dsn = dsn
+
+    @property
+    def has_dsn(self) -> bool:
+        """Whether a database is given; otherwise the embedded one is used."""
+        return self._dsn is not None
+
     @property
     def client(self) -> Client:
         """The calls of the SQL contract, for plain code."""

@@ -28,16 +28,19 @@ _LOOK_AGAIN = 5.0
 
 
 def execute(connection: psycopg.Connection[Any], statement: Statement[T]) -> T:
-    """Run one statement on a connection, in whatever transaction that is in."""
+    """Run one statement on a connection, in whatever transaction that is in.
+
+    The answer is binary: its times and intervals do not depend on the styles that the database or the session prefers.
+    """
     with refusals():
-        cursor = connection.cursor(row_factory=psycopg.rows.tuple_row)
+        cursor = connection.cursor(binary=True, row_factory=psycopg.rows.tuple_row)
         return statement.read(cursor.execute(statement.sql.encode(), statement.parameters).fetchall())
 
 
 async def execute_async(connection: psycopg.AsyncConnection[Any], statement: Statement[T]) -> T:
     """Run one statement on an async connection, in whatever transaction that is in."""
     with refusals():
-        cursor = connection.cursor(row_factory=psycopg.rows.tuple_row)
+        cursor = connection.cursor(binary=True, row_factory=psycopg.rows.tuple_row)
         return statement.read(await (await cursor.execute(statement.sql.encode(), statement.parameters)).fetchall())
 
 

@@ -8,6 +8,7 @@ Run twice, the second run changes nothing.
 from __future__ import annotations
 
 import hashlib
+import logging
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,6 +16,8 @@ from pathlib import Path
 import psycopg
 
 from .errors import ConfigurationError, SchemaNewer
+
+logger = logging.getLogger("underway_pg")
 
 __all__ = ["Migration", "Plan", "migrate", "migrations", "plan", "script"]
 
@@ -72,6 +75,8 @@ def _functions() -> str:
     return "\n".join(path.read_text(encoding="utf-8") for path in files)
 
 
+_ROLES = "array(select r.rolname::text from pg_roles r where starts_with(r.rolname, 'underway_') order by 1)"
+
 _HEAD = """\
 -- Underway: a job queue in PostgreSQL. This file installs or upgrades it; running it again changes nothing.
 
@@ -96,9 +101,10 @@ begin
         applied_at timestamptz not null default clock_timestamp()
     );
 
-    -- One row: the functions that are installed, by the SHA-256 of their text.
+    -- One row: the functions that are installed, by the SHA-256 of their text, and the roles that they were granted to.
     create table if not exists underway.installation (
         functions text not null,
+        roles text[] not null,
         installed_at timestamptz not null
     );
 
@@ -131,12 +137,15 @@ $underway$;
 _FUNCTIONS = """
 do $underway$
 begin
-    if not exists (select from underway.installation i where i.functions = '{checksum}') then
+    if not exists (
+        select from underway.installation i where i.functions = '{checksum}' and i.roles = {roles}
+    ) then
         execute $functions$
 {sql}
 $functions$;
         delete from underway.installation;
-        insert into underway.installation (functions, installed_at) values ('{checksum}', clock_timestamp());
+        insert into underway.installation (functions, roles, installed_at)
+        values ('{checksum}', {roles}, clock_timestamp());
     end if;
 end;
 $underway$;
@@ -154,33 +163,46 @@ def script() -> str:
         )
         for migration in migrations()
     ]
-    parts.append(_FUNCTIONS.format(checksum=_checksum(_functions()), sql=_functions()))
+    parts.append(_FUNCTIONS.format(checksum=_checksum(_functions()), roles=_ROLES, sql=_functions()))
     return "".join(parts)
 
 
 def plan(connection: psycopg.Connection) -> Plan:
     """What `migrate` would do to this database.
 
-    Raises SchemaNewer when the database has migrations that this package does not know.
+    Raises SchemaNewer when the database has migrations that this package does not know, and ConfigurationError when a
+    migration was changed after it had been applied.
     """
-    applied: set[int] = set()
-    functions: str | None = None
+    applied: dict[int, str] = {}
+    functions = False
     if connection.execute("select to_regclass('underway.installation')").fetchone() != (None,):
-        applied = {version for (version,) in connection.execute("select version from underway.migration")}
-        row = connection.execute("select functions from underway.installation").fetchone()
-        functions = row[0] if row else None
+        applied = dict(connection.execute("select version, checksum from underway.migration").fetchall())
+        functions = bool(
+            connection.execute(
+                f"select from underway.installation i where i.functions = %s and i.roles = {_ROLES}",
+                [_checksum(_functions())],
+            ).fetchall()
+        )
     last = migrations()[-1].version
     if applied and max(applied) > last:
-        raise SchemaNewer(f"the database has migration {max(applied)}, this package knows only {last}")
+        raise SchemaNewer(
+            f"the database has migration {max(applied)}, this package knows only {last}; upgrade underway-pg"
+        )
+    for migration in migrations():
+        if applied.get(migration.version, migration.checksum) != migration.checksum:
+            raise ConfigurationError(
+                f"migration {migration.name} was changed after it had been applied here; put the change into a new one"
+            )
     return Plan(
         migrations=tuple(m.name for m in migrations() if m.version not in applied),
-        functions=functions != _checksum(_functions()),
+        functions=not functions,
     )
 
 
 def migrate(dsn: str) -> Plan:
     """Install or upgrade Underway in a database. Returns what was done; an empty plan when nothing was to do."""
     with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.add_notice_handler(lambda notice: logger.warning("%s", notice.message_primary))
         todo = plan(connection)
         if todo:
             connection.execute(script().encode())

@@ -66,7 +66,8 @@ def _nothing(rows: list[Row]) -> None:
 
 
 def _columns(kind: type) -> str:
-    return ", ".join(field.name for field in fields(kind))
+    # An enum has no binary form that psycopg knows.
+    return ", ".join("state::text" if field.name == "state" else field.name for field in fields(kind))
 
 
 def _claimed(rows: list[Row]) -> list[ClaimedTask]:
@@ -103,7 +104,7 @@ def _options(options: Options) -> dict[str, Any]:
     }
 
 
-_OPTIONS = """job => %(job)s, delay => %(delay)s, run_at => %(run_at)s, priority => %(priority)s,
+_OPTIONS = """job => %(job)s, delay => %(delay)s, run_at => %(run_at)s, priority => %(priority)s::integer,
     retry_policy => %(retry)s::underway.retry_policy, timeout => %(timeout)s, heartbeat => %(heartbeat)s,
     ttl => %(ttl)s, headers => %(headers)s::jsonb"""
 
@@ -129,7 +130,7 @@ def enqueue_many(queue: str, inputs: Iterable[Any], job: str | None, options: Op
 def dequeue(queues: Sequence[str], max_tasks: int, worker: int | None = None) -> Statement[list[ClaimedTask]]:
     """Claim ready tasks; gives them in the order in which they are to run."""
     return Statement(
-        f"select {_CLAIMED} from underway.dequeue(%(queues)s::text[], %(max_tasks)s, %(worker)s)",
+        f"select {_CLAIMED} from underway.dequeue(%(queues)s::text[], %(max_tasks)s::integer, %(worker)s)",
         {"queues": list(queues), "max_tasks": max_tasks, "worker": worker},
         _claimed,
     )
@@ -138,7 +139,7 @@ def dequeue(queues: Sequence[str], max_tasks: int, worker: int | None = None) ->
 def complete(task: int, lease: UUID, output: Any = None) -> Statement[None]:
     """Report a task as done. `output` is any value that JSON can carry."""
     return Statement(
-        "select underway.complete(%(task)s, %(lease)s, %(output)s::jsonb)",
+        "select underway.complete(%(task)s::bigint, %(lease)s, %(output)s::jsonb)",
         {"task": task, "lease": lease, "output": None if output is None else dump_json(output)},
         _nothing,
     )
@@ -155,7 +156,7 @@ def complete_and_dequeue(
     """Settle a batch and claim the next. `outputs` are JSON texts. A row without a lease names a task that was lost."""
     return Statement(
         f"""select {_CLAIMED} from underway.complete_and_dequeue(
-            %(tasks)s::bigint[], %(leases)s::uuid[], %(outputs)s::jsonb[], %(queues)s::text[], %(max_tasks)s,
+            %(tasks)s::bigint[], %(leases)s::uuid[], %(outputs)s::jsonb[], %(queues)s::text[], %(max_tasks)s::integer,
             %(worker)s)""",
         {"tasks": tasks, "leases": leases, "outputs": outputs, "queues": list(queues), "max_tasks": max_tasks,
          "worker": worker},
@@ -172,7 +173,7 @@ def fail_many(
 ) -> Statement[list[FailedTask]]:
     """Report failed attempts. `errors` are JSON texts. Gives what became of each task that was settled."""
     return Statement(
-        """select id, state, ready_at from underway.fail_many(
+        """select id, state::text, ready_at from underway.fail_many(
             %(tasks)s::bigint[], %(leases)s::uuid[], %(errors)s::jsonb[], %(retryable)s::boolean[],
             %(retry_after)s::interval[])""",
         {"tasks": tasks, "leases": leases, "errors": errors, "retryable": retryable, "retry_after": retry_after},
@@ -183,7 +184,7 @@ def fail_many(
 def snooze(task: int, lease: UUID, delay: Duration) -> Statement[datetime]:
     """Put a task back for later; gives when it will be ready."""
     return Statement(
-        "select underway.snooze(%(task)s, %(lease)s, %(delay)s)",
+        "select underway.snooze(%(task)s::bigint, %(lease)s, %(delay)s)",
         {"task": task, "lease": lease, "delay": interval(delay)},
         _scalar,
     )
@@ -210,7 +211,7 @@ def heartbeat(tasks: list[int], leases: list[UUID]) -> Statement[list[int]]:
 def report_progress(task: int, lease: UUID, progress: Any) -> Statement[None]:
     """Say how far a running task is, in any value that JSON can carry."""
     return Statement(
-        "select underway.report_progress(%(task)s, %(lease)s, %(progress)s::jsonb)",
+        "select underway.report_progress(%(task)s::bigint, %(lease)s, %(progress)s::jsonb)",
         {"task": task, "lease": lease, "progress": dump_json(progress)},
         _nothing,
     )
@@ -219,7 +220,7 @@ def report_progress(task: int, lease: UUID, progress: Any) -> Statement[None]:
 def register_worker(name: str, queues: Sequence[str], concurrency: int) -> Statement[int]:
     """Make a worker known; gives its id."""
     return Statement(
-        "select underway.register_worker(%(name)s, %(queues)s::text[], %(concurrency)s)",
+        "select underway.register_worker(%(name)s, %(queues)s::text[], %(concurrency)s::integer)",
         {"name": name, "queues": list(queues), "concurrency": concurrency},
         _scalar,
     )
@@ -280,48 +281,52 @@ def drop_queue(name: str, force: bool) -> Statement[None]:
 
 def cancel(task: int) -> Statement[bool]:
     """Cancel a live task; gives whether something changed."""
-    return Statement("select underway.cancel(%(task)s)", {"task": task}, _scalar)
+    return Statement("select underway.cancel(%(task)s::bigint)", {"task": task}, _scalar)
 
 
 def retry(task: int) -> Statement[None]:
     """Make a failed or cancelled task pending again."""
-    return Statement("select underway.retry(%(task)s)", {"task": task}, _nothing)
+    return Statement("select underway.retry(%(task)s::bigint)", {"task": task}, _nothing)
 
 
 def redrive(queue: str, max_tasks: int) -> Statement[int]:
     """Move dead letters back to where they came from; gives how many went."""
     return Statement(
-        "select underway.redrive(%(queue)s, %(max_tasks)s)", {"queue": queue, "max_tasks": max_tasks}, _scalar
+        "select underway.redrive(%(queue)s, %(max_tasks)s::integer)", {"queue": queue, "max_tasks": max_tasks}, _scalar
     )
 
 
 def reschedule(task: int, run_at: datetime) -> Statement[datetime]:
     """Make a pending task ready at another time; gives when it will be."""
-    return Statement("select underway.reschedule(%(task)s, %(run_at)s)", {"task": task, "run_at": run_at}, _scalar)
+    return Statement(
+        "select underway.reschedule(%(task)s::bigint, %(run_at)s)", {"task": task, "run_at": run_at}, _scalar
+    )
 
 
 def reprioritize(task: int, priority: int) -> Statement[None]:
     """Give a pending task another priority."""
     return Statement(
-        "select underway.reprioritize(%(task)s, %(priority)s)", {"task": task, "priority": priority}, _nothing
+        "select underway.reprioritize(%(task)s::bigint, %(priority)s::integer)",
+        {"task": task, "priority": priority},
+        _nothing,
     )
 
 
 def delete_task(task: int) -> Statement[None]:
     """Remove a finished task from the history."""
-    return Statement("select underway.delete_task(%(task)s)", {"task": task}, _nothing)
+    return Statement("select underway.delete_task(%(task)s::bigint)", {"task": task}, _nothing)
 
 
 def watch(task: int) -> Statement[State]:
     """Ask that the finish of a task be announced; gives its state now."""
-    return Statement("select underway.watch(%(task)s)", {"task": task}, _scalar)
+    return Statement("select underway.watch(%(task)s::bigint)::text", {"task": task}, _scalar)
 
 
 def task_info(task: int) -> Statement[TaskInfo | None]:
     """All that is known of a task, or None."""
     names = [field.name for field in fields(TaskInfo)]
     return Statement(
-        f"select {_columns(TaskInfo)} from underway.task_info(%(task)s)",
+        f"select {_columns(TaskInfo)} from underway.task_info(%(task)s::bigint)",
         {"task": task},
         lambda rows: TaskInfo(**dict(zip(names, rows[0], strict=True))) if rows else None,
     )

@@ -18,7 +18,9 @@ begin
     -- The ring takes the days from yesterday, for clocks and midnights, to the nineteenth from now (_history_slot). What
     -- lies in the other slots has expired. Truncating them waits for nobody: a slot where somebody still reads is met
     -- again at the next call. After more than eleven days without any call, expired tasks stay for another turn.
+    -- One session at a time: even asking for the size of a slot would wait for one that truncates it.
     for v_day in v_today - 12 .. v_today - 2 loop
+        exit when not pg_try_advisory_xact_lock(hashtext('underway.task_history'));
         v_slot := 'task_history_' || to_char(mod(v_day, 32), 'FM00');
         if pg_relation_size(format('underway.%I', v_slot)) > 0 then
             begin

@@ -37,7 +37,8 @@ begin
             perform underway._queue_not_found(v_letter.origin_queue);
         end if;
 
-        -- Somebody has retried the task by itself meanwhile: the letter has nothing left to say.
+        -- Somebody has retried the task by itself meanwhile, or is about to: the letter has nothing left to say.
+        perform from underway.task_history h where h.id = v_letter.origin_task for update;
         if exists (select from underway.task t where t.id = v_letter.origin_task)
            or exists (
                select from underway.task_history h where h.id = v_letter.origin_task and h.state <> 'failed'

@@ -17,6 +17,20 @@ declare
     v_now  timestamptz := underway._clock();
     v_gone underway.task_history;
 begin
+    -- Its dead letter is withdrawn, so that the work is not done twice. One that is being handled now is left alone.
+    -- The letter before the history: redrive locks in this order.
+    perform underway._finish(
+        array(
+            select t.id
+            from underway.task t
+            where (t.dead_letter ->> 'task')::bigint = retry.task
+              and t.dead_letter is not null
+              and t.state = 'pending'
+            for update
+        ),
+        null, 'cancelled'
+    );
+
     perform underway._recall_errors(array[retry.task]);
 
     delete from underway.task_history h
@@ -31,19 +45,6 @@ begin
     if not exists (select from underway.queue q where q.name = v_gone.queue) then
         perform underway._queue_not_found(v_gone.queue);
     end if;
-
-    -- Its dead letter is withdrawn, so that the work is not done twice. One that is being handled now is left alone.
-    perform underway._finish(
-        array(
-            select t.id
-            from underway.task t
-            where (t.dead_letter ->> 'task')::bigint = retry.task
-              and t.dead_letter is not null
-              and t.state = 'pending'
-            for update
-        ),
-        null, 'cancelled'
-    );
 
     insert into underway.task (
         id, queue, job, input, priority, ready_at, enqueued_at, retry_policy, timeout, heartbeat, ttl, headers,

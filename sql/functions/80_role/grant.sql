@@ -34,7 +34,9 @@ begin
         -- Roles belong to the whole cluster: another database may be creating them now, and the installing user may
         -- not be allowed to. Then an administrator creates them, and installing again grants.
         begin
-            execute format('create role %I nologin', v_role);
+            if to_regrole(v_role) is null then
+                execute format('create role %I nologin', v_role);
+            end if;
         exception
             when duplicate_object or unique_violation then
                 null;

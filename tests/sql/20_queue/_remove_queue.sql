@@ -16,8 +16,8 @@ select set_eq(
 
 select set_eq(
     'select queue collate "default", priority from underway.lane',
-    $$ values ('email', 0), ('invoice', 0) $$,
-    'its priorities are gone, those of the others stay'
+    $$ values ('email', 0), ('invoice', 0), ('dead', 0), ('dead', 5) $$,
+    'its priorities stay known, for a task that is being enqueued just now'
 );
 
 select is_empty(

@@ -1,0 +1,863 @@
+"""The command line: what each command does, its JSON, and the one line and the exit code of each mistake."""
+
+import io
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import types
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from tests.py.support import wait_until
+from underway_pg import schema, statements
+from underway_pg.cli import main
+from underway_pg.client import execute
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# Where no server listens; a command that does not come so far never notices.
+NOWHERE = "postgresql://somebody:secret@127.0.0.1:1/app"
+
+TASKS = """
+import os, time
+from pathlib import Path
+from underway_pg import App, Context
+
+app = App()
+other = App("postgresql://nobody@nowhere.invalid/nothing")
+not_an_app = 1
+
+@app.job(queue="mail")
+def send(to: str) -> str:
+    return f"sent to {to}"
+
+@app.job(queue="slow")
+def wait(context: Context) -> None:
+    context.wait_cancelled(60)
+
+@other.job(queue="mail", name="send")
+def send_elsewhere(to: str) -> str:
+    return f"elsewhere to {to}"
+"""
+
+
+@dataclass(frozen=True)
+class Answer:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+    def cells(self) -> list[list[str]]:
+        """The rows of a table, without its head."""
+        return [re.split(r"\s{2,}", line.rstrip()) for line in self.out.splitlines()[1:]]
+
+
+Underway = Callable[..., Answer]
+
+
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Underway:
+    """The command line in this process, with no database in its environment."""
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+
+    def run(*arguments: object) -> Answer:
+        code = main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return Answer(code, captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture
+def underway(bare: Underway, monkeypatch: pytest.MonkeyPatch, database: str) -> Underway:
+    """The command line in this process, with a fresh database in its environment."""
+    monkeypatch.setenv("DATABASE_URL", database)
+    return bare
+
+
+@pytest.fixture
+def connection(database: str) -> Iterator[psycopg.Connection[Any]]:
+    with psycopg.connect(database, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def mail(underway: Underway) -> Underway:
+    """The command line, and a queue mail whose tasks are tried once and whose dead letters go to dead."""
+    assert underway("queue", "create", "dead").code == 0
+    assert underway("queue", "create", "mail", "--dead-letter-queue", "dead", "--max-attempts", 1).code == 0
+    return underway
+
+
+def fail_next(connection: psycopg.Connection[Any], queue: str = "mail") -> int:
+    (held,) = execute(connection, statements.dequeue([queue], 1))
+    assert held.lease is not None
+    error = json.dumps({"type": "ValueError", "message": "no such address", "traceback": "Traceback\n  line 7\n"})
+    execute(connection, statements.fail_many([held.id], [held.lease], [error], [True], [None]))
+    return held.id
+
+
+def complete_next(connection: psycopg.Connection[Any], output: Any, queue: str = "mail") -> int:
+    (held,) = execute(connection, statements.dequeue([queue], 1))
+    assert held.lease is not None
+    execute(connection, statements.complete(held.id, held.lease, output))
+    return held.id
+
+
+def assert_refused(answer: Answer, code: int, *parts: str) -> None:
+    """It ended with this code, and with one line on stderr that holds these parts."""
+    assert answer.out == ""
+    assert answer.code == code
+    assert answer.err.startswith("underway: ")
+    assert answer.err.count("\n") == 1
+    for part in parts:
+        assert part in answer.err
+
+
+# The schema
+
+
+def test_migrate_installs_and_run_again_changes_nothing(
+    bare: Underway, monkeypatch: pytest.MonkeyPatch, empty_database: str
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", empty_database)
+    names = [migration.name for migration in schema.migrations()]
+
+    assert bare("migrate", "--plan", "--json").json == {"migrations": names, "functions": True}
+    plan = bare("migrate", "--plan")
+    assert plan.code == 0
+    assert plan.out.splitlines() == [*(f"to apply: migration {name}" for name in names), "to install: the functions"]
+
+    first = bare("migrate")
+    assert first.code == 0
+    assert first.out.splitlines() == [*(f"applied: migration {name}" for name in names), "installed: the functions"]
+
+    assert bare("migrate").out == "nothing to do\n"
+    assert bare("migrate", "--plan").out == "nothing to do\n"
+    assert bare("migrate", "--plan", "--json").json == {"migrations": [], "functions": False}
+    assert bare("migrate", "--json").json == {"migrations": [], "functions": False}
+
+
+def test_migrate_sql_prints_the_script_without_a_database(bare: Underway) -> None:
+    answer = bare("migrate", "--sql")
+    assert answer == Answer(0, schema.script(), "")
+
+
+def test_migrate_does_not_take_plan_and_sql_together(bare: Underway) -> None:
+    assert_refused(bare("migrate", "--plan", "--sql"), 2, "--plan")
+
+
+def test_migrate_refuses_a_database_that_is_newer(underway: Underway, connection: psycopg.Connection[Any]) -> None:
+    connection.execute("insert into underway.migration (version, name, checksum) values (9999, '9999_later', '')")
+    assert_refused(underway("migrate"), 1, "migration 9999")
+    assert_refused(underway("migrate", "--plan"), 1, "migration 9999")
+
+
+# Enqueueing
+
+
+def test_enqueue_prints_the_id_of_a_task_with_all_its_options(mail: Underway) -> None:
+    before = datetime.now(UTC)
+    answer = mail(
+        "enqueue", "mail", '{"to": "ö@example.org", "n": [1, null]}', "--job", "send", "--delay", "2h",
+        "--priority", -3, "--ttl", "1d", "--timeout", "1.5", "--header", "trace=a=b", "--header", "tenant=7",
+    )  # fmt: skip
+    assert answer.code == 0
+    assert answer.out.strip().isdigit()
+
+    task = mail("task", answer.out.strip(), "--json").json
+    assert task["id"] == int(answer.out)
+    assert task["input"] == {"to": "ö@example.org", "n": [1, None]}
+    assert task["job"] == "send"
+    assert task["priority"] == -3
+    assert task["headers"] == {"trace": "a=b", "tenant": "7"}
+    assert task["state"] == "pending"
+    delay = datetime.fromisoformat(task["ready_at"]) - datetime.fromisoformat(task["enqueued_at"])
+    assert delay == timedelta(hours=2)
+    assert abs(datetime.fromisoformat(task["enqueued_at"]) - before) < timedelta(minutes=1)
+
+
+def test_enqueue_keeps_timeout_and_ttl(mail: Underway, connection: psycopg.Connection[Any]) -> None:
+    id = mail("enqueue", "mail", "--timeout", "1.5", "--ttl", "1d", "--json").json["id"]
+    row = connection.execute("select timeout, ttl from underway.task where id = %s", [id]).fetchone()
+    assert row == (timedelta(seconds=1.5), timedelta(days=1))
+
+
+def test_enqueue_takes_an_empty_object_for_a_missing_input(mail: Underway) -> None:
+    id = mail("enqueue", "mail").out.strip()
+    assert mail("task", id, "--json").json["input"] == {}
+
+
+def test_enqueue_reads_the_input_from_stdin(mail: Underway, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO('\n["from stdin"]\n'))
+    id = mail("enqueue", "mail", "-").out.strip()
+    assert mail("task", id, "--json").json["input"] == ["from stdin"]
+
+
+def test_enqueue_takes_a_time_with_a_zone(mail: Underway) -> None:
+    id = mail("enqueue", "mail", "--run-at", "2060-01-31T09:00:00+02:00").out.strip()
+    ready_at = datetime.fromisoformat(mail("task", id, "--json").json["ready_at"])
+    assert ready_at == datetime(2060, 1, 31, 7, 0, tzinfo=UTC)
+
+
+def test_durations_are_seconds_or_have_a_unit(mail: Underway) -> None:
+    durations = {"90": 90, "1.5": 1.5, "10s": 10, "5m": 300, "2h": 7200, "1d": 86400, "0": 0}
+    for text, seconds in durations.items():
+        task = mail("task", mail("enqueue", "mail", "--delay", text).out.strip(), "--json").json
+        delay = datetime.fromisoformat(task["ready_at"]) - datetime.fromisoformat(task["enqueued_at"])
+        assert delay.total_seconds() == seconds
+
+
+@pytest.mark.parametrize("text", ["", "10x", "-5", "1h30m", "\u0661", "1e3", "9" * 400, "nan"])
+def test_what_is_no_duration_is_refused_with_the_forms_there_are(bare: Underway, text: str) -> None:
+    assert_refused(bare("enqueue", "mail", "--delay", text, "--dsn", NOWHERE), 2, "--delay", "10s, 5m, 2h or 1d")
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [('{"a": 1,', "line 1 column 9"), ("[1,\n 2,\n x]", "line 3 column 2"), ("", "line 1 column 1")],
+)
+def test_bad_json_is_refused_with_its_place(
+    bare: Underway, monkeypatch: pytest.MonkeyPatch, text: str, place: str
+) -> None:
+    assert_refused(bare("enqueue", "mail", text, "--dsn", NOWHERE), 2, "JSON", place)
+    monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+    assert_refused(bare("enqueue", "mail", "-", "--dsn", NOWHERE), 2, "JSON", place)
+
+
+@pytest.mark.parametrize(("text", "code"), [("NaN", 1), ('"\\u0000"', 1), ("[" * 100_000, 2), ("1" * 5000, 2)])
+def test_json_that_can_not_be_kept_is_refused(bare: Underway, text: str, code: int) -> None:
+    assert_refused(bare("enqueue", "mail", text, "--dsn", NOWHERE), code, "JSON")
+
+
+@pytest.mark.parametrize(
+    ("options", "parts"),
+    [
+        (["--run-at", "2060-01-31T09:00:00"], ["--run-at", "time zone"]),
+        (["--run-at", "tomorrow"], ["--run-at", "2030-01-31T09:00:00Z"]),
+        (["--header", "novalue"], ["'novalue'", "name=value"]),
+        (["--priority", "99999999999"], ["--priority"]),
+        (["--priority", "high"], ["--priority"]),
+        (["--nope"], ["--nope", "underway enqueue --help"]),
+    ],
+)
+def test_an_option_that_makes_no_sense_is_wrong_usage(bare: Underway, options: list[str], parts: list[str]) -> None:
+    assert_refused(bare("enqueue", "mail", "{}", *options, "--dsn", NOWHERE), 2, *parts)
+
+
+def test_what_the_database_refuses_is_told_with_its_hint(mail: Underway) -> None:
+    assert_refused(mail("enqueue", "nope"), 1, "queue 'nope' does not exist", "Create it first")
+    assert_refused(
+        mail("enqueue", "mail", "--delay", "5", "--run-at", "2060-01-01T00:00:00Z"), 1, "both delay", "Give one of them"
+    )
+
+
+# Tasks
+
+
+def test_tasks_lists_the_newest_first_and_filters(mail: Underway, connection: psycopg.Connection[Any]) -> None:
+    mail("queue", "create", "other")
+    first, second, third = (mail("enqueue", queue, "--json").json["id"] for queue in ("mail", "other", "mail"))
+    complete_next(connection, "done")
+
+    assert [task["id"] for task in mail("tasks", "--json").json] == [third, second, first]
+    assert [task["id"] for task in mail("tasks", "--json", "--limit", 1).json] == [third]
+    assert [task["id"] for task in mail("tasks", "--json", "--queue", "other").json] == [second]
+    assert [task["id"] for task in mail("tasks", "--json", "--state", "succeeded").json] == [first]
+    assert mail("tasks", "--queue", "other", "--state", "failed").out == "no tasks\n"
+    assert [row[0] for row in mail("tasks").cells()] == [str(third), str(second), str(first)]
+
+
+def test_times_in_a_table_are_relative(mail: Underway, connection: psycopg.Connection[Any]) -> None:
+    for delay in ("30s", "10m", "2h", "3d"):
+        mail("enqueue", "mail", "--delay", delay)
+    complete = mail("enqueue", "mail", "--json").json["id"]
+    complete_next(connection, None)
+    connection.execute("update underway.task_history set enqueued_at = enqueued_at - interval '3 hours'")
+
+    rows = mail("tasks").cells()
+    assert rows[0][0] == str(complete)
+    assert rows[0][5] == "3 h ago"
+    assert re.fullmatch(r"\d+ s ago", rows[0][-1])
+    due = [row[-1] for row in rows[1:]]
+    assert due[:3] == ["in 3 d", "in 2 h", "in 10 min"]
+    assert re.fullmatch(r"in \d+ s", due[3])
+    assert re.fullmatch(r"\d+ s ago", rows[1][5])
+
+
+def test_an_unknown_state_is_refused_with_the_states_there_are(bare: Underway) -> None:
+    assert_refused(
+        bare("tasks", "--state", "running", "--dsn", NOWHERE), 2,
+        "'running'", "pending", "in_progress", "waiting", "succeeded", "failed", "cancelled",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "many"])
+def test_a_limit_is_a_positive_number(bare: Underway, limit: str) -> None:
+    assert_refused(bare("tasks", "--limit", limit, "--dsn", NOWHERE), 2, "--limit")
+    assert_refused(bare("redrive", "mail", "--max", limit, "--dsn", NOWHERE), 2, "--max")
+
+
+def test_a_table_that_is_no_terminals_is_not_cut(mail: Underway) -> None:
+    names = ["x" * 300, "two words", "[/markup] [red]:smile:"]
+    for name in names:
+        mail("enqueue", "mail", "--job", name)
+    out = mail("tasks").out
+    assert len(out.splitlines()) == 1 + len(names)
+    for name in names:
+        assert name in out
+    assert "\x1b" not in out
+
+
+def test_what_a_task_brings_along_does_not_steer_the_terminal(mail: Underway) -> None:
+    id = mail("enqueue", "mail", '"a\\u009b2J"', "--job", "\x1b[2J\rjob", "--json").json["id"]
+    shown = mail("tasks").out + mail("task", id).out
+    assert re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", shown) is None
+    assert r"\x1b[2J\x0djob" in shown
+
+
+def test_on_a_narrow_terminal_ids_stay_whole_and_states_have_colour(database: str, mail: Underway) -> None:
+    with psycopg.connect(database) as connection:
+        connection.execute("alter table underway.task alter column id restart with 9007199254740993")
+    id = mail("enqueue", "mail", "--job", "a-job-with-a-name-that-is-far-too-long-for-it", "--json").json["id"]
+    mail("cancel", id)
+    shown = on_terminal("tasks", database=database)
+    assert "\x1b[" in shown
+    assert str(id) == "9007199254740993"
+    assert str(id) in shown
+    assert "…" not in shown
+
+
+def on_terminal(*arguments: str, database: str) -> str:
+    """What a command prints on a terminal of 60 columns."""
+    ours, its = pty.openpty()
+    environment = {**environment_for(database), "TERM": "xterm", "COLUMNS": "60"}
+    environment.pop("NO_COLOR", None)
+    with subprocess.Popen(
+        [sys.executable, "-m", "underway_pg", *arguments],
+        stdin=its, stdout=its, stderr=subprocess.PIPE, env=environment,
+    ) as process:  # fmt: skip
+        os.close(its)
+        shown = b""
+        try:
+            while chunk := os.read(ours, 65536):
+                shown += chunk
+        except OSError:  # how Linux says that the other end is closed
+            pass
+        finally:
+            os.close(ours)
+        assert process.wait(30) == 0
+    return shown.decode()
+
+
+def test_task_shows_a_finished_task_whole(mail: Underway, connection: psycopg.Connection[Any]) -> None:
+    id = mail("enqueue", "mail", '{"to": "ö"}', "--job", "send", "--header", "trace=t1", "--json").json["id"]
+    complete_next(connection, {"sent": True})
+    answer = mail("task", id)
+    assert answer.code == 0
+    for line in (
+        f"task         {id}", "queue        mail", "job          send", "state        succeeded",
+        "attempt      1 of 1", '  "to": "ö"', '  "sent": true', '  "trace": "t1"',
+    ):  # fmt: skip
+        assert line in answer.out
+    assert re.search(r"^finished +\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d \(\d+ s ago\)$", answer.out, re.M)
+    assert re.search(r"^kept until .* \(in 14 d\)$", answer.out, re.M)
+
+
+def test_task_shows_errors_with_their_traceback_and_the_link_of_a_dead_letter(
+    mail: Underway, connection: psycopg.Connection[Any]
+) -> None:
+    id = mail("enqueue", "mail", "--json").json["id"]
+    assert fail_next(connection) == id
+    (letter,) = mail("tasks", "--queue", "dead", "--json").json
+    assert letter["dead_letter_of"] == id
+
+    shown = mail("task", id).out
+    assert "state        failed" in shown
+    assert re.search(r"^error attempt 1, .*\n  ValueError: no such address\n  Traceback\n    line 7$", shown, re.M)
+
+    shown = mail("task", letter["id"]).out
+    assert f"dead letter  of task {id} of queue mail\n" in shown
+    assert re.search(rf"^error of task {id}, attempt 1, .*\n  ValueError: no such address\n  Traceback", shown, re.M)
+
+    assert mail("task", id, "--json").json["errors"][0]["message"] == "no such address"
+    assert mail("task", letter["id"], "--json").json["dead_letter"]["task"] == id
+
+
+def test_a_task_that_does_not_exist_is_refused(underway: Underway) -> None:
+    for arguments in (["task", "99"], ["task", "99", "--json"], ["retry", "99"], ["cancel", "99"]):
+        answer = underway(*arguments)
+        assert_refused(answer, 1, "task 99 does not exist")
+
+
+@pytest.mark.parametrize("command", ["task", "retry", "cancel"])
+@pytest.mark.parametrize("id", ["0", "abc", "99999999999999999999"])
+def test_what_is_no_id_is_wrong_usage(bare: Underway, command: str, id: str) -> None:
+    assert_refused(bare(command, id, "--dsn", NOWHERE), 2, "ID")
+
+
+def test_cancel_cancels_and_says_which_could_not_be(mail: Underway) -> None:
+    first, second = (mail("enqueue", "mail", "--json").json["id"] for _ in range(2))
+    assert mail("cancel", first).out == f"task {first} is cancelled\n"
+
+    answer = mail("cancel", first, second, 99)
+    assert answer.code == 1
+    assert answer.out == f"task {second} is cancelled\n"
+    assert answer.err.splitlines() == [
+        f"underway: task {first} is cancelled. Only a live task can be cancelled.",
+        "underway: task 99 does not exist. It was deleted, or its time in the history is over.",
+    ]
+    assert mail("task", second, "--json").json["state"] == "cancelled"
+
+
+def test_cancel_as_json(mail: Underway) -> None:
+    id = mail("enqueue", "mail", "--json").json["id"]
+    assert mail("cancel", id, "--json").json == {"cancelled": [id], "refused": []}
+    answer = mail("cancel", id, "--json")
+    assert answer.code == 1
+    assert answer.json["cancelled"] == []
+    assert answer.json["refused"][0]["id"] == id
+
+
+def test_retry_makes_tasks_pending_again(mail: Underway, connection: psycopg.Connection[Any]) -> None:
+    failed, cancelled, live = (mail("enqueue", "mail", "--json").json["id"] for _ in range(3))
+    assert fail_next(connection) == failed
+    mail("cancel", cancelled)
+
+    answer = mail("retry", failed, live, cancelled)
+    assert answer.code == 1
+    assert answer.out.splitlines() == [f"task {failed} is retried", f"task {cancelled} is retried"]
+    assert answer.err.startswith(f"underway: task {live} is pending. Only a task that is failed or cancelled")
+    assert {task["state"] for task in mail("tasks", "--queue", "mail", "--json").json} == {"pending"}
+
+    mail("cancel", failed)
+    assert mail("retry", failed, "--json").json == {"retried": [failed], "refused": []}
+
+
+def test_redrive_moves_dead_letters_back(mail: Underway, connection: psycopg.Connection[Any]) -> None:
+    for _ in range(3):
+        mail("enqueue", "mail")
+        fail_next(connection)
+    assert mail("redrive", "dead", "--max", 1).out == "1 task is back in the queue of origin\n"
+    assert mail("redrive", "dead", "--json").json == {"redriven": 2}
+    assert mail("redrive", "dead").out == "0 tasks are back in the queue of origin\n"
+    assert len(mail("tasks", "--queue", "mail", "--state", "pending", "--json").json) == 3
+    assert_refused(mail("redrive", "nope"), 1, "queue 'nope' does not exist")
+
+
+# Queues, workers, the whole
+
+
+def test_queues_lists_what_lies_in_them(mail: Underway, connection: psycopg.Connection[Any]) -> None:
+    mail("enqueue", "mail")
+    mail("enqueue", "mail")
+    mail("enqueue", "mail", "--delay", "1h")
+    fail_next(connection)
+    dead, live = mail("queues", "--json").json
+    assert (dead["queue"], dead["ready"], dead["dead_letters"]) == ("dead", 1, 1)
+    assert (live["queue"], live["ready"], live["scheduled"], live["dead_letter_queue"]) == ("mail", 1, 1, "dead")
+    assert (live["timeout"], live["heartbeat"], live["ttl"]) == (900, 30, 14 * 86400)
+    assert datetime.fromisoformat(live["oldest_ready_at"]).tzinfo is not None
+
+    table = mail("queues").cells()
+    assert [row[:3] for row in table] == [["dead", "open", "1"], ["mail", "open", "1"]]
+    assert table[1][-1] == "dead"
+
+
+def test_queue_create_sets_what_is_given_and_keeps_the_rest(
+    underway: Underway, connection: psycopg.Connection[Any]
+) -> None:
+    def settings() -> Any:
+        return connection.execute(
+            "select (retry_policy).*, timeout, heartbeat, ttl, dead_letter_queue from underway.queue where name = 'q'"
+        ).fetchone()
+
+    underway("queue", "create", "dead")
+    answer = underway(
+        "queue", "create", "q", "--max-attempts", 7, "--initial-interval", "2s", "--max-interval", "1m", "--factor", 3,
+        "--jitter", 0.25, "--timeout", "1h", "--heartbeat", "10s", "--ttl", "2d", "--dead-letter-queue", "dead",
+    )  # fmt: skip
+    assert answer == Answer(0, "queue q is there\n", "")
+    times = (timedelta(hours=1), timedelta(seconds=10), timedelta(days=2))
+    assert settings() == (7, timedelta(seconds=2), timedelta(minutes=1), 3.0, 0.25, *times, "dead")
+
+    underway("queue", "create", "q", "--dead-letter-queue", "")
+    assert settings() == (7, timedelta(seconds=2), timedelta(minutes=1), 3.0, 0.25, *times, None)
+
+    underway("queue", "create", "q", "--jitter", 0)
+    assert settings() == (5, timedelta(seconds=1), timedelta(minutes=1), 2.0, 0.0, *times, None)
+
+
+def test_queue_create_refuses_what_makes_no_sense(underway: Underway) -> None:
+    assert_refused(underway("queue", "create", "q", "--jitter", 2), 1, "jitter must lie between 0 and 1")
+    assert_refused(underway("queue", "create", " q"), 1, "can not be the name of a queue")
+    assert_refused(underway("queue", "create", "q", "--dead-letter-queue", "nope"), 1, "queue 'nope' does not exist")
+    assert_refused(underway("queue", "create"), 2, "QUEUE")
+    assert_refused(underway("queue"), 2, "underway queue --help")
+
+
+def test_queue_pause_and_resume(mail: Underway) -> None:
+    assert mail("queue", "pause", "mail").out == "queue mail is paused\n"
+    assert mail("queue", "pause", "mail").out == "queue mail was paused already\n"
+    assert [row[:2] for row in mail("queues").cells()] == [["dead", "open"], ["mail", "paused"]]
+    assert mail("queue", "resume", "mail").out == "queue mail is open\n"
+    assert mail("queue", "resume", "mail").out == "queue mail was open already\n"
+    assert mail("queues", "--json").json[1]["paused_at"] is None
+    assert_refused(mail("queue", "pause", "nope"), 1, "queue 'nope' does not exist")
+
+
+def test_queue_drop_refuses_live_tasks_unless_forced(mail: Underway) -> None:
+    id = mail("enqueue", "mail", "--json").json["id"]
+    assert_refused(mail("queue", "drop", "mail"), 1, "queue 'mail' still has live tasks", "force")
+    assert mail("queue", "drop", "mail", "--force").out == "queue mail is gone\n"
+    assert mail("task", id, "--json").json["state"] == "cancelled"
+    assert [queue["queue"] for queue in mail("queues", "--json").json] == ["dead"]
+
+
+def test_workers_lists_them(mail: Underway, connection: psycopg.Connection[Any]) -> None:
+    id = execute(connection, statements.register_worker("host:1", ["mail", "dead"], 4))
+    mail("enqueue", "mail")
+    execute(connection, statements.dequeue(["mail"], 1, id))
+    (worker,) = mail("workers", "--json").json
+    assert (worker["id"], worker["name"], worker["queues"]) == (id, "host:1", ["mail", "dead"])
+    assert (worker["concurrency"], worker["in_progress"], worker["lost"]) == (4, 1, False)
+    assert mail("workers").cells()[0][:6] == [str(id), "host:1", "mail, dead", "busy", "1", "4"]
+
+    connection.execute("update underway.worker set seen_at = seen_at - interval '2 minutes'")
+    assert mail("workers").cells()[0][3] == "lost"
+
+
+def test_stats_are_numbers(mail: Underway) -> None:
+    mail("enqueue", "mail")
+    numbers = mail("stats", "--json").json
+    assert (numbers["queues"], numbers["ready"], numbers["workers"]) == (2, 1, 0)
+    assert ["dead letters", "0"] in mail("stats").cells()
+
+
+def test_with_nothing_there_a_list_says_so(underway: Underway) -> None:
+    for command in ("tasks", "queues", "workers"):
+        answer = underway(command)
+        assert answer.code == 0
+        assert answer.out.startswith(f"no {command}")
+        assert underway(command, "--json").json == []
+
+
+# The command line as such
+
+COMMANDS = [
+    ["migrate"], ["migrate", "--plan"], ["enqueue", "mail"], ["tasks"], ["task", "1"], ["queues"], ["workers"],
+    ["stats"], ["retry", "1"], ["cancel", "1"], ["redrive", "mail"], ["queue", "create", "mail"],
+    ["queue", "pause", "mail"], ["queue", "resume", "mail"], ["queue", "drop", "mail"],
+]  # fmt: skip
+
+
+def named(arguments: list[str]) -> str:
+    return " ".join(arguments)
+
+
+@pytest.mark.parametrize("arguments", COMMANDS, ids=named)
+def test_without_a_database_a_command_asks_for_one(bare: Underway, arguments: list[str]) -> None:
+    assert_refused(bare(*arguments), 2, "--dsn", "DATABASE_URL")
+
+
+@pytest.mark.parametrize("arguments", COMMANDS, ids=named)
+def test_a_database_that_can_not_be_reached_is_named(bare: Underway, arguments: list[str]) -> None:
+    answer = bare(*arguments, "--dsn", NOWHERE)
+    assert_refused(answer, 1, "127.0.0.1", "port 1", "refused", "--dsn")
+    assert "secret" not in answer.err
+
+
+@pytest.mark.parametrize("arguments", COMMANDS, ids=named)
+def test_a_dsn_that_is_none_is_wrong_usage_and_its_password_not_told(bare: Underway, arguments: list[str]) -> None:
+    answer = bare(*arguments, "--dsn", "postgres//somebody:secret@host/app")
+    assert_refused(answer, 2, "postgresql://user:password@host:port/database")
+    assert "secret" not in answer.err
+
+
+def test_without_the_schema_a_command_says_how_to_install_it(bare: Underway, empty_database: str) -> None:
+    for arguments in COMMANDS:
+        if arguments[0] != "migrate":
+            assert_refused(bare(*arguments, "--dsn", empty_database), 1, "`underway migrate`")
+
+
+def test_a_role_that_may_not_is_refused_in_one_line(bare: Underway, database: str) -> None:
+    dsn = make_conninfo(database, options="-c role=underway_producer")
+    for arguments in (["queues"], ["cancel", "1"], ["queue", "create", "mail"]):
+        assert_refused(bare(*arguments, "--dsn", dsn), 1, "permission denied")
+
+
+def test_the_option_wins_over_the_environment(bare: Underway, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", NOWHERE)
+    assert bare("queues", "--dsn", database).code == 0
+
+
+def test_an_argument_that_is_no_utf8_is_wrong_usage(underway: Underway) -> None:
+    assert_refused(underway("queue", "pause", "\udcff"), 2, "UTF-8")
+
+
+def test_what_is_no_command_is_wrong_usage(bare: Underway) -> None:
+    assert_refused(bare("nope"), 2, "'nope'", "underway --help")
+    assert_refused(bare(), 2, "underway --help")
+
+
+def test_version_is_printed(bare: Underway) -> None:
+    answer = bare("--version")
+    assert answer.code == 0
+    assert re.fullmatch(r"underway(, not installed: run from a checkout| \d+\.\d+\.\d+\S*)\n", answer.out)
+
+
+def test_every_command_explains_itself(bare: Underway) -> None:
+    for command in ([], ["migrate"], ["worker"], ["demo"], ["enqueue"], ["tasks"], ["task"], ["queues"], ["workers"],
+                    ["stats"], ["retry"], ["cancel"], ["redrive"], ["queue"], ["queue", "create"]):  # fmt: skip
+        answer = bare(*command, "--help")
+        assert answer.code == 0
+        assert "Usage: " in answer.out
+
+
+def test_demo_runs_the_demo_with_its_arguments(bare: Underway, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[list[str]] = []
+    demo = types.ModuleType("underway_pg.demo")
+
+    def run_demo(argv: list[str]) -> int:
+        given.append(argv)
+        return 3
+
+    demo.main = run_demo  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "underway_pg.demo", demo)
+    assert bare("demo", "--fast", "5").code == 3
+    assert given == [["--fast", "5"]]
+
+
+@pytest.mark.parametrize("package", ["typer", "rich"])
+def test_without_its_packages_the_command_line_says_what_to_install(package: str) -> None:
+    program = f"import sys; sys.modules[{package!r}] = None; from underway_pg.cli import main"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, timeout=60)
+    assert_refused(Answer(ended.returncode, ended.stdout, ended.stderr), 1, package, "pip install 'underway-pg[cli]'")
+
+
+# In a process of its own
+
+
+def environment_for(database: str | None) -> dict[str, str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment.pop("DATABASE_URL", None)
+    return environment if database is None else {**environment, "DATABASE_URL": database}
+
+
+@dataclass(frozen=True)
+class Project:
+    """A directory with a module tasks, where a user calls the command line."""
+
+    directory: Path
+    database: str
+
+    def start(self, *arguments: object, database: str | None = "") -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "underway_pg", *map(str, arguments)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=self.directory,
+            env=environment_for(self.database if database == "" else database),
+        )
+
+    def run(self, *arguments: object, database: str | None = "") -> Answer:
+        """Run a command to its end; without a database in its environment where it is None."""
+        return ended(self.start(*arguments, database=database))
+
+
+def ended(process: subprocess.Popen[str], *, seconds: float = 60) -> Answer:
+    try:
+        out, err = process.communicate(timeout=seconds)
+    finally:
+        process.kill()
+    return Answer(process.returncode, out, err)
+
+
+@pytest.fixture
+def project_nowhere(tmp_path: Path) -> Project:
+    (tmp_path / "tasks.py").write_text(TASKS)
+    return Project(tmp_path, NOWHERE)
+
+
+@pytest.fixture
+def project(project_nowhere: Project, database: str) -> Project:
+    return Project(project_nowhere.directory, database)
+
+
+def test_from_an_empty_database_to_a_result(project_nowhere: Project, empty_database: str) -> None:
+    fresh = Project(project_nowhere.directory, empty_database)
+    assert fresh.run("migrate").code == 0
+    assert fresh.run("queue", "create", "mail") == Answer(0, "queue mail is there\n", "")
+    id = fresh.run("enqueue", "mail", '{"to": "you"}', "--job", "send").out.strip()
+
+    worked = fresh.run("worker", "tasks", "--drain")
+    assert (worked.code, worked.out) == (0, "")
+    assert "serves mail, slow" in worked.err
+
+    task = fresh.run("task", id, "--json").json
+    assert (task["state"], task["output"]) == ("succeeded", "sent to you")
+    assert fresh.run("workers", "--json").json == []
+
+
+def test_the_log_level_is_kept(project: Project) -> None:
+    assert project.run("worker", "tasks:app", "--drain", "--log-level", "error") == Answer(0, "", "")
+
+
+def test_a_worker_serves_the_queues_that_it_is_given(project: Project, mail: Underway) -> None:
+    mail("queue", "create", "more")
+    ids = {
+        queue: mail("enqueue", queue, '{"to": "x"}', "--job", "send").out.strip() for queue in ("mail", "dead", "more")
+    }
+    assert project.run("worker", "tasks", "--queue", "more", "--queue", "dead", "--drain").code == 0
+    states = {queue: mail("task", id, "--json").json["state"] for queue, id in ids.items()}
+    assert states == {"mail": "pending", "dead": "succeeded", "more": "succeeded"}
+
+
+@pytest.mark.parametrize(("options", "state"), [([], "failed"), (["--leave-unknown-jobs"], "pending")])
+def test_a_worker_fails_unknown_jobs_or_leaves_them(
+    project: Project, mail: Underway, options: list[str], state: str
+) -> None:
+    id = mail("enqueue", "mail", "--job", "unknown").out.strip()
+    assert project.run("worker", "tasks", "--drain", *options).code == 0
+    assert mail("task", id, "--json").json["state"] == state
+
+
+@pytest.mark.parametrize("application", ["tasks:app", "tasks:other"])
+@pytest.mark.parametrize("elsewhere", [None, NOWHERE], ids=["nothing", "elsewhere"])
+def test_the_dsn_of_the_option_wins_over_that_of_the_application(
+    project: Project, mail: Underway, application: str, elsewhere: str | None
+) -> None:
+    id = mail("enqueue", "mail", '{"to": "x"}', "--job", "send").out.strip()
+    answer = project.run("worker", application, "--drain", "--dsn", project.database, database=elsewhere)
+    assert answer.code == 0, answer.err
+    assert mail("task", id, "--json").json["state"] == "succeeded"
+
+
+def test_the_dsn_of_the_option_is_that_of_a_module_that_connects_while_it_is_imported(
+    project: Project, underway: Underway
+) -> None:
+    (project.directory / "eager.py").write_text(TASKS + "\nid = send.enqueue('early')\n")
+    answer = project.run("worker", "eager", "--drain", "--dsn", project.database, database=None)
+    assert answer.code == 0, answer.err
+    assert [task["state"] for task in underway("tasks", "--json").json] == ["succeeded"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_worker_ends_cleanly_at_a_signal(project: Project, underway: Underway, number: signal.Signals) -> None:
+    worker = project.start("worker", "tasks", "--concurrency", 3, "--name", "mine")
+    try:
+        wait_until(lambda: underway("workers", "--json").json, "the worker is known")
+        (known,) = underway("workers", "--json").json
+        assert (known["name"], known["concurrency"], known["queues"]) == ("mine", 3, ["mail", "slow"])
+        worker.send_signal(number)
+        answer = ended(worker)
+    finally:
+        worker.kill()
+    assert answer.code == 0, answer.err
+    assert "Traceback" not in answer.err
+    assert underway("workers", "--json").json == []
+
+
+def test_a_worker_gives_running_tasks_back_when_its_grace_is_over(project: Project, underway: Underway) -> None:
+    underway("queue", "create", "slow")
+    id = underway("enqueue", "slow", "--job", "wait").out.strip()
+    worker = project.start("worker", "tasks", "--grace", "0")
+    try:
+        wait_until(lambda: underway("task", id, "--json").json["state"] == "in_progress", "the task runs")
+        worker.send_signal(signal.SIGTERM)
+        answer = ended(worker, seconds=20)  # the default grace is 30
+    finally:
+        worker.kill()
+    assert answer.code == 0, answer.err
+    task = underway("task", id, "--json").json
+    assert (task["state"], task["attempt"]) == ("pending", 0)
+
+
+@pytest.mark.parametrize(
+    ("application", "parts"),
+    [
+        ("nothing", ["there is no module 'nothing'"]),
+        ("tasks.nothing:app", ["there is no module 'tasks.nothing'"]),
+        ("tasks:nothing", ["'nothing' in module 'tasks' is no App", "tasks:app, tasks:other"]),
+        ("tasks:not_an_app", ["'not_an_app' in module 'tasks' is no App", "tasks:app"]),
+        ("empty", ["'app' in module 'empty' is no App", "it has none"]),
+        ("tasks/app.py", ["MODULE:APP"]),
+        (":app", ["MODULE:APP"]),
+    ],
+)
+def test_an_application_that_is_not_there_is_wrong_usage(
+    project_nowhere: Project, application: str, parts: list[str]
+) -> None:
+    (project_nowhere.directory / "empty.py").touch()
+    assert_refused(project_nowhere.run("worker", application), 2, *parts)
+
+
+def test_the_installed_script_finds_modules_in_the_current_directory(project_nowhere: Project) -> None:
+    # What an installation writes into bin: run as a file, Python looks for modules beside it, not here.
+    script = project_nowhere.directory / "bin" / "underway"
+    script.parent.mkdir()
+    script.write_text("import sys\nfrom underway_pg.cli import main\nsys.exit(main())\n")
+    ended = subprocess.run(
+        [sys.executable, script, "worker", "tasks:nothing"],
+        capture_output=True, text=True, timeout=60, cwd=project_nowhere.directory, env=environment_for(None),
+    )  # fmt: skip
+    assert_refused(Answer(ended.returncode, ended.stdout, ended.stderr), 2, "'nothing' in module 'tasks' is no App")
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("x = 1\ny = 1 / 0\n", ["importing broken failed", "ZeroDivisionError", "broken.py:2"]),
+        ("x = 1\nimport nothing_at_all\n", ["importing broken failed", "nothing_at_all", "broken.py:2"]),
+        ("x = (\n", ["importing broken failed", "SyntaxError", "broken.py, line 1"]),
+    ],
+)
+def test_a_module_that_fails_is_told_with_its_place(project_nowhere: Project, text: str, parts: list[str]) -> None:
+    (project_nowhere.directory / "broken.py").write_text(text)
+    answer = project_nowhere.run("worker", "broken")
+    assert_refused(answer, 1, *parts, "--log-level debug")
+    assert "Traceback" in project_nowhere.run("worker", "broken", "--log-level", "debug").err
+
+
+def test_a_worker_without_a_database_asks_for_one(project_nowhere: Project) -> None:
+    assert_refused(project_nowhere.run("worker", "tasks", database=None), 2, "--dsn", "DATABASE_URL", "App")
+
+
+def test_a_worker_names_the_database_that_it_can_not_reach(project_nowhere: Project) -> None:
+    assert_refused(project_nowhere.run("worker", "tasks"), 1, "127.0.0.1", "port 1", "refused")
+
+
+def test_a_worker_without_the_schema_says_how_to_install_it(project_nowhere: Project, empty_database: str) -> None:
+    assert_refused(project_nowhere.run("worker", "tasks", "--dsn", empty_database), 1, "`underway migrate`")
+
+
+@pytest.mark.parametrize("options", [["--concurrency", "0"], ["--grace", "soon"], ["--log-level", "loud"]])
+def test_settings_that_no_worker_can_have_are_wrong_usage(bare: Underway, options: list[str]) -> None:
+    assert_refused(bare("worker", "tasks", *options), 2, options[0])
+
+
+def test_a_reader_that_has_had_enough_is_no_error(project_nowhere: Project) -> None:
+    with project_nowhere.start("migrate", "--sql") as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.read(10)
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait(30) in (0, 1)

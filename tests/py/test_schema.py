@@ -1,0 +1,325 @@
+"""The installer: what it does to a database, what it leaves alone, and what it refuses."""
+
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import psycopg
+import pytest
+
+from tests.servers import Server
+from underway_pg import schema, statements
+from underway_pg.client import execute
+from underway_pg.errors import ConfigurationError, SchemaNewer
+from underway_pg.settings import Options, Queue
+
+ROOT = Path(__file__).resolve().parents[2]
+
+EVERYTHING = schema.Plan(migrations=tuple(migration.name for migration in schema.migrations()), functions=True)
+NOTHING = schema.Plan(migrations=(), functions=False)
+
+# All that an installation makes, without what differs from one database to the next: object ids and times.
+CATALOGUE = {
+    "schema": "select nspacl::text, obj_description(oid) from pg_namespace where nspname = 'underway'",
+    "relations": """
+        select relname, relkind, relacl::text, reloptions, obj_description(oid, 'pg_class'),
+            case when relkind = 'v' then pg_get_viewdef(oid) end, pg_get_expr(relpartbound, oid)
+        from pg_class where relnamespace = 'underway'::regnamespace order by relname""",
+    "columns": """
+        select attrelid::regclass::text, attnum, attname, format_type(atttypid, atttypmod), attnotnull, attidentity,
+            pg_get_expr(adbin, adrelid)
+        from pg_attribute left join pg_attrdef on adrelid = attrelid and adnum = attnum
+        where attrelid in (select oid from pg_class where relnamespace = 'underway'::regnamespace) and attnum > 0
+        order by 1, 2""",
+    "indexes": """
+        select pg_get_indexdef(indexrelid) from pg_index
+        where indrelid in (select oid from pg_class where relnamespace = 'underway'::regnamespace) order by 1""",
+    "constraints": """
+        select conrelid::regclass::text, conname, pg_get_constraintdef(oid) from pg_constraint
+        where connamespace = 'underway'::regnamespace order by 1, 2""",
+    "functions": """
+        select oid::regprocedure::text, pg_get_functiondef(oid), proacl::text, obj_description(oid, 'pg_proc')
+        from pg_proc where pronamespace = 'underway'::regnamespace order by 1""",
+    "types": """
+        select typname, typtype,
+            (select array_agg(enumlabel order by enumsortorder) from pg_enum where enumtypid = t.oid)
+        from pg_type t where typnamespace = 'underway'::regnamespace order by 1""",
+    "migrations": "select version, name, checksum from underway.migration order by version",
+    "installation": "select functions from underway.installation",
+}
+
+# When a row was written last: unchanged exactly when nothing was done.
+TRACES = """
+    select 'function', oid::text, xmin::text from pg_proc where pronamespace = 'underway'::regnamespace
+    union all
+    select 'relation', oid::text, xmin::text from pg_class where relnamespace = 'underway'::regnamespace
+    union all
+    select 'migration', version::text, xmin::text from underway.migration
+    union all
+    select 'installation', functions, xmin::text from underway.installation
+    order by 1, 2"""
+
+
+def rows(dsn: str, query: str) -> list[Any]:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        return connection.execute(query.encode()).fetchall()
+
+
+def run_sql(dsn: str, sql: str) -> None:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(sql.encode())
+
+
+def catalogue(dsn: str) -> dict[str, list[Any]]:
+    return {name: rows(dsn, query) for name, query in CATALOGUE.items()}
+
+
+def plan(dsn: str) -> schema.Plan:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        return schema.plan(connection)
+
+
+@pytest.fixture
+def another_database(server: Server) -> Iterator[str]:
+    """The dsn of one more fresh database with nothing in it."""
+    with server.new_database() as dsn:
+        yield dsn
+
+
+# What there is to install
+
+
+def test_the_migrations_are_numbered_without_a_gap() -> None:
+    found = schema.migrations()
+    assert [migration.version for migration in found] == list(range(1, len(found) + 1))
+    for migration in found:
+        assert migration.name.startswith(f"{migration.version:04}_")
+        assert len(migration.checksum) == 64
+
+
+def test_the_script_is_plain_sql_that_holds_every_file() -> None:
+    script = schema.script()
+    files = list((ROOT / "sql").glob("*/**/*.sql"))
+    assert len(files) > 40
+    for file in files:
+        assert file.read_text() in script
+    assert not [line for line in script.splitlines() if line.startswith("\\")]
+
+
+# Installing
+
+
+def test_a_fresh_installation_does_everything_and_works(empty_database: str) -> None:
+    assert schema.migrate(empty_database) == EVERYTHING
+    with psycopg.connect(empty_database, autocommit=True) as connection:
+        execute(connection, statements.create_queue(Queue(name="q")))
+        id = execute(connection, statements.enqueue("q", {"n": 1}, None, Options()))
+        assert [task.id for task in execute(connection, statements.dequeue(["q"], 1))] == [id]
+    recorded = rows(empty_database, "select version, name, checksum from underway.migration order by version")
+    assert recorded == [(m.version, m.name, m.checksum) for m in schema.migrations()]
+
+
+def test_a_second_installation_changes_nothing(empty_database: str) -> None:
+    schema.migrate(empty_database)
+    before = rows(empty_database, TRACES)
+    assert schema.migrate(empty_database) == NOTHING
+    assert not schema.migrate(empty_database)
+    run_sql(empty_database, schema.script())
+    assert rows(empty_database, TRACES) == before
+
+
+def test_the_plan_says_what_would_be_done_and_does_nothing(empty_database: str) -> None:
+    assert plan(empty_database) == EVERYTHING
+    assert plan(empty_database)
+    assert rows(empty_database, "select to_regnamespace('underway')") == [(None,)]
+    schema.migrate(empty_database)
+    assert plan(empty_database) == NOTHING
+    assert not plan(empty_database)
+
+
+def test_the_script_alone_installs_the_same(empty_database: str, another_database: str) -> None:
+    schema.migrate(empty_database)
+    run_sql(another_database, schema.script())
+    assert plan(another_database) == NOTHING
+    assert catalogue(another_database) == catalogue(empty_database)
+
+
+@pytest.mark.skipif(shutil.which("psql") is None, reason="there is no psql on the PATH")
+def test_psql_installs_the_same_from_what_the_command_line_prints(empty_database: str, another_database: str) -> None:
+    printed = subprocess.run(
+        [sys.executable, "-m", "underway_pg", "migrate", "--sql"], cwd=ROOT, capture_output=True, check=True, timeout=60
+    ).stdout
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    for _ in range(2):  # the second time with nothing to do
+        psql = subprocess.run(
+            ["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", empty_database, "-f", "-"],
+            input=printed, capture_output=True, env=environment, timeout=60,
+        )  # fmt: skip
+        assert (psql.returncode, psql.stdout, psql.stderr) == (0, b"", b"")
+    schema.migrate(another_database)
+    assert catalogue(empty_database) == catalogue(another_database)
+
+
+def at_once(count: int, call: Callable[[int], Any]) -> list[Any]:
+    """Call a function from so many threads at the same moment; gives their answers."""
+    start = threading.Barrier(count)
+
+    def one(number: int) -> Any:
+        start.wait(30)
+        return call(number)
+
+    with ThreadPoolExecutor(count) as threads:
+        return list(threads.map(one, range(count)))
+
+
+def test_eight_installations_at_once_all_succeed_and_one_does_the_work(
+    empty_database: str, another_database: str
+) -> None:
+    at_once(8, lambda _: schema.migrate(empty_database))
+    assert plan(empty_database) == NOTHING
+    assert len(rows(empty_database, "select version from underway.migration")) == len(schema.migrations())
+    assert len(rows(empty_database, "select functions from underway.installation")) == 1
+    schema.migrate(another_database)
+    assert catalogue(empty_database) == catalogue(another_database)
+
+
+def test_eight_runs_of_the_script_at_once_all_succeed(empty_database: str) -> None:
+    at_once(8, lambda _: run_sql(empty_database, schema.script()))
+    assert plan(empty_database) == NOTHING
+    assert len(rows(empty_database, "select version from underway.migration")) == len(schema.migrations())
+    assert len(rows(empty_database, "select functions from underway.installation")) == 1
+
+
+def test_an_installation_waits_for_another_one(empty_database: str) -> None:
+    script = schema.script()
+    assert script.count("\ncommit;\n") == 1
+    with psycopg.connect(empty_database, autocommit=True) as first:
+        first.execute(script.replace("\ncommit;\n", "\n").encode())
+        with psycopg.connect(empty_database, autocommit=True) as second:
+            second.execute("set lock_timeout = '200ms'")
+            with pytest.raises(psycopg.errors.LockNotAvailable):
+                second.execute(script.encode())
+        first.execute("commit")
+    assert plan(empty_database) == NOTHING
+
+
+# Upgrading
+
+
+def test_functions_are_installed_again_when_they_differ(database: str, another_database: str) -> None:
+    schema.migrate(another_database)
+    run_sql(database, "update underway.installation set functions = 'those of another version'")
+    run_sql(
+        database,
+        """create or replace function underway.pause_queue(name text) returns boolean language sql
+        begin atomic select null::boolean; end""",
+    )
+    run_sql(database, "drop function underway.cancel(bigint)")
+    assert plan(database) == schema.Plan(migrations=(), functions=True)
+    assert schema.migrate(database) == schema.Plan(migrations=(), functions=True)
+    assert schema.migrate(database) == NOTHING
+    assert catalogue(database) == catalogue(another_database)
+
+
+def test_tasks_survive_an_installation_of_the_functions(database: str) -> None:
+    with psycopg.connect(database, autocommit=True) as connection:
+        execute(connection, statements.create_queue(Queue(name="q")))
+        id = execute(connection, statements.enqueue("q", {"n": 1}, None, Options()))
+        connection.execute("update underway.installation set functions = 'those of another version'")
+        schema.migrate(database)
+        assert [task.id for task in execute(connection, statements.dequeue(["q"], 1))] == [id]
+
+
+def test_a_failed_installation_leaves_nothing_behind(empty_database: str) -> None:
+    run_sql(empty_database, "create schema underway; create table underway.task (mine integer)")
+    with pytest.raises(psycopg.errors.DuplicateTable):
+        schema.migrate(empty_database)
+    found = rows(empty_database, "select relname::text from pg_class where relnamespace = 'underway'::regnamespace")
+    assert found == [("task",)]
+
+
+# Refusing
+
+
+def changed(database: str) -> str:
+    """Change what the database says about the first migration; gives the migration's name."""
+    run_sql(database, "update underway.migration set checksum = 'another' where version = 1")
+    return schema.migrations()[0].name
+
+
+def test_the_script_refuses_a_migration_that_was_changed_after_it_was_applied(database: str) -> None:
+    name = changed(database)
+    before = rows(database, TRACES)
+    with pytest.raises(psycopg.errors.RaiseException, match=f"migration {name} was changed") as refusal:
+        run_sql(database, schema.script())
+    assert refusal.value.diag.message_hint == "Migrations are frozen; put the change into a new one."
+    assert rows(database, TRACES) == before
+
+
+def test_migrate_refuses_a_migration_that_was_changed_after_it_was_applied(database: str) -> None:
+    name = changed(database)
+    with pytest.raises((ConfigurationError, psycopg.errors.RaiseException), match=f"{name} was changed"):
+        schema.migrate(database)
+
+
+def test_a_database_that_is_newer_is_refused(database: str) -> None:
+    run_sql(database, "insert into underway.migration (version, name, checksum) values (9999, '9999_later', '')")
+    run_sql(database, "update underway.installation set functions = 'those of a later version'")
+    before = rows(database, TRACES)
+    with pytest.raises(SchemaNewer, match="9999"):
+        plan(database)
+    with pytest.raises(SchemaNewer, match="9999"):
+        schema.migrate(database)
+    with pytest.raises(psycopg.errors.RaiseException, match="newer than this installer") as refusal:
+        run_sql(database, schema.script())
+    assert refusal.value.diag.message_hint == "Upgrade the package underway-pg first."
+    assert rows(database, TRACES) == before
+
+
+# Who installs
+
+
+@contextmanager
+def owned_by_a_plain_role(server: Server) -> Iterator[tuple[str, str]]:
+    """A fresh database whose owner may neither be superuser nor create roles: its dsn as that owner, and the owner."""
+    owner = f"owner_{secrets.token_hex(4)}"
+    run_sql(server.dsn, f"create role {owner} nosuperuser nocreaterole nocreatedb")
+    try:
+        with server.new_database() as dsn:
+            name = psycopg.conninfo.conninfo_to_dict(dsn)["dbname"]
+            run_sql(server.dsn, f"alter database {name} owner to {owner}")
+            as_owner = f"{dsn}{'&' if '?' in dsn else '?'}options={quote(f'-c role={owner}')}"
+            yield as_owner, owner
+    finally:
+        run_sql(server.dsn, f"drop role {owner}")
+
+
+def test_an_owner_that_may_not_create_roles_installs(server: Server) -> None:
+    with owned_by_a_plain_role(server) as (dsn, owner):
+        assert rows(
+            dsn, "select current_user::text, rolsuper, rolcreaterole from pg_roles where rolname = current_user"
+        ) == [(owner, False, False)]
+        assert schema.migrate(dsn) == EVERYTHING
+        assert schema.migrate(dsn) == NOTHING
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            execute(connection, statements.create_queue(Queue(name="q")))
+            id = execute(connection, statements.enqueue("q", {}, None, Options()))
+            assert [task.id for task in execute(connection, statements.dequeue(["q"], 1))] == [id]
+            execute(connection, statements.maintain(1, ["q"]))
+
+
+def test_roles_that_exist_are_granted_by_an_owner_that_may_not_create_them(server: Server) -> None:
+    _ = server.template  # an administrator has installed elsewhere in this cluster, so the roles are there
+    with owned_by_a_plain_role(server) as (dsn, _owner):
+        schema.migrate(dsn)
+        granted = rows(dsn, "select has_function_privilege('underway_worker', 'underway.maintain(bigint)', 'execute')")
+        assert granted == [(True,)]

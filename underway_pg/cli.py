@@ -1,0 +1,694 @@
+"""The command line `underway`: install the schema, run workers, look after queues and tasks.
+
+Exit codes: 0 done, 1 refused or failed, 2 wrong usage. An error is one line on stderr that says what to do.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import json
+import logging
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import psycopg
+
+from . import schema, statements
+from .app import App
+from .client import execute
+from .errors import ConfigurationError, Refusal, TaskNotFound, UnderwayError, WrongState
+from .rows import State, TaskInfo
+from .settings import Options, Queue, RetryPolicy
+from .statements import Statement
+from .worker import Worker, WorkerSettings
+
+try:
+    import typer
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+    from typer.main import get_command
+except ModuleNotFoundError as missing:
+    raise SystemExit(f"underway: {missing.name} is not installed: pip install 'underway-pg[cli]'") from None
+
+__all__ = ["commands", "main"]
+
+T = TypeVar("T")
+Connection = psycopg.Connection[Any]
+
+logger = logging.getLogger("underway_pg")
+
+commands = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+queue_commands = typer.Typer(help="Create, change, pause, resume and drop queues.")
+commands.add_typer(queue_commands, name="queue")
+
+_NO_DATABASE = "no database is given: use --dsn postgresql://user@host/database, or set DATABASE_URL"
+
+# What a worker does when nothing is said.
+_WORKER: Mapping[str, Any] = Worker.__init__.__kwdefaults__ or {}
+
+
+class _WrongUsage(Exception):
+    """What is asked for makes no sense; the message says what would."""
+
+
+# What options mean
+
+
+def _duration(text: str) -> timedelta:
+    """A length of time: a number of seconds, or one with a unit."""
+    units = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", text.strip(), re.ASCII)
+    try:
+        if match:
+            return timedelta(seconds=float(match[1]) * units[match[2]])
+    except OverflowError:
+        pass
+    raise typer.BadParameter(f"{text!r} is no duration; write it as 90, 1.5, 10s, 5m, 2h or 1d")
+
+
+def _time(text: str) -> datetime:
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no time; write it as 2030-01-31T09:00:00Z") from None
+    if at.tzinfo is None:
+        raise typer.BadParameter(f"{text!r} has no time zone; append Z or an offset such as +02:00")
+    return at
+
+
+def _input(text: str) -> Any:
+    """A task's input from JSON text; `-` stands for what comes from stdin."""
+    if text == "-":
+        text = sys.stdin.read()
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise _WrongUsage(f"the input is no JSON: {error}") from None
+
+
+def _headers(pairs: Iterable[str]) -> dict[str, str]:
+    headers = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not name or not equals:
+            raise _WrongUsage(f"{pair!r} is no header; write it as name=value")
+        headers[name] = value
+    return headers
+
+
+def _application(path: str, dsn: str | None) -> App:
+    """Import the application `module:name`, and have it use the database `dsn` where one is given."""
+    module_name, _, name = path.partition(":")
+    name = name or "app"
+    if not all(part.isidentifier() for part in module_name.split(".")):
+        raise _WrongUsage(f"{path!r} is no application; write MODULE:APP, such as tasks:app")
+    if dsn:
+        os.environ["DATABASE_URL"] = dsn  # for an application that connects while it is imported
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and error.name and f"{module_name}.".startswith(f"{error.name}."):
+            raise _WrongUsage(f"there is no module {error.name!r} in {Path.cwd()} or on the Python path") from None
+        logger.debug("importing %s failed", module_name, exc_info=error)
+        hint = "--log-level debug shows the traceback"
+        raise ConfigurationError(f"importing {module_name} failed: {_where(error)}; {hint}") from error
+    application = getattr(module, name, None)
+    if not isinstance(application, App):
+        found = ", ".join(f"{module_name}:{key}" for key, value in vars(module).items() if isinstance(value, App))
+        raise _WrongUsage(
+            f"{name!r} in module {module_name!r} is no App; " + (f"found: {found}" if found else "it has none")
+        )
+    if dsn:
+        application.dsn = dsn
+    if not application.has_dsn:
+        raise _WrongUsage(f"{_NO_DATABASE}, or give it to the App")
+    return application
+
+
+def _where(error: Exception) -> str:
+    """An error of somebody else's code in one line, with its place."""
+    text = f"{type(error).__name__}: {error}"
+    if isinstance(error, SyntaxError):
+        return text  # it names its place itself
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{text} ({last.filename}:{last.lineno})"
+
+
+def _duration_option(help: str) -> Any:
+    return typer.Option(parser=_duration, metavar="DURATION", help=help, show_default=False)
+
+
+_Dsn = Annotated[
+    str | None,
+    typer.Option("--dsn", envvar="DATABASE_URL", help="The database: a PostgreSQL URI.", show_default=False),
+]
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_Name = Annotated[str, typer.Argument(metavar="QUEUE", help="The name of a queue.")]
+_Task = Annotated[int, typer.Argument(metavar="ID", min=1, max=2**63 - 1, help="The id of a task.")]
+_Tasks = Annotated[list[int], typer.Argument(metavar="ID...", min=1, max=2**63 - 1, help="The ids of tasks.")]
+
+
+# The schema, the worker, the demo
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        try:
+            print(f"underway {importlib.metadata.version('underway-pg')}")
+        except importlib.metadata.PackageNotFoundError:
+            print("underway, not installed: run from a checkout")
+        raise typer.Exit
+
+
+@commands.callback()
+def underway(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Underway: a job queue in PostgreSQL.
+
+    Durations are seconds (90, 1.5), or have a unit: 10s, 5m, 2h, 1d.
+    """
+
+
+@commands.command()
+def migrate(
+    plan: Annotated[bool, typer.Option("--plan", help="Say what would be done, and do nothing.")] = False,
+    sql: Annotated[bool, typer.Option("--sql", help="Print the installation as SQL; needs no database.")] = False,
+    dsn: _Dsn = None,
+    as_json: _Json = False,
+) -> None:
+    """Install or upgrade the schema; run again, it changes nothing."""
+    if sql and (plan or as_json):
+        raise _WrongUsage("--sql prints the whole script; leave out --plan and --json")
+    if sql:
+        typer.echo(schema.script(), nl=False)
+        return
+    if plan:
+        with _connect(dsn) as connection:
+            todo = schema.plan(connection)
+    else:
+        todo = schema.migrate(_given(dsn))
+    if as_json:
+        _print_json(asdict(todo))
+        return
+    for name in todo.migrations:
+        _print(f"{'to apply' if plan else 'applied'}: migration {name}")
+    if todo.functions:
+        _print(f"{'to install' if plan else 'installed'}: the functions")
+    if not todo:
+        _print("nothing to do")
+
+
+@commands.command()
+def worker(
+    application: Annotated[str, typer.Argument(metavar="MODULE:APP", help="Where the App is; APP is app by default.")],
+    queue: Annotated[
+        list[str] | None, typer.Option("--queue", help="Serve this queue; may be repeated. By default all of the App.")
+    ] = None,
+    concurrency: Annotated[int, typer.Option(min=1, help="How many tasks run at once.")] = _WORKER["concurrency"],
+    grace: Annotated[
+        timedelta | None,
+        _duration_option(
+            f"How long running tasks may take to end when the worker stops (default {_WORKER['grace']:g})."
+        ),
+    ] = None,
+    drain: Annotated[bool, typer.Option("--drain", help="Stop when nothing is left to do.")] = False,
+    leave_unknown_jobs: Annotated[
+        bool, typer.Option("--leave-unknown-jobs", help="Leave tasks of unknown jobs to other workers.")
+    ] = False,
+    name: Annotated[str | None, typer.Option(help="The worker's name; by default host and process id.")] = None,
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], typer.Option(help="What is logged.")] = "info",
+    dsn: Annotated[
+        str | None, typer.Option("--dsn", help="The database, instead of the App's.", show_default=False)
+    ] = None,
+) -> None:
+    """Run the jobs of an application until SIGTERM or SIGINT; a second signal gives running tasks back at once."""
+    logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
+    settings = WorkerSettings(
+        concurrency=concurrency, unknown_jobs="leave" if leave_unknown_jobs else "fail", drain=drain, name=name
+    )
+    if grace is not None:
+        settings["grace"] = grace.total_seconds()
+    if queue:
+        settings["queues"] = queue
+    with _application(application, dsn) as app:
+        _connect(app.dsn).close()  # where that fails it says so at once, and names the host
+        app.run(**settings)
+
+
+@commands.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def demo(context: typer.Context) -> None:
+    """See a queue at work: a worker, a few jobs, and what became of them."""
+    from .demo import main as run_demo
+
+    raise typer.Exit(run_demo(context.args))
+
+
+# Tasks
+
+
+@commands.command()
+def enqueue(
+    queue: _Name,
+    input: Annotated[str, typer.Argument(metavar="INPUT", help="The input as JSON; - reads it from stdin.")] = "{}",
+    job: Annotated[str | None, typer.Option(help="The name of the job.")] = None,
+    delay: Annotated[timedelta | None, _duration_option("Run it so much later.")] = None,
+    run_at: Annotated[
+        datetime | None,
+        typer.Option(parser=_time, metavar="TIME", help="Run it then: 2030-01-31T09:00:00Z.", show_default=False),
+    ] = None,
+    priority: Annotated[int, typer.Option(min=-(2**31), max=2**31 - 1, help="Higher runs first.")] = 0,
+    timeout: Annotated[timedelta | None, _duration_option("The longest that one attempt may run.")] = None,
+    ttl: Annotated[timedelta | None, _duration_option("How long it is kept when it is finished.")] = None,
+    header: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="A header; may be repeated.")] = None,
+    dsn: _Dsn = None,
+    as_json: _Json = False,
+) -> None:
+    """Enqueue a task, and print its id."""
+    options = Options(
+        delay=delay, run_at=run_at, priority=priority, timeout=timeout, ttl=ttl,
+        headers=_headers(header) if header else None,
+    )  # fmt: skip
+    id = _ask(dsn, statements.enqueue(queue, _input(input), job, options))
+    if as_json:
+        _print_json({"id": id})
+    else:
+        _print(str(id))
+
+
+@commands.command()
+def tasks(
+    queue: Annotated[str | None, typer.Option(help="Of this queue alone.")] = None,
+    state: Annotated[State | None, typer.Option(help="In this state alone.", show_default=False)] = None,
+    limit: Annotated[int, typer.Option(min=1, max=2**31 - 1, help="How many at most.")] = 50,
+    dsn: _Dsn = None,
+    as_json: _Json = False,
+) -> None:
+    """List the newest tasks, live and finished."""
+    found, now = _ask_with_time(dsn, statements.tasks(queue, state, limit))
+    if as_json:
+        _print_json([asdict(task) for task in found])
+        return
+    _print_table(
+        ["id", "queue", "job", "state", "attempt", "priority", "enqueued", "due", "started", "finished",
+         "dead letter of"],
+        [
+            [
+                task.id, task.queue, task.job, task.state, task.attempt, task.priority,
+                _relative(task.enqueued_at, now), _relative(task.ready_at, now) if task.state == "pending" else None,
+                _relative(task.started_at, now), _relative(task.finished_at, now), task.dead_letter_of,
+            ]
+            for task in found
+        ],
+        "no tasks",
+    )  # fmt: skip
+
+
+@commands.command()
+def task(id: _Task, dsn: _Dsn = None, as_json: _Json = False) -> None:
+    """Show all that is known of a task."""
+    found, now = _ask_with_time(dsn, statements.task_info(id))
+    if found is None:
+        raise _no_task(id)
+    if as_json:
+        _print_json(asdict(found))
+    else:
+        _print(_shown(found, now))
+
+
+@commands.command()
+def cancel(ids: _Tasks, dsn: _Dsn = None, as_json: _Json = False) -> None:
+    """Cancel live tasks, running or not."""
+
+    def cancel_one(connection: Connection, id: int) -> None:
+        if not execute(connection, statements.cancel(id)):
+            found = execute(connection, statements.task_info(id))
+            if found is None:
+                raise _no_task(id)
+            raise WrongState(f"task {id} is {found.state}", "Only a live task can be cancelled.")
+
+    _each(dsn, ids, cancel_one, "cancelled", as_json)
+
+
+@commands.command()
+def retry(ids: _Tasks, dsn: _Dsn = None, as_json: _Json = False) -> None:
+    """Make failed or cancelled tasks pending again, with fresh attempts."""
+    _each(dsn, ids, lambda connection, id: execute(connection, statements.retry(id)), "retried", as_json)
+
+
+@commands.command()
+def redrive(
+    queue: _Name,
+    max_tasks: Annotated[int, typer.Option("--max", min=1, max=2**31 - 1, help="How many at most.")] = 1000,
+    dsn: _Dsn = None,
+    as_json: _Json = False,
+) -> None:
+    """Move the dead letters of a queue back to where they came from."""
+    count = _ask(dsn, statements.redrive(queue, max_tasks))
+    if as_json:
+        _print_json({"redriven": count})
+    else:
+        _print(f"{count} {'task is' if count == 1 else 'tasks are'} back in the queue of origin")
+
+
+# Queues, workers, the whole
+
+
+@commands.command()
+def queues(dsn: _Dsn = None, as_json: _Json = False) -> None:
+    """List the queues, and what lies in them."""
+    found, now = _ask_with_time(dsn, statements.queues())
+    if as_json:
+        _print_json([asdict(queue) for queue in found])
+        return
+    _print_table(
+        ["queue", "state", "ready", "oldest", "scheduled", "running", "waiting", "dead letters", "workers",
+         "dead-letter queue"],
+        [
+            [
+                queue.queue, "paused" if queue.paused_at else "open", queue.ready,
+                _relative(queue.oldest_ready_at, now), queue.scheduled, queue.in_progress, queue.waiting,
+                queue.dead_letters, queue.workers, queue.dead_letter_queue,
+            ]
+            for queue in found
+        ],
+        "no queues; create one: underway queue create NAME",
+    )  # fmt: skip
+
+
+@queue_commands.command("create")
+def create_queue(
+    name: _Name,
+    dead_letter_queue: Annotated[
+        str | None, typer.Option(help='Where tasks go that fail for good; "" for nowhere.', show_default=False)
+    ] = None,
+    max_attempts: Annotated[
+        int | None, typer.Option(min=1, max=2**31 - 1, help="How often a task is tried.", show_default=False)
+    ] = None,
+    initial_interval: Annotated[timedelta | None, _duration_option("The wait after the first failure.")] = None,
+    max_interval: Annotated[timedelta | None, _duration_option("The longest wait between attempts.")] = None,
+    factor: Annotated[float | None, typer.Option(help="By how much the wait grows.", show_default=False)] = None,
+    jitter: Annotated[
+        float | None, typer.Option(help="The share of a wait that chance may take off.", show_default=False)
+    ] = None,
+    timeout: Annotated[timedelta | None, _duration_option("The longest that one attempt may run.")] = None,
+    heartbeat: Annotated[timedelta | None, _duration_option("How long a lease lasts without a heartbeat.")] = None,
+    ttl: Annotated[timedelta | None, _duration_option("How long a finished task is kept.")] = None,
+    dsn: _Dsn = None,
+) -> None:
+    """Create a queue, or change the settings that are given.
+
+    A retry policy is changed as a whole: with one of its five settings given, the others have their defaults.
+    """
+    policy: dict[str, Any] = {
+        "max_attempts": max_attempts, "initial_interval": initial_interval, "max_interval": max_interval,
+        "factor": factor, "jitter": jitter,
+    }  # fmt: skip
+    policy = {part: value for part, value in policy.items() if value is not None}
+    queue = Queue(
+        name=name,
+        dead_letter_queue=dead_letter_queue,
+        retry=RetryPolicy(**policy) if policy else None,
+        timeout=timeout,
+        heartbeat=heartbeat,
+        ttl=ttl,
+    )
+    _ask(dsn, statements.create_queue(queue))
+    _print(f"queue {name} is there")
+
+
+@queue_commands.command("pause")
+def pause_queue(name: _Name, dsn: _Dsn = None) -> None:
+    """Let nobody start tasks of a queue; what runs, runs on."""
+    changed = _ask(dsn, statements.pause_queue(name))
+    _print(f"queue {name} {'is paused' if changed else 'was paused already'}")
+
+
+@queue_commands.command("resume")
+def resume_queue(name: _Name, dsn: _Dsn = None) -> None:
+    """Let the tasks of a paused queue run again."""
+    changed = _ask(dsn, statements.resume_queue(name))
+    _print(f"queue {name} {'is open' if changed else 'was open already'}")
+
+
+@queue_commands.command("drop")
+def drop_queue(
+    name: _Name,
+    force: Annotated[bool, typer.Option("--force", help="Cancel its live tasks.")] = False,
+    dsn: _Dsn = None,
+) -> None:
+    """Remove a queue. Its finished tasks stay in the history for their time."""
+    _ask(dsn, statements.drop_queue(name, force))
+    _print(f"queue {name} is gone")
+
+
+@commands.command()
+def workers(dsn: _Dsn = None, as_json: _Json = False) -> None:
+    """List the workers, and what they hold."""
+    found, now = _ask_with_time(dsn, statements.workers())
+    if as_json:
+        _print_json([asdict(worker) for worker in found])
+        return
+    _print_table(
+        ["id", "name", "queues", "state", "running", "concurrency", "oldest task", "started", "seen"],
+        [
+            [
+                worker.id, worker.name, ", ".join(worker.queues),
+                "lost" if worker.lost else "idle" if worker.idle else "busy", worker.in_progress, worker.concurrency,
+                _relative(worker.oldest_started_at, now), _relative(worker.started_at, now),
+                _relative(worker.seen_at, now),
+            ]
+            for worker in found
+        ],
+        "no workers; start one: underway worker MODULE:APP",
+    )  # fmt: skip
+
+
+@commands.command()
+def stats(dsn: _Dsn = None, as_json: _Json = False) -> None:
+    """Show the whole installation in a few numbers."""
+    numbers = _ask(dsn, statements.stats())
+    if as_json:
+        _print_json(numbers)
+    else:
+        _print_table(["what", "value"], [[name.replace("_", " "), f"{value:.10g}"] for name, value in numbers.items()])
+
+
+# The database
+
+
+def _given(dsn: str | None) -> str:
+    if not dsn:
+        raise _WrongUsage(_NO_DATABASE)
+    return dsn
+
+
+def _connect(dsn: str | None) -> Connection:
+    return psycopg.connect(_given(dsn), autocommit=True)
+
+
+def _ask(dsn: str | None, statement: Statement[T]) -> T:
+    with _connect(dsn) as connection:
+        return execute(connection, statement)
+
+
+def _ask_with_time(dsn: str | None, statement: Statement[T]) -> tuple[T, datetime]:
+    """The answer, and the time by the clock of the database, which its times are relative to."""
+    with _connect(dsn) as connection:
+        answer = execute(connection, statement)
+        now: datetime = connection.execute("select clock_timestamp()").fetchall()[0][0]
+        return answer, now
+
+
+def _each(dsn: str | None, ids: list[int], act: Callable[[Connection, int], None], done: str, as_json: bool) -> None:
+    """Do something with each of these tasks. One that is refused does not stop the others; then the exit code is 1."""
+    acted: list[int] = []
+    refused: list[dict[str, Any]] = []
+    with _connect(dsn) as connection:
+        for id in ids:
+            try:
+                act(connection, id)
+            except Refusal as error:
+                refused.append({"id": id, "message": str(error)})
+            else:
+                acted.append(id)
+    if as_json:
+        _print_json({done: acted, "refused": refused})
+    for id in acted if not as_json else ():
+        _print(f"task {id} is {done}")
+    for refusal in refused:
+        _complain(refusal["message"])
+    if refused:
+        raise typer.Exit(1)
+
+
+def _no_task(id: int) -> TaskNotFound:
+    return TaskNotFound(f"task {id} does not exist", "It was deleted, or its time in the history is over.")
+
+
+# Output
+
+_STATE_STYLES = {
+    "in_progress": "cyan", "busy": "cyan", "succeeded": "green", "failed": "red", "lost": "red", "paused": "yellow",
+    "cancelled": "dim",
+}  # fmt: skip
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def _printable(text: str) -> str:
+    """Text without control characters: what tasks bring along must not steer the terminal."""
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
+def _print(text: str) -> None:
+    typer.echo(_printable(text))
+
+
+def _complain(text: str) -> None:
+    typer.echo(_printable(f"underway: {' '.join(text.split())}"), err=True)
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2, default=_json_value))
+
+
+def _json_value(value: object) -> object:
+    """Times as ISO text, lengths of time as seconds."""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    raise TypeError(f"{value!r} has no form in JSON")
+
+
+def _print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], empty: str = "") -> None:
+    """A table. On a terminal cells fold rather than lose anything; elsewhere a row is a line, however long."""
+    if not rows:
+        _print(empty)
+        return
+    on_terminal = sys.stdout.isatty()
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, no_wrap=not on_terminal or column == "id", overflow="fold")
+    for row in rows:
+        cells = ["" if cell is None else _printable(str(cell)) for cell in row]
+        table.add_row(
+            *(
+                Text(cell, style=_STATE_STYLES.get(cell, "") if column == "state" else "")
+                for column, cell in zip(columns, cells, strict=True)
+            )
+        )
+    Console(width=None if on_terminal else 100_000).print(table)
+
+
+def _relative(at: datetime | None, now: datetime) -> str | None:
+    """How far away a time is, in words."""
+    if at is None:
+        return None
+    seconds = (at - now).total_seconds()
+    units = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+    # Half a second less does it: what was just put off for an hour is due in an hour.
+    unit, length = next((unit for unit in units if abs(seconds) >= unit[1] - 0.5), units[-1])
+    words = f"{abs(seconds) / length:.0f} {unit}"
+    return f"in {words}" if seconds > 0 else f"{words} ago"
+
+
+def _shown(task: TaskInfo, now: datetime) -> str:
+    """All that is known of a task, for people."""
+
+    def exact(at: datetime | None) -> str | None:
+        return None if at is None else f"{at.isoformat(' ', 'milliseconds')} ({_relative(at, now)})"
+
+    letter = task.dead_letter or {}
+    facts = {
+        "task": task.id,
+        "queue": task.queue,
+        "job": task.job,
+        "state": task.state,
+        "attempt": task.attempt if task.max_attempts is None else f"{task.attempt} of {task.max_attempts}",
+        "priority": task.priority,
+        "dead letter": f"of task {letter.get('task')} of queue {letter.get('queue')}" if letter else None,
+        "worker": task.worker,
+        "enqueued": exact(task.enqueued_at),
+        "due": exact(task.ready_at) if task.state == "pending" else None,
+        "started": exact(task.started_at),
+        "lease until": exact(task.lease_expires_at),
+        "finished": exact(task.finished_at),
+        "kept until": exact(task.expires_at),
+    }
+    lines = [f"{name:<12} {value}" for name, value in facts.items() if value is not None]
+    for name in ("input", "output", "headers", "progress"):
+        value = getattr(task, name)
+        if value is not None or name == "input":
+            lines += [name, _indented(json.dumps(value, indent=2, ensure_ascii=False))]
+    for error in [*(task.errors or ()), *([letter["error"]] if letter.get("error") else ())]:
+        whose = f"of task {letter.get('task')}, " if error is letter.get("error") else ""
+        lines.append(f"error {whose}attempt {error.get('attempt')}, {error.get('failed_at')}")
+        lines.append(_indented(f"{error.get('type', 'error')}: {error.get('message', '')}"))
+        if error.get("traceback"):
+            lines.append(_indented(error["traceback"].rstrip()))
+    return "\n".join(lines)
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"  {line}" for line in text.splitlines())
+
+
+# Errors
+
+
+def _explained(error: BaseException) -> tuple[int, str] | None:
+    """The exit code and the one line for an error; None for one that should not happen."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    # typer's own, which come from click or from typer's copy of it, as its version has it.
+    if isinstance(error, Exception) and hasattr(error, "format_message"):
+        path = getattr(getattr(error, "ctx", None), "command_path", "underway")
+        message = error.format_message().replace("Value error, ", "").removesuffix(".")
+        return 2, f"{message}; see {path} --help"
+    match error:
+        case _WrongUsage():
+            return 2, str(error)
+        case UnderwayError():
+            return 1, str(error)
+        case psycopg.ProgrammingError(sqlstate=None):
+            return 2, "the dsn is no PostgreSQL URI; write it as postgresql://user:password@host:port/database"
+        case psycopg.OperationalError(sqlstate=None):
+            # The first line says where and why; what follows guesses.
+            return 1, f"can not reach the database: {str(error).splitlines()[0]}; check --dsn or DATABASE_URL"
+        case psycopg.Error():
+            hint = error.diag.message_hint
+            return 1, f"the database refused: {error.diag.message_primary or error}" + (f". {hint}" if hint else "")
+        case UnicodeEncodeError():
+            return 2, "an argument is no UTF-8 text; give it in UTF-8"
+    return None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; `arguments` are those of the process by default. Returns the exit code."""
+    try:
+        code = get_command(commands).main(
+            args=None if arguments is None else list(arguments), prog_name="underway", standalone_mode=False
+        )
+    except typer.Abort:
+        return 130
+    except Exception as error:
+        explained = _explained(error)
+        if explained is None:
+            raise
+        code, line = explained
+        _complain(line)
+    return code if isinstance(code, int) else 0

@@ -24,7 +24,7 @@ T = TypeVar("T")
 _DEFAULT = Options()
 
 # A notification is a hint: a client that waits looks by itself so often, in seconds.
-_LOOK_AGAIN = 5.0
+_LOOK_AGAIN = 1.0
 
 
 def execute(connection: psycopg.Connection[Any], statement: Statement[T]) -> T:

@@ -13,10 +13,12 @@ import psycopg
 
 from . import statements
 from .client import execute, execute_async
-from .errors import Snooze
+from .errors import InputError, Snooze
 from .rows import ClaimedTask
 
 __all__ = ["Context"]
+
+_PROGRESS_BYTES = 32768
 
 
 class Connections(Protocol):
@@ -54,8 +56,7 @@ class Context:
         self._interrupted: str | None = None
         self._interrupt: Callable[[], None] | None = None
         self._completed = False
-        self._progress: Any = None
-        self._progress_is_new = False
+        self._progress: str | None = None
 
     @property
     def cancelled(self) -> bool:
@@ -81,11 +82,13 @@ class Context:
     def progress(self, value: Any) -> None:
         """Say how far the task is, in anything that JSON can carry, such as `{"percent": 40}`.
 
-        It is seen within about a second; of several in between, the last.
+        It is seen within about a second; of several in between, the last. Raises InputError for what JSON can not
+        carry, and for more than 32 KiB.
         """
-        statements.dump_json(value)
-        self._progress = value
-        self._progress_is_new = True
+        text = statements.dump_json(value)
+        if len(text.encode()) > _PROGRESS_BYTES:
+            raise InputError(f"a progress of {len(text.encode())} bytes is too large; keep it within {_PROGRESS_BYTES}")
+        self._progress = text
 
     def transaction(self) -> _Transaction:
         """A transaction in which the handler's own writes and its completion commit together, or not at all.

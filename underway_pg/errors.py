@@ -156,12 +156,22 @@ class Outcome(UnderwayError):
     """Raised by a handler to say how its attempt ends."""
 
 
+def _delay(value: float | timedelta) -> timedelta:
+    """A delay that a handler asks for. Raises TypeError or ValueError, which fail the attempt, for what can not be."""
+    if not isinstance(value, (int, float, timedelta)):
+        raise TypeError(f"the delay is {value!r}; give seconds or a timedelta")
+    delay = value if isinstance(value, timedelta) else timedelta(seconds=value)
+    if not timedelta(0) <= delay <= timedelta(days=36500):
+        raise ValueError(f"the delay is {delay}; it must lie between 0 and 100 years")
+    return delay
+
+
 class Retry(Outcome):
     """Try the task again, `after` a time of the handler's choice (seconds or timedelta; else the backoff)."""
 
     def __init__(self, message: str = "retry asked for", *, after: float | timedelta | None = None) -> None:
         super().__init__(message)
-        self.after = timedelta(seconds=after) if isinstance(after, (int, float)) else after
+        self.after = None if after is None else _delay(after)
 
 
 class Fatal(Outcome):
@@ -172,7 +182,7 @@ class Snooze(Outcome):
     """Put the task back for `delay` (seconds or timedelta); the attempt does not count."""
 
     def __init__(self, delay: float | timedelta) -> None:
-        self.delay = timedelta(seconds=delay) if isinstance(delay, (int, float)) else delay
+        self.delay = _delay(delay)
         super().__init__(f"snoozed for {self.delay}")
 
 

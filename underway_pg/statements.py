@@ -49,7 +49,10 @@ def dump_json(value: Any) -> str:
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except Exception:  # somebody else's code, and only for a message
+        text = f"an object of type {type(value).__name__}"
     return text if len(text) <= 200 else text[:197] + "..."
 
 
@@ -208,11 +211,11 @@ def heartbeat(tasks: list[int], leases: list[UUID]) -> Statement[list[int]]:
     )
 
 
-def report_progress(task: int, lease: UUID, progress: Any) -> Statement[None]:
-    """Say how far a running task is, in any value that JSON can carry."""
+def report_progress(task: int, lease: UUID, progress: str) -> Statement[None]:
+    """Say how far a running task is. `progress` is JSON text."""
     return Statement(
         "select underway.report_progress(%(task)s::bigint, %(lease)s, %(progress)s::jsonb)",
-        {"task": task, "lease": lease, "progress": dump_json(progress)},
+        {"task": task, "lease": lease, "progress": progress},
         _nothing,
     )
 

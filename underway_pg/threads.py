@@ -58,7 +58,8 @@ class Threads:
             return
         # A future takes no StopIteration; neither would a coroutine.
         if isinstance(error, StopIteration):
-            error = RuntimeError(f"the handler raised {error!r}")
+            cause, error = error, RuntimeError(f"the handler raised {error!r}")
+            error.__cause__ = cause
         if error is None:
             future.set_result(result)
         else:

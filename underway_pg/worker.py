@@ -135,7 +135,10 @@ class Worker:
         self._idle = False
         self._notified = False
         self._short_at = 0.0
-        self._claim_after = 0.0
+        self._serving = self.queues
+        self._look_for_queues = False
+        self._next_is_unknown = False
+        self._over = False
 
     async def run(self) -> None:
         """Work until `stop` is called. Raises what keeps it from working at all, such as SchemaMissing."""
@@ -182,6 +185,7 @@ class Worker:
             others = [group.create_task(other()) for other in (self._listen, self._heartbeat, self._maintain)]
             runners = [group.create_task(self._run_tasks()) for _ in range(self.concurrency)]
             await self._claim_and_settle()
+            self._over = True
             for task in (*others, *runners):
                 task.cancel()
 
@@ -208,6 +212,8 @@ class Worker:
             self._look.clear()
             if self._stops:
                 self._return_unstarted()
+            if self._look_for_queues:
+                await self._find_queues()
             await self._settle_failed()
             await self._settle_snoozed()
             await self._settle_returned()
@@ -216,7 +222,7 @@ class Worker:
     async def _settle_done_and_claim(self) -> None:
         done, self._done = self._done, []
         room = self.concurrency - len(self._held) + len(done)
-        if self._stops or self._loop.time() < self._claim_after:
+        if self._stops:
             room = 0
         if not done and not room:
             return
@@ -227,16 +233,14 @@ class Worker:
                     [held.task.id for held, _ in done],
                     [held.lease for held, _ in done],
                     [output for _, output in done],
-                    self.queues if room else [],
+                    self._serving if room else [],
                     room,
                     self._id,
                 )
             )
-        except QueueNotFound as error:
-            logger.error("worker %s can not claim: %s", self.name, error)
-            self._claim_after = self._loop.time() + _REFUSED_FOR
-            self._loop.call_at(self._claim_after, self._look.set)
+        except QueueNotFound:
             self._done = [*done, *self._done]
+            self._look_for_queues = True
             self._look.set()
             return
         for held, _ in done:
@@ -249,6 +253,25 @@ class Worker:
             self._take(task, asked_at)
         if room:
             await self._after_claim(len(claimed), room)
+
+    async def _find_queues(self) -> None:
+        """A queue was dropped: go on with the others, and look for it again in a while."""
+        self._look_for_queues = False
+        there = []
+        for queue in self.queues:
+            try:
+                await self._do(statements.dequeue([queue], 0))
+                there.append(queue)
+            except QueueNotFound as error:
+                if queue in self._serving:
+                    logger.error("worker %s goes on without a queue: %s", self.name, error)
+        self._serving = there
+        if len(there) < len(self.queues):
+            self._loop.call_later(_REFUSED_FOR, self._search)
+
+    def _search(self) -> None:
+        self._look_for_queues = True
+        self._look.set()
 
     def _take(self, task: ClaimedTask, asked_at: float) -> None:
         assert task.lease is not None
@@ -275,9 +298,9 @@ class Worker:
             await self._do(statements.set_idle(self._id, True))
             self._idle = True
             self._look.set()  # once more: what came before the word was out was not announced
-        elif claimed == 0 and self._notified:
-            self._look_ahead.set()  # perhaps what was announced is due in a moment
-        self._notified = False
+        elif self._next_is_unknown or (claimed == 0 and self._notified):
+            self._look_ahead.set()  # perhaps the next one is due in a moment
+        self._notified = self._next_is_unknown = False
         if self._drain and claimed == 0 and not self._held and not self._look.is_set():
             self.stop()
 
@@ -350,18 +373,22 @@ class Worker:
         scope = asyncio.timeout(task.timeout.total_seconds())
         try:
             arguments = job.signature.to_arguments(task.input)
-            async with scope:
-                context._interrupt = lambda: scope.reschedule(self._loop.time())
-                output = await self._call(job, context, arguments)
-            context._interrupt = None
+            try:
+                async with scope:
+                    context._interrupt = lambda: scope.reschedule(self._loop.time())
+                    output = await self._call(job, context, arguments)
+            finally:
+                context._interrupt = None
             text = None if output is None or context._completed else job.output_text(output)
         except asyncio.CancelledError as error:
-            current = asyncio.current_task()
-            if current is not None and current.cancelling():
+            if self._over:
                 raise
+            # The handler did that to itself.
+            current = asyncio.current_task()
+            while current is not None and current.uncancel():
+                pass
             self._fail(held, error)
-        except (Exception, SystemExit) as error:
-            context._interrupt = None
+        except BaseException as error:  # whatever it is, it is the handler's and not the worker's
             self._end_with(held, error, scope.expired(), time.monotonic() - started_at)
         else:
             if context._completed:
@@ -421,7 +448,8 @@ class Worker:
         # What the handler said on purpose needs no traceback.
         meant = isinstance(error, (Outcome, InputError))
         logger.warning(
-            "task %s (%s, attempt %s) failed: %r", held.task.id, held.task.job, held.task.attempt, error,
+            "task %s (%s, attempt %s) failed: %s: %.500s",
+            held.task.id, held.task.job, held.task.attempt, type(error).__qualname__, _words(error),
             extra={"task": held.task.id}, exc_info=None if meant else (type(error), error, _frames(error)),
         )  # fmt: skip
         self._failed.append(Failure(held, _error_text(error), retryable, after))
@@ -468,9 +496,11 @@ class Worker:
 
     def _hear(self, notification: psycopg.Notify) -> None:
         if notification.channel == "underway_cancelled":
+            # A hint like every notification, and perhaps about an earlier claim: the next heartbeat is now.
             for held in self._held:
-                if held.task.id == int(notification.payload):
-                    held.context.interrupt("it was cancelled")
+                if str(held.task.id) == notification.payload:
+                    held.renew_at = self._loop.time()
+                    self._claimed.set()
         elif notification.payload in self.queues:
             self._notified = True
             self._look.set()
@@ -490,7 +520,7 @@ class Worker:
             for held in due:
                 held.renew_at = now + held.task.heartbeat.total_seconds() / 3
                 if held.task.id not in kept and held in self._held:
-                    held.context.interrupt("the lease was lost")
+                    held.context.interrupt("it was cancelled, or its lease was lost")
 
     async def _maintain(self) -> None:
         """Do the chores every second, and look whether something is due."""
@@ -499,6 +529,7 @@ class Worker:
             self._look_ahead.clear()
             pause = await self._do(statements.maintain(self._id, self.queues))
             if pause == 0:
+                self._next_is_unknown = True
                 self._look.set()
                 pause = 1.0
             try:
@@ -510,10 +541,10 @@ class Worker:
 
     async def _send_progress(self) -> None:
         for held in list(self._held):
-            if held.context._progress_is_new:
-                held.context._progress_is_new = False
-                with contextlib.suppress(LeaseLost):
-                    await self._do(statements.report_progress(held.task.id, held.lease, held.context._progress))
+            progress, held.context._progress = held.context._progress, None
+            if progress is not None:
+                with contextlib.suppress(Refusal):
+                    await self._do(statements.report_progress(held.task.id, held.lease, progress))
 
 
 class _Connections:
@@ -546,16 +577,22 @@ class _Connections:
 def _error_text(error: BaseException) -> str:
     """An error as JSON text that PostgreSQL takes: type, message and traceback, of a length that it keeps."""
 
-    def plain(text: str) -> str:
-        return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+    def plain(text: str, most: int) -> str:
+        text = text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+        return text if len(text) <= most else f"{text[: most // 2]}\n...\n{text[-most // 2 :]}"
 
+    trace = "".join(traceback.format_exception(type(error), error, _frames(error)))
     return statements.dump_json(
-        {
-            "type": type(error).__qualname__,
-            "message": plain(str(error))[:8000],
-            "traceback": plain("".join(traceback.format_exception(type(error), error, _frames(error))))[-24000:],
-        }
+        {"type": type(error).__qualname__, "message": plain(_words(error), 4000), "traceback": plain(trace, 20000)}
     )
+
+
+def _words(error: BaseException) -> str:
+    """What an error says; its own code may fail at that."""
+    try:
+        return str(error)
+    except Exception as failure:
+        return f"(it can not be said: {type(failure).__qualname__})"
 
 
 def _frames(error: BaseException) -> TracebackType | None:

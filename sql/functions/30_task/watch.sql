@@ -14,10 +14,18 @@ as $$
 declare
     v_state underway.task_state;
 begin
+    -- A locked row is being settled, perhaps in a long transaction of its handler: who waits looks again anyway.
     update underway.task t
     set watched = true
-    where t.id = watch.task
-    returning t.state into v_state;
+    where t.ctid = any (array(
+        select seen.ctid
+        from underway.task seen
+        where seen.id = watch.task
+          and not seen.watched
+        for no key update skip locked
+    ));
+
+    select t.state into v_state from underway.task t where t.id = watch.task;
 
     if not found then
         select h.state into v_state from underway.task_history h where h.id = watch.task;
@@ -33,4 +41,4 @@ $$;
 
 comment on function underway.watch(bigint) is
     'Ask that the finish of a task be announced on the channel underway_finished, with its id. Returns its state now;'
-    ' a final one will not be announced. Listen first, then watch.';
+    ' a final one will not be announced. Listen first, then watch, and look again from time to time.';

@@ -1,0 +1,168 @@
+"""Plans of the hot statements: what a call reads does not grow with the backlog, whatever the statistics say.
+
+Nothing is explained here. What a call really read is taken from the counters of its own transaction.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from tests.py.support import Session
+from tests.servers import Server
+
+# Tasks in a batch, and the entries of indexes or rows that a call may read for each of them. There are many thousand.
+BATCH = 100
+PER_TASK = 12
+
+STATES = ["never analysed", "analysed when empty", "planned when empty", "large", "large and analysed"]
+MODES = ["auto", "force_generic_plan", "force_custom_plan"]
+
+COUNTERS = """
+    select
+        coalesce(sum(pg_stat_get_xact_numscans(c.oid)) filter (where c.relkind = 'r'), 0)::int,
+        coalesce(sum(pg_stat_get_xact_tuples_returned(c.oid)), 0)::int
+    from pg_class c
+    where c.relnamespace = 'underway'::regnamespace
+      and c.relkind in ('r', 'i')
+      and (c.relname like 'task%' or c.relname like 'attempt%')"""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a call did: how often it read a table from end to end, and how many rows and entries it read."""
+
+    whole_tables: int
+    read: int
+
+
+class Bench:
+    """A database in which the counters of calls are read; `warm` are sessions that planned when all was empty."""
+
+    def __init__(self, dsn: str, warm: dict[str, Session]) -> None:
+        self.dsn = dsn
+        self.warm = warm
+
+
+def keep_statistics_away(session: Session) -> None:
+    for table in session.column(
+        "select oid::regclass::text from pg_class where relnamespace = 'underway'::regnamespace and relkind = 'r'"
+    ):
+        session.run(f"alter table {table} set (autovacuum_enabled = false)")
+
+
+def fill(session: Session, each: int) -> None:
+    """So many tasks that are ready, as many of tomorrow, of another priority and of another queue; a past beside."""
+    session.enqueue("q", each, "delay => '1 day'")
+    session.enqueue("q", each, "priority => -1")
+    session.enqueue("other", each // 2)
+    past = session.enqueue("past", each // 5)
+    lease = session.claim("past", 10_000)[0][1]
+    session.run("select from underway.complete_many(%s, array_fill(%s::uuid, array[%s]))", past, lease, len(past))
+    session.run(
+        "insert into underway.attempt (task, attempt, failed_at, error)"
+        " select id, 1, now(), '{}' from underway.task order by id limit %s",
+        each // 5,
+    )
+    session.enqueue("held", each // 5)
+    session.claim("held", 10_000)
+    session.enqueue("q", each)
+
+
+@pytest.fixture(scope="module", params=STATES)
+def bench(request: pytest.FixtureRequest, server: Server) -> Iterator[Bench]:
+    with contextlib.ExitStack() as stack:
+        dsn = stack.enter_context(server.new_database(server.template))
+        session = stack.enter_context(Session(dsn))
+        keep_statistics_away(session)
+        session.run("set synchronous_commit = off")
+        for queue in ("other", "past", "held"):
+            session.create_queue(queue)
+        session.create_queue("q", "retry_policy => underway.retry_policy(initial_interval => '1 hour')")
+        warm = {}
+        if request.param == "analysed when empty":
+            session.run("analyze")
+        elif request.param == "planned when empty":
+            for mode in MODES:
+                warm[mode] = stack.enter_context(Session(dsn))
+                warm[mode].run(f"set plan_cache_mode = '{mode}'")
+                for _, call in itertools.product(range(7), CALLS.values()):
+                    call(warm[mode], [1], ["00000000-0000-0000-0000-000000000000"], 1)
+        fill(session, 100_000 if request.param.startswith("large") else 10_000)
+        if request.param == "large and analysed":
+            session.run("analyze")
+        yield Bench(dsn, warm)
+
+
+# Each call: the session, the tasks and their leases, and how many tasks to claim.
+Call = Callable[[Session, list[int], list[str], int], None]
+
+CALLS: dict[str, Call] = {
+    "dequeue": lambda s, tasks, leases, n: s.run("select count(*) from underway.dequeue('q', %s)", n),
+    "dequeue of several queues": lambda s, tasks, leases, n: s.run(
+        "select count(*) from underway.dequeue('{q,other}'::text[], %s)", n
+    ),
+    "complete_many": lambda s, tasks, leases, n: s.run(
+        "select count(*) from underway.complete_many(%s::bigint[], %s::uuid[])", tasks, leases
+    ),
+    "complete_and_dequeue": lambda s, tasks, leases, n: s.run(
+        "select count(*) from underway.complete_and_dequeue(%s::bigint[], %s::uuid[], null, '{q}', %s)",
+        tasks, leases, n,
+    ),
+    "fail_many to try again": lambda s, tasks, leases, n: s.run(
+        "select count(*) from underway.fail_many(%s::bigint[], %s::uuid[], array_fill('1'::jsonb, array[%s]))",
+        tasks, leases, len(tasks),
+    ),
+    "fail_many for good": lambda s, tasks, leases, n: s.run(
+        "select count(*) from underway.fail_many(%s::bigint[], %s::uuid[], array_fill('1'::jsonb, array[%s]),"
+        " array_fill(false, array[%s]))",
+        tasks, leases, len(tasks), len(tasks),
+    ),
+    "release_many": lambda s, tasks, leases, n: s.run(
+        "select count(*) from underway.release_many(%s::bigint[], %s::uuid[])", tasks, leases
+    ),
+    "heartbeat": lambda s, tasks, leases, n: s.run(
+        "select count(*) from underway.heartbeat(%s::bigint[], %s::uuid[])", tasks, leases
+    ),
+    "reclaim": lambda s, tasks, leases, n: s.run("select underway._reclaim()"),
+    "next_wakeup": lambda s, tasks, leases, n: s.run("select underway.next_wakeup('{q,other}')"),
+    "cancel": lambda s, tasks, leases, n: s.run("select underway.cancel(%s)", tasks[0]),
+    "report_progress": lambda s, tasks, leases, n: s.run(
+        "do $$ begin perform underway.report_progress(" + f"{tasks[0]}, '{leases[0]}'" + ", '1');"
+        " exception when sqlstate 'UW002' then null; end $$"
+    ),
+    "task_info": lambda s, tasks, leases, n: s.run("select count(*) from underway.task_info(%s)", tasks[0]),
+}  # fmt: skip
+
+
+def cost(session: Session, call: Call, tasks: list[int], leases: list[str], n: int) -> Cost:
+    session.run("begin")
+    ((whole_before, read_before),) = session.rows(COUNTERS)
+    call(session, tasks, leases, n)
+    ((whole, read),) = session.rows(COUNTERS)
+    session.run("commit")
+    return Cost(whole - whole_before, read - read_before)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", CALLS)
+def test_a_call_reads_what_it_needs_and_not_the_backlog(bench: Bench, name: str, mode: str) -> None:
+    with contextlib.ExitStack() as stack:
+        session = bench.warm.get(mode) or stack.enter_context(Session(bench.dsn))
+        session.run(f"set plan_cache_mode = '{mode}'")
+        # More often than it takes to try a generic plan.
+        rounds = 7 if mode == "auto" and not bench.warm else 1
+        for _ in range(rounds):
+            batch = BATCH if rounds == 1 else BATCH // 4
+            claimed = session.claim("q", batch)
+            tasks = [id for id, _ in claimed]
+            assert len(tasks) == batch
+            if name == "reclaim":
+                session.lapse(*tasks)
+            found = cost(session, CALLS[name], tasks, [str(lease) for _, lease in claimed], batch)
+            assert found.whole_tables == 0
+            assert 0 < found.read <= PER_TASK * batch + 100, found

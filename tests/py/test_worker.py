@@ -1,0 +1,1467 @@
+"""The worker: how it runs tasks, how they end, how it hears of things, and how it stops."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import inspect
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.py.support import SECONDS, Beside, Session, beside, final, wait_until
+from underway_pg import (
+    App,
+    AsyncClient,
+    Client,
+    Context,
+    Fatal,
+    Queue,
+    Retry,
+    RetryPolicy,
+    TaskCancelled,
+    TaskFailed,
+    TaskInfo,
+    Worker,
+)
+from underway_pg.errors import TaskNotFound, WaitTimeout
+from underway_pg.settings import Options
+
+AT_ONCE = RetryPolicy(initial_interval=0, jitter=0)
+ONCE = RetryPolicy(max_attempts=1)
+
+
+@pytest.fixture
+def app(database: str) -> Iterator[App]:
+    with App(database, queues=[Queue(name="q", retry=AT_ONCE)], state={"color": "green"}) as app:
+        yield app
+
+
+@pytest.fixture
+def session(database: str) -> Iterator[Session]:
+    with Session(database) as session:
+        yield session
+
+
+def info(app: App, task: int) -> TaskInfo:
+    found = app.task(task)
+    assert found is not None
+    return found
+
+
+def messages(task: TaskInfo) -> list[Any]:
+    return [error["message"] for error in task.errors or []]
+
+
+def idle(session: Session, worker: Beside) -> None:
+    """Wait until the worker has said that it is idle."""
+    worker.until(lambda: session.column("select id from underway.worker where idle"), "the worker is idle")
+
+
+def see_chores(session: Session, worker: Beside) -> None:
+    """Wait until the worker has done its chores once more: one that is lost since long is forgotten."""
+    lost = session.value("select underway.register_worker('lost', '{q}')")
+    session.run("update underway.worker set seen_at = now() - interval '2 hours' where id = %s", lost)
+    gone = "select 1 where not exists (select from underway.worker where id = %s)"
+    worker.until(lambda: session.column(gone, lost), "the chores are done")
+
+
+def seconds_to_start(session: Session, task: int, since: str) -> float:
+    """How long after `since` (SQL, over the task's row in the history) the last attempt began."""
+    seconds: float = session.value(
+        f"select extract(epoch from started_at - ({since}))::float8 from underway.task_history where id = %s", task
+    )
+    return seconds
+
+
+class Seen:
+    """What handlers leave for the test."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.values: list[Any] = []
+        self.running = 0
+        self.most_running = 0
+
+    def __call__(self, value: Any) -> None:
+        with self._lock:
+            self.values.append(value)
+
+    @contextlib.contextmanager
+    def inside(self) -> Iterator[None]:
+        with self._lock:
+            self.running += 1
+            self.most_running = max(self.most_running, self.running)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.running -= 1
+
+
+# Handlers and their outputs
+
+
+@pytest.mark.parametrize(
+    "output",
+    [None, 0, False, "", 1.5, 'text with "quotes", \\ and \U0001f600', [1, [2, None]], {"a": {"b": []}}, "\\u0000"],
+)
+def test_what_a_handler_returns_is_the_output_of_its_task(app: App, output: Any) -> None:
+    @app.job(queue="q")
+    def plain() -> Any:
+        return output
+
+    @app.job(queue="q")
+    async def asynchronous() -> Any:
+        return output
+
+    with beside(app.worker()) as worker:
+        for job in (plain, asynchronous):
+            task = final(app, job.enqueue(), worker)
+            assert (task.state, task.attempt, task.output, task.errors) == ("succeeded", 1, output, None)
+
+
+def test_a_handler_gets_its_arguments_and_knows_its_task(app: App) -> None:
+    seen = Seen()
+
+    @app.job(queue="q")
+    def plain(context: Context, a: int, b: datetime) -> None:
+        seen((context.id, context.queue, context.job, context.attempt, context.priority, context.headers))
+        seen((context.state, context.cancelled, context.dead_letter, a, b))
+        if context.attempt == 1:
+            raise RuntimeError("again")
+
+    moment = datetime(2031, 2, 3, 4, 5, 6, tzinfo=UTC)
+    id = plain.options(headers={"trace": "t-1"}, priority=4).enqueue(7, b=moment)
+    with beside(app.worker()) as worker:
+        assert final(app, id, worker).state == "succeeded"
+    facts = ({"color": "green"}, False, None, 7, moment)
+    assert seen.values == [
+        (id, "q", "plain", 1, 4, {"trace": "t-1"}),
+        facts,
+        (id, "q", "plain", 2, 4, {"trace": "t-1"}),
+        facts,
+    ]
+
+
+def test_a_task_without_the_name_of_a_job_goes_to_the_only_job_of_its_queue(app: App) -> None:
+    @app.job(queue="q")
+    def double(n: int) -> int:
+        return 2 * n
+
+    @app.job(queue="other")
+    def one() -> None: ...
+
+    @app.job(queue="other")
+    def two() -> None: ...
+
+    id = app.client.enqueue("q", {"n": 4})
+    ambiguous = app.client.enqueue("other", {})
+    with beside(app.worker()) as worker:
+        assert final(app, id, worker).output == 8
+        assert final(app, ambiguous, worker).state == "failed"
+
+
+def test_a_job_that_is_not_known_fails_for_good_and_says_which_are(app: App) -> None:
+    @app.job(queue="q")
+    def known() -> None: ...
+
+    id = app.client.enqueue("q", {}, job="unheard_of")
+    with beside(app.worker()) as worker:
+        task = final(app, id, worker)
+    assert (task.state, task.attempt) == ("failed", 1)
+    assert "unheard_of" in messages(task)[0]
+    assert "known are: known" in messages(task)[0]
+
+
+def test_a_job_that_is_not_known_is_left_to_others_without_using_an_attempt(app: App, database: str) -> None:
+    @app.job(queue="q")
+    def known() -> str:
+        return "done"
+
+    with App(database) as elsewhere:
+
+        @elsewhere.job(queue="q")
+        def also_known() -> None: ...
+
+        id = known.enqueue()
+        with beside(elsewhere.worker(unknown_jobs="leave")) as worker:
+            left = worker.until(
+                lambda: (task := info(app, id)).ready_at and task.ready_at > task.enqueued_at and task, "it is left"
+            )
+            assert (left.state, left.attempt, left.errors) == ("pending", 0, None)
+    app.client.reschedule(id, datetime.now(UTC))
+    with beside(app.worker()) as worker:
+        task = final(app, id, worker)
+    assert (task.output, task.attempt) == ("done", 1)
+
+
+def test_the_progress_of_a_running_task_is_seen(app: App) -> None:
+    release = threading.Event()
+
+    @app.job(queue="q")
+    def long(context: Context) -> None:
+        context.progress({"percent": 10})
+        context.progress({"percent": 40})
+        release.wait(SECONDS)
+
+    id = long.enqueue()
+    with beside(app.worker()) as worker:
+        worker.until(lambda: info(app, id).progress == {"percent": 40}, "the progress is seen", seconds=5)
+        release.set()
+        assert final(app, id, worker).state == "succeeded"
+
+
+def test_a_snooze_puts_the_task_back_and_uses_no_attempt(app: App) -> None:
+    seen = Seen()
+
+    @app.job(queue="q", retry=ONCE)
+    async def patient(context: Context) -> str:
+        seen(context.attempt)
+        if len(seen.values) < 4:
+            context.snooze(0.05)
+        return "awake"
+
+    id = patient.enqueue()
+    with beside(app.worker()) as worker:
+        task = final(app, id, worker)
+    assert (task.state, task.output, task.attempt, task.errors) == ("succeeded", "awake", 1, None)
+    assert seen.values == [1, 1, 1, 1]
+
+
+# A handler's own transaction
+
+
+def test_a_transaction_of_a_handler_commits_its_writes_with_the_completion(app: App, session: Session) -> None:
+    session.run("create table ledger (task bigint)")
+
+    @app.job(queue="q")
+    def plain(context: Context) -> None:
+        with context.transaction() as connection:
+            connection.execute("insert into ledger values (%s)", (context.id,))
+            context.output = "plain"
+
+    @app.job(queue="q")
+    async def asynchronous(context: Context) -> None:
+        async with context.transaction() as connection:
+            await connection.execute("insert into ledger values (%s)", (context.id,))
+            context.output = "async"
+
+    with beside(app.worker()) as worker:
+        for job, output in ((plain, "plain"), (asynchronous, "async")):
+            id = job.enqueue()
+            task = final(app, id, worker)
+            assert (task.state, task.output) == ("succeeded", output)
+            # It was written by the transaction that completed the task.
+            assert session.value(
+                "select xmin = (select xmin from ledger where task = id) from underway.task_history where id = %s", id
+            )
+
+
+def test_a_transaction_of_a_handler_that_raises_is_undone_and_the_task_tried_again(app: App, session: Session) -> None:
+    session.run("create table ledger (task bigint, attempt int)")
+
+    @app.job(queue="q")
+    def plain(context: Context) -> None:
+        with context.transaction() as connection:
+            connection.execute("insert into ledger values (%s, %s)", (context.id, context.attempt))
+            if context.attempt == 1:
+                raise RuntimeError("oh")
+
+    @app.job(queue="q")
+    async def asynchronous(context: Context) -> None:
+        async with context.transaction() as connection:
+            await connection.execute("insert into ledger values (%s, %s)", (context.id, context.attempt))
+            if context.attempt == 1:
+                raise RuntimeError("oh")
+
+    ids = [plain.enqueue(), asynchronous.enqueue()]
+    with beside(app.worker()) as worker:
+        for id in ids:
+            assert messages(final(app, id, worker)) == ["oh"]
+    assert sorted(session.rows("select task, attempt from ledger")) == [(id, 2) for id in ids]
+
+
+@pytest.mark.parametrize("kind", ["plain", "async"])
+def test_a_transaction_of_a_handler_whose_lease_was_lost_is_undone(app: App, session: Session, kind: str) -> None:
+    session.run("create table ledger (task bigint, attempt int)")
+    seen = Seen()
+
+    def lose(context: Context) -> None:
+        # As after a lapse that this worker did not notice.
+        if context.attempt == 1:
+            session.lapse(context.id)
+            session.run("select underway.maintain()")
+
+    @app.job(queue="q", retry=RetryPolicy(initial_interval=1, jitter=0))
+    def plain(context: Context) -> None:
+        try:
+            with context.transaction() as connection:
+                connection.execute("insert into ledger values (%s, %s)", (context.id, context.attempt))
+                lose(context)
+        except Exception as error:
+            seen(type(error).__name__)
+            raise
+
+    @app.job(queue="q", retry=RetryPolicy(initial_interval=1, jitter=0))
+    async def asynchronous(context: Context) -> None:
+        try:
+            async with context.transaction() as connection:
+                await connection.execute("insert into ledger values (%s, %s)", (context.id, context.attempt))
+                lose(context)
+        except Exception as error:
+            seen(type(error).__name__)
+            raise
+
+    id = (plain if kind == "plain" else asynchronous).enqueue()
+    with beside(app.worker()) as worker:
+        task = final(app, id, worker)
+    assert seen.values == ["LeaseLost"]
+    assert (task.state, task.attempt, [error["type"] for error in task.errors or []]) == (
+        "succeeded", 2, ["LeaseLapsed"],
+    )  # fmt: skip
+    assert session.rows("select task, attempt from ledger") == [(id, 2)]
+
+
+def test_an_error_after_a_handlers_own_completion_does_not_undo_it(app: App) -> None:
+    @app.job(queue="q")
+    def plain(context: Context) -> None:
+        with context.transaction():
+            context.output = "kept"
+        raise RuntimeError("too late")
+
+    id = plain.enqueue()
+    with beside(app.worker()) as worker:
+        assert final(app, id, worker).output == "kept"
+        assert final(app, plain.enqueue(), worker).output == "kept"
+
+
+# How attempts fail
+
+
+@pytest.mark.parametrize("kind", ["plain", "async"])
+@pytest.mark.parametrize(
+    ("error", "type_name", "message"),
+    [
+        (ValueError("bad value"), "ValueError", "bad value"),
+        (SystemExit(3), "SystemExit", "3"),
+        (asyncio.CancelledError("by itself"), "CancelledError", "by itself"),
+        (TimeoutError("from a socket"), "TimeoutError", "from a socket"),
+        (StopIteration("out"), "RuntimeError", "StopIteration"),
+        (ValueError("nul \0 here"), "ValueError", "nul \\x00 here"),
+        (ValueError("lone \ud800 surrogate"), "ValueError", "lone \\ud800 surrogate"),
+        (ValueError("\\u0000"), "ValueError", "\\u0000"),
+        (ValueError("x" * 100_000), "ValueError", "xxxx"),
+        (ExceptionGroup("several", [ValueError("one")]), "ExceptionGroup", "several (1 sub-exception)"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
+)
+def test_whatever_a_handler_raises_is_kept_and_the_task_tried_again(
+    app: App, kind: str, error: BaseException, type_name: str, message: str
+) -> None:
+    @app.job(queue="q")
+    def plain(context: Context) -> int:
+        if context.attempt == 1:
+            raise error
+        return context.attempt
+
+    @app.job(queue="q")
+    async def asynchronous(context: Context) -> int:
+        if context.attempt == 1:
+            raise error
+        return context.attempt
+
+    id = (plain if kind == "plain" else asynchronous).enqueue()
+    with beside(app.worker(concurrency=1)) as worker:
+        task = final(app, id, worker)
+    assert (task.state, task.output) == ("succeeded", 2)
+    (kept,) = task.errors or []
+    assert (kept["type"], kept["attempt"]) == (type_name, 1)
+    assert message in kept["message"]
+    assert "Traceback" in kept["traceback"]
+
+
+@pytest.mark.parametrize("kind", ["plain", "async"])
+def test_an_exception_that_is_no_exception_fails_its_task_and_not_the_worker(app: App, kind: str) -> None:
+    class Stop(BaseException):
+        pass
+
+    @app.job(queue="q", retry=ONCE)
+    def plain() -> None:
+        raise Stop("stop")
+
+    @app.job(queue="q", retry=ONCE)
+    async def asynchronous() -> None:
+        raise Stop("stop")
+
+    id = (plain if kind == "plain" else asynchronous).enqueue()
+    with beside(app.worker(concurrency=1)) as worker:
+        task = final(app, id, worker)
+    assert (task.state, messages(task)) == ("failed", ["stop"])
+
+
+def test_an_error_without_words_fails_its_task_and_not_the_worker(app: App) -> None:
+    class Speechless(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no words")
+
+    @app.job(queue="q", retry=ONCE)
+    def fails() -> None:
+        raise Speechless
+
+    id = fails.enqueue()
+    with beside(app.worker(concurrency=1)) as worker:
+        task = final(app, id, worker)
+    assert task.state == "failed"
+    assert "Speechless" in (task.errors or [])[0]["type"]
+
+
+def test_a_handler_that_cancels_its_own_asyncio_task_fails_and_the_worker_goes_on(app: App) -> None:
+    @app.job(queue="q", retry=ONCE)
+    async def suicidal() -> None:
+        current = asyncio.current_task()
+        assert current is not None
+        current.cancel()
+        await asyncio.sleep(SECONDS)
+
+    @app.job(queue="q")
+    async def next_one() -> str:
+        await asyncio.sleep(0)
+        return "alive"
+
+    first, second = suicidal.enqueue(), next_one.enqueue()
+    with beside(app.worker(concurrency=1)) as worker:
+        assert final(app, first, worker).state == "failed"
+        assert final(app, second, worker).output == "alive"
+
+
+def test_a_fatal_error_is_not_tried_again(app: App) -> None:
+    @app.job(queue="q")
+    def fails() -> None:
+        raise Fatal("never")
+
+    id = fails.enqueue()
+    with beside(app.worker()) as worker:
+        task = final(app, id, worker)
+    assert (task.state, task.attempt, messages(task)) == ("failed", 1, ["never"])
+
+
+def test_attempts_are_used_up_and_all_their_errors_kept(app: App) -> None:
+    @app.job(queue="q", retry=RetryPolicy(max_attempts=3, initial_interval=0))
+    def fails(context: Context) -> None:
+        raise RuntimeError(f"attempt {context.attempt}")
+
+    id = fails.enqueue()
+    with beside(app.worker()) as worker:
+        task = final(app, id, worker)
+    assert (task.state, task.attempt) == ("failed", 3)
+    assert messages(task) == ["attempt 1", "attempt 2", "attempt 3"]
+
+
+def test_a_handler_chooses_when_it_is_tried_again(app: App, session: Session) -> None:
+    @app.job(queue="q", retry=RetryPolicy(initial_interval=3600, max_interval=3600, jitter=0))
+    def busy(context: Context) -> None:
+        if context.attempt == 1:
+            raise Retry("too many requests", after=0.3)
+
+    id = busy.enqueue()
+    with beside(app.worker()) as worker:
+        task = final(app, id, worker)
+    assert messages(task) == ["too many requests"]
+    assert 0.3 <= seconds_to_start(session, id, "(errors -> 0 ->> 'failed_at')::timestamptz") < 1.0
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        lambda context: Retry("again", after=-5),
+        lambda context: Retry("again", after=timedelta(days=365 * 1000)),
+        lambda context: Retry("again", after="5 minutes"),
+        lambda context: context.snooze(-5),
+        lambda context: context.snooze(timedelta(days=365 * 1000)),
+        lambda context: context.snooze("5 minutes"),
+        lambda context: context.snooze(None),
+    ],
+    ids=["retry-negative", "retry-far", "retry-text", "snooze-negative", "snooze-far", "snooze-text", "snooze-none"],
+)
+def test_a_delay_that_can_not_be_meant_fails_its_task_and_nothing_else(
+    app: App, outcome: Callable[[Context], BaseException]
+) -> None:
+    gate = threading.Barrier(3, timeout=SECONDS)
+
+    @app.job(queue="q", retry=ONCE)
+    def wrong(context: Context) -> None:
+        gate.wait()
+        raise outcome(context)
+
+    @app.job(queue="q", retry=ONCE)
+    def fails() -> None:
+        gate.wait()
+        raise RuntimeError("beside it")
+
+    @app.job(queue="q")
+    def succeeds() -> str:
+        gate.wait()
+        return "beside it"
+
+    ids = [wrong.enqueue(), fails.enqueue(), succeeds.enqueue()]
+    with beside(app.worker()) as worker:
+        assert final(app, ids[0], worker).state == "failed"
+        assert messages(final(app, ids[1], worker)) == ["beside it"]
+        assert final(app, ids[2], worker).output == "beside it"
+
+
+@pytest.mark.parametrize(
+    ("output", "why"),
+    [
+        (object(), "JSON"),
+        (lambda: None, "JSON"),
+        ("a\0b", "NUL"),
+        ({"a\0b": 1}, "NUL"),
+        (float("nan"), "JSON"),
+        ([float("inf")], "JSON"),
+        ("\ud800", "JSON"),
+        (10**5000, "JSON"),
+    ],
+    ids=["object", "function", "NUL", "NUL in a key", "NaN", "infinity", "surrogate", "long number"],
+)
+def test_an_output_that_can_not_be_kept_fails_its_task_and_no_other_of_the_batch(
+    app: App, output: Any, why: str
+) -> None:
+    gate = threading.Barrier(4, timeout=SECONDS)
+
+    @app.job(queue="q")
+    def returns(context: Context, wrong: bool) -> Any:
+        if context.attempt == 1:
+            gate.wait()  # they end together, and are settled together
+        return output if wrong else "fine"
+
+    ids = returns.enqueue_many([{"wrong": number == 1} for number in range(4)])
+    with beside(app.worker(concurrency=4)) as worker:
+        tasks = [final(app, id, worker) for id in ids]
+    assert [task.state for task in tasks] == ["succeeded", "failed", "succeeded", "succeeded"]
+    assert (tasks[1].attempt, why in messages(tasks[1])[0]) == (1, True)
+
+
+def test_an_output_that_refers_to_itself_or_is_deep_fails_its_task_only(app: App) -> None:
+    @app.job(queue="q", retry=ONCE)
+    def circle() -> Any:
+        output: list[Any] = []
+        output.append(output)
+        return output
+
+    @app.job(queue="q", retry=ONCE)
+    def deep(levels: int) -> Any:
+        output: list[Any] = []
+        for _ in range(levels):
+            output = [output]
+        return output
+
+    ids = [circle.enqueue(), *(deep.enqueue(levels) for levels in (100, 900, 100_000))]
+    with beside(app.worker()) as worker:
+        states = [final(app, id, worker).state for id in ids]
+    assert states[:2] == ["failed", "succeeded"]
+    assert states[3] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({}, "missing a required argument: 'n'"),
+        ({"n": 1, "m": 2}, "unexpected keyword argument 'm'"),
+        ({"n": "many"}, "n='many' does not fit"),
+        ([1], "not an object"),
+        (None, "not an object"),
+    ],
+)
+def test_an_input_that_does_not_fit_fails_for_good_and_says_why(app: App, given: Any, why: str) -> None:
+    seen = Seen()
+
+    @app.job(queue="q")
+    def double(n: int) -> int:
+        seen(n)
+        return 2 * n
+
+    id = app.client.enqueue("q", given, job="double")
+    with beside(app.worker()) as worker:
+        task = final(app, id, worker)
+    assert (task.state, task.attempt, seen.values) == ("failed", 1, [])
+    assert messages(task)[0].startswith("job double: ")
+    assert why in messages(task)[0]
+
+
+@pytest.mark.parametrize("value", [{"text": "x" * 40_000}, ["changed afterwards"]], ids=["large", "changed"])
+def test_a_progress_that_can_not_be_kept_harms_neither_the_task_nor_the_worker(
+    app: App, session: Session, value: Any
+) -> None:
+    release = threading.Event()
+
+    @app.job(queue="q")
+    def long(context: Context) -> str:
+        with contextlib.suppress(Exception):
+            context.progress(value)
+        if isinstance(value, list):
+            value.append(object())
+        release.wait(SECONDS)
+        return "done"
+
+    @app.job(queue="q")
+    def next_one() -> str:
+        return "alive"
+
+    id = long.enqueue()
+    with beside(app.worker()) as worker:
+        worker.until(lambda: info(app, id).state == "in_progress", "it runs")
+        see_chores(session, worker)  # before them the progress is sent
+        see_chores(session, worker)
+        release.set()
+        assert final(app, id, worker).output == "done"
+        assert final(app, next_one.enqueue(), worker).output == "alive"
+
+
+# Timeouts
+
+
+def test_an_async_handler_that_takes_too_long_is_interrupted_and_tried_again(app: App) -> None:
+    seen = Seen()
+
+    @app.job(queue="q", timeout=0.2)
+    async def slow(context: Context) -> str:
+        if context.attempt == 1:
+            try:
+                await asyncio.sleep(SECONDS)
+            except asyncio.CancelledError:
+                seen("interrupted")
+                raise
+        return "in time"
+
+    id = slow.enqueue()
+    with beside(app.worker()) as worker:
+        task = final(app, id, worker)
+    assert (task.output, seen.values) == ("in time", ["interrupted"])
+    assert [error["type"] for error in task.errors or []] == ["TimeoutError"]
+    assert "timed out after 0.2 s" in messages(task)[0]
+
+
+def test_a_plain_handler_that_takes_too_long_is_told_and_its_result_does_not_count(app: App) -> None:
+    seen = Seen()
+
+    @app.job(queue="q", timeout=0.2)
+    def slow(context: Context) -> str:
+        if context.attempt == 1:
+            seen(context.wait_cancelled(SECONDS))
+            seen(context.cancelled)
+            return "too late"
+        return "in time"
+
+    id = slow.enqueue()
+    with beside(app.worker(concurrency=1)) as worker:
+        task = final(app, id, worker)
+        worker.until(lambda: len(seen.values) == 2, "the first handler was told")
+    assert (task.output, task.attempt, seen.values) == ("in time", 2, [True, True])
+    assert "timed out after 0.2 s" in messages(task)[0]
+
+
+def test_a_handler_that_is_long_in_ending_after_its_timeout_does_not_end_the_worker(app: App) -> None:
+    @app.job(queue="q", timeout=0.3, heartbeat=0.3)
+    async def slow(context: Context) -> str:
+        if context.attempt == 1:
+            try:
+                await asyncio.sleep(SECONDS)
+            finally:
+                await asyncio.sleep(0.8)  # the lease, which is not renewed any more, lapses meanwhile
+        return "in time"
+
+    id = slow.enqueue()
+    with beside(app.worker(concurrency=2)) as worker:
+        task = final(app, id, worker)
+    assert (task.state, task.output) == ("succeeded", "in time")
+    assert len(task.errors or []) == task.attempt - 1
+
+
+# Cancellation
+
+
+@pytest.mark.parametrize("kind", ["plain", "async"])
+def test_a_cancellation_reaches_a_running_handler_at_once(app: App, kind: str) -> None:
+    seen = Seen()
+
+    @app.job(queue="q")
+    def plain(context: Context) -> None:
+        seen("started")
+        context.wait_cancelled(SECONDS)
+        seen(time.monotonic())
+
+    @app.job(queue="q")
+    async def asynchronous(context: Context) -> None:
+        seen("started")
+        try:
+            await asyncio.sleep(SECONDS)
+        finally:
+            seen(time.monotonic())
+
+    id = (plain if kind == "plain" else asynchronous).enqueue()
+    with beside(app.worker()) as worker:
+        worker.until(lambda: seen.values, "it runs")
+        cancelled_at = time.monotonic()
+        assert app.cancel(id)
+        worker.until(lambda: len(seen.values) == 2, "it is interrupted")
+        assert seen.values[1] - cancelled_at < 1.0  # the heartbeat would come after ten seconds
+        assert info(app, id).state == "cancelled"
+
+
+@pytest.mark.parametrize("kind", ["plain", "async"])
+def test_a_cancellation_that_is_not_heard_is_found_by_the_heartbeat(
+    app: App, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def deaf(self: Worker) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Worker, "_listen", deaf)
+    seen = Seen()
+
+    @app.job(queue="q", heartbeat=0.6)
+    def plain(context: Context) -> None:
+        seen("started")
+        context.wait_cancelled(SECONDS)
+        seen("interrupted")
+
+    @app.job(queue="q", heartbeat=0.6)
+    async def asynchronous(context: Context) -> None:
+        seen("started")
+        try:
+            await asyncio.sleep(SECONDS)
+        finally:
+            seen("interrupted")
+
+    id = (plain if kind == "plain" else asynchronous).enqueue()
+    with beside(app.worker()) as worker:
+        worker.until(lambda: seen.values, "it runs")
+        assert app.cancel(id)
+        worker.until(lambda: len(seen.values) == 2, "it is interrupted", seconds=5)
+        assert info(app, id).state == "cancelled"
+
+
+def test_a_task_that_is_cancelled_and_retried_while_its_handler_cleans_up_runs_again(app: App) -> None:
+    seen = Seen()
+
+    @app.job(queue="q")
+    async def tidy(context: Context) -> str:
+        seen("started")
+        if len(seen.values) == 1:
+            try:
+                await asyncio.sleep(SECONDS)
+            finally:
+                while seen.values.count("started") < 2:
+                    await asyncio.sleep(0.01)
+                seen("cleaned up")
+        while "cleaned up" not in seen.values:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)  # the first one is gone from the worker's books
+        return "ran again"
+
+    @app.job(queue="q")
+    def next_one() -> str:
+        return "alive"
+
+    id = tidy.enqueue()
+    with beside(app.worker(concurrency=3)) as worker:
+        worker.until(lambda: seen.values, "it runs")
+        app.cancel(id)
+        app.client.retry(id)
+        task = final(app, id, worker)
+        assert (task.state, task.output) == ("succeeded", "ran again")
+        assert final(app, next_one.enqueue(), worker).output == "alive"
+
+
+@pytest.mark.parametrize("channel", ["underway_cancelled", "underway_ready"])
+def test_a_notification_that_means_nothing_is_ignored(app: App, session: Session, channel: str) -> None:
+    started, release = threading.Event(), threading.Event()
+
+    @app.job(queue="q")
+    def runs() -> str:
+        started.set()
+        release.wait(SECONDS)
+        return "done"
+
+    @app.job(queue="q")
+    def waits(context: Context) -> None:
+        started.set()
+        context.wait_cancelled(SECONDS)
+
+    with beside(app.worker()) as worker:
+        id = runs.enqueue()
+        assert started.wait(SECONDS)
+        for payload in ("nonsense", "", "99999999999999999999", "q' or true"):
+            session.run("select pg_notify(%s, %s)", channel, payload)
+        # What is notified later is heard later: when this cancellation is heard, so was all that.
+        started.clear()
+        other = waits.enqueue()
+        assert started.wait(SECONDS)
+        cancelled_at = time.monotonic()
+        app.cancel(other)
+        worker.until(lambda: session.value("select underway.stats() ->> 'in_progress'") == "1", "it was heard")
+        assert time.monotonic() - cancelled_at < SECONDS
+        release.set()
+        assert final(app, id, worker).output == "done"
+
+
+def test_a_cancellation_that_is_heard_late_does_not_end_the_run_after_a_retry(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hear = Worker._hear
+    late: list[psycopg.Notify] = []
+
+    def hear_late(self: Worker, notification: psycopg.Notify) -> None:
+        if notification.channel == "underway_cancelled":
+            late.append(notification)
+        else:
+            hear(self, notification)
+
+    monkeypatch.setattr(Worker, "_hear", hear_late)
+    seen = Seen()
+    release = threading.Event()
+
+    @app.job(queue="q", heartbeat=0.6)
+    async def runs() -> str:
+        seen("started")
+        try:
+            while not release.is_set():
+                await asyncio.sleep(0.01)
+        finally:
+            seen("ended")
+        return "done"
+
+    id = runs.enqueue()
+    with beside(app.worker()) as worker:
+        worker.until(lambda: seen.values, "it runs")
+        app.cancel(id)
+        worker.until(lambda: late and "ended" in seen.values, "the heartbeat has found it")
+        app.client.retry(id)
+        worker.until(lambda: seen.values.count("started") == 2, "it runs again")
+        worker.on_loop(lambda: hear(worker.worker, late[0]))
+        worker.on_loop(release.set)
+        task = final(app, id, worker)
+    assert (task.output, task.attempt, task.errors, seen.values.count("started")) == ("done", 1, None, 2)
+
+
+def test_a_handler_that_raises_cancelled_error_while_its_task_is_cancelled_does_not_end_the_worker(
+    app: App, database: str, session: Session
+) -> None:
+    locked = threading.Event()
+    started = threading.Event()
+
+    @app.job(queue="q")
+    async def raises() -> None:
+        started.set()
+        while not locked.is_set():
+            await asyncio.sleep(0.005)
+        raise asyncio.CancelledError("by itself")
+
+    id = raises.enqueue()
+    with Session(database) as observer, beside(app.worker()) as worker:
+        assert started.wait(SECONDS)
+        session.run("begin")
+        session.run("select from underway.task where id = %s for update", id)
+        locked.set()
+        waiting = "select 1 from pg_stat_activity where %s = any (pg_blocking_pids(pid))"
+        worker.until(lambda: observer.column(waiting, session.pid), "the failure is being reported")
+        session.run("select underway.cancel(%s)", id)
+        worker.on_loop(lambda: worker.worker._hear(psycopg.Notify("underway_cancelled", str(id), 0)))
+        session.run("commit")
+        assert final(app, id, worker).state == "cancelled"
+        see_chores(session, worker)
+
+
+# Leases
+
+
+@pytest.mark.parametrize("kind", ["plain", "async"])
+def test_the_lease_of_a_long_task_is_renewed(app: App, session: Session, kind: str) -> None:
+    seen = Seen()
+
+    @app.job(queue="q", heartbeat=0.3)
+    def plain(context: Context) -> str:
+        seen(context.attempt)
+        context.wait_cancelled(1.5)
+        return "done"
+
+    @app.job(queue="q", heartbeat=0.3)
+    async def asynchronous(context: Context) -> str:
+        seen(context.attempt)
+        await asyncio.sleep(1.5)
+        return "done"
+
+    ids = [(plain if kind == "plain" else asynchronous).enqueue() for _ in range(3)]
+    with beside(app.worker()) as worker:
+
+        def all_done() -> bool:
+            assert session.value("select underway.maintain() -> 'reclaimed'") == 0
+            return all(info(app, id).finished_at for id in ids)
+
+        worker.until(all_done, "they are done")
+    assert [(info(app, id).output, info(app, id).attempt) for id in ids] == [("done", 1)] * 3
+    assert seen.values == [1, 1, 1]
+
+
+def test_a_worker_whose_loop_was_blocked_until_its_leases_lapsed_goes_on(app: App, session: Session) -> None:
+    seen = Seen()
+    blocked = threading.Event()
+
+    @app.job(queue="q", heartbeat=0.3)
+    async def waits(context: Context) -> str:
+        seen(context.attempt)
+        if context.attempt == 1:
+            # What nobody should write: the loop stands still, and all leases of the worker lapse.
+            while not blocked.is_set():
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.2)
+        return f"attempt {context.attempt}"
+
+    @app.job(queue="q", heartbeat=0.3)
+    async def blocks(context: Context) -> str:
+        if context.attempt == 1:
+            for held in (first, context.id):
+                session.lapse(held)
+            session.run("select underway.maintain()")
+            blocked.set()
+        return f"attempt {context.attempt}"
+
+    first = waits.enqueue()
+    with beside(app.worker(concurrency=4)) as worker:
+        worker.until(lambda: seen.values, "the first runs")
+        second = blocks.enqueue()
+        for id in (first, second):
+            task = final(app, id, worker)
+            assert (task.output, [error["type"] for error in task.errors or []]) == ("attempt 2", ["LeaseLapsed"])
+        assert final(app, blocks.enqueue(), worker).state == "succeeded"
+
+
+# Starting in time
+
+
+def test_a_delayed_task_starts_when_it_is_due_and_not_at_a_poll(app: App, session: Session) -> None:
+    @app.job(queue="q")
+    def job() -> None: ...
+
+    with beside(app.worker()) as worker:
+        idle(session, worker)
+        for _ in range(5):
+            id = job.options(delay=0.3).enqueue()
+            final(app, id, worker)
+            assert 0.3 <= seconds_to_start(session, id, "enqueued_at") < 0.55
+
+
+def test_a_retry_starts_when_it_is_due_and_not_at_a_poll(app: App, session: Session) -> None:
+    @app.job(queue="q", retry=RetryPolicy(initial_interval=0.3, jitter=0))
+    def job(context: Context) -> None:
+        if context.attempt == 1:
+            raise RuntimeError("oh")
+
+    with beside(app.worker()) as worker:
+        idle(session, worker)
+        for _ in range(3):
+            id = job.enqueue()
+            final(app, id, worker)
+            assert 0.3 <= seconds_to_start(session, id, "(errors -> 0 ->> 'failed_at')::timestamptz") < 0.55
+
+
+def test_a_task_of_a_longer_delay_starts_when_it_is_due(app: App, session: Session) -> None:
+    # Nobody is notified of it: the worker finds it when it looks, and waits for it to the moment.
+    @app.job(queue="q")
+    def job() -> None: ...
+
+    with beside(app.worker()) as worker:
+        idle(session, worker)
+        ids = [job.options(delay=delay).enqueue() for delay in (1.3, 1.55, 1.8)]
+        for id, delay in zip(ids, (1.3, 1.55, 1.8), strict=True):
+            final(app, id, worker)
+            assert delay <= seconds_to_start(session, id, "enqueued_at") < delay + 0.25
+
+
+def test_enqueueing_wakes_an_idle_worker(app: App, session: Session) -> None:
+    @app.job(queue="q")
+    def job() -> None: ...
+
+    with beside(app.worker()) as worker:
+        idle(session, worker)
+        for _ in range(8):
+            id = job.enqueue()
+            final(app, id, worker)
+            assert seconds_to_start(session, id, "enqueued_at") < 0.3
+
+
+def test_a_worker_that_hears_nothing_finds_tasks_within_a_second_or_so(
+    app: App, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def deaf(self: Worker) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Worker, "_listen", deaf)
+
+    @app.job(queue="q")
+    def job() -> None: ...
+
+    with beside(app.worker()) as worker:
+        idle(session, worker)
+        for _ in range(2):
+            id = job.enqueue()
+            final(app, id, worker)
+            assert seconds_to_start(session, id, "enqueued_at") < 1.5
+
+
+# Many tasks
+
+
+def test_a_draining_worker_does_all_that_is_ready_and_ends(app: App) -> None:
+    seen = Seen()
+
+    @app.job(queue="q")
+    def work(n: int) -> None:
+        seen(n)
+        if n % 10 == 0:
+            next_one.enqueue(n)
+
+    @app.job(queue="q")
+    async def next_one(n: int) -> None:
+        seen(-n)
+
+    work.enqueue_many([{"n": n} for n in range(1, 201)])
+    later = work.options(delay=3600).enqueue(0)
+    with beside(app.worker(drain=True, concurrency=7)) as worker:
+        worker.join()
+    assert sorted(seen.values) == sorted([*range(1, 201), *range(-200, 0, 10)])
+    assert info(app, later).state == "pending"
+
+
+def test_a_draining_worker_of_an_empty_queue_ends(app: App) -> None:
+    with beside(app.worker(drain=True)) as worker:
+        worker.join()
+
+
+def test_higher_priorities_run_first_and_then_those_that_came_first(app: App) -> None:
+    seen = Seen()
+
+    @app.job(queue="q")
+    def work(n: int) -> None:
+        seen(n)
+
+    for n, priority in enumerate([0, 5, -3, 5, 10, 0]):
+        work.options(priority=priority).enqueue(n)
+    with beside(app.worker(drain=True, concurrency=1)) as worker:
+        worker.join()
+    assert seen.values == [4, 1, 3, 0, 5, 2]
+
+
+@pytest.mark.parametrize("kind", ["plain", "async"])
+def test_as_many_tasks_run_at_once_as_the_concurrency_and_never_more(app: App, kind: str) -> None:
+    seen = Seen()
+    together = threading.Event()
+
+    def enter() -> None:
+        if seen.running == 4:
+            together.set()
+
+    @app.job(queue="q")
+    def plain() -> None:
+        with seen.inside():
+            enter()
+            together.wait(SECONDS)
+            time.sleep(0.002)
+
+    @app.job(queue="q")
+    async def asynchronous() -> None:
+        with seen.inside():
+            enter()
+            while not together.is_set():
+                await asyncio.sleep(0.002)
+            await asyncio.sleep(0.002)
+
+    (plain if kind == "plain" else asynchronous).enqueue_many([{}] * 60)
+    with beside(app.worker(drain=True, concurrency=4)) as worker:
+        worker.join()
+    assert seen.most_running == 4
+
+
+def test_workers_that_share_a_queue_run_each_task_once(app: App) -> None:
+    seen: dict[str, Seen] = {"plain": Seen(), "async": Seen()}
+
+    @app.job(queue="q")
+    def plain(context: Context, n: int) -> None:
+        seen["plain"](n)
+
+    @app.job(queue="q")
+    async def asynchronous(context: Context, n: int) -> None:
+        seen["async"](n)
+        await asyncio.sleep(0)
+
+    with contextlib.ExitStack() as stack:
+        workers = [app.worker(concurrency=5, name=f"worker {number}") for number in range(3)]
+        stack.enter_context(beside(*workers))
+        for job in (plain, asynchronous):
+            job.enqueue_many([{"n": n} for n in range(300)])
+        wait_until(lambda: app.client.stats()["ready"] + app.client.stats()["in_progress"] == 0, "all are done")
+    for kind in seen.values():
+        assert sorted(kind.values) == list(range(300))
+
+
+def test_queues_that_are_paused_are_served_again_at_once_when_they_are_resumed(app: App, session: Session) -> None:
+    @app.job(queue="q")
+    def job() -> None: ...
+
+    with beside(app.worker()) as worker:
+        idle(session, worker)
+        app.client.pause_queue("q")
+        id = job.enqueue()
+        session.value("select underway.maintain()")
+        assert info(app, id).state == "pending"
+        resumed_at = session.value("select clock_timestamp()")
+        app.client.resume_queue("q")
+        task = final(app, id, worker)
+        assert task.started_at is not None
+        assert task.started_at - resumed_at < timedelta(seconds=0.5)
+
+
+# Stopping
+
+
+@pytest.mark.parametrize("kind", ["plain", "async"])
+def test_a_worker_that_stops_lets_running_tasks_end_and_claims_no_more(app: App, kind: str) -> None:
+    started, release = threading.Event(), threading.Event()
+
+    @app.job(queue="q")
+    def plain() -> str:
+        started.set()
+        release.wait(SECONDS)
+        return "ended"
+
+    @app.job(queue="q")
+    async def asynchronous() -> str:
+        started.set()
+        while not release.is_set():
+            await asyncio.sleep(0.01)
+        return "ended"
+
+    job = plain if kind == "plain" else asynchronous
+    first, *others = [job.enqueue() for _ in range(4)]
+    with beside(app.worker(concurrency=1)) as worker:
+        assert started.wait(SECONDS)
+        worker.stop()
+        more = job.enqueue()
+        release.set()
+        worker.join()
+    assert (info(app, first).state, info(app, first).output) == ("succeeded", "ended")
+    for id in (*others, more):
+        task = info(app, id)
+        assert (task.state, task.attempt, task.errors) == ("pending", 0, None)
+    assert app.client.workers() == []
+
+
+@pytest.mark.parametrize("kind", ["plain", "async"])
+@pytest.mark.parametrize("how", ["the grace time is over", "a second stop"])
+def test_what_still_runs_is_interrupted_and_given_back_without_using_an_attempt(app: App, kind: str, how: str) -> None:
+    seen = Seen()
+
+    @app.job(queue="q")
+    def plain(context: Context) -> None:
+        seen("started")
+        context.wait_cancelled(SECONDS)
+        seen("interrupted")
+
+    @app.job(queue="q")
+    async def asynchronous() -> None:
+        seen("started")
+        try:
+            await asyncio.sleep(SECONDS)
+        finally:
+            seen("interrupted")
+
+    job = plain if kind == "plain" else asynchronous
+    ids = [job.enqueue() for _ in range(5)]
+    with beside(app.worker(concurrency=2, grace=0.3 if how.startswith("the grace") else 600.0)) as worker:
+        worker.until(lambda: len(seen.values) == 2, "two run")
+        stopped_at = time.monotonic()
+        worker.stop()
+        if how == "a second stop":
+            worker.stop()
+        worker.join()
+        assert time.monotonic() - stopped_at < 3
+        wait_until(lambda: seen.values.count("interrupted") == 2, "both were interrupted")
+    for id in ids:
+        task = info(app, id)
+        assert (task.state, task.attempt, task.errors) == ("pending", 0, None)
+    with beside(app.worker(concurrency=5)) as worker:
+        worker.until(lambda: seen.values.count("started") == 7, "another worker runs them all")
+        worker.stop()
+
+
+def test_a_worker_can_be_stopped_while_it_is_idle(app: App, session: Session) -> None:
+    with beside(app.worker(grace=600.0)) as worker:
+        idle(session, worker)
+        worker.stop()
+        worker.join(5.0)
+
+
+# When things go away
+
+
+def test_a_worker_whose_queue_is_dropped_goes_on_with_the_others_and_settles_what_it_has(
+    app: App, session: Session
+) -> None:
+    started, release = threading.Event(), threading.Event()
+
+    @app.job(queue="q")
+    def kept(n: int) -> int:
+        if n == 1:
+            started.set()
+            release.wait(SECONDS)
+        return n
+
+    @app.job(queue="gone")
+    def lost() -> None: ...
+
+    held = kept.enqueue(1)
+    with beside(app.worker(concurrency=2)) as worker:
+        assert started.wait(SECONDS)
+        app.client.drop_queue("gone", force=True)
+        next_one = kept.enqueue(2)
+        release.set()
+        assert final(app, held, worker).output == 1
+        assert final(app, next_one, worker).output == 2
+
+        # And it serves the queue again when it is there again.
+        app.client.create_queue(Queue(name="gone"))
+        assert final(app, lost.enqueue(), worker).state == "succeeded"
+
+
+def test_a_worker_whose_running_tasks_are_cancelled_with_their_queue_goes_on(app: App, session: Session) -> None:
+    seen = Seen()
+
+    @app.job(queue="gone", heartbeat=0.3)
+    async def runs() -> None:
+        seen("started")
+        try:
+            await asyncio.sleep(SECONDS)
+        finally:
+            seen("interrupted")
+
+    id = runs.enqueue()
+    with beside(app.worker()) as worker:
+        worker.until(lambda: seen.values, "it runs")
+        app.client.drop_queue("gone", force=True)
+        worker.until(lambda: len(seen.values) == 2, "it is interrupted", seconds=5)
+        assert info(app, id).state == "cancelled"
+        app.client.create_queue(Queue(name="gone"))
+        runs.enqueue()
+        worker.until(lambda: len(seen.values) == 3, "the queue is served again", seconds=10)
+        worker.stop()
+        worker.stop()
+
+
+def test_nothing_is_lost_when_connections_are_killed_during_work(app: App, session: Session) -> None:
+    runs: Counter[int] = Counter()
+    lock = threading.Lock()
+
+    def note(n: int) -> None:
+        with lock:
+            runs[n] += 1
+
+    @app.job(queue="busy")
+    def plain(n: int) -> None:
+        note(n)
+        time.sleep(0.002)
+
+    @app.job(queue="busy")
+    async def asynchronous(n: int) -> None:
+        note(n)
+        await asyncio.sleep(0.002)
+
+    app.client.create_queue(Queue(name="busy", heartbeat=1, retry=AT_ONCE))
+    plain.enqueue_many([{"n": n} for n in range(250)])
+    asynchronous.enqueue_many([{"n": n} for n in range(250, 500)])
+    kill = (
+        "select count(pg_terminate_backend(pid)) from pg_stat_activity"
+        " where datname = current_database() and pid <> pg_backend_pid()"
+    )
+    done = "select count(*) from underway.task_history where state = 'succeeded'"
+
+    def more_done(share: int) -> bool:
+        return bool(session.value(done) >= share)
+
+    with beside(app.worker(concurrency=5)) as worker:
+        for share in (50, 150, 250, 350):
+            worker.until(functools.partial(more_done, share), f"{share} are done")
+            session.run(kill)
+        worker.until(lambda: session.value(done) == 500, "all are done", seconds=30)
+
+        session.run("""select underway.enqueue('busy', '{"n": 1000}', 'plain')""")
+        worker.until(lambda: session.value(done) == 501, "the next is done")
+    assert set(runs) == {*range(500), 1000}
+
+
+def test_a_worker_whose_database_is_away_at_first_begins_when_it_is_there(app: App, session: Session) -> None:
+    @app.job(queue="q")
+    def job() -> str:
+        return "done"
+
+    id = job.enqueue()
+    worker = app.worker()
+    app.close()
+    name = session.value("select current_database()")
+    with psycopg.connect(app.dsn, dbname="template1", autocommit=True) as operator:
+        operator.execute(f"alter database {name} with allow_connections false".encode())
+        try:
+            with beside(worker) as running:
+                running.until(lambda: True, "it is there")
+                operator.execute(f"alter database {name} with allow_connections true".encode())
+                running.until(lambda: session.state(id) == "succeeded", "it works")
+        finally:
+            operator.execute(f"alter database {name} with allow_connections true".encode())
+
+
+# Waiting for a task
+
+
+class Waiter:
+    """`wait_for` in both forms, from plain code."""
+
+    def __init__(self, app: App, kind: str) -> None:
+        self._app = app
+        self._kind = kind
+
+    def __call__(self, task: int, timeout: float | None = SECONDS) -> Any:
+        if self._kind == "sync":
+            return self._app.wait_for(task, timeout=timeout)
+
+        async def wait() -> Any:
+            async with AsyncClient(self._app.dsn) as client:
+                return await client.wait_for(task, timeout=timeout)
+
+        return asyncio.run(wait())
+
+
+@pytest.fixture(params=["sync", "async"])
+def wait_for(request: pytest.FixtureRequest, app: App) -> Waiter:
+    return Waiter(app, request.param)
+
+
+def test_waiting_gives_the_output(app: App, wait_for: Waiter) -> None:
+    @app.job(queue="q")
+    def answer() -> dict[str, int]:
+        return {"answer": 42}
+
+    with beside(app.worker()):
+        id = answer.enqueue()
+        assert wait_for(id) == {"answer": 42}
+        assert wait_for(id) == {"answer": 42}  # it is final already
+
+
+def test_waiting_ends_by_notification_and_not_at_a_look(app: App, wait_for: Waiter) -> None:
+    @app.job(queue="q")
+    def slow(context: Context) -> float:
+        context.wait_cancelled(0.3)
+        return time.monotonic()
+
+    with beside(app.worker()):
+        ended_at = wait_for(slow.enqueue())
+        assert time.monotonic() - ended_at < 1.5  # it looks by itself every five seconds
+
+
+def test_waiting_raises_how_the_task_ended_otherwise(app: App, wait_for: Waiter) -> None:
+    @app.job(queue="q")
+    def fails() -> None:
+        raise Fatal("because")
+
+    id = fails.enqueue()
+    cancelled = fails.options(delay=3600).enqueue()
+    with beside(app.worker()):
+        with pytest.raises(TaskFailed, match=f"task {id} failed: Fatal: because") as failure:
+            wait_for(id)
+        assert (failure.value.task, failure.value.error["message"]) == (id, "because")
+    app.cancel(cancelled)
+    with pytest.raises(TaskCancelled):
+        wait_for(cancelled)
+    with pytest.raises(TaskNotFound):
+        wait_for(987654321)
+
+
+def test_waiting_ends_after_its_time_and_the_task_goes_on(app: App, wait_for: Waiter) -> None:
+    @app.job(queue="q")
+    def later() -> str:
+        return "done"
+
+    id = later.options(delay=3600).enqueue()
+    began_at = time.monotonic()
+    with pytest.raises(WaitTimeout, match=f"task {id} was not final after 0.3 s"):
+        wait_for(id, timeout=0.3)
+    assert 0.3 <= time.monotonic() - began_at < 2
+    with pytest.raises(WaitTimeout):
+        wait_for(id, timeout=0)
+    assert info(app, id).state == "pending"
+    app.client.reschedule(id, datetime.now(UTC))
+    with beside(app.worker()):
+        assert wait_for(id) == "done"
+
+
+def test_waiting_ends_after_its_time_while_a_handler_completes_in_an_open_transaction(
+    app: App, session: Session, wait_for: Waiter
+) -> None:
+    id = app.client.enqueue("q", {})
+    _ = session.claim("q")
+    ((lease,),) = session.rows("select lease from underway.task")
+    session.run("begin")
+    session.run("select underway.complete(%s, %s, '7')", id, lease)
+    began_at = time.monotonic()
+    commit = threading.Timer(3, session.run, ["commit"])
+    commit.start()
+    try:
+        with pytest.raises(WaitTimeout):
+            wait_for(id, timeout=0.3)
+        assert time.monotonic() - began_at < 2.5
+    finally:
+        commit.cancel()
+
+
+# The two clients
+
+
+def test_both_clients_have_the_same_calls() -> None:
+    def calls(kind: type) -> dict[str, str]:
+        found = {}
+        for name, member in inspect.getmembers(kind, inspect.isfunction):
+            if not name.startswith("_"):
+                signature = inspect.signature(member)
+                found[name] = str(signature).replace("AsyncConnection", "Connection")
+        return found
+
+    assert calls(AsyncClient) == calls(Client)
+    for name in calls(AsyncClient):
+        assert inspect.iscoroutinefunction(getattr(AsyncClient, name)), name
+        assert not inspect.iscoroutinefunction(getattr(Client, name)), name
+        assert getattr(AsyncClient, name).__doc__ == getattr(Client, name).__doc__, name
+
+
+def test_both_clients_do_the_same(app: App, database: str) -> None:
+    calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
+        ("create_queue", (Queue(name="calls", timeout=5),), {}),
+        ("pause_queue", ("calls",), {}),
+        ("resume_queue", ("calls",), {}),
+        ("enqueue", ("calls", {"a": 1}), {"options": Options(priority=3)}),
+        ("enqueue_many", ("calls", [1, None, "x"]), {}),
+        ("drop_queue", ("calls",), {"force": True}),
+    ]
+
+    async def with_async() -> list[Any]:
+        async with AsyncClient(database) as client:
+            return [await getattr(client, name)(*args, **named) for name, args, named in calls]
+
+    plain = [getattr(app.client, name)(*args, **named) for name, args, named in calls]
+    assert plain == [None, True, True, 1, [2, 3, 4], None]
+    assert asyncio.run(with_async()) == [None, True, True, 5, [6, 7, 8], None]

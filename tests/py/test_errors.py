@@ -15,7 +15,8 @@ def test_there_is_one_class_for_each_refusal(database: str) -> None:
     with psycopg.connect(database) as connection:
         listed = connection.execute("select sqlstate, name, meaning from underway.refusal").fetchall()
     expected = {
-        sqlstate: ("".join(word.capitalize() for word in name.split("_")), meaning) for sqlstate, name, meaning in listed
+        sqlstate: ("".join(word.capitalize() for word in name.split("_")), meaning)
+        for sqlstate, name, meaning in listed
     }
     assert {code: (kind.__name__, kind.__doc__) for code, kind in Refusal.by_sqlstate.items()} == expected
 

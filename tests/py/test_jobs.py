@@ -109,7 +109,7 @@ def test_what_json_or_postgresql_can_not_carry_is_refused(app: underway.App, val
     @app.job
     def keep(value: Any) -> None: ...
 
-    with pytest.raises(InputError, match="can not be kept as JSON|surrogates"):
+    with pytest.raises(InputError, match="can not be kept as JSON"):
         keep.enqueue(value=value)
 
 

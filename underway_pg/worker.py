@@ -15,7 +15,7 @@ import signal
 import socket
 import time
 import traceback
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -182,12 +182,20 @@ class Worker:
 
     async def _work(self) -> None:
         async with asyncio.TaskGroup() as group:
-            others = [group.create_task(other()) for other in (self._listen, self._heartbeat, self._maintain)]
-            runners = [group.create_task(self._run_tasks()) for _ in range(self.concurrency)]
-            await self._claim_and_settle()
-            self._over = True
+            others = [
+                group.create_task(self._until_over(loop())) for loop in (self._listen, self._heartbeat, self._maintain)
+            ]
+            runners = [group.create_task(self._until_over(self._run_tasks())) for _ in range(self.concurrency)]
+            await self._until_over(self._claim_and_settle())
             for task in (*others, *runners):
                 task.cancel()
+
+    async def _until_over(self, part: Coroutine[Any, Any, None]) -> None:
+        """Run a part of the worker. When one has ended, a runner that is cancelled was not cancelled by its handler."""
+        try:
+            await part
+        finally:
+            self._over = True
 
     async def _do(self, statement: Statement[T]) -> T:
         """Run a statement; while the database is away, again and again."""
@@ -375,7 +383,7 @@ class Worker:
             arguments = job.signature.to_arguments(task.input)
             try:
                 async with scope:
-                    context._interrupt = lambda: scope.reschedule(self._loop.time())
+                    context._interrupt = lambda: self._end_at_once(scope)
                     output = await self._call(job, context, arguments)
             finally:
                 context._interrupt = None
@@ -397,6 +405,10 @@ class Worker:
                 self._drop(held)
             else:
                 self._done.append((held, text))
+
+    def _end_at_once(self, scope: asyncio.Timeout) -> None:
+        if not scope.expired():
+            scope.reschedule(self._loop.time())
 
     async def _call(self, job: Job[..., Any], context: Context, arguments: dict[str, Any]) -> Any:
         positional = (context,) if job.signature.takes_context else ()

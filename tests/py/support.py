@@ -130,6 +130,13 @@ class Session:
         """For which sessions another one waits now, by process ids."""
         return set(self.value("select pg_blocking_pids(%s)", waiting.pid))
 
+    def see_not_waiting(self, other: Session, sql: str) -> list[Any]:
+        """Run a statement in another session and see that it never waits; gives the first column of its rows."""
+        future = other.start(sql)
+        wait_until(lambda: future.done() or self.waits_for(other), "it is done, or waits")
+        assert future.done(), f"{sql} waits for {self.waits_for(other)}"
+        return future.result()
+
     def see_waiting(self, waiting: Session, *, behind: Session) -> None:
         """Wait until one session is seen to wait for another."""
         wait_until(lambda: behind.pid in self.waits_for(waiting), f"{waiting.pid} waits for {behind.pid}")

@@ -691,12 +691,12 @@ IN_HISTORY = "select count(*) from underway.task_history where id = any (%s)"
 
 
 def test_upkeep_does_not_wait_for_a_reader_of_the_expired_day(open_session: OpenSession) -> None:
-    reader, keeper = open_session(), open_session(impatient=True)
+    reader, keeper = open_session(), open_session()
     ids = expire(reader)
 
     reader.run("begin")
     assert reader.value(IN_HISTORY, ids) == 3
-    keeper.run("select underway.maintain()")
+    reader.see_not_waiting(keeper, "select underway.maintain()")
     assert reader.value(IN_HISTORY, ids) == 3
     reader.run("commit")
     keeper.run("select underway.maintain()")
@@ -706,7 +706,7 @@ def test_upkeep_does_not_wait_for_a_reader_of_the_expired_day(open_session: Open
 def test_the_expired_day_is_emptied_while_a_transaction_that_completed_a_task_is_open(
     open_session: OpenSession,
 ) -> None:
-    handler, keeper = open_session(), open_session(impatient=True)
+    handler, keeper = open_session(), open_session()
     ids = expire(handler)
     handler.create_queue("q")
     handler.enqueue("q")
@@ -714,14 +714,14 @@ def test_the_expired_day_is_emptied_while_a_transaction_that_completed_a_task_is
 
     handler.run("begin")
     handler.run("select underway.complete(%s, %s)", *claimed)
-    keeper.run("select underway.maintain()")
+    handler.see_not_waiting(keeper, "select underway.maintain()")
     assert keeper.value(IN_HISTORY, ids) == 0
     handler.run("commit")
     assert keeper.state(claimed[0]) == "succeeded"
 
 
 def test_upkeep_passes_over_expired_tasks_that_somebody_has_locked(open_session: OpenSession) -> None:
-    locker, keeper = open_session(), open_session(impatient=True)
+    locker, keeper = open_session(), open_session()
     locker.create_queue("q", "ttl => '60 days'")
     ids = locker.enqueue("q", 3)
     for task, lease in locker.claim("q", 3):
@@ -730,18 +730,18 @@ def test_upkeep_passes_over_expired_tasks_that_somebody_has_locked(open_session:
 
     locker.run("begin")
     locker.run("select from underway.task_history where id = %s for update", ids[1])
-    assert keeper.value("select underway.maintain() -> 'pruned'") == 2
+    assert locker.see_not_waiting(keeper, "select underway.maintain() -> 'pruned'") == [2]
     locker.run("commit")
     assert keeper.value("select underway.maintain() -> 'pruned'") == 1
 
 
 def test_upkeep_does_not_wait_for_another_that_is_emptying_the_expired_day(open_session: OpenSession) -> None:
-    one, other = open_session(), open_session(impatient=True)
+    one, other = open_session(), open_session()
     ids = expire(one)
 
     one.run("begin")
     one.run("select underway.maintain()")
-    other.run("select underway.maintain()")
+    one.see_not_waiting(other, "select underway.maintain()")
     one.run("commit")
     assert other.value(IN_HISTORY, ids) == 0
 

@@ -1090,6 +1090,26 @@ def test_as_many_tasks_run_at_once_as_the_concurrency_and_never_more(app: App, k
     assert seen.most_running == 4
 
 
+def test_a_worker_claims_no_more_than_it_can_run_at_once(app: App, session: Session) -> None:
+    release = threading.Event()
+
+    @app.job(queue="q")
+    def work() -> None:
+        release.wait(SECONDS)
+
+    ids = [work.enqueue() for _ in range(5)]
+    held = "select count(*) from underway.task where state = 'in_progress'"
+    with beside(app.worker(concurrency=2)) as worker:
+        worker.until(lambda: session.value(held) == 2, "two run")
+        work.enqueue()
+        see_chores(session, worker)
+        see_chores(session, worker)
+        assert session.value(held) == 2
+        release.set()
+        for id in ids:
+            assert final(app, id, worker).state == "succeeded"
+
+
 def test_workers_that_share_a_queue_run_each_task_once(app: App) -> None:
     seen: dict[str, Seen] = {"plain": Seen(), "async": Seen()}
 

@@ -1,15 +1,18 @@
-"""Write docs/reference from the database's catalogue and the headers of the SQL files.
+"""Write docs/reference from the database's catalogue, the headers of the SQL files, and the command line.
 
 Run as a program it starts an embedded PostgreSQL and writes the pages; `make reference` does that. A test compares.
 """
 
+import inspect
 import re
 from pathlib import Path
 from typing import Any
 
 import psycopg
+from typer.main import get_command
 
 from underway_pg import schema
+from underway_pg.cli import commands
 from underway_pg.embedded import EmbeddedPostgres
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -30,7 +33,31 @@ TYPES = ("retry_policy", "claimed_task", "failed_task", "task_info")
 
 def render(connection: psycopg.Connection[Any]) -> dict[str, str]:
     """The pages by their file names, from a database with the schema installed."""
-    return {"sql.md": _sql(connection), "errors.md": _errors(connection)}
+    return {"sql.md": _sql(connection), "errors.md": _errors(connection), "cli.md": _cli()}
+
+
+def _cli() -> str:
+    lines = [NOTE.replace("the comments in sql/functions", "underway_pg/cli.py"), "# Command line\n"]
+    command = get_command(commands)
+    lines += [f"{inspect.cleandoc(command.help or '')}\n"]
+    return "\n".join(lines + _subcommands(command, "underway"))
+
+
+def _subcommands(group: Any, path: str) -> list[str]:
+    lines = []
+    for name, command in group.commands.items():
+        lines += [f"## {path} {name}\n", f"{inspect.cleandoc(command.help or '')}\n"]
+        if hasattr(command, "commands"):
+            lines += _subcommands(command, f"{path} {name}")
+            continue
+        rows = []
+        for parameter in command.params:
+            is_option = parameter.param_type_name == "option"
+            given = ", ".join(parameter.opts) if is_option else parameter.name.upper()
+            rows.append(f"| `{given}` | {' '.join((parameter.help or '').split())} |")
+        if rows:
+            lines += ["| | |", "|---|---|", *rows, ""]
+    return lines
 
 
 def _errors(connection: psycopg.Connection[Any]) -> str:

@@ -15,7 +15,7 @@ import signal
 import socket
 import time
 import traceback
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -47,11 +47,13 @@ _DATABASE_AWAY = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout)
 _PACKAGE = str(Path(__file__).parent) + os.sep
 
 # Seconds. A database that gives no connection for so long is away; a worker that found enough to do for so long is not
-# idle; a task of a job that it does not know is put back for so long; after a claim that was refused it waits so long.
+# idle; a task of a job that it does not know is put back for so long; after a claim that was refused it waits so long;
+# a part that did not hear that it is over is told again after so long.
 _AWAY_AFTER = 2.0
 _BUSY_AFTER = 0.5
 _LEAVE_FOR = 5.0
 _REFUSED_FOR = 2.0
+_AGAIN_AFTER = 0.2
 
 
 @dataclass(eq=False)
@@ -159,7 +161,7 @@ class Worker:
             try:
                 await self._work()
                 await self._do(statements.unregister_worker(self._id))
-            except* _DATABASE_AWAY:
+            except _DATABASE_AWAY:
                 # Raised only when the grace time is over.
                 logger.warning("worker %s stops without the database; what it holds lapses", self.name)
             finally:
@@ -181,21 +183,22 @@ class Worker:
         self._look.set()
 
     async def _work(self) -> None:
-        async with asyncio.TaskGroup() as group:
-            others = [
-                group.create_task(self._until_over(loop())) for loop in (self._listen, self._heartbeat, self._maintain)
-            ]
-            runners = [group.create_task(self._until_over(self._run_tasks())) for _ in range(self.concurrency)]
-            await self._until_over(self._claim_and_settle())
-            for task in (*others, *runners):
-                task.cancel()
-
-    async def _until_over(self, part: Coroutine[Any, Any, None]) -> None:
-        """Run a part of the worker. When one has ended, a runner that is cancelled was not cancelled by its handler."""
+        """Run all parts until claiming and settling is over, or one of them fails; what it raised is raised."""
+        beside = (self._listen, self._heartbeat, self._maintain, *[self._run_tasks] * self.concurrency)
+        parts = [asyncio.create_task(part()) for part in (self._claim_and_settle, *beside)]
+        ended: set[asyncio.Task[None]] = set()
         try:
-            await part
+            ended, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._over = True
+            # More than once: until Python 3.12, asyncio.wait_for may lose a cancellation, and psycopg waits by it.
+            pending = {part for part in parts if not part.done()}
+            while pending:
+                for part in pending:
+                    part.cancel()
+                _, pending = await asyncio.wait(pending, timeout=_AGAIN_AFTER)
+        for part in ended:
+            part.result()
 
     async def _do(self, statement: Statement[T]) -> T:
         """Run a statement; while the database is away, again and again."""

@@ -31,7 +31,7 @@ from underway_pg import (
     TaskInfo,
     Worker,
 )
-from underway_pg.errors import TaskNotFound, WaitTimeout
+from underway_pg.errors import SchemaMissing, TaskNotFound, WaitTimeout
 from underway_pg.settings import Options
 
 AT_ONCE = RetryPolicy(initial_interval=0, jitter=0)
@@ -60,9 +60,20 @@ def messages(task: TaskInfo) -> list[Any]:
     return [error["message"] for error in task.errors or []]
 
 
+def listening(session: Session, worker: Beside) -> None:
+    """Wait until the worker hears what is notified."""
+    # What a connection has asked for last; the channels of a worker are asked for in this order.
+    query = (
+        "select pid from pg_stat_activity where datname = current_database() and state = 'idle'"
+        " and query = 'listen underway_cancelled'"
+    )
+    worker.until(lambda: session.column(query), "the worker listens")
+
+
 def idle(session: Session, worker: Beside) -> None:
-    """Wait until the worker has said that it is idle."""
+    """Wait until the worker has said that it is idle, and would hear if it is woken."""
     worker.until(lambda: session.column("select id from underway.worker where idle"), "the worker is idle")
+    listening(session, worker)
 
 
 def see_chores(session: Session, worker: Beside) -> None:
@@ -690,7 +701,7 @@ def test_a_handler_that_is_long_in_ending_after_its_timeout_does_not_end_the_wor
 
 
 @pytest.mark.parametrize("kind", ["plain", "async"])
-def test_a_cancellation_reaches_a_running_handler_at_once(app: App, kind: str) -> None:
+def test_a_cancellation_reaches_a_running_handler_at_once(app: App, session: Session, kind: str) -> None:
     seen = Seen()
 
     @app.job(queue="q")
@@ -710,6 +721,7 @@ def test_a_cancellation_reaches_a_running_handler_at_once(app: App, kind: str) -
     id = (plain if kind == "plain" else asynchronous).enqueue()
     with beside(app.worker()) as worker:
         worker.until(lambda: seen.values, "it runs")
+        listening(session, worker)
         cancelled_at = time.monotonic()
         assert app.cancel(id)
         worker.until(lambda: len(seen.values) == 2, "it is interrupted")
@@ -749,7 +761,9 @@ def test_a_cancellation_that_is_not_heard_is_found_by_the_heartbeat(
         assert info(app, id).state == "cancelled"
 
 
-def test_a_task_that_is_cancelled_and_retried_while_its_handler_cleans_up_runs_again(app: App) -> None:
+def test_a_task_that_is_cancelled_and_retried_while_its_handler_cleans_up_runs_again(
+    app: App, session: Session
+) -> None:
     seen = Seen()
 
     @app.job(queue="q")
@@ -774,6 +788,7 @@ def test_a_task_that_is_cancelled_and_retried_while_its_handler_cleans_up_runs_a
     id = tidy.enqueue()
     with beside(app.worker(concurrency=3)) as worker:
         worker.until(lambda: seen.values, "it runs")
+        listening(session, worker)
         app.cancel(id)
         app.client.retry(id)
         task = final(app, id, worker)
@@ -799,6 +814,7 @@ def test_a_notification_that_means_nothing_is_ignored(app: App, session: Session
     with beside(app.worker()) as worker:
         id = runs.enqueue()
         assert started.wait(SECONDS)
+        listening(session, worker)
         for payload in ("nonsense", "", "99999999999999999999", "q' or true"):
             session.run("select pg_notify(%s, %s)", channel, payload)
         # What is notified later is heard later: when this cancellation is heard, so was all that.
@@ -813,19 +829,25 @@ def test_a_notification_that_means_nothing_is_ignored(app: App, session: Session
         assert final(app, id, worker).output == "done"
 
 
-def test_a_cancellation_that_is_heard_late_does_not_end_the_run_after_a_retry(
-    app: App, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def late(monkeypatch: pytest.MonkeyPatch) -> list[psycopg.Notify]:
+    """Cancellations that no worker has heard of yet; a test lets `hear` do it."""
+    notifications: list[psycopg.Notify] = []
     hear = Worker._hear
-    late: list[psycopg.Notify] = []
 
     def hear_late(self: Worker, notification: psycopg.Notify) -> None:
-        if notification.channel == "underway_cancelled":
-            late.append(notification)
+        if notification.channel == "underway_cancelled" and notification not in notifications:
+            notifications.append(notification)
         else:
             hear(self, notification)
 
     monkeypatch.setattr(Worker, "_hear", hear_late)
+    return notifications
+
+
+def test_a_cancellation_that_is_heard_late_does_not_end_the_run_after_a_retry(
+    app: App, session: Session, late: list[psycopg.Notify]
+) -> None:
     seen = Seen()
     release = threading.Event()
 
@@ -842,14 +864,47 @@ def test_a_cancellation_that_is_heard_late_does_not_end_the_run_after_a_retry(
     id = runs.enqueue()
     with beside(app.worker()) as worker:
         worker.until(lambda: seen.values, "it runs")
+        listening(session, worker)
         app.cancel(id)
         worker.until(lambda: late and "ended" in seen.values, "the heartbeat has found it")
         app.client.retry(id)
         worker.until(lambda: seen.values.count("started") == 2, "it runs again")
-        worker.on_loop(lambda: hear(worker.worker, late[0]))
+        worker.on_loop(lambda: worker.worker._hear(late[0]))
         worker.on_loop(release.set)
         task = final(app, id, worker)
     assert (task.output, task.attempt, task.errors, seen.values.count("started")) == ("done", 1, None, 2)
+
+
+def test_a_cancellation_that_is_heard_after_a_retry_ends_the_first_run_and_not_the_second(
+    app: App, session: Session, late: list[psycopg.Notify]
+) -> None:
+    seen = Seen()
+    release = threading.Event()
+
+    @app.job(queue="q")
+    async def runs() -> str:
+        run = len(seen.values) + 1
+        seen(run)
+        try:
+            while not release.is_set():
+                await asyncio.sleep(0.01)
+        except asyncio.CancelledError:
+            seen(f"{run} was interrupted")
+            raise
+        return f"run {run}"
+
+    id = runs.enqueue()
+    with beside(app.worker()) as worker:
+        worker.until(lambda: seen.values, "it runs")
+        listening(session, worker)
+        app.cancel(id)
+        app.client.retry(id)
+        worker.until(lambda: late and seen.values == [1, 2], "it runs twice")
+        worker.on_loop(lambda: worker.worker._hear(late[0]))
+        worker.until(lambda: len(seen.values) > 2, "one is interrupted", seconds=5)
+        release.set()
+        assert final(app, id, worker).output == "run 2"
+    assert seen.values == [1, 2, "1 was interrupted"]
 
 
 def test_a_handler_that_raises_cancelled_error_while_its_task_is_cancelled_does_not_end_the_worker(
@@ -1010,7 +1065,7 @@ def test_a_worker_that_hears_nothing_finds_tasks_within_a_second_or_so(
     def job() -> None: ...
 
     with beside(app.worker()) as worker:
-        idle(session, worker)
+        worker.until(lambda: session.column("select id from underway.worker where idle"), "the worker is idle")
         for _ in range(2):
             id = job.enqueue()
             final(app, id, worker)
@@ -1230,6 +1285,16 @@ def test_a_worker_can_be_stopped_while_it_is_idle(app: App, session: Session) ->
 
 
 # When things go away
+
+
+def test_what_keeps_a_worker_from_working_at_all_is_raised_as_it_is(app: App, session: Session) -> None:
+    @app.job(queue="q")
+    def job() -> None: ...
+
+    worker = app.worker()
+    session.run("drop function underway.complete_and_dequeue")
+    with pytest.raises(SchemaMissing, match="underway migrate"):
+        asyncio.run(worker.run())
 
 
 def test_a_worker_whose_queue_is_dropped_goes_on_with_the_others_and_settles_what_it_has(

@@ -260,6 +260,10 @@ class Worker:
         for row in rows:
             if row.lease is None:
                 self._warn_lost(row.id)
+        again = {task.id for task in claimed}
+        for held in self._held:
+            if held.task.id in again:
+                held.context.interrupt("it was given out again")
         for task in claimed:
             self._take(task, asked_at)
         if room:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Iterable
 from datetime import datetime
 from types import TracebackType
@@ -68,6 +69,8 @@ class Client:
         self._pool = ConnectionPool(
             dsn, min_size=0, max_size=max_connections, open=False, kwargs={"autocommit": True}, name="underway"
         )
+        # At exit at the latest, while threads can still be joined: a pool that is merely dropped there waits for seconds.
+        weakref.finalize(self, self._pool.close)
 
     def __enter__(self) -> Self:
         self._pool.open()

@@ -3,7 +3,11 @@
 import asyncio
 import dataclasses
 import datetime
+import subprocess
+import sys
+import time
 import uuid
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -266,3 +270,18 @@ def test_an_application_without_a_database_brings_one_along(monkeypatch: pytest.
         task = work.enqueue()
         app.run(drain=True)
         assert app.wait_for(task, timeout=5) == 42
+
+
+def test_a_program_that_closes_nothing_ends_at_once(database: str, tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import time, underway_pg\n"
+        f"app = underway_pg.App({database!r})\n"
+        "@app.job\n"
+        "def work() -> None: ...\n"
+        "work.enqueue()\n"
+        "print(time.time())\n"
+    )
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, check=True, timeout=60)
+    assert time.time() - float(done.stdout) < 3
+    assert done.stderr == ""

@@ -69,7 +69,7 @@ class Client:
         self._pool = ConnectionPool(
             dsn, min_size=0, max_size=max_connections, open=False, kwargs={"autocommit": True}, name="underway"
         )
-        # At exit at the latest, while threads can still be joined: a pool that is merely dropped there waits for seconds.
+        # At exit at the latest, while threads can still be joined: a pool that is merely dropped waits for seconds.
         weakref.finalize(self, self._pool.close)
 
     def __enter__(self) -> Self:

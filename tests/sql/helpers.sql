@@ -82,3 +82,19 @@ language sql
 as $$
     select i.state::text from underway.task_info(state_of.task) i
 $$;
+
+-- hint_of: the hint with which a statement is refused; null when it is not.
+create function underway_test.hint_of(statement text)
+returns text
+language plpgsql
+as $$
+declare
+    v_hint text;
+begin
+    execute hint_of.statement;
+    return null;
+exception when others then
+    get stacked diagnostics v_hint = pg_exception_hint;
+    return v_hint;
+end;
+$$;

@@ -31,21 +31,6 @@ from (values
 
 -- words
 
-create function pg_temp.hint_of(statement text)
-returns text
-language plpgsql
-as $$
-declare
-    v_hint text;
-begin
-    execute hint_of.statement;
-    return null;
-exception when sqlstate 'UW001' then
-    get stacked diagnostics v_hint = pg_exception_hint;
-    return v_hint;
-end;
-$$;
-
 select throws_ok(
     $$ select underway._check_interval('heartbeat', '1 millisecond', '100 milliseconds') $$,
     'UW001', 'heartbeat is 00:00:00.001',
@@ -53,13 +38,13 @@ select throws_ok(
 );
 
 select is(
-    pg_temp.hint_of($$ select underway._check_interval('heartbeat', '1 millisecond', '100 milliseconds') $$),
+    underway_test.hint_of($$ select underway._check_interval('heartbeat', '1 millisecond', '100 milliseconds') $$),
     'Give a heartbeat between 00:00:00.1 and 100 years.',
     'the hint names the bounds'
 );
 
 select is(
-    pg_temp.hint_of($$ select underway._check_interval('heartbeat', '1 second', '100 milliseconds') $$),
+    underway_test.hint_of($$ select underway._check_interval('heartbeat', '1 second', '100 milliseconds') $$),
     null,
     'a value within the bounds is not commented on'
 );

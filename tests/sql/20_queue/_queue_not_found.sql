@@ -1,21 +1,6 @@
 begin;
 select plan(4);
 
-create function pg_temp.hint_of(statement text)
-returns text
-language plpgsql
-as $$
-declare
-    v_hint text;
-begin
-    execute hint_of.statement;
-    return null;
-exception when sqlstate 'UW003' then
-    get stacked diagnostics v_hint = pg_exception_hint;
-    return v_hint;
-end;
-$$;
-
 select throws_ok(
     $$ select underway._queue_not_found('email') $$,
     'UW003', 'queue ''email'' does not exist',
@@ -23,13 +8,13 @@ select throws_ok(
 );
 
 select is(
-    pg_temp.hint_of($$ select underway._queue_not_found('email') $$),
+    underway_test.hint_of($$ select underway._queue_not_found('email') $$),
     'Create it first: select underway.create_queue(''email'');',
     'the hint is the call that creates the queue'
 );
 
 select is(
-    pg_temp.hint_of($$ select underway._queue_not_found('it''s') $$),
+    underway_test.hint_of($$ select underway._queue_not_found('it''s') $$),
     'Create it first: select underway.create_queue(''it''''s'');',
     'the call in the hint is quoted, so that it runs as it stands'
 );

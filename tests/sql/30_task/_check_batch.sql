@@ -3,18 +3,6 @@
 begin;
 select plan(10);
 
-create function pg_temp.hint_of(statement text) returns text language plpgsql as $$
-declare
-    v_hint text;
-begin
-    execute hint_of.statement;
-    return null;
-exception when others then
-    get stacked diagnostics v_hint = pg_exception_hint;
-    return v_hint;
-end;
-$$;
-
 select lives_ok(
     $$ select underway._check_batch('{7,8}', array[gen_random_uuid(), gen_random_uuid()]) $$,
     'one lease for each task passes'
@@ -49,7 +37,7 @@ select throws_ok(
 );
 
 select is(
-    pg_temp.hint_of($$ select underway._check_batch('{7}', '{}') $$),
+    underway_test.hint_of($$ select underway._check_batch('{7}', '{}') $$),
     'Give one lease for each task, in the same order.',
     'the hint says how tasks and leases pair up'
 );

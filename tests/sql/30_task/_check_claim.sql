@@ -3,18 +3,6 @@
 begin;
 select plan(12);
 
-create function pg_temp.hint_of(statement text) returns text language plpgsql as $$
-declare
-    v_hint text;
-begin
-    execute hint_of.statement;
-    return null;
-exception when others then
-    get stacked diagnostics v_hint = pg_exception_hint;
-    return v_hint;
-end;
-$$;
-
 select underway.create_queue('email');
 select underway.create_queue('sms');
 
@@ -42,7 +30,7 @@ select throws_ok(
 );
 
 select is(
-    pg_temp.hint_of($$ select underway._check_claim('{email}', 10001) $$),
+    underway_test.hint_of($$ select underway._check_claim('{email}', 10001) $$),
     'Claim between 0 and 10000 tasks at a time.',
     'the hint gives the bounds'
 );
@@ -53,7 +41,7 @@ select throws_ok(
 );
 
 select is(
-    pg_temp.hint_of($$ select underway._check_claim('{email,fax}', 1) $$),
+    underway_test.hint_of($$ select underway._check_claim('{email,fax}', 1) $$),
     $$Create it first: select underway.create_queue('fax');$$,
     'the hint is the call that would create the queue'
 );

@@ -3,18 +3,6 @@
 begin;
 select plan(14);
 
-create function pg_temp.hint_of(statement text) returns text language plpgsql as $$
-declare
-    v_hint text;
-begin
-    execute hint_of.statement;
-    return null;
-exception when others then
-    get stacked diagnostics v_hint = pg_exception_hint;
-    return v_hint;
-end;
-$$;
-
 select lives_ok($$ select underway._check_inputs(array['{}', '"a"', '1', '[]']::jsonb[]) $$, 'any JSON is an input');
 
 select lives_ok($$ select underway._check_inputs(array['null']::jsonb[]) $$, 'the JSON null is an input');
@@ -32,7 +20,7 @@ select throws_ok(
 );
 
 select is(
-    pg_temp.hint_of($$ select underway._check_inputs(array[null]::jsonb[]) $$),
+    underway_test.hint_of($$ select underway._check_inputs(array[null]::jsonb[]) $$),
     $$Give a JSON value for each task; the JSON null is 'null'.$$,
     'the hint tells the null of SQL from that of JSON'
 );
@@ -51,7 +39,7 @@ select throws_ok(
 );
 
 select matches(
-    pg_temp.hint_of($$ select underway._check_inputs(array[to_jsonb(repeat('a', 1048575))]) $$),
+    underway_test.hint_of($$ select underway._check_inputs(array[to_jsonb(repeat('a', 1048575))]) $$),
     'underway\.max_input_size',
     'the hint names the setting'
 );

@@ -3,18 +3,6 @@
 begin;
 select plan(30);
 
-create function pg_temp.hint_of(statement text) returns text language plpgsql as $$
-declare
-    v_hint text;
-begin
-    execute hint_of.statement;
-    return null;
-exception when others then
-    get stacked diagnostics v_hint = pg_exception_hint;
-    return v_hint;
-end;
-$$;
-
 -- the options of a task at noon, with none but those that are given
 
 create function pg_temp.ready_at(
@@ -94,7 +82,7 @@ select throws_ok(
 );
 
 select is(
-    pg_temp.hint_of($$ select pg_temp.ready_at(queue => 'o''clock') $$),
+    underway_test.hint_of($$ select pg_temp.ready_at(queue => 'o''clock') $$),
     $$Create it first: select underway.create_queue('o''clock');$$,
     'the hint is the call that would create the queue, quotes and all'
 );
@@ -157,7 +145,7 @@ select throws_ok(
 select lives_ok($$ select pg_temp.ready_at(ttl => '0') $$, 'a ttl of nothing is accepted');
 
 select is(
-    pg_temp.hint_of($$ select pg_temp.ready_at(ttl => '-1 day') $$),
+    underway_test.hint_of($$ select pg_temp.ready_at(ttl => '-1 day') $$),
     'Give a ttl between 00:00:00 and 100 years.',
     'the hint gives the bounds of a length of time'
 );

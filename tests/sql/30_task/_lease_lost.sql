@@ -11,18 +11,6 @@ create function pg_temp.everything() returns jsonb language sql as $$
     )
 $$;
 
-create function pg_temp.hint_of(statement text) returns text language plpgsql as $$
-declare
-    v_hint text;
-begin
-    execute hint_of.statement;
-    return null;
-exception when others then
-    get stacked diagnostics v_hint = pg_exception_hint;
-    return v_hint;
-end;
-$$;
-
 select underway_test.stop_clock();
 
 create temp table lost (situation text, id bigint, lease uuid, state text);
@@ -122,7 +110,7 @@ from call, lost
 where lost.situation = 'a task that nobody claimed';
 
 select is(
-    pg_temp.hint_of('select underway.complete(987654321, gen_random_uuid())'),
+    underway_test.hint_of('select underway.complete(987654321, gen_random_uuid())'),
     'The lease lapsed, or the task was settled or cancelled; drop this result.',
     'the hint tells the holder to drop its result'
 );

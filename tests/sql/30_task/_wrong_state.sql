@@ -3,18 +3,6 @@
 begin;
 select plan(8);
 
-create function pg_temp.hint_of(statement text) returns text language plpgsql as $$
-declare
-    v_hint text;
-begin
-    execute hint_of.statement;
-    return null;
-exception when others then
-    get stacked diagnostics v_hint = pg_exception_hint;
-    return v_hint;
-end;
-$$;
-
 create temp table task as
 select 'pending' as state, underway_test.ready_task() as id
 union all
@@ -35,7 +23,7 @@ from task
 order by task.state;
 
 select is(
-    pg_temp.hint_of($$ select underway._wrong_state(task.id, 'is polished', 'shiny') from task where state = 'failed' $$),
+    underway_test.hint_of($$ select underway._wrong_state(task.id, 'is polished', 'shiny') from task where state = 'failed' $$),
     'Only a task that is shiny is polished.',
     'the hint says which state it takes'
 );
@@ -47,7 +35,7 @@ select throws_ok(
 );
 
 select is(
-    pg_temp.hint_of($$ select underway._wrong_state(987654321, 'is polished', 'shiny') $$),
+    underway_test.hint_of($$ select underway._wrong_state(987654321, 'is polished', 'shiny') $$),
     'It was deleted, its time in the history is over, or its transaction was rolled back.',
     'the hint says why a task may be gone'
 );

@@ -3,18 +3,6 @@
 begin;
 select plan(18);
 
-create function pg_temp.hint_of(statement text) returns text language plpgsql as $$
-declare
-    v_hint text;
-begin
-    execute hint_of.statement;
-    return null;
-exception when others then
-    get stacked diagnostics v_hint = pg_exception_hint;
-    return v_hint;
-end;
-$$;
-
 create temp table finished as
 select 'cancelled' as state, underway_test.finished_task('cancelled') as id
 union all
@@ -70,7 +58,7 @@ from live;
 select is(underway_test.state_of(live.id), live.state, format('it still is %s', live.state)) from live;
 
 select matches(
-    pg_temp.hint_of('select underway.delete_task(live.id) from live where live.state = ''pending'''), 'cancel it first',
+    underway_test.hint_of('select underway.delete_task(live.id) from live where live.state = ''pending'''), 'cancel it first',
     'the hint says to cancel it first'
 );
 

@@ -3,18 +3,6 @@
 begin;
 select plan(23);
 
-create function pg_temp.hint_of(statement text) returns text language plpgsql as $$
-declare
-    v_hint text;
-begin
-    execute hint_of.statement;
-    return null;
-exception when others then
-    get stacked diagnostics v_hint = pg_exception_hint;
-    return v_hint;
-end;
-$$;
-
 select underway_test.stop_clock();
 
 -- without live tasks
@@ -65,7 +53,7 @@ select throws_ok(
 );
 
 select is(
-    pg_temp.hint_of($$ select underway.drop_queue('email') $$),
+    underway_test.hint_of($$ select underway.drop_queue('email') $$),
     'Let them finish, or cancel them with the queue: select underway.drop_queue(''email'', force => true);',
     'the hint is the call that would drop it by force'
 );

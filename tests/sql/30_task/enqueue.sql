@@ -3,18 +3,6 @@
 begin;
 select plan(24);
 
-create function pg_temp.hint_of(statement text) returns text language plpgsql as $$
-declare
-    v_hint text;
-begin
-    execute hint_of.statement;
-    return null;
-exception when others then
-    get stacked diagnostics v_hint = pg_exception_hint;
-    return v_hint;
-end;
-$$;
-
 select underway_test.stop_clock();
 select underway.create_queue('email');
 
@@ -129,7 +117,7 @@ select throws_ok(
 );
 
 select is(
-    pg_temp.hint_of($$ select underway.enqueue('fax') $$), $$Create it first: select underway.create_queue('fax');$$,
+    underway_test.hint_of($$ select underway.enqueue('fax') $$), $$Create it first: select underway.create_queue('fax');$$,
     'the hint is the call that would create it'
 );
 

@@ -3,18 +3,6 @@
 begin;
 select plan(18);
 
-create function pg_temp.hint_of(statement text) returns text language plpgsql as $$
-declare
-    v_hint text;
-begin
-    execute hint_of.statement;
-    return null;
-exception when others then
-    get stacked diagnostics v_hint = pg_exception_hint;
-    return v_hint;
-end;
-$$;
-
 select underway_test.stop_clock();
 select underway.create_queue('email');
 select underway.create_queue('sms');
@@ -102,7 +90,7 @@ select throws_ok(
 );
 
 select is(
-    pg_temp.hint_of($$ select underway.enqueue_many('"email"'::jsonb) $$),
+    underway_test.hint_of($$ select underway.enqueue_many('"email"'::jsonb) $$),
     'Give an array of objects, such as [{"queue": "email", "input": {"to": "a@example.com"}}].',
     'the hint shows an array'
 );

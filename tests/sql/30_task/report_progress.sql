@@ -3,18 +3,6 @@
 begin;
 select plan(15);
 
-create function pg_temp.hint_of(statement text) returns text language plpgsql as $$
-declare
-    v_hint text;
-begin
-    execute hint_of.statement;
-    return null;
-exception when others then
-    get stacked diagnostics v_hint = pg_exception_hint;
-    return v_hint;
-end;
-$$;
-
 select underway_test.stop_clock();
 
 create temp table held as select * from underway_test.held_task();
@@ -55,7 +43,7 @@ select throws_ok(
 );
 
 select matches(
-    pg_temp.hint_of($$ select underway.report_progress(held.id, held.lease, to_jsonb(repeat('a', 32767))) from held $$),
+    underway_test.hint_of($$ select underway.report_progress(held.id, held.lease, to_jsonb(repeat('a', 32767))) from held $$),
     'Keep it within 32 KiB', 'the hint says the limit'
 );
 

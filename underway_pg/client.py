@@ -14,8 +14,8 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from . import statements
 from .errors import TaskCancelled, TaskFailed, WaitTimeout, refusals
-from .rows import FINAL_STATES, ListedTask, QueueStats, State, TaskInfo, WorkerStats
-from .settings import Options, Queue
+from .rows import FINAL_STATES, ListedTask, QueueStats, ScheduleStats, State, TaskInfo, WorkerStats
+from .settings import Options, Queue, Schedule
 from .statements import Statement
 
 __all__ = ["AsyncClient", "Client"]
@@ -183,6 +183,42 @@ class Client:
         """Remove a queue; with `force` its live tasks are cancelled."""
         self._run(statements.drop_queue(name, force), connection)
 
+    def schedule(self, schedule: Schedule, *, connection: psycopg.Connection[Any] | None = None) -> datetime | None:
+        """Create a schedule, or replace the one of its name. Returns its next time."""
+        return self._run(statements.schedule(schedule), connection)
+
+    def unschedule(self, name: str, *, connection: psycopg.Connection[Any] | None = None) -> bool:
+        """Remove a schedule; the tasks that it has enqueued stay. Returns whether there was one."""
+        return self._run(statements.unschedule(name), connection)
+
+    def pause_schedule(self, name: str, *, connection: psycopg.Connection[Any] | None = None) -> bool:
+        """Let a schedule enqueue nothing until it is resumed. Returns whether it was running."""
+        return self._run(statements.pause_schedule(name), connection)
+
+    def resume_schedule(self, name: str, *, connection: psycopg.Connection[Any] | None = None) -> bool:
+        """Let a paused schedule go on with its next time. Returns whether it was paused."""
+        return self._run(statements.resume_schedule(name), connection)
+
+    def run_schedule_now(self, name: str, *, connection: psycopg.Connection[Any] | None = None) -> int:
+        """Enqueue the task of a schedule now, beside its times. Returns the id of the task."""
+        return self._run(statements.run_schedule_now(name), connection)
+
+    def schedules(self, *, connection: psycopg.Connection[Any] | None = None) -> list[ScheduleStats]:
+        """Every schedule, with its last and its next time."""
+        return self._run(statements.schedules(), connection)
+
+    def cron_preview(
+        self,
+        cron: str,
+        time_zone: str | None = None,
+        *,
+        after: datetime | None = None,
+        count: int = 5,
+        connection: psycopg.Connection[Any] | None = None,
+    ) -> list[datetime]:
+        """The next times that a cron expression names on the clocks of a zone (UTC by default), after now or a time."""
+        return self._run(statements.cron_preview(cron, time_zone, after, count), connection)
+
     def tasks(
         self,
         *,
@@ -333,6 +369,44 @@ class AsyncClient:
     ) -> None:
         """Remove a queue; with `force` its live tasks are cancelled."""
         await self._run(statements.drop_queue(name, force), connection)
+
+    async def schedule(
+        self, schedule: Schedule, *, connection: psycopg.AsyncConnection[Any] | None = None
+    ) -> datetime | None:
+        """Create a schedule, or replace the one of its name. Returns its next time."""
+        return await self._run(statements.schedule(schedule), connection)
+
+    async def unschedule(self, name: str, *, connection: psycopg.AsyncConnection[Any] | None = None) -> bool:
+        """Remove a schedule; the tasks that it has enqueued stay. Returns whether there was one."""
+        return await self._run(statements.unschedule(name), connection)
+
+    async def pause_schedule(self, name: str, *, connection: psycopg.AsyncConnection[Any] | None = None) -> bool:
+        """Let a schedule enqueue nothing until it is resumed. Returns whether it was running."""
+        return await self._run(statements.pause_schedule(name), connection)
+
+    async def resume_schedule(self, name: str, *, connection: psycopg.AsyncConnection[Any] | None = None) -> bool:
+        """Let a paused schedule go on with its next time. Returns whether it was paused."""
+        return await self._run(statements.resume_schedule(name), connection)
+
+    async def run_schedule_now(self, name: str, *, connection: psycopg.AsyncConnection[Any] | None = None) -> int:
+        """Enqueue the task of a schedule now, beside its times. Returns the id of the task."""
+        return await self._run(statements.run_schedule_now(name), connection)
+
+    async def schedules(self, *, connection: psycopg.AsyncConnection[Any] | None = None) -> list[ScheduleStats]:
+        """Every schedule, with its last and its next time."""
+        return await self._run(statements.schedules(), connection)
+
+    async def cron_preview(
+        self,
+        cron: str,
+        time_zone: str | None = None,
+        *,
+        after: datetime | None = None,
+        count: int = 5,
+        connection: psycopg.AsyncConnection[Any] | None = None,
+    ) -> list[datetime]:
+        """The next times that a cron expression names on the clocks of a zone (UTC by default), after now or a time."""
+        return await self._run(statements.cron_preview(cron, time_zone, after, count), connection)
 
     async def tasks(
         self,

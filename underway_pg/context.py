@@ -59,6 +59,16 @@ class Context:
         self._progress: str | None = None
 
     @property
+    def schedule(self) -> str | None:
+        """The name of the schedule that enqueued the task; None when it was no schedule."""
+        return self.headers.get("schedule")
+
+    @property
+    def scheduled_at(self) -> datetime | None:
+        """The time of its schedule that the task is for; None when it was no schedule that enqueued it."""
+        return None if self.schedule is None else datetime.fromisoformat(self.headers["scheduled_at"])
+
+    @property
     def cancelled(self) -> bool:
         """Whether the handler should stop: the task was cancelled or lost, has timed out, or the worker stops."""
         return self._cancelled.is_set()

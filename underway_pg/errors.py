@@ -8,7 +8,9 @@ UnderwayError
 │   ├── TaskNotFound           UW004
 │   ├── WrongState             UW005
 │   ├── QueueInUse             UW006
-│   └── InputTooLarge          UW007
+│   ├── InputTooLarge          UW007
+│   ├── InvalidCron            UW008
+│   └── ScheduleNotFound       UW009
 ├── ConfigurationError         the application is put together wrongly
 │   ├── SchemaMissing          the database has no schema underway: run `underway migrate`
 │   └── SchemaNewer            the database is newer than this package
@@ -36,12 +38,14 @@ __all__ = [
     "InputError",
     "InputTooLarge",
     "InvalidArgument",
+    "InvalidCron",
     "LeaseLost",
     "Outcome",
     "QueueInUse",
     "QueueNotFound",
     "Refusal",
     "Retry",
+    "ScheduleNotFound",
     "SchemaMissing",
     "SchemaNewer",
     "Snooze",
@@ -117,6 +121,18 @@ class InputTooLarge(Refusal):
     """The input is larger than underway.max_input_size allows."""
 
     sqlstate = "UW007"
+
+
+class InvalidCron(Refusal):
+    """The cron expression or its time zone can not be read, or names no time to come."""
+
+    sqlstate = "UW008"
+
+
+class ScheduleNotFound(Refusal):
+    """There is no schedule of this name; create it first."""
+
+    sqlstate = "UW009"
 
 
 class ConfigurationError(UnderwayError):

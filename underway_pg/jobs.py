@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property, update_wrapper
 from importlib.util import find_spec
-from typing import Any, Generic, ParamSpec, Protocol, TypeVar, get_type_hints
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar, Unpack, get_type_hints
 
 import psycopg
 
+from .cron import check_cron
 from .errors import ConfigurationError, InputError
-from .settings import Duration, Options, RetryPolicy
+from .settings import Duration, Options, RetryPolicy, Schedule, ScheduleSettings
 from .statements import dump_json
 
 __all__ = ["BoundJob", "Job"]
@@ -36,6 +37,14 @@ class Enqueuer(Protocol):
         self, queue: str, inputs: list[Any], job: str, options: Options, connection: psycopg.AsyncConnection[Any] | None
     ) -> list[int]:
         """Enqueue tasks; gives their ids."""
+
+    def add_schedule(self, schedule: Schedule, connection: psycopg.Connection[Any] | None) -> datetime | None:
+        """Create or replace a schedule; gives its next time."""
+
+    async def add_schedule_async(
+        self, schedule: Schedule, connection: psycopg.AsyncConnection[Any] | None
+    ) -> datetime | None:
+        """Create or replace a schedule; gives its next time."""
 
 
 class Signature:
@@ -231,6 +240,32 @@ class Job(Generic[P, R]):
         """Enqueue a task for each mapping of arguments, in one statement. Returns their ids in order."""
         return await self.options().enqueue_many_async(calls)
 
+    def schedule(
+        self,
+        cron: str,
+        *,
+        name: str | None = None,
+        arguments: Mapping[str, Any] | None = None,
+        **settings: Unpack[ScheduleSettings],
+    ) -> datetime | None:
+        """Enqueue this job with these arguments at each time of a cron expression. Returns the next time.
+
+        The schedule lies in the database: one of this name (the job's by default) is replaced, and it runs wherever
+        a worker is alive, until it is unscheduled. The settings are those of `ScheduleSettings`.
+        """
+        return self.options().schedule(cron, name=name, arguments=arguments, **settings)
+
+    async def schedule_async(
+        self,
+        cron: str,
+        *,
+        name: str | None = None,
+        arguments: Mapping[str, Any] | None = None,
+        **settings: Unpack[ScheduleSettings],
+    ) -> datetime | None:
+        """Enqueue this job with these arguments at each time of a cron expression. Returns the next time."""
+        return await self.options().schedule_async(cron, name=name, arguments=arguments, **settings)
+
 
 @dataclass(frozen=True)
 class BoundJob(Generic[P]):
@@ -258,12 +293,64 @@ class BoundJob(Generic[P]):
         """Enqueue a task for each mapping of arguments, in one statement. Returns their ids in order."""
         return await self._enqueue_async([self.job.signature.to_input((), call) for call in calls])
 
+    def schedule(
+        self,
+        cron: str,
+        *,
+        name: str | None = None,
+        arguments: Mapping[str, Any] | None = None,
+        **settings: Unpack[ScheduleSettings],
+    ) -> datetime | None:
+        """Enqueue this job with these arguments at each time of a cron expression. Returns the next time."""
+        schedule = self.as_schedule(cron, name, arguments, settings)
+        return self.enqueuer.add_schedule(schedule, self._sync_connection())
+
+    async def schedule_async(
+        self,
+        cron: str,
+        *,
+        name: str | None = None,
+        arguments: Mapping[str, Any] | None = None,
+        **settings: Unpack[ScheduleSettings],
+    ) -> datetime | None:
+        """Enqueue this job with these arguments at each time of a cron expression. Returns the next time."""
+        schedule = self.as_schedule(cron, name, arguments, settings)
+        return await self.enqueuer.add_schedule_async(schedule, self._async_connection())
+
+    def as_schedule(
+        self,
+        cron: str,
+        name: str | None,
+        arguments: Mapping[str, Any] | None,
+        settings: ScheduleSettings,
+        owner: str | None = None,
+    ) -> Schedule:
+        """A schedule of this job, as the database takes it. Raises ConfigurationError and InputError."""
+        check_cron(cron, settings.get("time_zone"))
+        return Schedule(
+            name=name or self.job.name,
+            queue=self.queue,
+            cron=cron,
+            input=self.job.signature.to_input((), arguments or {}),
+            job=self.job.name,
+            options=self.options,
+            owner=owner,
+            **settings,
+        )
+
     def _enqueue(self, inputs: list[Any]) -> list[int]:
-        if isinstance(self.connection, psycopg.AsyncConnection):
-            raise ConfigurationError("the connection is async: use enqueue_async or enqueue_many_async")
-        return self.enqueuer.enqueue(self.queue, inputs, self.job.name, self.options, self.connection)
+        return self.enqueuer.enqueue(self.queue, inputs, self.job.name, self.options, self._sync_connection())
 
     async def _enqueue_async(self, inputs: list[Any]) -> list[int]:
+        connection = self._async_connection()
+        return await self.enqueuer.enqueue_async(self.queue, inputs, self.job.name, self.options, connection)
+
+    def _sync_connection(self) -> psycopg.Connection[Any] | None:
+        if isinstance(self.connection, psycopg.AsyncConnection):
+            raise ConfigurationError("the connection is async: use enqueue_async, enqueue_many_async or schedule_async")
+        return self.connection
+
+    def _async_connection(self) -> psycopg.AsyncConnection[Any] | None:
         if isinstance(self.connection, psycopg.Connection):
-            raise ConfigurationError("the connection is not async: use enqueue or enqueue_many")
-        return await self.enqueuer.enqueue_async(self.queue, inputs, self.job.name, self.options, self.connection)
+            raise ConfigurationError("the connection is not async: use enqueue, enqueue_many or schedule")
+        return self.connection

@@ -7,7 +7,17 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
-__all__ = ["ClaimedTask", "FailedTask", "ListedTask", "QueueStats", "State", "TaskInfo", "WorkerStats"]
+__all__ = [
+    "ClaimedTask",
+    "FailedTask",
+    "ListedTask",
+    "QueueStats",
+    "ScheduleStats",
+    "State",
+    "SyncedSchedules",
+    "TaskInfo",
+    "WorkerStats",
+]
 
 State = Literal["pending", "in_progress", "waiting", "succeeded", "failed", "cancelled"]
 
@@ -99,6 +109,49 @@ class QueueStats:
     dead_letters: int
     oldest_ready_at: datetime | None
     workers: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleStats:
+    """A schedule: what it says, its next and its last time, its last task, and its last error until a time succeeds.
+
+    `next_at` is None when no time comes any more. `last_error` is an object with type, message and hint.
+    """
+
+    schedule: str
+    queue: str
+    job: str | None
+    cron: str
+    time_zone: str
+    next_at: datetime | None
+    last_at: datetime | None
+    last_task: int | None
+    last_error: dict[str, Any] | None
+    last_error_at: datetime | None
+    paused_at: datetime | None
+    starts_at: datetime | None
+    ends_at: datetime | None
+    missed: str
+    missed_limit: int
+    overlap: str
+    jitter: timedelta
+    owner: str | None
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyncedSchedules:
+    """What became of the schedules that an application declares, by their names.
+
+    `vanished` ones are in the database and not declared any more; `removed` ones were, and are gone.
+    """
+
+    created: list[str]
+    updated: list[str]
+    unchanged: list[str]
+    vanished: list[str]
+    removed: list[str]
 
 
 @dataclass(frozen=True, kw_only=True)

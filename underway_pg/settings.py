@@ -1,13 +1,13 @@
-"""The settings of queues and tasks: `RetryPolicy`, `Queue` and `Options`."""
+"""The settings of queues, tasks and schedules: `RetryPolicy`, `Queue`, `Options` and `Schedule`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal, TypedDict
 
-__all__ = ["Options", "Queue", "RetryPolicy"]
+__all__ = ["Options", "Queue", "RetryPolicy", "Schedule", "ScheduleSettings"]
 
 Duration = float | timedelta
 """A length of time: seconds, or a timedelta."""
@@ -70,3 +70,47 @@ class Options:
     heartbeat: Duration | None = None
     ttl: Duration | None = None
     headers: Mapping[str, Any] | None = None
+
+
+class ScheduleSettings(TypedDict, total=False):
+    """When a schedule runs, beside its cron expression, as `App.schedule` and `Job.schedule` take it.
+
+    time_zone     whose clocks count: a place such as Europe/Berlin; UTC by default
+    missed        what to do about times at which nobody was there: "skip" them, make up for the latest "once" (the
+                  default), or for "all", at most `missed_limit` (100) of them
+    overlap       "skip" leaves a time out while the task of the previous one is live; "allow" is the default
+    jitter        each task starts up to so much later, by chance
+    starts_at     no time before it counts
+    ends_at       no time after it counts
+    """
+
+    time_zone: str | None
+    missed: Literal["skip", "once", "all"]
+    missed_limit: int
+    overlap: Literal["allow", "skip"]
+    jitter: Duration
+    starts_at: datetime | None
+    ends_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """A schedule: at each time of its cron expression a task with this input. `ScheduleSettings` says what is optional.
+
+    `options` are those of its tasks, without delay and run_at. `owner` is the application that declares it.
+    """
+
+    name: str
+    queue: str
+    cron: str
+    input: Any = field(default_factory=dict)
+    job: str | None = None
+    options: Options = Options()
+    time_zone: str | None = None
+    missed: Literal["skip", "once", "all"] = "once"
+    missed_limit: int = 100
+    overlap: Literal["allow", "skip"] = "allow"
+    jitter: Duration = 0
+    starts_at: datetime | None = None
+    ends_at: datetime | None = None
+    owner: str | None = None

@@ -11,8 +11,8 @@ from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from .errors import InputError
-from .rows import ClaimedTask, FailedTask, ListedTask, QueueStats, State, TaskInfo, WorkerStats
-from .settings import Duration, Options, Queue, RetryPolicy, interval
+from .rows import ClaimedTask, FailedTask, ListedTask, QueueStats, ScheduleStats, State, TaskInfo, WorkerStats
+from .settings import Duration, Options, Queue, RetryPolicy, Schedule, interval
 
 __all__ = ["Statement", "dump_json"]
 
@@ -92,12 +92,17 @@ def _seconds(value: timedelta | None) -> str:
     return "" if value is None else f"{value.total_seconds():.6f} s"
 
 
+def _exact(name: str, at: datetime | None) -> datetime | None:
+    """A time that means one moment."""
+    if at is not None and at.tzinfo is None:
+        raise InputError(f"{name} {at} has no time zone; give one, such as datetime.timezone.utc")
+    return at
+
+
 def _options(options: Options) -> dict[str, Any]:
-    if options.run_at is not None and options.run_at.tzinfo is None:
-        raise InputError(f"run_at {options.run_at} has no time zone; give one, such as datetime.timezone.utc")
     return {
         "delay": interval(options.delay),
-        "run_at": options.run_at,
+        "run_at": _exact("run_at", options.run_at),
         "priority": options.priority,
         "retry": _policy(options.retry),
         "timeout": interval(options.timeout),
@@ -282,6 +287,69 @@ def drop_queue(name: str, force: bool) -> Statement[None]:
     return Statement("select underway.drop_queue(%(name)s, %(force)s)", {"name": name, "force": force}, _nothing)
 
 
+def schedule(schedule: Schedule) -> Statement[datetime | None]:
+    """Create or replace a schedule; gives its next time."""
+    options = schedule.options
+    if options.delay is not None or options.run_at is not None:
+        raise InputError(
+            f"schedule {schedule.name!r} has a delay or run_at; its cron expression says when its tasks run"
+        )
+    return Statement(
+        """select underway.schedule(%(name)s, %(queue)s, %(cron)s, %(time_zone)s, %(input)s::jsonb, job => %(job)s,
+            priority => %(priority)s::integer, retry_policy => %(retry)s::underway.retry_policy,
+            timeout => %(timeout)s, heartbeat => %(heartbeat)s, ttl => %(ttl)s, headers => %(headers)s::jsonb,
+            missed => %(missed)s, missed_limit => %(missed_limit)s::integer, overlap => %(overlap)s,
+            jitter => %(jitter)s, starts_at => %(starts_at)s, ends_at => %(ends_at)s, owner => %(owner)s)""",
+        {
+            **_options(options),
+            "name": schedule.name,
+            "queue": schedule.queue,
+            "cron": schedule.cron,
+            "time_zone": schedule.time_zone,
+            "input": dump_json(schedule.input),
+            "job": schedule.job,
+            "missed": schedule.missed,
+            "missed_limit": schedule.missed_limit,
+            "overlap": schedule.overlap,
+            "jitter": interval(schedule.jitter),
+            "starts_at": _exact("starts_at", schedule.starts_at),
+            "ends_at": _exact("ends_at", schedule.ends_at),
+            "owner": schedule.owner,
+        },
+        _scalar,
+    )
+
+
+def unschedule(name: str) -> Statement[bool]:
+    """Remove a schedule; gives whether there was one."""
+    return Statement("select underway.unschedule(%(name)s)", {"name": name}, _scalar)
+
+
+def pause_schedule(name: str) -> Statement[bool]:
+    """Let a schedule enqueue nothing; gives whether it was running."""
+    return Statement("select underway.pause_schedule(%(name)s)", {"name": name}, _scalar)
+
+
+def resume_schedule(name: str) -> Statement[bool]:
+    """Let a paused schedule go on; gives whether it was paused."""
+    return Statement("select underway.resume_schedule(%(name)s)", {"name": name}, _scalar)
+
+
+def run_schedule_now(name: str) -> Statement[int]:
+    """Enqueue the task of a schedule now; gives its id."""
+    return Statement("select underway.run_schedule_now(%(name)s)", {"name": name}, _scalar)
+
+
+def cron_preview(cron: str, time_zone: str | None, after: datetime | None, count: int) -> Statement[list[datetime]]:
+    """The next times of a cron expression, after a time or now."""
+    return Statement(
+        """select * from underway.cron_preview(%(cron)s, %(time_zone)s,
+            coalesce(%(after)s, clock_timestamp()), %(count)s::integer)""",
+        {"cron": cron, "time_zone": time_zone, "after": _exact("after", after), "count": count},
+        _column,
+    )
+
+
 def cancel(task: int) -> Statement[bool]:
     """Cancel a live task; gives whether something changed."""
     return Statement("select underway.cancel(%(task)s::bigint)", {"task": task}, _scalar)
@@ -359,6 +427,13 @@ def tasks(queue: str | None, state: State | None, limit: int) -> Statement[list[
 def queues() -> Statement[list[QueueStats]]:
     """Every queue with what lies in it."""
     return Statement(f"select {_columns(QueueStats)} from underway.queue_stats order by queue", {}, _listed(QueueStats))
+
+
+def schedules() -> Statement[list[ScheduleStats]]:
+    """Every schedule."""
+    return Statement(
+        f"select {_columns(ScheduleStats)} from underway.schedule_stats order by schedule", {}, _listed(ScheduleStats)
+    )
 
 
 def workers() -> Statement[list[WorkerStats]]:

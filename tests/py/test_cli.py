@@ -42,6 +42,10 @@ not_an_app = 1
 def send(to: str) -> str:
     return f"sent to {to}"
 
+@app.schedule("0 9 * * mon-fri[Europe/Berlin]", name="morning", arguments={"to": "all"})
+@app.job(queue="mail", name="send_all")
+def send_all(to: str) -> None: ...
+
 @app.job(queue="slow")
 def wait(context: Context) -> None:
     context.wait_cancelled(60)
@@ -529,6 +533,113 @@ def test_queue_drop_refuses_live_tasks_unless_forced(mail: Underway) -> None:
     assert [queue["queue"] for queue in mail("queues", "--json").json] == ["dead"]
 
 
+def test_schedule_add_pause_run_resume_remove(mail: Underway) -> None:
+    added = mail(
+        "schedule", "add", "yearly", "mail", "0 0 1 1 *", '{"to": "all"}', "--zone", "Asia/Tokyo", "--job", "send"
+    )
+    assert (added.code, added.err) == (0, "")
+    assert re.fullmatch(
+        r"schedule yearly is there; its next time is \d{4}-12-31 15:00:00.000\+00:00 \(in .*\)\n", added.out
+    )
+    assert mail("schedule", "pause", "yearly").out == "schedule yearly is paused\n"
+    assert mail("schedule", "pause", "yearly").out == "schedule yearly was paused already\n"
+    id = mail("schedule", "run", "yearly").out.strip()
+    assert mail("task", id, "--json").json["headers"]["schedule"] == "yearly"
+    assert mail("task", mail("schedule", "run", "yearly", "--json").json["id"], "--json").json["job"] == "send"
+    assert mail("schedule", "resume", "yearly").out == "schedule yearly goes on\n"
+    assert mail("schedule", "resume", "yearly").out == "schedule yearly was not paused\n"
+    assert mail("schedule", "remove", "yearly").out == "schedule yearly is gone\n"
+    for command in ("remove", "pause", "resume", "run"):
+        assert_refused(mail("schedule", command, "yearly"), 1, "schedule 'yearly' does not exist")
+
+
+def test_schedule_add_keeps_all_its_options(mail: Underway) -> None:
+    options = ["--missed", "all", "--missed-limit", 3, "--overlap", "skip", "--jitter", "5m", "--priority", 2]
+    period = ["--starts-at", "2030-01-01T00:00:00Z", "--ends-at", "2031-01-01T00:00:00Z"]
+    answer = mail("schedule", "add", "s", "mail", "@daily", *options, *period, "--header", "tenant=a", "--json")
+    assert answer.json == {"schedule": "s", "next_at": "2030-01-01T00:00:00+00:00"}
+    (found,) = mail("schedules", "--json").json
+    assert (found["missed"], found["missed_limit"], found["overlap"], found["jitter"]) == ("all", 3, "skip", 300)
+    assert (found["starts_at"], found["ends_at"]) == ("2030-01-01T00:00:00+00:00", "2031-01-01T00:00:00+00:00")
+    task = mail("task", mail("schedule", "run", "s").out.strip(), "--json").json
+    assert (task["priority"], task["headers"]["tenant"]) == (2, "a")
+
+
+def test_schedules_are_listed_in_plain_words(mail: Underway, connection: psycopg.Connection[Any]) -> None:
+    mail("schedule", "add", "a", "mail", "0 9 * 1 mon-fri", "--zone", "Europe/Berlin")
+    mail("schedule", "add", "b", "mail", "@yearly")
+    mail("schedule", "add", "c", "mail", "0 0 1 1 *")
+    mail("schedule", "pause", "b")
+    mail("schedule", "add", "d", "dead", "* * * * * *")
+    connection.execute("select underway.drop_queue('mail', true); select underway.drop_queue('dead', true)")
+    wait_until(
+        lambda: (
+            connection.execute(
+                "select next_at < clock_timestamp() from underway.schedule_stats where schedule = 'd'"
+            ).fetchall()
+            == [(True,)]
+        ),
+        "it is due",
+    )
+    connection.execute("select underway.run_schedules()")
+
+    a, b, c, d = mail("schedules").cells()
+    assert a[:6] == [
+        "a", "mail", "0 9 * 1 mon-fri", "At 09:00, Monday through Friday, only in January",
+        "Europe/Berlin", "on",
+    ]  # fmt: skip
+    assert b == ["b", "mail", "@yearly", "UTC", "paused"]
+    assert c[4:6] == ["UTC", "on"]
+    assert d[5] == "failing"
+    assert d[-1] == "queue 'dead' does not exist"
+
+
+def test_a_schedule_that_can_not_be_is_refused(mail: Underway) -> None:
+    assert_refused(mail("schedule", "add", "s", "mail", "0 0 30 2 *"), 1, "'0 0 30 2 *'", "names no time after")
+    assert_refused(mail("schedule", "add", "s", "mail", "0 0 * * funday"), 1, "the day of week is 'funday'", "sun-sat")
+    assert_refused(mail("schedule", "add", "s", "mail", "@daily", "--zone", "Mars/Olympus"), 1, "'Mars/Olympus'")
+    assert_refused(mail("schedule", "add", "s", "post", "@daily"), 1, "queue 'post' does not exist")
+    assert_refused(mail("schedule", "add", "s", "mail", "@daily", "--missed", "some"), 2, "some", "skip")
+    assert mail("schedules", "--json").json == []
+
+
+@pytest.mark.parametrize(
+    ("cron", "words"),
+    [
+        ("*/5 * * * *", "Every 5 minutes"),
+        ("0 0 * * fri#2", "At 00:00, on the second Friday of the month"),
+        ("0 0 0 LW * ?", "At 00:00, on the last weekday of the month"),
+        ("0 0 13 * fri", "At 00:00, on day 13 of the month, or on Friday"),
+        ("0 0 1 * mon-fri", None),  # the library says "and"
+        ("0 0 1,15W * *", None),
+        ("0 0 * * mon,fri#2", None),
+        ("@daily", None),
+    ],
+)
+def test_words_that_would_be_wrong_are_left_out(underway: Underway, cron: str, words: str | None) -> None:
+    assert underway("cron", cron, "--json").json["in_words"] == words
+
+
+def test_cron_previews_on_the_clocks_of_the_zone(underway: Underway) -> None:
+    arguments = ["cron", "30 2 * * *", "--zone", "Europe/Berlin", "--after", "2026-03-28T00:00:00Z", "-n", 3]
+    assert underway(*arguments).out.splitlines() == [
+        "At 02:30",
+        "Sat 2026-03-28 02:30:00 +0100",
+        "Sun 2026-03-29 03:00:00 +0200",
+        "Mon 2026-03-30 02:30:00 +0200",
+    ]
+    as_json = underway(*arguments, "--json").json
+    assert as_json["in_words"] == "At 02:30"
+    assert [datetime.fromisoformat(at) for at in as_json["next"]][1] == datetime(2026, 3, 29, 1, tzinfo=UTC)
+    assert underway("cron", "0 0 30 2 *").out.splitlines()[-1] == "it never comes"
+    assert_refused(underway("cron", "0 24 * * *"), 1, "the hour is '24'", "0-23")
+
+
+def test_cron_needs_no_database_of_ones_own(bare: Underway) -> None:
+    answer = bare("cron", "@daily[Asia/Tokyo]", "--after", "2026-01-01T00:00:00Z", "-n", 1)
+    assert (answer.code, answer.out) == (0, "Fri 2026-01-02 00:00:00 +0900\n")
+
+
 def test_workers_lists_them(mail: Underway, connection: psycopg.Connection[Any]) -> None:
     id = execute(connection, statements.register_worker("host:1", ["mail", "dead"], 4))
     mail("enqueue", "mail")
@@ -550,7 +661,7 @@ def test_stats_are_numbers(mail: Underway) -> None:
 
 
 def test_with_nothing_there_a_list_says_so(underway: Underway) -> None:
-    for command in ("tasks", "queues", "workers"):
+    for command in ("tasks", "queues", "workers", "schedules"):
         answer = underway(command)
         assert answer.code == 0
         assert answer.out.startswith(f"no {command}")
@@ -563,6 +674,8 @@ COMMANDS = [
     ["migrate"], ["migrate", "--plan"], ["enqueue", "mail"], ["tasks"], ["task", "1"], ["queues"], ["workers"],
     ["stats"], ["retry", "1"], ["cancel", "1"], ["redrive", "mail"], ["queue", "create", "mail"],
     ["queue", "pause", "mail"], ["queue", "resume", "mail"], ["queue", "drop", "mail"],
+    ["schedules"], ["schedule", "add", "s", "mail", "@daily"], ["schedule", "remove", "s"], ["schedule", "pause", "s"],
+    ["schedule", "resume", "s"], ["schedule", "run", "s"],
 ]  # fmt: skip
 
 
@@ -834,6 +947,23 @@ def test_a_module_that_fails_is_told_with_its_place(project_nowhere: Project, te
     answer = project_nowhere.run("worker", "broken")
     assert_refused(answer, 1, *parts, "--log-level debug")
     assert "Traceback" in project_nowhere.run("worker", "broken", "--log-level", "debug").err
+
+
+def test_schedule_sync_puts_in_what_an_application_declares(project: Project, underway: Underway) -> None:
+    assert project.run("schedule", "sync", "tasks").out == "created: morning\n"
+    assert project.run("schedule", "sync", "tasks").out == "unchanged: morning\n"
+    (project.directory / "tasks.py").write_text(TASKS.replace('name="morning"', 'name="evening"'))
+    assert project.run("schedule", "sync", "tasks").out == "created: evening\nvanished: morning\n"
+    synced = project.run("schedule", "sync", "tasks", "--remove", "--json").json
+    assert synced == {"created": [], "updated": [], "unchanged": ["evening"], "vanished": [], "removed": ["morning"]}
+    assert [each["schedule"] for each in underway("schedules", "--json").json] == ["evening"]
+
+
+def test_a_wrong_schedule_is_told_with_its_place(project: Project) -> None:
+    (project.directory / "tasks.py").write_text(TASKS.replace("mon-fri[", "mon-fry["))
+    line = 1 + TASKS[: TASKS.index("@app.schedule")].count("\n")
+    answer = project.run("schedule", "sync", "tasks")
+    assert_refused(answer, 1, f"tasks.py:{line}: ", "the day of week is 'mon-fry'")
 
 
 def test_a_worker_without_a_database_asks_for_one(project_nowhere: Project) -> None:

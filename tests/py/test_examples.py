@@ -41,6 +41,13 @@ task 2 failed: Fatal: card 4000 is closed
   1 dead letter was moved back
 card 4000 was charged in attempt 3
 """,
+    "nightly_report.py": """\
+declared: nightly report
+28 March 01:30 UTC
+29 March 01:00 UTC
+30 March 00:30 UTC
+nightly report: eu, for a night
+""",
     "async_app.py": """\
 6 words: to be or not to be
 4 words: that is the question

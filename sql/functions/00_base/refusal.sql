@@ -10,6 +10,8 @@ values
     ('UW004', 'task_not_found', 'No live task and no task in the history has this id.'),
     ('UW005', 'wrong_state', 'The task exists, but in its state this can not be done.'),
     ('UW006', 'queue_in_use', 'The queue still has live tasks; drop it by force, or empty it first.'),
-    ('UW007', 'input_too_large', 'The input is larger than underway.max_input_size allows.');
+    ('UW007', 'input_too_large', 'The input is larger than underway.max_input_size allows.'),
+    ('UW008', 'invalid_cron', 'The cron expression or its time zone can not be read, or names no time to come.'),
+    ('UW009', 'schedule_not_found', 'There is no schedule of this name; create it first.');
 
 comment on view underway.refusal is 'The errors that Underway raises: SQLSTATE, name, and what it means.';

@@ -29,6 +29,7 @@ begin
     get diagnostics v_forgotten = row_count;
 
     return jsonb_build_object(
+        'scheduled', underway.run_schedules(),
         'reclaimed', underway._reclaim(),
         'pruned', underway._prune(),
         'forgotten_workers', v_forgotten
@@ -37,5 +38,5 @@ end;
 $$;
 
 comment on function underway.maintain(bigint) is
-    'Reclaim lapsed leases, prune the history, forget lost workers. Returns what was done. Call it every second from as'
-    ' many sessions as you like; a worker passes its id and is seen thereby.';
+    'Enqueue what schedules have due, reclaim lapsed leases, prune the history, forget lost workers. Returns what was'
+    ' done. Call it every second from as many sessions as you like; a worker passes its id and is seen thereby.';

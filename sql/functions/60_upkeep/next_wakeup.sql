@@ -14,6 +14,7 @@ as $$
 declare
     v_now      timestamptz := underway._clock();
     v_ready_at timestamptz;
+    v_look_at  timestamptz;
 begin
     select min(head.ready_at)
     into v_ready_at
@@ -31,10 +32,13 @@ begin
     where l.queue = any (next_wakeup.queues)
       and q.paused_at is null;
 
+    -- Whoever sleeps wakes for the schedules too, so that their tasks are there on time.
+    select min(s.look_at) into v_look_at from underway.schedule s where s.look_at is not null;
+
     -- Never longer than a second: a notification is a hint, and one that is lost costs no more than that.
-    return greatest(interval '0', least(v_ready_at - v_now, interval '1 second'));
+    return greatest(interval '0', least(v_ready_at - v_now, v_look_at - v_now, interval '1 second'));
 end;
 $$;
 
 comment on function underway.next_wakeup(text[]) is
-    'How long a worker of these queues may sleep: zero when a task is ready, at most a second.';
+    'How long a worker of these queues may sleep: zero when a task or a schedule is due, at most a second.';

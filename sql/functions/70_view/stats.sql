@@ -20,6 +20,8 @@ begin
             'waiting', coalesce(sum(s.waiting), 0),
             'dead_letters', coalesce(sum(s.dead_letters), 0),
             'oldest_ready_seconds', coalesce(extract(epoch from underway._clock() - min(s.oldest_ready_at)), 0),
+            'schedules', (select count(*) from underway.schedule_stats c),
+            'schedules_failing', (select count(c.last_error) from underway.schedule_stats c),
             'workers', (select count(*) from underway.worker_stats w where not w.lost)
         )
         from underway.queue_stats s

@@ -3,7 +3,7 @@
 --   underway_producer   enqueues, and sees results
 --   underway_worker     dequeues, settles, keeps the queue up
 --   underway_observer   reads the views
---   underway_operator   queues, cancel, retry, redrive; and all that an observer sees
+--   underway_operator   queues, schedules, cancel, retry, redrive; and all that an observer sees
 --
 -- Writes: grants.
 
@@ -19,16 +19,19 @@ declare
 begin
     for v_role, v_names in
         values
-            ('underway_producer', array['enqueue', 'enqueue_many', 'retry_policy', 'watch', 'task_info']),
+            ('underway_producer', array[
+                'enqueue', 'enqueue_many', 'retry_policy', 'watch', 'task_info', 'cron_next', 'cron_preview'
+            ]),
             ('underway_worker', array[
                 'dequeue', 'complete', 'complete_many', 'complete_and_dequeue', 'fail', 'fail_many', 'snooze', 'release',
                 'release_many', 'heartbeat', 'report_progress', 'register_worker', 'unregister_worker', 'set_idle',
-                'next_wakeup', 'maintain'
+                'next_wakeup', 'maintain', 'run_schedules'
             ]),
-            ('underway_observer', array['task_info', 'stats', 'backoff']),
+            ('underway_observer', array['task_info', 'stats', 'backoff', 'cron_next', 'cron_preview']),
             ('underway_operator', array[
                 'create_queue', 'pause_queue', 'resume_queue', 'drop_queue', 'retry_policy', 'cancel', 'retry', 'redrive',
-                'reschedule', 'reprioritize', 'delete_task', 'maintain'
+                'reschedule', 'reprioritize', 'delete_task', 'schedule', 'unschedule', 'pause_schedule', 'resume_schedule',
+                'run_schedule_now', 'run_schedules', 'cron_next', 'cron_preview', 'maintain'
             ])
     loop
         -- Roles belong to the whole cluster: another database may be creating them now, and the installing user may
@@ -58,7 +61,8 @@ begin
 
         if v_role in ('underway_observer', 'underway_operator') then
             execute format(
-                'grant select on underway.task_list, underway.queue_stats, underway.worker_stats to %I', v_role
+                'grant select on underway.task_list, underway.queue_stats, underway.worker_stats, underway.schedule_stats'
+                ' to %I', v_role
             );
             -- What a view calls is called with the rights of its reader.
             execute format(

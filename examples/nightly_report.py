@@ -1,0 +1,40 @@
+"""A nightly report: a schedule in the time zone of its readers, and what happens when the clocks change.
+
+python examples/nightly_report.py
+"""
+
+import logging
+from datetime import UTC, datetime
+
+import underway_pg as underway
+
+logging.getLogger("underway_pg").setLevel(logging.ERROR)
+
+app = underway.App()
+
+
+@app.schedule(
+    "30 2 * * *",
+    name="nightly report",
+    time_zone="Europe/Berlin",
+    arguments={"region": "eu"},
+    missed="all",  # a report for each day, also for those when nobody was there
+    overlap="skip",  # never two at a time
+)
+@app.job(queue="reports")
+def report(context: underway.Context, region: str) -> str:
+    return f"{context.schedule}: {region}, {'for a night' if context.scheduled_at else 'for nobody'}"
+
+
+if __name__ == "__main__":
+    print("declared:", *app.sync_schedules().created)
+
+    # On 29 March 2026 the clocks in Berlin jump from 02:00 to 03:00: there is no 02:30.
+    nights = app.client.cron_preview("30 2 * * *", "Europe/Berlin", after=datetime(2026, 3, 28, tzinfo=UTC), count=3)
+    for night in nights:
+        print(f"{night:%d %B %H:%M} UTC")
+
+    task = app.client.run_schedule_now("nightly report")  # not waiting for the night
+    app.run(drain=True)
+    print(app.wait_for(task))
+    app.close()

@@ -1,0 +1,40 @@
+-- _check_time_zone: refuse a time zone that the server does not know, or that is not a place: an abbreviation is one
+-- offset for all of the year, and a zone by the POSIX rules, such as UTC+2, counts the wrong way round.
+--
+-- Writes: nothing.
+-- Refuses: UW008 invalid_cron.
+
+create or replace function underway._check_time_zone(zone text)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if _check_time_zone.zone = 'UTC' then
+        return;
+    end if;
+
+    -- The list of the server is read from many files. Only a name with a digit needs it, to be told from a POSIX zone.
+    if _check_time_zone.zone ~ '\d'
+       and _check_time_zone.zone !~ '^Etc/GMT([+]([0-9]|1[0-2])|-([0-9]|1[0-4]))$'
+       and not exists (select from pg_timezone_names n where lower(n.name) = lower(_check_time_zone.zone))
+       or _check_time_zone.zone !~ '/'
+       and upper(_check_time_zone.zone) not in ('UTC', 'GMT', 'UCT', 'ZULU')
+       and exists (select from pg_timezone_abbrevs a where a.abbrev = upper(_check_time_zone.zone))
+    then
+        raise invalid_parameter_value;
+    end if;
+
+    perform timestamp '2000-01-01' at time zone _check_time_zone.zone;
+exception
+    when invalid_parameter_value then
+        raise exception using
+            errcode = 'UW008',
+            message = format('%L is no time zone of this server', _check_time_zone.zone),
+            hint = 'Give a place of the list in pg_timezone_names, such as Europe/Berlin, or UTC.';
+end;
+$$;
+
+comment on function underway._check_time_zone(text) is
+    'Refuse a time zone that is not in the list of the server, and abbreviations, which know no clock changes.';

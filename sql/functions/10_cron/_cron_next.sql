@@ -1,0 +1,119 @@
+-- _cron_next: the first time after a given one that a cron expression matches on the clocks of a zone.
+--
+-- Where clocks change, two kinds differ (the rules of Debian's cron). A repeating expression, whose minute or hour
+-- begins with *, follows real time: what the clocks jump over does not come, what they show twice comes twice. Any
+-- other is fixed: what they jump over comes once, at the first moment after the jump; what they show twice comes the
+-- first time only.
+--
+-- Writes: nothing.
+-- Refuses: UW001 invalid_argument.
+
+create or replace function underway._clock_change(before timestamptz, after timestamptz, zone text)
+returns timestamptz
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    -- Clocks change on a whole second: halving finds it.
+    v_low    bigint := floor(extract(epoch from _clock_change.before));
+    v_high   bigint := floor(extract(epoch from _clock_change.after));
+    v_offset interval := to_timestamp(v_high) at time zone _clock_change.zone - to_timestamp(v_high) at time zone 'UTC';
+    v_middle bigint;
+begin
+    while v_high - v_low > 1 loop
+        v_middle := (v_low + v_high) / 2;
+        if to_timestamp(v_middle) at time zone _clock_change.zone - to_timestamp(v_middle) at time zone 'UTC' = v_offset
+        then
+            v_high := v_middle;
+        else
+            v_low := v_middle;
+        end if;
+    end loop;
+    return to_timestamp(v_high);
+end;
+$$;
+
+comment on function underway._clock_change(timestamptz, timestamptz, text) is
+    'The first moment of the offset that a zone has at the later of two times, when it had another at the earlier.';
+
+create or replace function underway._cron_next(cron underway.cron, zone text, after timestamptz)
+returns timestamptz
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    -- Not '1 day', whose length depends on the time zone of the session.
+    c_day    constant interval := '24 hours';
+    c_second constant interval := '1 second';
+    v_wall   timestamp := _cron_next.after at time zone _cron_next.zone;
+    v_from   timestamp := v_wall;
+    v_match  timestamp;
+    v_again  timestamp;
+    v_at     timestamptz;
+    v_shift  interval;
+    v_change timestamptz;
+begin
+    if (_cron_next.after between '0001-01-02 00:00:00+00' and '9900-01-01 00:00:00+00') is not true then
+        raise exception using
+            errcode = 'UW001',
+            message = format('after is %s', coalesce(_cron_next.after::text, 'null')),
+            hint = 'Give a time between the years 1 and 9900, such as now().';
+    end if;
+
+    if not cron.repeats then
+        v_shift := (_cron_next.after - c_day) at time zone _cron_next.zone + c_day - v_wall;
+        if v_shift > '0' and (_cron_next.after - v_shift) at time zone _cron_next.zone = v_wall then
+            -- The clocks show this time again: until they are past it, all has come.
+            v_change := underway._clock_change(_cron_next.after - v_shift, _cron_next.after, _cron_next.zone);
+            v_from := v_change at time zone _cron_next.zone + v_shift - c_second;
+        end if;
+    end if;
+
+    loop
+        v_match := underway._cron_match(cron, v_from);
+        exit when v_match is null;
+
+        -- A time that does not exist is read by the offset from before the jump, and is shown as a later one.
+        v_at := v_match at time zone _cron_next.zone;
+        v_shift := v_at at time zone _cron_next.zone - v_match;
+        if v_shift > '0' then
+            v_change := underway._clock_change(v_at - v_shift, v_at, _cron_next.zone);
+            if not cron.repeats then
+                return v_change;
+            end if;
+            v_at := null;
+            v_from := v_change at time zone _cron_next.zone - c_second;
+            continue;
+        end if;
+
+        -- A time that comes twice is read as the second of the two.
+        v_shift := (v_at - c_day) at time zone _cron_next.zone + c_day - v_match;
+        if v_shift > '0'
+           and v_at - v_shift > _cron_next.after
+           and (v_at - v_shift) at time zone _cron_next.zone = v_match
+        then
+            v_at := v_at - v_shift;
+        end if;
+        exit;
+    end loop;
+
+    if cron.repeats then
+        v_shift := v_wall - ((_cron_next.after + c_day) at time zone _cron_next.zone - c_day);
+        if v_shift > '0' and (_cron_next.after + v_shift) at time zone _cron_next.zone = v_wall then
+            -- The clocks will show this time again, and what matches before it then.
+            v_change := underway._clock_change(_cron_next.after, _cron_next.after + v_shift, _cron_next.zone);
+            v_again := underway._cron_match(cron, v_change at time zone _cron_next.zone - c_second);
+            if coalesce(v_at >= v_change and v_again < v_match, v_again is not null) then
+                v_at := v_change + (v_again - v_change at time zone _cron_next.zone);
+            end if;
+        end if;
+    end if;
+
+    return v_at;
+end;
+$$;
+
+comment on function underway._cron_next(underway.cron, text, timestamptz) is
+    'The first time after a given one that a cron expression matches on the clocks of a zone; null when none comes.';

@@ -1,0 +1,47 @@
+-- _cron_previous: the last time in a stretch that a cron expression matches on the clocks of a zone.
+--
+-- Writes: nothing.
+
+create or replace function underway._cron_previous(
+    cron underway.cron,
+    zone text,
+    after timestamptz,
+    until timestamptz
+)
+returns timestamptz
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_low      timestamptz := _cron_previous.after;
+    v_high     timestamptz := _cron_previous.until;
+    v_middle   timestamptz;
+    v_next     timestamptz;
+    v_previous timestamptz;
+begin
+    v_next := underway._cron_next(_cron_previous.cron, _cron_previous.zone, v_low);
+    if v_next <= _cron_previous.until then
+        v_previous := v_next;
+    else
+        return null;
+    end if;
+
+    -- The last time is the last from which another one comes within the stretch: halving finds it.
+    while v_high - v_previous >= '1 second' loop
+        v_low := v_previous;
+        v_middle := v_low + (v_high - v_low) / 2;
+        v_next := underway._cron_next(_cron_previous.cron, _cron_previous.zone, v_middle);
+        if v_next <= _cron_previous.until then
+            v_previous := v_next;
+        else
+            v_high := v_middle;
+        end if;
+    end loop;
+
+    return v_previous;
+end;
+$$;
+
+comment on function underway._cron_previous(underway.cron, text, timestamptz, timestamptz) is
+    'The last time after one and not after another that a cron expression matches; null when there is none.';

@@ -1,0 +1,224 @@
+-- _read_cron: read a cron expression.
+--
+-- Writes: nothing.
+-- Refuses: UW008 invalid_cron.
+
+create or replace function underway._refuse_cron(cron text, field text, items text[])
+returns void
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    raise exception using
+        errcode = 'UW008',
+        message = format(
+            'cron expression %L: the %s is %L',
+            _refuse_cron.cron, _refuse_cron.field, array_to_string(_refuse_cron.items, ',')
+        ),
+        hint = case _refuse_cron.field
+            when 'second' then 'A second is 0-59'
+            when 'minute' then 'A minute is 0-59'
+            when 'hour' then 'An hour is 0-23'
+            when 'day of month' then 'A day of month is 1-31, L (the last), LW (the last weekday), nW (the weekday'
+                ' nearest to the n-th) or ?'
+            when 'month' then 'A month is 1-12 or jan-dec'
+            when 'day of week' then 'A day of week is 0-7 (0 and 7 are Sunday), sun-sat, n#k (the k-th of the month,'
+                ' k is 1-5), nL or Ln (the last of the month) or ?'
+            when 'year' then 'A year is 1970-2099'
+        end || '. Allowed are *, a value, a range a-b with two ends, a step */s, a/s or a-b/s with s of at least 1,'
+            ' and a list of these with commas.';
+end;
+$$;
+
+comment on function underway._refuse_cron(text, text, text[]) is
+    'Refuse a field of a cron expression, saying what is allowed there.';
+
+create or replace function underway._cron_value(value text, low integer, names text[])
+returns integer
+language sql
+immutable
+begin atomic
+    select case
+        when _cron_value.value ~ '^\d{1,4}$' then _cron_value.value::integer
+        else array_position(_cron_value.names, _cron_value.value) - 1 + _cron_value.low
+    end;
+end;
+
+comment on function underway._cron_value(text, integer, text[]) is
+    'A value of a field of a cron expression: a number or a name; null when it is neither.';
+
+create or replace function underway._cron_field(
+    cron text,
+    field text,
+    items text[],
+    low integer,
+    high integer,
+    names text[] default null
+)
+returns bit varying
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_width integer := _cron_field.high - _cron_field.low + 1;
+    v_bits  bit varying;
+    v_item  text;
+    v_ends  text;
+    v_from  integer;
+    v_to    integer;
+    v_step  integer;
+begin
+    if _cron_field.items = '{*}' then
+        return repeat('1', v_width)::bit varying;
+    end if;
+
+    -- A range that wraps around goes on in a second round, which is laid over the first in the end.
+    v_bits := repeat('0', 2 * v_width)::bit varying;
+
+    foreach v_item in array _cron_field.items loop
+        if v_item !~ '^(?:\*|[[:alnum:]]+(?:-[[:alnum:]]+)?)(?:/\d{1,9})?$' then
+            perform underway._refuse_cron(_cron_field.cron, _cron_field.field, _cron_field.items);
+        end if;
+
+        v_ends := split_part(v_item, '/', 1);
+        v_step := coalesce(nullif(split_part(v_item, '/', 2), ''), '1');
+        if v_ends = '*' then
+            v_from := _cron_field.low;
+            v_to := _cron_field.high;
+        elsif strpos(v_ends, '-') > 0 then
+            v_from := underway._cron_value(split_part(v_ends, '-', 1), _cron_field.low, _cron_field.names);
+            v_to := underway._cron_value(split_part(v_ends, '-', 2), _cron_field.low, _cron_field.names);
+        else
+            v_from := underway._cron_value(v_ends, _cron_field.low, _cron_field.names);
+            v_to := case when v_ends = v_item then v_from else _cron_field.high end;
+        end if;
+
+        if _cron_field.field = 'day of week' then
+            -- 7 is Sunday; from 0 to 7 is all of the week, and not of length none.
+            v_to := case when v_from = 0 and v_to = 7 then 6 when v_to = 7 then 0 else v_to end;
+            v_from := case v_from when 7 then 0 else v_from end;
+        end if;
+
+        -- Whether 5-5 is one value or a whole round, no two crons agree: it is refused.
+        if v_from between _cron_field.low and _cron_field.high
+           and v_to between _cron_field.low and _cron_field.high
+           and v_step >= 1
+           and (v_from <> v_to or strpos(v_ends, '-') = 0)
+        then
+            if v_from = v_to then
+                v_bits := set_bit(v_bits, v_from - _cron_field.low, 1);
+            else
+                v_to := v_to + case when v_to < v_from then v_width else 0 end;
+                v_bits := v_bits | rpad(
+                    repeat('0', v_from - _cron_field.low)
+                        || left(repeat(rpad('1', least(v_step, v_width), '0'), v_width), v_to - v_from + 1),
+                    2 * v_width, '0'
+                )::bit varying;
+            end if;
+        else
+            perform underway._refuse_cron(_cron_field.cron, _cron_field.field, _cron_field.items);
+        end if;
+    end loop;
+
+    return substring(v_bits for v_width) | substring(v_bits from v_width + 1);
+end;
+$$;
+
+comment on function underway._cron_field(text, text, text[], integer, integer, text[]) is
+    'Read the items of one field of a cron expression, in lower case, as a row of bits.';
+
+create or replace function underway._read_cron(cron text)
+returns underway.cron
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    c_weekdays constant text[] := '{sun,mon,tue,wed,thu,fri,sat}';
+    c_months   constant text[] := '{jan,feb,mar,apr,may,jun,jul,aug,sep,oct,nov,dec}';
+    v_fields   text[];
+    v_days     text[];
+    v_weekdays text[];
+    v_item     text;
+    v_parts    text[];
+    v_read     underway.cron;
+begin
+    v_read.days_by_rule := '{}';
+    v_fields := regexp_split_to_array(
+        case lower(btrim(_read_cron.cron, E' \t\n\r'))
+            when '@yearly' then '0 0 1 1 *'
+            when '@annually' then '0 0 1 1 *'
+            when '@monthly' then '0 0 1 * *'
+            when '@weekly' then '0 0 * * 0'
+            when '@daily' then '0 0 * * *'
+            when '@midnight' then '0 0 * * *'
+            when '@hourly' then '0 * * * *'
+            else lower(btrim(_read_cron.cron, E' \t\n\r'))
+        end,
+        '\s+'
+    );
+
+    if cardinality(v_fields) not between 5 and 7 then
+        raise exception using
+            errcode = 'UW008',
+            message = format(
+                'cron expression %L has %s', _read_cron.cron,
+                case cardinality(v_fields) when 1 then 'one field' else cardinality(v_fields) || ' fields' end
+            ),
+            hint = 'Give 5 fields (minute, hour, day of month, month, day of week), 6 (second first), 7 (second first,'
+                ' year last), or one of @yearly, @annually, @monthly, @weekly, @daily, @midnight, @hourly.';
+    end if;
+    if cardinality(v_fields) = 5 then
+        v_fields := '0'::text || v_fields;
+    end if;
+
+    -- ? says that the other of the two day fields decides.
+    v_days := string_to_array(case v_fields[4] when '?' then '*' else v_fields[4] end, ',');
+    v_weekdays := string_to_array(case v_fields[6] when '?' then '*' else v_fields[6] end, ',');
+
+    -- Days by rule are set aside; what is left is what bits can say.
+    if v_fields[4] ~ '[lw]' then
+        foreach v_item in array v_days loop
+            continue when v_item !~ '^(l|lw|([1-9]|[12]\d|3[01])w)$';
+            v_read.days_by_rule := v_read.days_by_rule || case v_item when 'lw' then '31W' else upper(v_item) end;
+            v_days := array_remove(v_days, v_item);
+        end loop;
+    end if;
+    if v_fields[6] ~ '[l#]' then
+        foreach v_item in array v_weekdays loop
+            v_parts := regexp_match(
+                regexp_replace(v_item, '^l(.+)$', '\1l'), '^([0-7]|' || array_to_string(c_weekdays, '|') || ')(#[1-5]|l)$'
+            );
+            continue when v_parts is null;
+            v_read.days_by_rule := v_read.days_by_rule || (
+                coalesce(array_position(c_weekdays, v_parts[1]) - 1, v_parts[1]::integer % 7) || upper(v_parts[2])
+            );
+            v_weekdays := array_remove(v_weekdays, v_item);
+        end loop;
+    end if;
+
+    v_read.seconds := underway._cron_field(_read_cron.cron, 'second', string_to_array(v_fields[1], ','), 0, 59);
+    v_read.minutes := underway._cron_field(_read_cron.cron, 'minute', string_to_array(v_fields[2], ','), 0, 59);
+    v_read.hours := underway._cron_field(_read_cron.cron, 'hour', string_to_array(v_fields[3], ','), 0, 23);
+    v_read.days := underway._cron_field(_read_cron.cron, 'day of month', v_days, 1, 31);
+    v_read.months := underway._cron_field(_read_cron.cron, 'month', string_to_array(v_fields[5], ','), 1, 12, c_months);
+    v_read.weekdays := underway._cron_field(_read_cron.cron, 'day of week', v_weekdays, 0, 6, c_weekdays);
+    if v_fields[7] <> '*' then
+        v_read.years := underway._cron_field(_read_cron.cron, 'year', string_to_array(v_fields[7], ','), 1970, 2099);
+    end if;
+
+    -- A day field restricts unless it has a *. One that names all of its values restricts nothing either where the
+    -- other is a step over *; elsewhere it does, and then every day matches.
+    v_read.every_day := '*' = any (v_days)
+        or position(B'0' in v_read.days) = 0 and strpos(v_fields[6], '*') > 0;
+    v_read.every_weekday := '*' = any (v_weekdays)
+        or position(B'0' in v_read.weekdays) = 0 and strpos(v_fields[4], '*') > 0;
+    v_read.repeats := starts_with(v_fields[2], '*') or starts_with(v_fields[3], '*');
+
+    return v_read;
+end;
+$$;
+
+comment on function underway._read_cron(text) is 'Read a cron expression of 5, 6 or 7 fields, or one of the @names.';

@@ -1,0 +1,34 @@
+-- pause_schedule: from now on the schedule enqueues nothing.
+--
+-- Writes: schedule.
+-- Refuses: UW009 schedule_not_found.
+
+create or replace function underway.pause_schedule(name text)
+returns boolean
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    update underway.schedule s
+    set
+        paused_at = underway._clock(),
+        look_at = null
+    where s.name = pause_schedule.name
+      and s.paused_at is null;
+
+    if found then
+        return true;
+    end if;
+
+    if not exists (select from underway.schedule s where s.name = pause_schedule.name) then
+        perform underway._schedule_not_found(pause_schedule.name);
+    end if;
+
+    return false;
+end;
+$$;
+
+comment on function underway.pause_schedule(text) is
+    'Let a schedule enqueue nothing until it is resumed. Returns whether it was running.';

@@ -1,0 +1,35 @@
+-- run_schedule_now: enqueue the task of a schedule now, beside its times, paused or not.
+--
+--   -> pending
+--
+-- Writes: schedule.
+-- Refuses: UW001 invalid_argument, UW003 queue_not_found, UW007 input_too_large, UW009 schedule_not_found.
+
+create or replace function underway.run_schedule_now(name text)
+returns bigint
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_now      timestamptz := underway._clock();
+    v_schedule underway.schedule;
+    v_task     bigint;
+begin
+    select s.* into v_schedule from underway.schedule s where s.name = run_schedule_now.name for no key update;
+
+    if not found then
+        perform underway._schedule_not_found(run_schedule_now.name);
+    end if;
+
+    v_task := underway._enqueue_scheduled(v_schedule, v_now, v_now);
+
+    update underway.schedule s set last_task = v_task where s.name = run_schedule_now.name;
+
+    return v_task;
+end;
+$$;
+
+comment on function underway.run_schedule_now(text) is
+    'Enqueue the task of a schedule now; its own times are not changed by that. Returns the id of the task.';

@@ -1,0 +1,19 @@
+-- unschedule: remove a schedule; tasks that it has enqueued stay.
+--
+-- Writes: schedule.
+
+create or replace function underway.unschedule(name text)
+returns boolean
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    delete from underway.schedule s where s.name = unschedule.name;
+    return found;
+end;
+$$;
+
+comment on function underway.unschedule(text) is
+    'Remove a schedule; the tasks that it has enqueued stay. Returns whether there was one.';

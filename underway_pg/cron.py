@@ -1,0 +1,65 @@
+"""An early look at cron expressions, by croniter; the database has the last word (sql/functions/10_cron)."""
+
+from __future__ import annotations
+
+import re
+import zoneinfo
+
+from .errors import ConfigurationError
+
+__all__ = ["check_cron"]
+
+_FIELDS = ("second", "minute", "hour", "day of month", "month", "day of week", "year")
+_MACROS = frozenset({"@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"})
+_WITH_ZONE = re.compile(r"\s*([^\[\]]*?)\s*\[([^\[\]]*)\]\s*")
+
+_BY_RULE = {
+    "day of month": re.compile(r"l|lw|([1-9]|[12]\d|3[01])w"),
+    "day of week": re.compile(r"(sun|mon|tue|wed|thu|fri|sat|[0-7])(#[1-5]|l)|l(sun|mon|tue|wed|thu|fri|sat|[0-7])"),
+}
+
+
+def check_cron(cron: str, time_zone: str | None) -> None:
+    """Refuse a cron expression or a time zone that can not be right. Raises ConfigurationError, which says why."""
+    found = _WITH_ZONE.fullmatch(cron)
+    expression, zone = (found[1], found[2]) if found else (cron, time_zone)
+    if found and time_zone is not None and time_zone != zone:
+        raise ConfigurationError(f"cron expression {cron!r} with time zone {time_zone!r}: give one time zone")
+    if zone is not None:
+        _check_time_zone(zone)
+    if expression.strip().lower() not in _MACROS:
+        _check_expression(cron, expression)
+
+
+def _check_time_zone(zone: str) -> None:
+    try:
+        zoneinfo.ZoneInfo(zone)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        # The database does not mind the case of the letters.
+        if zone.lower() not in {known.lower() for known in zoneinfo.available_timezones()}:
+            raise ConfigurationError(
+                f"there is no time zone {zone!r}; give a place such as Europe/Berlin, or UTC"
+            ) from None
+
+
+def _check_expression(cron: str, expression: str) -> None:
+    import croniter  # not needed where nothing is scheduled
+
+    fields = expression.lower().split()
+    if not 5 <= len(fields) <= 7:
+        raise ConfigurationError(
+            f"cron expression {cron!r} has {len(fields)} field{'s' * (len(fields) != 1)}; give 5 (minute, hour, day of"
+            " month, month, day of week), 6 (second first) or 7 (second first, year last)"
+        )
+    names = _FIELDS[1:6] if len(fields) == 5 else _FIELDS[: len(fields)]
+    for place, (name, field) in enumerate(zip(names, fields, strict=True)):
+        alone = ["*"] * len(fields)
+        alone[place] = ",".join("1" if _is_by_rule(name, item) else item for item in field.split(","))
+        if not croniter.croniter.is_valid(" ".join(alone), second_at_beginning=True):
+            raise ConfigurationError(f"cron expression {cron!r}: the {name} is {field!r}")
+
+
+def _is_by_rule(field: str, item: str) -> bool:
+    """Whether an item is a day that the database knows and croniter does not, or not in a list."""
+    rule = _BY_RULE.get(field)
+    return rule is not None and rule.fullmatch(item) is not None

@@ -218,7 +218,7 @@ def test_a_connection_of_the_wrong_kind_is_refused(app: underway.App) -> None:
                 work.options(connection=connection).enqueue()
         with (
             psycopg.connect(app.dsn) as connection,
-            pytest.raises(ConfigurationError, match="use enqueue or enqueue_many"),
+            pytest.raises(ConfigurationError, match="use enqueue, enqueue_many or schedule"),
         ):
             await work.options(connection=connection).enqueue_async()
 

@@ -13,8 +13,10 @@ FILES = sorted((ROOT / "sql" / "functions").glob("*/*.sql"))
 # What the files of a room may write. Who opens a room adds it here.
 WRITABLE = {
     "00_base": set(),
+    "10_cron": set(),
     "20_queue": {"queue", "lane"},
     "30_task": {"task", "task_history", "attempt"},
+    "40_schedule": {"schedule"},
     "60_upkeep": {"worker"},
     "70_view": set(),
     "80_role": {"grants"},

@@ -83,6 +83,20 @@ as $$
     select i.state::text from underway.task_info(state_of.task) i
 $$;
 
+-- times_of: the times for which a schedule has enqueued its tasks, in the order of the tasks.
+create function underway_test.times_of(schedule text, format text default 'HH24:MI')
+returns text[]
+language sql
+as $$
+    select coalesce(
+        array_agg(
+            to_char((t.headers ->> 'scheduled_at')::timestamptz at time zone 'UTC', times_of.format) order by t.id
+        ), '{}'
+    )
+    from (select id, headers from underway.task union all select id, headers from underway.task_history) t
+    where t.headers ->> 'schedule' = times_of.schedule
+$$;
+
 -- hint_of: the hint with which a statement is refused; null when it is not.
 create function underway_test.hint_of(statement text)
 returns text

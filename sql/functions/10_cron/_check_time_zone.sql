@@ -15,8 +15,9 @@ begin
         return;
     end if;
 
-    -- The list of the server is read from many files. Only a name with a digit needs it, to be told from a POSIX zone.
-    if _check_time_zone.zone ~ '\d'
+    -- The list of the server is read from many files. Only a name that may be more than a place needs it: with a digit
+    -- it may be a POSIX zone, behind a colon an abbreviation, and right/ counts leap seconds.
+    if _check_time_zone.zone ~* '[0-9]|^[^a-z]|^right/'
        and _check_time_zone.zone !~ '^Etc/GMT([+]([0-9]|1[0-2])|-([0-9]|1[0-4]))$'
        and not exists (select from pg_timezone_names n where lower(n.name) = lower(_check_time_zone.zone))
        or _check_time_zone.zone !~ '/'

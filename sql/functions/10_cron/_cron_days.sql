@@ -36,7 +36,7 @@ begin
     end if;
 
     foreach v_rule in array cron.days_by_rule loop
-        v_number := substring(v_rule from '^\d+')::integer;
+        v_number := substring(v_rule from '^[0-9]+')::integer;
         if v_rule = 'L' then
             v_day := v_length;
         elsif v_rule like '%W' then

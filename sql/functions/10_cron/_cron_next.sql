@@ -8,6 +8,17 @@
 -- Writes: nothing.
 -- Refuses: UW001 invalid_argument.
 
+create or replace function underway._hours(length interval)
+returns interval
+language sql
+immutable
+begin atomic
+    select make_interval(secs => date_part('epoch', _hours.length));
+end;
+
+comment on function underway._hours(interval) is
+    'The same length of time without days, which the time zone of the session may make longer or shorter.';
+
 create or replace function underway._clock_change(before timestamptz, after timestamptz, zone text)
 returns timestamptz
 language plpgsql
@@ -44,11 +55,11 @@ immutable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    -- Not '1 day', whose length depends on the time zone of the session.
+    -- Not '1 day', whose length depends on the time zone of the session (_hours).
     c_day    constant interval := '24 hours';
     c_second constant interval := '1 second';
-    v_wall   timestamp := _cron_next.after at time zone _cron_next.zone;
-    v_from   timestamp := v_wall;
+    v_wall   timestamp;
+    v_from   timestamp;
     v_match  timestamp;
     v_again  timestamp;
     v_at     timestamptz;
@@ -59,11 +70,14 @@ begin
         raise exception using
             errcode = 'UW001',
             message = format('after is %s', coalesce(_cron_next.after::text, 'null')),
-            hint = 'Give a time between the years 1 and 9900, such as now().';
+            hint = 'Give a time between the years 1 and 9900.';
     end if;
 
+    v_wall := _cron_next.after at time zone _cron_next.zone;
+    v_from := v_wall;
+
     if not cron.repeats then
-        v_shift := (_cron_next.after - c_day) at time zone _cron_next.zone + c_day - v_wall;
+        v_shift := underway._hours((_cron_next.after - c_day) at time zone _cron_next.zone + c_day - v_wall);
         if v_shift > '0' and (_cron_next.after - v_shift) at time zone _cron_next.zone = v_wall then
             -- The clocks show this time again: until they are past it, all has come.
             v_change := underway._clock_change(_cron_next.after - v_shift, _cron_next.after, _cron_next.zone);
@@ -77,7 +91,7 @@ begin
 
         -- A time that does not exist is read by the offset from before the jump, and is shown as a later one.
         v_at := v_match at time zone _cron_next.zone;
-        v_shift := v_at at time zone _cron_next.zone - v_match;
+        v_shift := underway._hours(v_at at time zone _cron_next.zone - v_match);
         if v_shift > '0' then
             v_change := underway._clock_change(v_at - v_shift, v_at, _cron_next.zone);
             if not cron.repeats then
@@ -89,7 +103,7 @@ begin
         end if;
 
         -- A time that comes twice is read as the second of the two.
-        v_shift := (v_at - c_day) at time zone _cron_next.zone + c_day - v_match;
+        v_shift := underway._hours((v_at - c_day) at time zone _cron_next.zone + c_day - v_match);
         if v_shift > '0'
            and v_at - v_shift > _cron_next.after
            and (v_at - v_shift) at time zone _cron_next.zone = v_match
@@ -100,13 +114,13 @@ begin
     end loop;
 
     if cron.repeats then
-        v_shift := v_wall - ((_cron_next.after + c_day) at time zone _cron_next.zone - c_day);
+        v_shift := underway._hours(v_wall - ((_cron_next.after + c_day) at time zone _cron_next.zone - c_day));
         if v_shift > '0' and (_cron_next.after + v_shift) at time zone _cron_next.zone = v_wall then
             -- The clocks will show this time again, and what matches before it then.
             v_change := underway._clock_change(_cron_next.after, _cron_next.after + v_shift, _cron_next.zone);
             v_again := underway._cron_match(cron, v_change at time zone _cron_next.zone - c_second);
             if coalesce(v_at >= v_change and v_again < v_match, v_again is not null) then
-                v_at := v_change + (v_again - v_change at time zone _cron_next.zone);
+                v_at := v_change + underway._hours(v_again - v_change at time zone _cron_next.zone);
             end if;
         end if;
     end if;

@@ -28,9 +28,10 @@ begin
     end if;
 
     -- The last time is the last from which another one comes within the stretch: halving finds it.
-    while v_high - v_previous >= '1 second' loop
+    while date_part('epoch', v_high) - date_part('epoch', v_previous) >= 1 loop
         v_low := v_previous;
-        v_middle := v_low + (v_high - v_low) / 2;
+        -- In seconds: a day of the session may be longer or shorter.
+        v_middle := to_timestamp((date_part('epoch', v_low) + date_part('epoch', v_high)) / 2);
         v_next := underway._cron_next(_cron_previous.cron, _cron_previous.zone, v_middle);
         if v_next <= _cron_previous.until then
             v_previous := v_next;

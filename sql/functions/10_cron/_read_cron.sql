@@ -40,7 +40,7 @@ language sql
 immutable
 begin atomic
     select case
-        when _cron_value.value ~ '^\d{1,4}$' then _cron_value.value::integer
+        when _cron_value.value ~ '^[0-9]{1,4}$' then _cron_value.value::integer
         else array_position(_cron_value.names, _cron_value.value) - 1 + _cron_value.low
     end;
 end;
@@ -78,7 +78,7 @@ begin
     v_bits := repeat('0', 2 * v_width)::bit varying;
 
     foreach v_item in array _cron_field.items loop
-        if v_item !~ '^(?:\*|[[:alnum:]]+(?:-[[:alnum:]]+)?)(?:/\d{1,9})?$' then
+        if v_item !~ '^(?:\*|[[:alnum:]]+(?:-[[:alnum:]]+)?)(?:/[0-9]{1,9})?$' then
             perform underway._refuse_cron(_cron_field.cron, _cron_field.field, _cron_field.items);
         end if;
 
@@ -138,6 +138,8 @@ as $$
 declare
     c_weekdays constant text[] := '{sun,mon,tue,wed,thu,fri,sat}';
     c_months   constant text[] := '{jan,feb,mar,apr,may,jun,jul,aug,sep,oct,nov,dec}';
+    -- By the rules of C: those of other locales make of FRI something else than fri.
+    v_text     text := lower(btrim(_read_cron.cron, E' \t\n\r\013\f') collate "C");
     v_fields   text[];
     v_days     text[];
     v_weekdays text[];
@@ -147,7 +149,7 @@ declare
 begin
     v_read.days_by_rule := '{}';
     v_fields := regexp_split_to_array(
-        case lower(btrim(_read_cron.cron, E' \t\n\r'))
+        case v_text
             when '@yearly' then '0 0 1 1 *'
             when '@annually' then '0 0 1 1 *'
             when '@monthly' then '0 0 1 * *'
@@ -155,9 +157,9 @@ begin
             when '@daily' then '0 0 * * *'
             when '@midnight' then '0 0 * * *'
             when '@hourly' then '0 * * * *'
-            else lower(btrim(_read_cron.cron, E' \t\n\r'))
+            else v_text
         end,
-        '\s+'
+        '[ \t\n\r\v\f]+'
     );
 
     if cardinality(v_fields) not between 5 and 7 then
@@ -181,7 +183,7 @@ begin
     -- Days by rule are set aside; what is left is what bits can say.
     if v_fields[4] ~ '[lw]' then
         foreach v_item in array v_days loop
-            continue when v_item !~ '^(l|lw|([1-9]|[12]\d|3[01])w)$';
+            continue when v_item !~ '^(l|lw|([1-9]|[12][0-9]|3[01])w)$';
             v_read.days_by_rule := v_read.days_by_rule || case v_item when 'lw' then '31W' else upper(v_item) end;
             v_days := array_remove(v_days, v_item);
         end loop;

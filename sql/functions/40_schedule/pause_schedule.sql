@@ -11,6 +11,8 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+    perform underway._lock_schedule(pause_schedule.name);
+
     update underway.schedule s
     set
         paused_at = underway._clock(),

@@ -14,9 +14,9 @@ declare
     v_schedule underway.schedule;
     v_next_at  timestamptz;
 begin
-    select s.* into v_schedule from underway.schedule s where s.name = resume_schedule.name for no key update;
+    v_schedule := underway._lock_schedule(resume_schedule.name);
 
-    if not found then
+    if v_schedule.name is null then
         perform underway._schedule_not_found(resume_schedule.name);
     elsif v_schedule.paused_at is null then
         return false;

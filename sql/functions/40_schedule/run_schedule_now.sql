@@ -13,16 +13,17 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_now      timestamptz := underway._clock();
+    v_now      timestamptz;
     v_schedule underway.schedule;
     v_task     bigint;
 begin
-    select s.* into v_schedule from underway.schedule s where s.name = run_schedule_now.name for no key update;
+    v_schedule := underway._lock_schedule(run_schedule_now.name);
 
-    if not found then
+    if v_schedule.name is null then
         perform underway._schedule_not_found(run_schedule_now.name);
     end if;
 
+    v_now := underway._clock();
     v_task := underway._enqueue_scheduled(v_schedule, v_now, v_now);
 
     update underway.schedule s set last_task = v_task where s.name = run_schedule_now.name;

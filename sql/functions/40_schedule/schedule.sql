@@ -49,7 +49,7 @@ begin
     end if;
     perform underway._check_interval('jitter', schedule.jitter, '0');
     perform underway._check_options(
-        schedule.queue, null, null, schedule.created_at, schedule.priority, schedule.retry_policy, schedule.timeout,
+        schedule.queue, null, null, underway._clock(), schedule.priority, schedule.retry_policy, schedule.timeout,
         schedule.heartbeat, schedule.ttl, schedule.headers
     );
     perform underway._check_inputs(array[schedule.input]);
@@ -87,7 +87,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_now  timestamptz := underway._clock();
+    v_now  timestamptz;
     v_cron underway.cron;
     v_old  underway.schedule;
     v_new  underway.schedule;
@@ -109,57 +109,64 @@ begin
     v_new.starts_at := schedule.starts_at;
     v_new.ends_at := schedule.ends_at;
     v_new.owner := schedule.owner;
-    v_new.created_at := v_now;
     select split.cron, split.zone into v_new.cron, v_new.time_zone
     from underway._split_cron(schedule.cron, schedule.time_zone) split;
     v_cron := underway._read_cron(v_new.cron);
     perform underway._check_schedule(v_new);
 
-    select s.* into v_old from underway.schedule s where s.name = schedule.name for no key update;
+    loop
+        -- What the time is, is asked when nobody else runs or changes the schedule any more.
+        v_old := underway._lock_schedule(schedule.name);
+        v_now := underway._clock();
 
-    v_new.look_at := v_old.look_at;
-    v_new.created_at := coalesce(v_old.created_at, v_now);
-    v_new.updated_at := v_old.updated_at;
-    v_new.paused_at := v_old.paused_at;
-    v_new.last_at := v_old.last_at;
-    v_new.last_task := v_old.last_task;
-    v_new.last_error := v_old.last_error;
-    v_new.last_error_at := v_old.last_error_at;
-    if (v_new.cron, v_new.time_zone, v_new.starts_at, v_new.ends_at)
-       is not distinct from (v_old.cron, v_old.time_zone, v_old.starts_at, v_old.ends_at)
-    then
-        -- The times stay, those among them that are due or were missed.
-        v_new.next_at := v_old.next_at;
-    else
-        v_new.next_at := underway._next_time(
-            v_cron, v_new.time_zone, greatest(v_now, v_old.last_at), v_new.starts_at, v_new.ends_at
-        );
-        if v_new.next_at is null then
-            raise exception using
-                errcode = 'UW008',
-                message = format(
-                    'cron expression %L in %s names no time after %s', v_new.cron, v_new.time_zone,
-                    greatest(v_now, v_new.starts_at) || coalesce(' until ' || v_new.ends_at, '')
-                ),
-                hint = 'Give an expression that comes; underway.cron_preview() shows its times.';
+        v_new.look_at := v_old.look_at;
+        v_new.created_at := coalesce(v_old.created_at, v_now);
+        v_new.updated_at := v_old.updated_at;
+        v_new.paused_at := v_old.paused_at;
+        v_new.last_at := v_old.last_at;
+        v_new.last_task := v_old.last_task;
+        v_new.last_error := v_old.last_error;
+        v_new.last_error_at := v_old.last_error_at;
+        if (v_new.cron, v_new.time_zone, v_new.starts_at, v_new.ends_at)
+           is not distinct from (v_old.cron, v_old.time_zone, v_old.starts_at, v_old.ends_at)
+        then
+            -- The times stay, those among them that are due or were missed.
+            v_new.next_at := v_old.next_at;
+        else
+            v_new.next_at := underway._next_time(
+                v_cron, v_new.time_zone, greatest(v_now, v_old.last_at), v_new.starts_at, v_new.ends_at
+            );
+            if v_new.next_at is null then
+                raise exception using
+                    errcode = 'UW008',
+                    message = format(
+                        'cron expression %L in %s names no time after %s', v_new.cron, v_new.time_zone,
+                        greatest(v_now, v_new.starts_at) || coalesce(' until ' || v_new.ends_at, '')
+                    ),
+                    hint = 'Give an expression that comes; underway.cron_preview() shows its times.';
+            end if;
         end if;
-    end if;
-    if v_new is not distinct from v_old then
-        return v_old.next_at;
-    end if;
+        if v_new operator(pg_catalog.*=) v_old then
+            return v_old.next_at;
+        end if;
 
-    v_new.updated_at := v_now;
-    v_new.look_at := case when v_new.paused_at is null then v_new.next_at end;
+        v_new.updated_at := v_now;
+        v_new.look_at := case when v_new.paused_at is null then v_new.next_at end;
 
-    insert into underway.schedule as s
-    values (v_new.*)
-    on conflict on constraint schedule_pkey do update set
-        (next_at, look_at, updated_at, starts_at, ends_at, queue, job, cron, time_zone, missed, missed_limit, overlap,
-         jitter, owner, priority, input, headers, retry_policy, timeout, heartbeat, ttl)
-        = (excluded.next_at, excluded.look_at, excluded.updated_at, excluded.starts_at, excluded.ends_at,
-           excluded.queue, excluded.job, excluded.cron, excluded.time_zone, excluded.missed, excluded.missed_limit,
-           excluded.overlap, excluded.jitter, excluded.owner, excluded.priority, excluded.input, excluded.headers,
-           excluded.retry_policy, excluded.timeout, excluded.heartbeat, excluded.ttl);
+        insert into underway.schedule as s
+        values (v_new.*)
+        on conflict on constraint schedule_pkey do update set
+            (next_at, look_at, updated_at, starts_at, ends_at, queue, job, cron, time_zone, missed, missed_limit, overlap,
+             jitter, owner, priority, input, headers, retry_policy, timeout, heartbeat, ttl)
+            = (excluded.next_at, excluded.look_at, excluded.updated_at, excluded.starts_at, excluded.ends_at,
+               excluded.queue, excluded.job, excluded.cron, excluded.time_zone, excluded.missed, excluded.missed_limit,
+               excluded.overlap, excluded.jitter, excluded.owner, excluded.priority, excluded.input, excluded.headers,
+               excluded.retry_policy, excluded.timeout, excluded.heartbeat, excluded.ttl)
+        where v_old.name is not null;
+
+        -- Somebody else has made one of this name meanwhile: then that is the one to replace.
+        exit when found;
+    end loop;
 
     return v_new.next_at;
 end;

@@ -10,6 +10,8 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+    perform underway._lock_schedule(unschedule.name);
+
     delete from underway.schedule s where s.name = unschedule.name;
     return found;
 end;

@@ -10,7 +10,9 @@ select results_eq(
         ('UW004', 'task_not_found'),
         ('UW005', 'wrong_state'),
         ('UW006', 'queue_in_use'),
-        ('UW007', 'input_too_large')
+        ('UW007', 'input_too_large'),
+        ('UW008', 'invalid_cron'),
+        ('UW009', 'schedule_not_found')
     $$,
     'the refusals are listed in the order of their codes, under the names that clients know'
 );

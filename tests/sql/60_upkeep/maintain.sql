@@ -1,10 +1,10 @@
 begin;
-select plan(14);
+select plan(17);
 
 select underway_test.stop_clock('2030-01-01 12:00:00+00');
 
 select is(
-    underway.maintain(), '{"reclaimed": 0, "pruned": 0, "forgotten_workers": 0}',
+    underway.maintain(), '{"scheduled": 0, "reclaimed": 0, "pruned": 0, "forgotten_workers": 0}',
     'where there is nothing to do, it says so'
 );
 
@@ -43,7 +43,7 @@ from unnest('{day, email, year}'::text[]) as queue;
 select underway_test.advance_clock('3 days');
 
 select is(
-    underway.maintain(), '{"reclaimed": 0, "pruned": 0, "forgotten_workers": 0}',
+    underway.maintain(), '{"scheduled": 0, "reclaimed": 0, "pruned": 0, "forgotten_workers": 0}',
     'the expired day is emptied as a whole, without a count'
 );
 
@@ -95,6 +95,14 @@ select results_eq(
     $$ values ('given up', null), ('retried', 'pending') $$,
     'unfinished work never expires'
 );
+
+-- schedules
+
+select underway.schedule(name, 'email', '*/20 * * * * *') from unnest('{one, other}'::text[]) as name;
+select is(underway.maintain() ->> 'scheduled', '0', 'a schedule whose time has not come enqueues nothing');
+select underway_test.advance_clock('20 seconds');
+select is(underway.maintain() ->> 'scheduled', '2', 'schedules that are due enqueue their tasks, which are counted');
+select is(underway.maintain() ->> 'scheduled', '0', 'each time gives one task');
 
 -- callers
 

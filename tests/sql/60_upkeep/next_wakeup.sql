@@ -1,5 +1,5 @@
 begin;
-select plan(17);
+select plan(29);
 
 select underway_test.stop_clock('2030-01-01 12:00:00+00');
 select underway.create_queue(queue) from unnest('{email, invoice, paused}'::text[]) as queue;
@@ -52,6 +52,44 @@ select is(
 
 select underway.resume_queue('paused');
 select is(underway.next_wakeup('{paused}'), '0', 'a resumed queue counts again');
+
+-- schedules
+
+select underway.create_queue('scheduled');
+select underway_test.stop_clock('2030-01-01 13:00:00.2+00');
+select is(underway.next_wakeup('{nowhere}'), '1 second', 'without schedules nobody wakes for them');
+
+select underway.schedule('hourly', 'scheduled', '0 * * * *');
+select is(underway.next_wakeup('{nowhere}'), '1 second', 'nobody wakes for a schedule that is not due within a second');
+
+select underway.schedule('secondly', 'scheduled', '* * * * * *');
+select is(underway.next_wakeup('{scheduled}'), '800 milliseconds', 'a worker sleeps until a schedule is due');
+select is(underway.next_wakeup('{nowhere}'), '800 milliseconds', 'whatever its queues, for anybody may run it');
+select is(underway.next_wakeup(null), '800 milliseconds', 'whether it has any');
+
+select underway.create_queue('soon');
+select underway.enqueue('soon', delay => '300 milliseconds');
+select is(underway.next_wakeup('{soon}'), '300 milliseconds', 'a task that is due before it counts');
+select underway_test.advance_clock('800 milliseconds');
+select is(underway.next_wakeup('{nowhere}'), '0', 'a worker does not sleep when a schedule is due now');
+select underway_test.advance_clock('10 seconds');
+select is(underway.next_wakeup('{nowhere}'), '0', 'nor when one was due before');
+
+select underway.run_schedules();
+select is(underway.next_wakeup('{nowhere}'), '1 second', 'when it has run, the next time counts');
+
+select underway_test.advance_clock('400 milliseconds');
+select underway.pause_schedule('secondly');
+select is(underway.next_wakeup('{nowhere}'), '1 second', 'nobody wakes for a schedule that is paused');
+select underway.resume_schedule('secondly');
+select is(underway.next_wakeup('{nowhere}'), '600 milliseconds', 'a resumed one counts again');
+
+select underway.drop_queue('scheduled', force => true);
+select underway_test.advance_clock('600 milliseconds');
+select underway.run_schedules();
+select is(underway.next_wakeup('{nowhere}'), '1 second', 'a failing schedule keeps nobody awake');
+
+select underway.unschedule('secondly');
 
 -- the look that a worker takes changes nothing
 

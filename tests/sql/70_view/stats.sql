@@ -1,5 +1,5 @@
 begin;
-select plan(4);
+select plan(6);
 
 select underway_test.stop_clock('2030-01-01 12:00:00+00');
 
@@ -7,7 +7,7 @@ select is(
     underway.stats(),
     '{
         "queues": 0, "queues_paused": 0, "ready": 0, "scheduled": 0, "in_progress": 0, "waiting": 0,
-        "dead_letters": 0, "oldest_ready_seconds": 0, "workers": 0
+        "dead_letters": 0, "oldest_ready_seconds": 0, "schedules": 0, "schedules_failing": 0, "workers": 0
     }',
     'without queues all is zero'
 );
@@ -35,7 +35,7 @@ select is(
     underway.stats() - 'oldest_ready_seconds',
     '{
         "queues": 3, "queues_paused": 1, "ready": 1, "scheduled": 7, "in_progress": 2, "waiting": 6,
-        "dead_letters": 1, "workers": 2
+        "dead_letters": 1, "schedules": 0, "schedules_failing": 0, "workers": 2
     }',
     'the numbers are summed over all queues; workers that are lost do not count'
 );
@@ -51,6 +51,21 @@ select is(
     underway.stats() -> 'ready', '4',
     'a task is ready when it is due'
 );
+
+-- schedules
+
+select underway.create_queue('fax');
+select underway.schedule(name, 'email', '* * * * *') from unnest('{one, other}'::text[]) as name;
+select underway.schedule(name, 'fax', '* * * * *') from unnest('{failing, too, mended}'::text[]) as name;
+select underway.pause_schedule('one');
+select underway.drop_queue('fax');
+select underway_test.advance_clock('1 minute');
+select underway.run_schedules();
+select underway.schedule('mended', 'email', '* * * * *');
+select underway.run_schedules();
+
+select is(underway.stats() -> 'schedules', '5', 'schedules are counted, whether they run or not');
+select is(underway.stats() -> 'schedules_failing', '2', 'so are those whose last try has failed');
 
 select * from finish();
 rollback;

@@ -1,5 +1,5 @@
 begin;
-select plan(17);
+select plan(38);
 
 create temporary view role as
 select given.name
@@ -49,7 +49,7 @@ select is_empty(
 
 select set_eq(
     $$ select pg_temp.callable_by('underway_producer') $$,
-    '{enqueue, enqueue_many, retry_policy, watch, task_info}'::text[],
+    '{enqueue, enqueue_many, retry_policy, watch, task_info, cron_next, cron_preview}'::text[],
     'a producer enqueues, and sees results'
 );
 
@@ -57,14 +57,15 @@ select set_eq(
     $$ select pg_temp.callable_by('underway_worker') $$,
     '{
         dequeue, complete, complete_many, complete_and_dequeue, fail, fail_many, snooze, release, release_many,
-        heartbeat, report_progress, register_worker, unregister_worker, set_idle, next_wakeup, maintain
+        heartbeat, report_progress, register_worker, unregister_worker, set_idle, next_wakeup, maintain,
+        run_schedules
     }'::text[],
     'a worker dequeues, settles, and keeps the queue up'
 );
 
 select set_eq(
     $$ select pg_temp.callable_by('underway_observer') $$,
-    '{task_info, stats, backoff, _clock}'::text[],
+    '{task_info, stats, backoff, cron_next, cron_preview, _clock}'::text[],
     'an observer reads'
 );
 
@@ -72,9 +73,10 @@ select set_eq(
     $$ select pg_temp.callable_by('underway_operator') $$,
     '{
         create_queue, pause_queue, resume_queue, drop_queue, retry_policy, cancel, retry, redrive, reschedule,
-        reprioritize, delete_task, maintain, task_info, stats, _clock
+        reprioritize, delete_task, schedule, unschedule, pause_schedule, resume_schedule, run_schedule_now,
+        run_schedules, cron_next, cron_preview, maintain, task_info, stats, _clock
     }'::text[],
-    'an operator cares for queues and single tasks, and sees what an observer sees'
+    'an operator cares for queues, schedules and single tasks, and sees what an observer sees'
 );
 
 select is_empty(
@@ -120,7 +122,7 @@ select set_eq(
         union all
         select reader, view
         from unnest('{underway_observer, underway_operator}'::text[]) as reader
-        cross join unnest('{queue_stats, task_list, worker_stats}'::text[]) as view
+        cross join unnest('{queue_stats, schedule_stats, task_list, worker_stats}'::text[]) as view
     $$,
     'observers and operators read the views, everybody the list of refusals, and nobody a table'
 );
@@ -213,6 +215,66 @@ select is_empty(
     $$,
     'nobody passes on what was granted'
 );
+
+-- schedules: what is granted is enough, and what is not is refused
+
+create function pg_temp.as_role(role text, statement text)
+returns void
+language plpgsql
+as $$
+begin
+    perform set_config('role', 'underway_' || as_role.role, true);
+    execute as_role.statement;
+    perform set_config('role', 'none', true);
+end;
+$$;
+
+select underway_test.stop_clock('2030-01-01 12:00:00+00');
+select underway.create_queue('email');
+
+select lives_ok(
+    format('select pg_temp.as_role(%L, %L)', given.role, given.statement),
+    format('a role %s may: %s', given.role, given.statement)
+)
+from (values
+    ('operator', $$select underway.schedule('nightly', 'email', '@daily')$$),
+    ('operator', $$select underway.pause_schedule('nightly')$$),
+    ('operator', $$select underway.resume_schedule('nightly')$$),
+    ('operator', $$select underway.run_schedule_now('nightly')$$),
+    ('operator', $$select underway.run_schedules()$$),
+    ('operator', $$select * from underway.schedule_stats$$),
+    ('operator', $$select underway.cron_preview('@daily', 'Europe/Berlin', '2030-01-01')$$),
+    ('observer', $$select * from underway.schedule_stats$$),
+    ('observer', $$select underway.cron_preview('@daily', 'Europe/Berlin', '2030-01-01')$$),
+    ('producer', $$select underway.cron_next('@daily', 'Europe/Berlin', '2030-01-01')$$)
+) as given (role, statement);
+
+select underway_test.advance_clock('1 day');
+select lives_ok($$ select pg_temp.as_role('worker', 'select underway.run_schedules()') $$, 'a worker runs schedules');
+select underway_test.advance_clock('1 day');
+select lives_ok($$ select pg_temp.as_role('worker', 'select underway.maintain()') $$, 'or has that done by the chore');
+select is(
+    underway_test.times_of('nightly', 'DD HH24:MI'), '{01 12:00,02 00:00,03 00:00}',
+    'who may run schedules may enqueue so'
+);
+select lives_ok(
+    $$ select pg_temp.as_role('operator', 'select underway.unschedule(''nightly'')') $$,
+    'an operator removes a schedule'
+);
+
+select throws_ok(
+    format('select pg_temp.as_role(%L, %L)', given.role, given.statement), '42501', null,
+    format('a role %s may not: %s', given.role, given.statement)
+)
+from (values
+    ('producer', $$select underway.schedule('nightly', 'email', '@daily')$$),
+    ('producer', $$select underway.run_schedule_now('nightly')$$),
+    ('worker', $$select underway.schedule('nightly', 'email', '@daily')$$),
+    ('worker', $$select underway.unschedule('nightly')$$),
+    ('observer', $$select underway.run_schedules()$$),
+    ('observer', $$select underway.pause_schedule('nightly')$$),
+    ('operator', $$select * from underway.schedule$$)
+) as given (role, statement);
 
 select * from finish();
 rollback;

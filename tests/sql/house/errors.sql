@@ -9,7 +9,7 @@ from pg_proc p
 where p.pronamespace = 'underway'::regnamespace;
 
 select set_eq(
-    $$ select distinct code[1] from body cross join regexp_matches(source, 'UW\d\d\d', 'g') as code $$,
+    $$ select distinct code[1] from body cross join regexp_matches(source, 'errcode = ''(UW\d\d\d)''', 'g') as code $$,
     'select sqlstate::text from underway.refusal',
     'the codes that are raised are the codes that are listed'
 );

@@ -1,0 +1,143 @@
+-- what is no cron expression
+
+begin;
+select plan(225);
+
+-- each field, with what is not allowed there
+
+select throws_ok(
+    format('select underway._read_cron(%L)', format(shape.cron, given.value)),
+    'UW008', format('cron expression %L: the %s is %L', format(shape.cron, given.value), given.field, given.value),
+    format('the %s %L is refused, and named', given.field, given.value)
+)
+from (values
+    ('second', '60'), ('second', '?'), ('second', 'l'), ('second', '*/0'), ('second', '0,60'), ('second', '7-7'),
+
+    -- out of bounds
+    ('minute', '60'), ('minute', '-1'), ('minute', '0-60'), ('minute', '60-5'), ('minute', '60/2'), ('minute', '99999'),
+    ('minute', '99999999999999999999'),
+    -- half a range
+    ('minute', '5-'), ('minute', '-5'), ('minute', '-'), ('minute', '1-5-9'), ('minute', '*-5'), ('minute', '5-*'),
+    -- steps
+    ('minute', '*/0'), ('minute', '5/0'), ('minute', '1-5/0'), ('minute', '*/00'), ('minute', '*/'), ('minute', '/5'),
+    ('minute', '5//2'), ('minute', '*/5/2'), ('minute', '*/-5'), ('minute', '*/*'), ('minute', '*/a'),
+    ('minute', '*/1-5'), ('minute', '*/99999999999999999999'),
+    -- ranges of two equal ends
+    ('minute', '5-5'), ('minute', '5-5/2'), ('minute', '0-0'), ('minute', '05-5'), ('minute', '1,5-5,9'),
+    -- commas
+    ('minute', ','), ('minute', '1,'), ('minute', ',1'), ('minute', '1,,2'), ('minute', '*,'),
+    -- what stands elsewhere, or nowhere
+    ('minute', '?'), ('minute', 'l'), ('minute', '5w'), ('minute', '5#1'), ('minute', 'mon'), ('minute', 'jan'),
+    ('minute', 'a'), ('minute', '+5'), ('minute', '1.5'), ('minute', '*5'), ('minute', '5*'), ('minute', '**'),
+    ('minute', '0x1'), ('minute', '1;2'), ('minute', '~'), ('minute', '!5'), ('minute', 'h'), ('minute', '5%%'),
+    ('minute', '٣'), ('minute', '*/٣'), ('minute', '５'),
+
+    ('hour', '24'), ('hour', '-1'), ('hour', '12-24'), ('hour', '24-3'), ('hour', '9am'), ('hour', '?'), ('hour', 'l'),
+    ('hour', '*/0'), ('hour', '8-8'), ('hour', '9,'), ('hour', 'noon'),
+
+    ('day of month', '0'), ('day of month', '32'), ('day of month', '0-5'), ('day of month', '1-32'),
+    ('day of month', '*/0'), ('day of month', '10-10'), ('day of month', '1,'), ('day of month', 'mon'),
+    ('day of month', '0w'), ('day of month', '32w'), ('day of month', 'w'), ('day of month', 'wl'),
+    ('day of month', '1-5w'), ('day of month', '15w-20w'), ('day of month', '*w'), ('day of month', '15w/2'),
+    ('day of month', 'l/2'), ('day of month', 'l-3'), ('day of month', '1-l'), ('day of month', '5l'),
+    ('day of month', 'l5'), ('day of month', 'll'), ('day of month', 'lww'), ('day of month', '1#2'),
+    ('day of month', '??'), ('day of month', '?,1'), ('day of month', '1,?'), ('day of month', '?/2'),
+    ('day of month', '*,?'), ('day of month', '٣w'),
+
+    ('month', '0'), ('month', '13'), ('month', '0-5'), ('month', '11-13'), ('month', '*/0'), ('month', '3-3'),
+    ('month', 'mar-mar'), ('month', 'mar-3'), ('month', '1,'), ('month', 'l'), ('month', '?'), ('month', 'foo'),
+    ('month', 'january'), ('month', 'ja'), ('month', 'mon'), ('month', 'jan-foo'), ('month', '1w'), ('month', '1#1'),
+
+    ('day of week', '8'), ('day of week', '-1'), ('day of week', '0-8'), ('day of week', '*/0'), ('day of week', '1,'),
+    ('day of week', '5-5'), ('day of week', 'fri-fri'), ('day of week', 'fri-5'), ('day of week', '0-0'),
+    ('day of week', '7-7'), ('day of week', 'monday'), ('day of week', 'mo'), ('day of week', 'jan'),
+    ('day of week', 'mon-'), ('day of week', 'l'), ('day of week', 'll'), ('day of week', '8l'), ('day of week', 'l8'),
+    ('day of week', 'l5l'), ('day of week', 'foo#1'), ('day of week', '8#1'), ('day of week', '1#0'),
+    ('day of week', '1#6'), ('day of week', 'mon#6'), ('day of week', '1#'), ('day of week', '#1'),
+    ('day of week', '#'), ('day of week', '1#1#1'), ('day of week', '1#-1'), ('day of week', '1-5#1'),
+    ('day of week', '1#1-5#1'), ('day of week', '1#1/2'), ('day of week', 'l5#1'), ('day of week', '*#1'),
+    ('day of week', '5w'), ('day of week', 'w'), ('day of week', '?,1'), ('day of week', '1,?'),
+    ('day of week', '??'), ('day of week', '٣#1'),
+
+    ('year', '1969'), ('year', '2100'), ('year', '26'), ('year', '0'), ('year', '1969-2000'), ('year', '2026-2100'),
+    ('year', '*/0'), ('year', '2026-2026'), ('year', '2026,'), ('year', '?'), ('year', 'l'), ('year', '20260'),
+    ('year', '02026')
+) as given (field, value)
+join (values
+    ('second', '%s 0 0 1 1 *'),
+    ('minute', '%s 0 1 1 *'),
+    ('hour', '0 %s 1 1 *'),
+    ('day of month', '0 0 %s 1 *'),
+    ('month', '0 0 1 %s *'),
+    ('day of week', '0 0 1 1 %s'),
+    ('year', '0 0 0 1 1 * %s')
+) as shape (field, cron) using (field);
+
+-- the number of fields
+
+select throws_ok(
+    format('select underway._read_cron(%L)', given.cron), 'UW008', null,
+    format('%L is refused', given.cron)
+)
+from (values
+    (''), (' '), (E' \t '), ('*'), ('* *'), ('* * *'), ('* * * *'), ('* * * * * * * *'), ('0 0 0 1 1 * 2030 *'),
+    ('@'), ('@reboot'), ('@never'), ('@every 5m'), ('@daily 5'), ('@ daily'), ('daily'), ('@daily @daily'),
+    ('every day'), ('0, 30 * * * *, *')
+) as given (cron);
+
+select throws_ok(
+    $$ select underway._read_cron('0 9 * *') $$, 'UW008', 'cron expression ''0 9 * *'' has 4 fields',
+    'the message names the expression and the number of its fields'
+);
+
+-- No field is empty, whatever character stands around it.
+
+create function pg_temp.read(cron text) returns underway.cron language plpgsql as $$
+begin
+    return underway._read_cron(read.cron);
+exception when sqlstate 'UW008' then
+    return null;
+end;
+$$;
+
+select ok(
+    coalesce(pg_temp.read(format(given.shape, given.character)) = underway._read_cron('1 2 3 4 5'), true),
+    format('the character %s at %s is a blank, or is refused', ascii(given.character), given.place)
+)
+from (
+    select shape.shape, shape.place, chr(code) as character
+    from unnest('{10,11,12,13,160}'::integer[]) as code
+    cross join (values ('%s1 2 3 4 5', 'the beginning'), ('1 2 3 4 5%s', 'the end')) as shape (shape, place)
+    order by 3, 1
+) as given;
+
+select is(
+    pg_temp.read(format(given.shape, given.character)), null,
+    format('the character %s at %s makes no field', ascii(given.character), given.place)
+)
+from (
+    select shape.shape, shape.place, chr(code) as character
+    from unnest('{9,10,11,12,13,32}'::integer[]) as code
+    cross join (values ('%s1 2 3 4', 'the beginning'), ('1 2 3 4%s', 'the end')) as shape (shape, place)
+    order by 3, 1
+) as given;
+
+-- hints
+
+select matches(
+    underway_test.hint_of(format('select underway._read_cron(%L)', given.cron)), given.hint,
+    format('the hint for %L says what is allowed there', given.cron)
+)
+from (values
+    ('99 0 0 1 1 *', 'second is 0-59'),
+    ('99 0 1 1 *', 'minute is 0-59'),
+    ('0 99 1 1 *', 'hour is 0-23'),
+    ('0 0 99 1 *', 'day of month is 1-31.* L .*LW.*nW.*\?'),
+    ('0 0 1 99 *', 'month is 1-12 or jan-dec'),
+    ('0 0 1 1 99', 'day of week is 0-7 .*sun-sat.*n#k.*nL.*Ln.*\?'),
+    ('0 0 0 1 1 * 99', 'year is 1970-2099'),
+    ('0 9 * *', '5 fields .*6 .*7 .*@yearly.*@hourly')
+) as given (cron, hint);
+
+select * from finish();
+rollback;

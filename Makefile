@@ -30,6 +30,9 @@ sql: venv  ## the whole schema as one file, dist/underway.sql
 reference: venv  ## docs/reference, from the comments of the SQL functions
 	PYTHONPATH=. $(python) tools/reference.py
 
+bench: venv  ## what a look at a cron expression costs, beside croniter
+	$(python) benchmarks/cron.py
+
 long: venv  ## the suite with its random and its chaos tests in full length
 	UNDERWAY_LONG=1 $(python) -m pytest
 
@@ -47,4 +50,4 @@ clean:  ## remove what was made
 venv:
 	@tools/venv
 
-.PHONY: help demo test check lint format types sql reference long matrix clean venv
+.PHONY: help demo test check lint format types sql reference bench long matrix clean venv

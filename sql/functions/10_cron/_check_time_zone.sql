@@ -19,10 +19,10 @@ begin
     -- it may be a POSIX zone, behind a colon an abbreviation, and right/ counts leap seconds.
     if _check_time_zone.zone ~* '[0-9]|^[^a-z]|^right/'
        and _check_time_zone.zone !~ '^Etc/GMT([+]([0-9]|1[0-2])|-([0-9]|1[0-4]))$'
-       and not exists (select from pg_timezone_names n where lower(n.name) = lower(_check_time_zone.zone))
+       and not exists (select from pg_timezone_names n where lower(n.name) = lower(_check_time_zone.zone collate "C"))
        or _check_time_zone.zone !~ '/'
-       and upper(_check_time_zone.zone) not in ('UTC', 'GMT', 'UCT', 'ZULU')
-       and exists (select from pg_timezone_abbrevs a where a.abbrev = upper(_check_time_zone.zone))
+       and upper(_check_time_zone.zone collate "C") not in ('UTC', 'GMT', 'UCT', 'ZULU')
+       and exists (select from pg_timezone_abbrevs a where a.abbrev = upper(_check_time_zone.zone collate "C"))
     then
         raise invalid_parameter_value;
     end if;

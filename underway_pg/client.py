@@ -13,6 +13,7 @@ import psycopg
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from . import statements
+from .binary import leave_as_bytes
 from .errors import TaskCancelled, TaskFailed, WaitTimeout, refusals
 from .rows import FINAL_STATES, ListedTask, QueueStats, ScheduleStats, State, TaskInfo, WorkerStats
 from .settings import Options, Queue, Schedule
@@ -35,6 +36,8 @@ def execute(connection: psycopg.Connection[Any], statement: Statement[T]) -> T:
     """
     with refusals():
         cursor = connection.cursor(binary=True, row_factory=psycopg.rows.tuple_row)
+        if statement.as_bytes:
+            leave_as_bytes(cursor)
         return statement.read(cursor.execute(statement.sql.encode(), statement.parameters).fetchall())
 
 
@@ -42,6 +45,8 @@ async def execute_async(connection: psycopg.AsyncConnection[Any], statement: Sta
     """Run one statement on an async connection, in whatever transaction that is in."""
     with refusals():
         cursor = connection.cursor(binary=True, row_factory=psycopg.rows.tuple_row)
+        if statement.as_bytes:
+            leave_as_bytes(cursor)
         return statement.read(await (await cursor.execute(statement.sql.encode(), statement.parameters)).fetchall())
 
 

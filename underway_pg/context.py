@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
 from datetime import datetime, timedelta
 from typing import Any, NoReturn, Protocol
-from uuid import UUID
 
 import psycopg
 
 from . import statements
+from .binary import json_value, time
 from .client import execute, execute_async
 from .errors import InputError, Snooze
 from .rows import ClaimedTask
@@ -38,25 +38,58 @@ class Context:
     `transaction()`; elsewhere what the handler returns is.
     """
 
+    __slots__ = ("_completed", "_connections", "_event", "_interrupted", "_progress", "_task", "output", "state")
+
     def __init__(self, task: ClaimedTask, state: Any, connections: Connections) -> None:
-        assert task.lease is not None
-        self.id: int = task.id
-        self.queue: str = task.queue
-        self.job: str | None = task.job
-        self.attempt: int = task.attempt
-        self.priority: int = task.priority
-        self.headers: dict[str, Any] = task.headers or {}
-        self.dead_letter: dict[str, Any] | None = task.dead_letter
-        self.enqueued_at: datetime = task.enqueued_at
         self.state: Any = state
         self.output: Any = None
-        self._lease: UUID = task.lease
+        self._task = task
         self._connections = connections
-        self._cancelled = threading.Event()
+        self._event: threading.Event | None = None
         self._interrupted: str | None = None
-        self._interrupt: Callable[[], None] | None = None
         self._completed = False
         self._progress: str | None = None
+
+    @property
+    def id(self) -> int:
+        """The id of the task."""
+        return self._task.id
+
+    @property
+    def queue(self) -> str:
+        """The queue of the task."""
+        return self._task.queue
+
+    @property
+    def job(self) -> str | None:
+        """The name of the job, as the task has it."""
+        return self._task.job
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt this is, from 1."""
+        return self._task.attempt
+
+    @property
+    def priority(self) -> int:
+        """The priority of the task; higher runs first."""
+        return self._task.priority
+
+    @property
+    def headers(self) -> dict[str, Any]:
+        """The headers of the task; empty when it has none."""
+        return json_value(self._task.headers) or {}
+
+    @property
+    def dead_letter(self) -> dict[str, Any] | None:
+        """What is known of the failed task, where this one is its dead letter."""
+        letter: dict[str, Any] | None = json_value(self._task.dead_letter)
+        return letter
+
+    @property
+    def enqueued_at(self) -> datetime:
+        """When the task was enqueued, in UTC."""
+        return time(self._task.enqueued_at)
 
     @property
     def schedule(self) -> str | None:
@@ -71,19 +104,22 @@ class Context:
     @property
     def cancelled(self) -> bool:
         """Whether the handler should stop: the task was cancelled or lost, has timed out, or the worker stops."""
-        return self._cancelled.is_set()
+        return self._interrupted is not None
 
     def wait_cancelled(self, seconds: float | None = None) -> bool:
         """Wait in a thread until the handler should stop, at most so long. Returns whether it should."""
-        return self._cancelled.wait(seconds)
+        # Few handlers wait, so the event is made by those that do. It is there before it is looked whether to wait;
+        # `interrupt` does the two in the opposite order.
+        if self._event is None:
+            self._event = threading.Event()
+        return self.cancelled or self._event.wait(seconds)
 
     def interrupt(self, reason: str) -> None:
-        """Tell the handler to stop; called by the worker on its loop. The first reason stays."""
+        """Tell the handler to stop; called by the worker. The first reason stays."""
         if self._interrupted is None:
             self._interrupted = reason
-            self._cancelled.set()
-            if self._interrupt is not None:
-                self._interrupt()
+            if self._event is not None:
+                self._event.set()
 
     def snooze(self, delay: float | timedelta) -> NoReturn:
         """End this attempt and put the task back for `delay` (seconds or timedelta); the attempt does not count."""
@@ -119,7 +155,7 @@ class _Transaction:
 
     def _completion(self) -> statements.Statement[None]:
         context = self._context
-        return statements.complete(context.id, context._lease, context.output)
+        return statements.complete(context.id, context._task.lease, context.output)
 
     @contextmanager
     def _open(self) -> Iterator[psycopg.Connection[Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -72,7 +73,27 @@ class Signature:
             if hints.get(parameter.name) is context_type:
                 raise ConfigurationError(f"job {self._name}: the Context must be the first parameter")
         self._signature = inspect.Signature(parameters)
+        named = [parameter for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD]
+        self._known = {parameter.name for parameter in named}
+        self._required = {parameter.name for parameter in named if parameter.default is parameter.empty}
         self._converters = _converters(self._name, parameters, hints) if find_spec("pydantic") else {}
+        self._whole = self._validator() if self._converters and len(named) == len(parameters) else None
+
+    def _validator(self) -> Any:
+        """A validator of whole inputs: one call for all arguments."""
+        from pydantic_core import SchemaError, SchemaValidator, core_schema
+
+        fields = {
+            name: core_schema.typed_dict_field(
+                self._converters[name].schema if name in self._converters else core_schema.any_schema(),
+                required=name in self._required,
+            )
+            for name in self._known
+        }
+        try:
+            return SchemaValidator(core_schema.typed_dict_schema(fields, extra_behavior="forbid"))
+        except SchemaError:  # two arguments of one model, which can not be defined twice in a schema
+            return None
 
     def to_input(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """The input of a task for these arguments. Raises InputError when they do not fit."""
@@ -82,14 +103,23 @@ class Signature:
             raise InputError(f"job {self._name}: {error}") from None
         return self._convert(_flat(self._signature, bound.arguments), "to_input")
 
-    def to_arguments(self, input: Any) -> dict[str, Any]:
-        """The arguments that an input holds. Raises InputError when they do not fit."""
+    def to_arguments(self, text: bytes) -> dict[str, Any]:
+        """The arguments that an input, as JSON text, holds. Raises InputError when they do not fit."""
+        if self._whole is not None:
+            try:
+                arguments: dict[str, Any] = self._whole.validate_json(text)
+            except ValueError:
+                pass  # said argument by argument below
+            else:
+                return arguments
+        input = json.loads(text)
         if not isinstance(input, dict):
             raise InputError(f"job {self._name}: the input is {input!r:.200}, not an object with the arguments")
-        try:
-            self._signature.bind(**input)
-        except TypeError as error:
-            raise InputError(f"job {self._name}: {error}") from None
+        if self._whole is not None or not self._required <= input.keys() <= self._known:
+            try:
+                self._signature.bind(**input)
+            except TypeError as error:
+                raise InputError(f"job {self._name}: {error}") from None
         return self._convert(input, "to_arguments")
 
     def _convert(self, values: Mapping[str, Any], direction: str) -> dict[str, Any]:
@@ -126,6 +156,7 @@ class _Converter:
 
     def __init__(self, adapter: Any) -> None:
         self._adapter = adapter
+        self.schema = adapter.core_schema
 
     def to_input(self, value: Any) -> Any:
         import pydantic_core

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple
-from uuid import UUID
 
 __all__ = [
     "ClaimedTask",
@@ -25,20 +24,24 @@ FINAL_STATES: frozenset[State] = frozenset(("succeeded", "failed", "cancelled"))
 
 
 class ClaimedTask(NamedTuple):
-    """A task as `dequeue` hands it to a worker. `lease` is None for a task of a settled batch that was lost."""
+    """A task as `dequeue` hands it to a worker; most of it as bytes, since few handlers look at it.
+
+    `input`, `headers` and `dead_letter` are jsonb, `lease` is a uuid, `timeout` and `heartbeat` are intervals and
+    `enqueued_at` is a timestamptz, each in PostgreSQL's binary format.
+    """
 
     id: int
     queue: str
     job: str | None
-    input: Any
+    input: bytes
     attempt: int
-    lease: UUID | None
-    timeout: timedelta
-    heartbeat: timedelta
-    headers: dict[str, Any] | None
+    lease: bytes
+    timeout: bytes
+    heartbeat: bytes
+    headers: bytes | None
     priority: int
-    enqueued_at: datetime
-    dead_letter: dict[str, Any] | None
+    enqueued_at: bytes
+    dead_letter: bytes | None
 
 
 class FailedTask(NamedTuple):

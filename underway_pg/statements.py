@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any, Generic, TypeVar
-from uuid import UUID
 
+from .binary import uuid_text
 from .errors import InputError
 from .rows import ClaimedTask, FailedTask, ListedTask, QueueStats, ScheduleStats, State, TaskInfo, WorkerStats
 from .settings import Duration, Options, Queue, RetryPolicy, Schedule, interval
@@ -22,11 +22,15 @@ Row = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class Statement(Generic[T]):
-    """One call: `sql` with `parameters` gives rows, and `read` makes of them what the caller gets."""
+    """One call: `sql` with `parameters` gives rows, and `read` makes of them what the caller gets.
+
+    `as_bytes` leaves jsonb, uuid, interval and timestamptz as they come (`binary`).
+    """
 
     sql: str
     parameters: Mapping[str, Any]
     read: Callable[[list[Row]], T]
+    as_bytes: bool = False
 
 
 # PostgreSQL keeps no NUL character in a text. An even number of backslashes before it is text about a NUL, not a NUL.
@@ -71,10 +75,6 @@ def _nothing(rows: list[Row]) -> None:
 def _columns(kind: type) -> str:
     # An enum has no binary form that psycopg knows.
     return ", ".join("state::text" if field.name == "state" else field.name for field in fields(kind))
-
-
-def _claimed(rows: list[Row]) -> list[ClaimedTask]:
-    return [ClaimedTask._make(row) for row in rows]
 
 
 _CLAIMED = ", ".join(ClaimedTask._fields)
@@ -140,41 +140,55 @@ def dequeue(queues: Sequence[str], max_tasks: int, worker: int | None = None) ->
     return Statement(
         f"select {_CLAIMED} from underway.dequeue(%(queues)s::text[], %(max_tasks)s::integer, %(worker)s)",
         {"queues": list(queues), "max_tasks": max_tasks, "worker": worker},
-        _claimed,
+        lambda rows: list(map(ClaimedTask._make, rows)),
+        as_bytes=True,
     )
 
 
-def complete(task: int, lease: UUID, output: Any = None) -> Statement[None]:
+def complete(task: int, lease: bytes, output: Any = None) -> Statement[None]:
     """Report a task as done. `output` is any value that JSON can carry."""
     return Statement(
-        "select underway.complete(%(task)s::bigint, %(lease)s, %(output)s::jsonb)",
-        {"task": task, "lease": lease, "output": None if output is None else dump_json(output)},
+        "select underway.complete(%(task)s::bigint, %(lease)s::uuid, %(output)s::jsonb)",
+        {"task": task, "lease": uuid_text(lease), "output": None if output is None else dump_json(output)},
         _nothing,
     )
 
 
-def complete_and_dequeue(
-    tasks: list[int],
-    leases: list[UUID],
-    outputs: list[str | None],
-    queues: Sequence[str],
-    max_tasks: int,
-    worker: int | None = None,
-) -> Statement[list[ClaimedTask]]:
-    """Settle a batch and claim the next. `outputs` are JSON texts. A row without a lease names a task that was lost."""
+def complete_many(tasks: list[int], leases: list[bytes], outputs: list[str | None]) -> Statement[list[int]]:
+    """Report a batch of tasks as done; gives the ids that were settled. `outputs` are JSON texts."""
     return Statement(
-        f"""select {_CLAIMED} from underway.complete_and_dequeue(
-            %(tasks)s::bigint[], %(leases)s::uuid[], %(outputs)s::jsonb[], %(queues)s::text[], %(max_tasks)s::integer,
-            %(worker)s)""",
-        {"tasks": tasks, "leases": leases, "outputs": outputs, "queues": list(queues), "max_tasks": max_tasks,
-         "worker": worker},
-        _claimed,
-    )  # fmt: skip
+        """select * from underway.complete_many(%(tasks)s::text::bigint[], %(leases)s::text::uuid[],
+            %(outputs)s::text::jsonb[])""",
+        {"tasks": _ids(tasks), "leases": _leases(leases), "outputs": _outputs(outputs)},
+        _column,
+    )
+
+
+# Arrays as text: element by element, as psycopg dumps a list, they cost a worker more than all else about a short task.
+
+
+def _ids(ids: Iterable[int]) -> str:
+    return "{" + ",".join(map(str, ids)) + "}"
+
+
+def _leases(leases: Iterable[bytes]) -> str:
+    return "{" + ",".join(map(uuid_text, leases)) + "}"
+
+
+def _outputs(outputs: list[str | None]) -> str | None:
+    if not any(output is not None for output in outputs):
+        return None
+    return "{" + ",".join("null" if output is None else _quoted(output) for output in outputs) + "}"
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def fail_many(
     tasks: list[int],
-    leases: list[UUID],
+    leases: list[bytes],
     errors: list[str],
     retryable: list[bool],
     retry_after: list[timedelta | None],
@@ -182,45 +196,51 @@ def fail_many(
     """Report failed attempts. `errors` are JSON texts. Gives what became of each task that was settled."""
     return Statement(
         """select id, state::text, ready_at from underway.fail_many(
-            %(tasks)s::bigint[], %(leases)s::uuid[], %(errors)s::jsonb[], %(retryable)s::boolean[],
+            %(tasks)s::text::bigint[], %(leases)s::text::uuid[], %(errors)s::jsonb[], %(retryable)s::boolean[],
             %(retry_after)s::interval[])""",
-        {"tasks": tasks, "leases": leases, "errors": errors, "retryable": retryable, "retry_after": retry_after},
+        {
+            "tasks": _ids(tasks),
+            "leases": _leases(leases),
+            "errors": errors,
+            "retryable": retryable,
+            "retry_after": retry_after,
+        },
         lambda rows: [FailedTask._make(row) for row in rows],
     )
 
 
-def snooze(task: int, lease: UUID, delay: Duration) -> Statement[datetime]:
+def snooze(task: int, lease: bytes, delay: Duration) -> Statement[datetime]:
     """Put a task back for later; gives when it will be ready."""
     return Statement(
-        "select underway.snooze(%(task)s::bigint, %(lease)s, %(delay)s)",
-        {"task": task, "lease": lease, "delay": interval(delay)},
+        "select underway.snooze(%(task)s::bigint, %(lease)s::uuid, %(delay)s)",
+        {"task": task, "lease": uuid_text(lease), "delay": interval(delay)},
         _scalar,
     )
 
 
-def release_many(tasks: list[int], leases: list[UUID]) -> Statement[list[int]]:
+def release_many(tasks: list[int], leases: list[bytes]) -> Statement[list[int]]:
     """Give tasks back without using up an attempt; gives the ids that were given back."""
     return Statement(
-        "select * from underway.release_many(%(tasks)s::bigint[], %(leases)s::uuid[])",
-        {"tasks": tasks, "leases": leases},
+        "select * from underway.release_many(%(tasks)s::text::bigint[], %(leases)s::text::uuid[])",
+        {"tasks": _ids(tasks), "leases": _leases(leases)},
         _column,
     )
 
 
-def heartbeat(tasks: list[int], leases: list[UUID]) -> Statement[list[int]]:
+def heartbeat(tasks: list[int], leases: list[bytes]) -> Statement[list[int]]:
     """Renew leases; gives the ids that are still held."""
     return Statement(
-        "select * from underway.heartbeat(%(tasks)s::bigint[], %(leases)s::uuid[])",
-        {"tasks": tasks, "leases": leases},
+        "select * from underway.heartbeat(%(tasks)s::text::bigint[], %(leases)s::text::uuid[])",
+        {"tasks": _ids(tasks), "leases": _leases(leases)},
         _column,
     )
 
 
-def report_progress(task: int, lease: UUID, progress: str) -> Statement[None]:
+def report_progress(task: int, lease: bytes, progress: str) -> Statement[None]:
     """Say how far a running task is. `progress` is JSON text."""
     return Statement(
-        "select underway.report_progress(%(task)s::bigint, %(lease)s, %(progress)s::jsonb)",
-        {"task": task, "lease": lease, "progress": progress},
+        "select underway.report_progress(%(task)s::bigint, %(lease)s::uuid, %(progress)s::jsonb)",
+        {"task": task, "lease": uuid_text(lease), "progress": progress},
         _nothing,
     )
 

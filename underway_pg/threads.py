@@ -5,35 +5,43 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import threading
+from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 __all__ = ["Threads"]
 
-T = TypeVar("T")
+K = TypeVar("K")
 
 
-class Threads:
-    """A pool that grows to as many threads as there are calls at once, and reuses them."""
+class Threads(Generic[K]):
+    """A pool that grows to as many threads as there are calls at once, and reuses them.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    `collect` is called on the loop with what has ended: the key of each call, its result, and what it raised instead.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        collect: Callable[[list[tuple[K, Any, BaseException | None]]], None],
+    ) -> None:
         self._loop = loop
-        self._calls: SimpleQueue[tuple[Callable[[], Any], asyncio.Future[Any]] | None] = SimpleQueue()
+        self._collect = collect
+        self._calls: SimpleQueue[tuple[K, Callable[[], Any], contextvars.Context] | None] = SimpleQueue()
+        self._ended: deque[tuple[K, Any, BaseException | None]] = deque()
+        self._told = False
         self._free = 0
         self._started = 0
 
-    def run(self, function: Callable[[], T]) -> asyncio.Future[T]:
-        """Call a function in a thread. Called on the loop; the future is done there."""
-        future: asyncio.Future[T] = self._loop.create_future()
-        context = contextvars.copy_context()
-        self._calls.put((lambda: context.run(function), future))
+    def call(self, key: K, function: Callable[[], Any]) -> None:
+        """Call a function in a thread. Called on the loop."""
+        self._calls.put((key, function, contextvars.copy_context()))
         if self._free > 0:
             self._free -= 1
         else:
             self._started += 1
             threading.Thread(target=self._work, name=f"underway-{self._started}", daemon=True).start()
-        return future
 
     def close(self) -> None:
         """Let the threads end, each after the call that it may be in."""
@@ -42,25 +50,24 @@ class Threads:
 
     def _work(self) -> None:
         while (call := self._calls.get()) is not None:
-            function, future = call
+            key, function, context = call
             try:
-                outcome: tuple[Any, BaseException | None] = (function(), None)
+                self._ended.append((key, context.run(function), None))
             except BaseException as error:  # whatever it is, it belongs to the caller
-                outcome = (None, error)
-            try:
-                self._loop.call_soon_threadsafe(self._settle, future, *outcome)
-            except RuntimeError:  # the loop is closed: nobody waits any more
-                return
+                self._ended.append((key, None, error))
+            del call, function, context
+            # The loop is told once for all that ends until it looks: waking it costs more than most calls.
+            if not self._told:
+                self._told = True
+                try:
+                    self._loop.call_soon_threadsafe(self._gather)
+                except RuntimeError:  # the loop is closed: nobody waits any more
+                    return
 
-    def _settle(self, future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
-        self._free += 1
-        if future.done():
-            return
-        # A future takes no StopIteration; neither would a coroutine.
-        if isinstance(error, StopIteration):
-            cause, error = error, RuntimeError(f"the handler raised {error!r}")
-            error.__cause__ = cause
-        if error is None:
-            future.set_result(result)
-        else:
-            future.set_exception(error)
+    def _gather(self) -> None:
+        self._told = False  # before looking: what ends from here on tells again
+        ended = []
+        while self._ended:
+            ended.append(self._ended.popleft())
+        self._free += len(ended)
+        self._collect(ended)

@@ -1,32 +1,34 @@
-"""The worker: claim, run, settle; and beside that listen, heartbeat, maintain.
+"""The worker: claim, run, settle; and beside that listen, watch, maintain.
 
-One coroutine claims and settles, over one statement that does both; `concurrency` runners take the claimed tasks, each
-runs one at a time and leaves the result. Nothing else decides what happens to a task: that is the database.
+One coroutine claims, another settles, each over a connection of its own: the next tasks are fetched and the last ones
+settled while those in between run. `concurrency` runners take the claimed tasks, one at a time each; plain handlers
+they pass on to threads. Nothing here decides what happens to a task: that is the database.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import random
 import signal
 import socket
-import time
 import traceback
+from collections import deque
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, TypedDict, TypeVar
-from uuid import UUID
 
 import psycopg
 from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout
 
 from . import statements
+from .binary import json_text, seconds
 from .client import execute_async
 from .context import Context
 from .errors import ConfigurationError, Fatal, InputError, LeaseLost, Outcome, QueueNotFound, Refusal, Retry, Snooze
@@ -48,23 +50,53 @@ _PACKAGE = str(Path(__file__).parent) + os.sep
 
 # Seconds. A database that gives no connection for so long is away; a worker that found enough to do for so long is not
 # idle; a task of a job that it does not know is put back for so long; after a claim that was refused it waits so long;
-# a part that did not hear that it is over is told again after so long.
+# a part that did not hear that it is over is told again after so long; handlers that never wait hold the loop so long;
+# a worker holds as much more than it runs as it does in so long; and gives back what it has not begun after so long.
 _AWAY_AFTER = 2.0
 _BUSY_AFTER = 0.5
 _LEAVE_FOR = 5.0
 _REFUSED_FOR = 2.0
 _AGAIN_AFTER = 0.2
+_TURN = 0.002
+_AHEAD = 0.25
+_STALE_AFTER = 1.0
+
+# Tasks. As many are claimed in one call, and held beyond those that run; and so many may wait to be settled.
+_MOST_CLAIMED = 1000
+_MOST_UNSETTLED = 4000
 
 
-@dataclass(eq=False)
 class Held:
-    """A task that this worker holds: claimed, not settled. `renew_at` is in the time of the loop."""
+    """A task that this worker holds: claimed, not settled. Times are those of the loop.
 
-    task: ClaimedTask
-    lease: UUID
-    context: Context
-    renew_at: float
-    started: bool = False
+    `runner` runs it now, if it is async. `over` says that its end is decided, whatever its handler still does.
+    """
+
+    __slots__ = (
+        "claimed_at",
+        "context",
+        "deadline",
+        "expired",
+        "job",
+        "over",
+        "renew_at",
+        "runner",
+        "started_at",
+        "task",
+    )
+
+    def __init__(self, task: ClaimedTask, context: Context, claimed_at: float) -> None:
+        self.task = task
+        self.context = context
+        self.job: Job[..., Any] | None = None
+        self.renew_at = claimed_at + seconds(task.heartbeat) / 3
+        # It begins later, and so ends later; nobody needs to look before.
+        self.deadline = claimed_at + seconds(task.timeout)
+        self.claimed_at = claimed_at
+        self.started_at: float | None = None
+        self.runner: asyncio.Task[None] | None = None
+        self.expired = False
+        self.over = False
 
 
 @dataclass(frozen=True)
@@ -128,14 +160,21 @@ class Worker:
         self._drain = drain
         self._state = state
         self._held: set[Held] = set()
+        self._ready: deque[Held] = deque()
+        self._running = 0
+        self._mean = 0.0
         self._done: list[tuple[Held, str | None]] = []
         self._failed: list[Failure] = []
         self._snoozed: list[tuple[Held, timedelta]] = []
         self._returned: list[Held] = []
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._passing_on = False
         self._stops = 0
         self._abandoned = False
         self._idle = False
         self._notified = False
+        self._more = True
+        self._claiming = False
         self._short_at = 0.0
         self._serving = self.queues
         self._look_for_queues = False
@@ -147,11 +186,11 @@ class Worker:
         for job in self._jobs.values():
             _ = job.signature  # a job that can not be run is found now, not at its first task
         self._loop = asyncio.get_running_loop()
-        self._ready: asyncio.Queue[Held] = asyncio.Queue()
-        self._look = asyncio.Event()  # there is something to settle, or perhaps something to claim
+        self._look = asyncio.Event()  # there is perhaps something to claim
+        self._ended = asyncio.Event()  # there is something to settle
         self._look_ahead = asyncio.Event()  # something may be due before the next regular look
         self._claimed = asyncio.Event()
-        self._threads = Threads(self._loop)
+        self._threads: Threads[Held] = Threads(self._loop, self._collect)
         self._connections = _Connections(self._dsn, self.concurrency)
         async with AsyncConnectionPool(
             self._dsn, min_size=1, max_size=2, kwargs={"autocommit": True}, name="underway-worker", open=False
@@ -176,16 +215,17 @@ class Worker:
         """
         self._stops += 1
         if self._stops == 1:
-            logger.info("worker %s stops; %s tasks are running", self.name, sum(held.started for held in self._held))
+            logger.info("worker %s stops; %s tasks are running", self.name, self._running)
             self._loop.call_later(self._grace, self._interrupt_all)
         else:
             self._interrupt_all()
         self._look.set()
+        self._ended.set()
 
     async def _work(self) -> None:
-        """Run all parts until claiming and settling is over, or one of them fails; what it raised is raised."""
-        beside = (self._listen, self._heartbeat, self._maintain, *[self._run_tasks] * self.concurrency)
-        parts = [asyncio.create_task(part()) for part in (self._claim_and_settle, *beside)]
+        """Run all parts until settling is over, or one of them fails; what it raised is raised."""
+        beside = (self._claim, self._listen, self._watch, self._maintain, *[self._run_tasks] * self.concurrency)
+        parts = [asyncio.create_task(part()) for part in (self._settle, *beside)]
         ended: set[asyncio.Task[None]] = set()
         try:
             ended, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
@@ -214,60 +254,52 @@ class Worker:
             await asyncio.sleep(pause * random.uniform(0.5, 1))
             pause = min(2 * pause, _AWAY_AFTER)
 
-    # Claim and settle
+    # Claim
 
-    async def _claim_and_settle(self) -> None:
+    async def _claim(self) -> None:
         self._look.set()
-        while not self._stops or self._held:
+        while True:
             await self._look.wait()
             self._look.clear()
-            if self._stops:
-                self._return_unstarted()
             if self._look_for_queues:
                 await self._find_queues()
-            await self._settle_failed()
-            await self._settle_snoozed()
-            await self._settle_returned()
-            await self._settle_done_and_claim()
+            room = self._room()
+            if room > 0:
+                await self._claim_up_to(room)
 
-    async def _settle_done_and_claim(self) -> None:
-        done, self._done = self._done, []
-        room = self.concurrency - len(self._held) + len(done)
-        if self._stops:
-            room = 0
-        if not done and not room:
-            return
+    def _room(self) -> int:
+        """How many tasks to claim now: as many as can run, and of short ones what will run in a moment."""
+        if self._stops or len(self._done) > _MOST_UNSETTLED:
+            return 0
+        ahead = min(_MOST_CLAIMED, int(_AHEAD * self.concurrency / self._mean)) if self._mean else 0
+        if len(self._ready) > ahead // 2:
+            return 0
+        return min(_MOST_CLAIMED, self.concurrency + ahead - self._running - len(self._ready))
+
+    async def _claim_up_to(self, room: int) -> None:
         asked_at = self._loop.time()
+        self._more = False
+        self._claiming = True
         try:
-            rows = await self._do(
-                statements.complete_and_dequeue(
-                    [held.task.id for held, _ in done],
-                    [held.lease for held, _ in done],
-                    [output for _, output in done],
-                    self._serving if room else [],
-                    room,
-                    self._id,
-                )
-            )
+            claimed = await self._do(statements.dequeue(self._serving, room, self._id))
         except QueueNotFound:
-            self._done = [*done, *self._done]
             self._look_for_queues = True
             self._look.set()
             return
-        for held, _ in done:
-            self._held.discard(held)
-        claimed = [row for row in rows if row.lease is not None]
-        for row in rows:
-            if row.lease is None:
-                self._warn_lost(row.id)
-        again = {task.id for task in claimed}
-        for held in self._held:
-            if held.task.id in again:
-                held.context.interrupt("it was given out again")
-        for task in claimed:
-            self._take(task, asked_at)
-        if room:
-            await self._after_claim(len(claimed), room)
+        finally:
+            self._claiming = False
+            self._ended.set()
+        if claimed:
+            again = {task.id for task in claimed} if self._held else set()
+            for held in [held for held in self._held if held.task.id in again]:
+                self._interrupt(held, "it was given out again")
+            for task in claimed:
+                held = Held(task, Context(task, self._state, self._connections), asked_at)
+                self._held.add(held)
+                self._ready.append(held)
+            self._claimed.set()
+            self._start()
+        await self._after_claim(len(claimed), room)
 
     async def _find_queues(self) -> None:
         """A queue was dropped: go on with the others, and look for it again in a while."""
@@ -288,22 +320,13 @@ class Worker:
         self._look_for_queues = True
         self._look.set()
 
-    def _take(self, task: ClaimedTask, asked_at: float) -> None:
-        assert task.lease is not None
-        held = Held(
-            task=task,
-            lease=task.lease,
-            context=Context(task, self._state, self._connections),
-            renew_at=asked_at + task.heartbeat.total_seconds() / 3,
-        )
-        self._held.add(held)
-        self._ready.put_nowait(held)
-        self._claimed.set()
-
     async def _after_claim(self, claimed: int, room: int) -> None:
         """Say whether this worker is idle, so that it is notified exactly while that is of use."""
         now = self._loop.time()
         if claimed == room:
+            self._more = True
+            if self._room() > 0:
+                self._look.set()
             if self._idle and now - self._short_at > _BUSY_AFTER:
                 await self._do(statements.set_idle(self._id, False))
                 self._idle = False
@@ -319,6 +342,33 @@ class Worker:
         if self._drain and claimed == 0 and not self._held and not self._look.is_set():
             self.stop()
 
+    # Settle
+
+    async def _settle(self) -> None:
+        # A claim that is under way when the worker stops may still bring tasks, to be given back.
+        while not self._stops or self._held or self._claiming:
+            await self._ended.wait()
+            self._ended.clear()
+            if self._stops:
+                self._return_unstarted()
+            await self._settle_failed()
+            await self._settle_snoozed()
+            await self._settle_returned()
+            await self._settle_done()
+
+    async def _settle_done(self) -> None:
+        done, self._done = self._done, []
+        if not done:
+            return
+        settled = await self._do(
+            statements.complete_many(
+                [held.task.id for held, _ in done],
+                [held.task.lease for held, _ in done],
+                [output for _, output in done],
+            )
+        )
+        self._forget([held for held, _ in done], set(settled))
+
     async def _settle_failed(self) -> None:
         failed, self._failed = self._failed, []
         if not failed:
@@ -326,7 +376,7 @@ class Worker:
         settled = await self._do(
             statements.fail_many(
                 [failure.held.task.id for failure in failed],
-                [failure.held.lease for failure in failed],
+                [failure.held.task.lease for failure in failed],
                 [failure.error for failure in failed],
                 [failure.retryable for failure in failed],
                 [failure.after for failure in failed],
@@ -339,7 +389,7 @@ class Worker:
         snoozed, self._snoozed = self._snoozed, []
         for held, delay in snoozed:
             try:
-                await self._do(statements.snooze(held.task.id, held.lease, delay))
+                await self._do(statements.snooze(held.task.id, held.task.lease, delay))
                 self._forget([held], {held.task.id})
             except LeaseLost:
                 self._forget([held], set())
@@ -351,7 +401,7 @@ class Worker:
         returned, self._returned = self._returned, []
         if returned:
             settled = await self._do(
-                statements.release_many([held.task.id for held in returned], [held.lease for held in returned])
+                statements.release_many([held.task.id for held in returned], [held.task.lease for held in returned])
             )
             self._forget(returned, set(settled))
 
@@ -360,6 +410,9 @@ class Worker:
             self._held.discard(held)
             if held.task.id not in settled:
                 self._warn_lost(held.task.id)
+        # Perhaps no room was left because of them, or this was the last that a draining worker waited for.
+        if self._more or self._drain:
+            self._look.set()
 
     def _warn_lost(self, id: int) -> None:
         logger.warning("task %s: the lease was lost; the result is dropped", id, extra={"task": id})
@@ -367,81 +420,171 @@ class Worker:
     # Run
 
     async def _run_tasks(self) -> None:
+        """One runner: a task at a time, for ever."""
+        runner = asyncio.current_task()
+        assert runner is not None
+        turn_at = self._loop.time()
         while True:
-            held = await self._ready.get()
-            if held.context.cancelled:
-                self._drop(held)
-            elif self._stops:
-                self._returned.append(held)
+            held = self._next()
+            if held is None:
+                waiting = self._loop.create_future()
+                self._waiting.append(waiting)
+                await waiting
+                turn_at = self._loop.time()
+                continue
+            if self._ready and not self._passing_on:
+                # Another runner begins when the handler of this one waits; one that never waits needs no other.
+                self._passing_on = True
+                self._loop.call_soon(self._start)
+            await self._run_task(held, runner)
+            now = self._loop.time()
+            self._has_ended(held, now)
+            if now - turn_at > _TURN:
+                await asyncio.sleep(0)
+                turn_at = self._loop.time()
+
+    def _start(self) -> None:
+        """Have a runner look for a task."""
+        self._passing_on = False
+        while self._ready and self._waiting:
+            waiting = self._waiting.popleft()
+            if not waiting.done():
+                waiting.set_result(None)
+                break
+
+    def _next(self) -> Held | None:
+        """The next task for the runner that asks. What a plain handler is to do goes to the threads."""
+        while self._ready and self._running < self.concurrency and not self._stops:
+            held = self._ready.popleft()
+            if held.over:
+                continue
+            job = self._job(held.task)
+            if job is None:
+                self._unknown(held)
+                continue
+            held.job = job
+            held.started_at = self._loop.time()
+            held.deadline = held.started_at + seconds(held.task.timeout)
+            self._running += 1
+            if job.is_async:
+                return held
+            self._threads.call(held, functools.partial(_call, job, held))
+        return None
+
+    async def _run_task(self, held: Held, runner: asyncio.Task[None]) -> None:
+        """Run an async handler to its end, whatever end that is."""
+        job = held.job
+        assert job is not None
+        try:
+            held.runner = runner
+            try:
+                output = await _call(job, held)
+            finally:
+                held.runner = None
+                while runner.cancelling():  # by the worker, or by the handler itself
+                    runner.uncancel()
+            self._succeed(held, job, output)
+        except BaseException as error:  # whatever it is, it is the handler's and not the worker's
+            if self._over and isinstance(error, asyncio.CancelledError):
+                raise
+            self._end_with(held, error)
+
+    def _collect(self, ended: list[tuple[Held, Any, BaseException | None]]) -> None:
+        """Plain handlers have ended."""
+        now = self._loop.time()
+        for held, output, error in ended:
+            if held.over:
+                continue
+            assert held.job is not None
+            if isinstance(error, StopIteration):  # as of a coroutine
+                cause, error = error, RuntimeError(f"the handler raised {error!r}")
+                error.__cause__ = cause
+            if error is None:
+                try:
+                    self._succeed(held, held.job, output)
+                except InputError as refused:
+                    self._end_with(held, refused)
             else:
-                held.started = True
-                await self._run_task(held)
+                self._end_with(held, error)
+            self._has_ended(held, now)
+        self._start()
+
+    def _has_ended(self, held: Held, now: float) -> None:
+        assert held.started_at is not None
+        held.over = True
+        self._running -= 1
+        took = now - held.started_at
+        self._mean = self._mean + 0.05 * (took - self._mean) if self._mean else took
+        self._ended.set()
+        if self._more:
             self._look.set()
 
-    async def _run_task(self, held: Held) -> None:
-        task, context = held.task, held.context
-        job = self._job(task)
-        if job is None:
-            self._unknown(held)
-            return
-        started_at = time.monotonic()
-        scope = asyncio.timeout(task.timeout.total_seconds())
-        try:
-            arguments = job.signature.to_arguments(task.input)
-            try:
-                async with scope:
-                    context._interrupt = lambda: self._end_at_once(scope)
-                    output = await self._call(job, context, arguments)
-            finally:
-                context._interrupt = None
-            text = None if output is None or context._completed else job.output_text(output)
-        except asyncio.CancelledError as error:
-            if self._over:
-                raise
-            # The handler did that to itself.
-            current = asyncio.current_task()
-            while current is not None and current.uncancel():
-                pass
-            self._fail(held, error)
-        except BaseException as error:  # whatever it is, it is the handler's and not the worker's
-            self._end_with(held, error, scope.expired(), time.monotonic() - started_at)
+    def _succeed(self, held: Held, job: Job[..., Any], output: Any) -> None:
+        context = held.context
+        if context._completed:
+            self._discard(held)
+        elif context.cancelled:
+            self._drop(held)
         else:
-            if context._completed:
-                self._held.discard(held)
-            elif context._interrupted is not None:
-                self._drop(held)
-            else:
-                self._done.append((held, text))
+            self._done.append((held, None if output is None else job.output_text(output)))
 
-    def _end_at_once(self, scope: asyncio.Timeout) -> None:
-        if not scope.expired():
-            scope.reschedule(self._loop.time())
-
-    async def _call(self, job: Job[..., Any], context: Context, arguments: dict[str, Any]) -> Any:
-        positional = (context,) if job.signature.takes_context else ()
-        if job.is_async:
-            return await job.function(*positional, **arguments)
-        return await self._threads.run(lambda: job.function(*positional, **arguments))
-
-    def _end_with(self, held: Held, error: BaseException, expired: bool, seconds: float) -> None:
+    def _end_with(self, held: Held, error: BaseException) -> None:
         """The handler raised something: what that means for the attempt."""
         task, context = held.task, held.context
         if context._completed:
             logger.warning("task %s is complete, but its handler raised %r afterwards", task.id, error)
-            self._held.discard(held)
-        elif context._interrupted is not None or isinstance(error, LeaseLost):
+            self._discard(held)
+        elif context.cancelled or isinstance(error, LeaseLost):
             self._drop(held)
-        elif expired:
-            context.interrupt("timed out")
-            timed_out = TimeoutError(f"the attempt timed out after {seconds:.1f} s")
-            timed_out.__cause__ = error
-            self._fail(held, timed_out)
+        elif held.expired:
+            self._time_out(held, error)
         elif isinstance(error, Snooze):
             self._snoozed.append((held, error.delay))
         elif isinstance(error, Retry):
             self._fail(held, error, after=error.after)
         else:
             self._fail(held, error, retryable=not isinstance(error, _MISTAKES))
+
+    def _time_out(self, held: Held, error: BaseException | None) -> None:
+        assert held.started_at is not None
+        held.context.interrupt("timed out")
+        timed_out = TimeoutError(f"the attempt timed out after {self._loop.time() - held.started_at:.1f} s")
+        timed_out.__cause__ = error
+        self._fail(held, timed_out)
+
+    # Interrupt
+
+    def _expire(self, held: Held) -> None:
+        """A running task has used up its time. An async handler is cancelled; a plain one is told, and left alone."""
+        held.expired = True
+        if held.runner is not None:
+            held.runner.cancel()
+        else:
+            self._time_out(held, None)
+            self._abandon(held)
+
+    def _interrupt(self, held: Held, reason: str) -> None:
+        """A task is not to go on here. The first reason counts."""
+        if held.over or held.context.cancelled:
+            return
+        held.context.interrupt(reason)
+        if held.runner is not None:
+            if not held.expired:
+                held.runner.cancel()
+            return
+        self._drop(held)
+        if held.started_at is None:
+            held.over = True
+        else:
+            self._abandon(held)
+
+    def _abandon(self, held: Held) -> None:
+        """Wait no longer for a thread: what it gives does not count, and another task may run in its place."""
+        held.over = True
+        self._running -= 1
+        self._ended.set()
+        self._look.set()
+        self._start()
 
     def _job(self, task: ClaimedTask) -> Job[..., Any] | None:
         """The job of a task. One that was enqueued without a job's name is for the queue's only job."""
@@ -452,6 +595,8 @@ class Worker:
 
     def _unknown(self, held: Held) -> None:
         task = held.task
+        held.over = True
+        self._ended.set()
         if self._unknown_jobs == "leave":
             logger.info("task %s: job %r is not known here; leaving it", task.id, task.job, extra={"task": task.id})
             self._snoozed.append((held, timedelta(seconds=_LEAVE_FOR)))
@@ -479,20 +624,36 @@ class Worker:
             self._returned.append(held)
         else:
             logger.info("task %s was interrupted: %s", held.task.id, held.context._interrupted or "the lease was lost")
-            self._held.discard(held)
+            self._discard(held)
+
+    def _discard(self, held: Held) -> None:
+        """A task is not held any more, and not for this worker to settle."""
+        self._held.discard(held)
+        self._ended.set()  # which may be all that a stop waits for
+        if self._drain:
+            self._look.set()
 
     # Stop
-
-    def _return_unstarted(self) -> None:
-        while not self._ready.empty():
-            self._returned.append(self._ready.get_nowait())
 
     def _interrupt_all(self) -> None:
         self._abandoned = True
         for held in list(self._held):
-            if held.started:
-                held.context.interrupt("the worker stops")
-        self._look.set()
+            if held.started_at is not None:
+                self._interrupt(held, "the worker stops")
+        self._ended.set()
+
+    def _return_unstarted(self, claimed_before: float = float("inf")) -> bool:
+        """Give back what was claimed and not begun. Returns whether there was anything."""
+        stale = [held for held in self._ready if held.claimed_at < claimed_before]
+        if not stale:
+            return False
+        self._ready = deque(held for held in self._ready if held.claimed_at >= claimed_before)
+        for held in stale:
+            if not held.over:
+                held.over = True
+                self._returned.append(held)
+        self._ended.set()
+        return True
 
     # Beside that
 
@@ -524,27 +685,41 @@ class Worker:
             self._notified = True
             self._look.set()
 
-    async def _heartbeat(self) -> None:
-        """Renew the leases of tasks that run longer than a third of their lease, all in one statement."""
+    async def _watch(self) -> None:
+        """End tasks whose time is over; renew the leases of those that run long, all in one statement."""
         while True:
             self._claimed.clear()
-            next_at = min((held.renew_at for held in self._held), default=None)
+            next_at = min((min(held.renew_at, held.deadline) for held in self._held), default=None)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(next_at):
                     await self._claimed.wait()
                     continue
             now = self._loop.time()
+            for held in [held for held in self._held if held.deadline <= now]:
+                if held.over or held.expired:
+                    held.deadline = float("inf")
+                elif held.started_at is None:
+                    held.deadline = now + seconds(held.task.timeout)  # were it to begin now
+                else:
+                    self._expire(held)
             due = [held for held in self._held if held.renew_at <= now + 0.01]
-            kept = await self._do(statements.heartbeat([held.task.id for held in due], [held.lease for held in due]))
+            if not due:
+                continue
+            kept = await self._do(
+                statements.heartbeat([held.task.id for held in due], [held.task.lease for held in due])
+            )
             for held in due:
-                held.renew_at = now + held.task.heartbeat.total_seconds() / 3
+                held.renew_at = now + seconds(held.task.heartbeat) / 3
                 if held.task.id not in kept and held in self._held:
-                    held.context.interrupt("it was cancelled, or its lease was lost")
+                    self._interrupt(held, "it was cancelled, or its lease was lost")
 
     async def _maintain(self) -> None:
         """Do the chores every second, and look whether something is due."""
         while True:
             await self._send_progress()
+            # Claimed ahead in the belief that tasks are short, which they are not: others may do it meanwhile.
+            if self._return_unstarted(self._loop.time() - _STALE_AFTER):
+                self._mean = max(self._mean, _STALE_AFTER)
             self._look_ahead.clear()
             pause = await self._do(statements.maintain(self._id, self.queues))
             if pause == 0:
@@ -563,7 +738,15 @@ class Worker:
             progress, held.context._progress = held.context._progress, None
             if progress is not None:
                 with contextlib.suppress(Refusal):
-                    await self._do(statements.report_progress(held.task.id, held.lease, progress))
+                    await self._do(statements.report_progress(held.task.id, held.task.lease, progress))
+
+
+def _call(job: Job[..., Any], held: Held) -> Any:
+    """Call the handler: its result, or what an async one gives to be awaited."""
+    arguments = job.signature.to_arguments(json_text(held.task.input))
+    if job.signature.takes_context:
+        return job.function(held.context, **arguments)
+    return job.function(**arguments)
 
 
 class _Connections:

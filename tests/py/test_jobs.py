@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import datetime
+import json
 import subprocess
 import sys
 import time
@@ -71,7 +72,7 @@ def test_values_go_to_json_and_back(app: underway.App) -> None:
         "id": "00000000-0000-0000-0000-000000000001",
         "home": {"street": "Main Street", "number": 5},
     }
-    assert remember.signature.to_arguments(input) == given
+    assert remember.signature.to_arguments(json.dumps(input).encode()) == given
 
 
 @pytest.mark.parametrize(

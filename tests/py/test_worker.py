@@ -1165,6 +1165,79 @@ def test_a_worker_claims_no_more_than_it_can_run_at_once(app: App, session: Sess
             assert final(app, id, worker).state == "succeeded"
 
 
+@pytest.mark.parametrize("kind", ["plain", "async"])
+def test_what_was_claimed_ahead_and_not_begun_is_given_back_when_tasks_turn_out_long(
+    app: App, session: Session, kind: str
+) -> None:
+    release = threading.Event()
+    seen = Seen()
+
+    @app.job(queue="q")
+    def plain(long: bool) -> None:
+        if long:
+            seen("long")
+            release.wait(SECONDS)
+
+    @app.job(queue="q")
+    async def asynchronous(long: bool) -> None:
+        if long:
+            seen("long")
+            while not release.is_set():
+                await asyncio.sleep(0.01)
+
+    job = plain if kind == "plain" else asynchronous
+    job.enqueue_many({"long": False} for _ in range(3000))
+    ids = job.enqueue_many({"long": True} for _ in range(200))
+    held = "select count(*) from underway.task where state = 'in_progress'"
+    with beside(app.worker(concurrency=2)) as worker:
+        worker.until(lambda: len(seen.values) == 2, "two of the long ones run")
+        worker.until(lambda: session.value(held) == 2, "the others were given back", seconds=5)
+        assert session.column("select distinct attempt from underway.task where state = 'pending'") == [0]
+        see_chores(session, worker)
+        assert session.value(held) <= 2 + 2  # it has learned how long they are
+        release.set()
+        assert final(app, ids[-1], worker).attempt == 1
+
+
+def test_a_worker_of_short_tasks_claims_ahead_and_gives_the_rest_back_when_it_stops(app: App, session: Session) -> None:
+    blocked, release = threading.Event(), threading.Event()
+
+    @app.job(queue="q")
+    async def short(n: int) -> None:
+        if n == 2000:
+            blocked.set()
+            release.wait(SECONDS)  # the loop itself, so that what is held then stays held
+
+    short.enqueue_many({"n": n} for n in range(4000))
+    with beside(app.worker(concurrency=2)) as worker:
+        assert blocked.wait(SECONDS)
+        held = session.value("select count(*) from underway.task where state = 'in_progress'")
+        assert 2 < held <= 2 * 1000 + 2  # claimed ahead, and what it has done and not settled yet
+        worker.stop()
+        release.set()
+    states = dict(session.rows("select state::text, count(*) from underway.task group by state"))
+    assert set(states) == {"pending"}
+    assert session.column("select distinct attempt from underway.task") == [0]
+    done = session.value("select count(*) from underway.task_history where attempt = 1")
+    assert done + states["pending"] == 4000
+
+
+def test_a_task_of_higher_priority_waits_for_no_more_than_what_was_claimed_ahead(app: App, session: Session) -> None:
+    seen = Seen()
+
+    @app.job(queue="q")
+    async def work(n: int) -> None:
+        seen(n)
+        if n == 100:
+            session.run("select underway.enqueue('q', '{\"n\": -1}', job => 'work', priority => 9)")
+
+    work.enqueue_many({"n": n} for n in range(6000))
+    with beside(app.worker(concurrency=2, drain=True)) as worker:
+        worker.join()
+    assert len(seen.values) == 6001
+    assert seen.values.index(-1) < 100 + 2 * (1000 + 2)
+
+
 def test_workers_that_share_a_queue_run_each_task_once(app: App) -> None:
     seen: dict[str, Seen] = {"plain": Seen(), "async": Seen()}
 
@@ -1292,7 +1365,7 @@ def test_what_keeps_a_worker_from_working_at_all_is_raised_as_it_is(app: App, se
     def job() -> None: ...
 
     worker = app.worker()
-    session.run("drop function underway.complete_and_dequeue")
+    session.run("drop function underway.dequeue(text[], integer, bigint)")
     with pytest.raises(SchemaMissing, match="underway migrate"):
         asyncio.run(worker.run())
 

@@ -9,12 +9,12 @@ create or replace function underway._history_slot(expires_at timestamptz, now ti
 returns smallint
 language sql
 immutable
-set search_path = pg_catalog, pg_temp
 begin atomic
-    -- Days since 1970 in UTC. The ring takes twenty days from now; the slots after them are being emptied (_prune).
+    -- Days since 1970 in UTC. The ring takes twenty days from now; the slots after them are being emptied (_prune). No
+    -- pinned search_path: the names are bound already, and with it the call would not be inlined.
     select case
-        when floor(extract(epoch from expires_at) / 86400) - floor(extract(epoch from now) / 86400) < 20
-            then mod(floor(extract(epoch from expires_at) / 86400)::bigint, 32)
+        when (expires_at at time zone 'UTC')::date - (now at time zone 'UTC')::date < 20
+            then mod((expires_at at time zone 'UTC')::date - date '1970-01-01', 32)
         else 32
     end::smallint;
 end;
@@ -42,16 +42,21 @@ declare
     v_with_errors bigint[];
     v_watched     bigint[];
 begin
-    -- The array is looked up in the index in the order of ids, whatever the statistics say: a join with the batch may
-    -- be turned round, and read the table for each row of it. So two batches never wait for each other in a circle,
-    -- either. The coalesce keeps the pairs from becoming such a join: they are hashed, and looked up.
+    -- The array is looked up in the index in the order of ids, whatever the statistics say, and what is found is joined
+    -- with the batch: a join alone may be turned round, and read the table for each row of the batch. So two batches
+    -- never wait for each other in a circle, either.
     with gone as (
         delete from underway.task t
+        using unnest(_finish.tasks, _finish.leases, _finish.outputs) as batch (task, lease, output)
         where t.id = any (_finish.tasks)
-          and (_finish.leases is null or coalesce(
-              (t.id, t.lease) in (select unnest(_finish.tasks), unnest(_finish.leases)), false
-          ))
-        returning t.*
+          and batch.task = t.id
+          and (_finish.leases is null or t.lease = batch.lease)
+        returning t.*, batch.output
+    ),
+    setting as (
+        select q.name, v_now + q.ttl as expires_at, underway._history_slot(v_now + q.ttl, v_now) as expires_slot
+        from underway.queue q
+        where q.name in (select g.queue from gone g)
     ),
     finished as (
         insert into underway.task_history (
@@ -59,21 +64,18 @@ begin
             retry_policy, timeout, heartbeat, ttl, enqueued_at, started_at, finished_at, expires_at, expires_slot
         )
         select
-            g.id, g.queue, g.job, _finish.state, g.priority, g.attempt, g.worker, g.input, given.output, g.headers,
+            g.id, g.queue, g.job, _finish.state, g.priority, g.attempt, g.worker, g.input, g.output, g.headers,
             case when g.has_errors then (
                 select jsonb_agg(a.error order by a.failed_at) from underway.attempt a where a.task = g.id
             ) end,
             g.dead_letter, g.retry_policy, g.timeout, g.heartbeat, g.ttl, g.enqueued_at, g.started_at, v_now,
-            v_now + until.ttl, underway._history_slot(v_now + until.ttl, v_now)
+            case when g.ttl is null then coalesce(s.expires_at, v_now + interval '14 days') else v_now + g.ttl end,
+            case
+                when g.ttl is null then coalesce(s.expires_slot, underway._history_slot(v_now + '14 days', v_now))
+                else underway._history_slot(v_now + g.ttl, v_now)
+            end
         from gone g
-        left join (
-            select distinct on (batch.task, batch.lease) batch.task, batch.lease, batch.output
-            from unnest(_finish.tasks, _finish.leases, _finish.outputs) as batch (task, lease, output)
-            order by batch.task, batch.lease
-        ) given on given.task = g.id and given.lease = g.lease
-        cross join lateral (
-            select coalesce(g.ttl, (select q.ttl from underway.queue q where q.name = g.queue), '14 days')
-        ) as until (ttl)
+        left join setting s on s.name = g.queue
     )
     select array_agg(g.id), array_agg(g.id) filter (where g.has_errors), array_agg(g.id) filter (where g.watched)
     into v_finished, v_with_errors, v_watched

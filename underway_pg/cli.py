@@ -231,6 +231,9 @@ def worker(
             f"How long running tasks may take to end when the worker stops (default {_WORKER['grace']:g})."
         ),
     ] = None,
+    ahead: Annotated[
+        float, typer.Option(min=0, max=1, help="Seconds of work to claim beyond what runs; 0 for none.")
+    ] = _WORKER["ahead"],
     drain: Annotated[bool, typer.Option("--drain", help="Stop when nothing is left to do.")] = False,
     leave_unknown_jobs: Annotated[
         bool, typer.Option("--leave-unknown-jobs", help="Leave tasks of unknown jobs to other workers.")
@@ -244,7 +247,11 @@ def worker(
     """Run the jobs of an application until SIGTERM or SIGINT; a second signal gives running tasks back at once."""
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
     settings = WorkerSettings(
-        concurrency=concurrency, unknown_jobs="leave" if leave_unknown_jobs else "fail", drain=drain, name=name
+        concurrency=concurrency,
+        unknown_jobs="leave" if leave_unknown_jobs else "fail",
+        ahead=ahead,
+        drain=drain,
+        name=name,
     )
     if grace is not None:
         settings["grace"] = grace.total_seconds()

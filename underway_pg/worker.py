@@ -51,15 +51,15 @@ _PACKAGE = str(Path(__file__).parent) + os.sep
 # Seconds. A database that gives no connection for so long is away; a worker that found enough to do for so long is not
 # idle; a task of a job that it does not know is put back for so long; after a claim that was refused it waits so long;
 # a part that did not hear that it is over is told again after so long; handlers that never wait hold the loop so long;
-# a worker holds as much more than it runs as it does in so long; and gives back what it has not begun after so long.
+# what was claimed and not begun is given back after so long; and nothing is claimed ahead for so long after a retry.
 _AWAY_AFTER = 2.0
 _BUSY_AFTER = 0.5
 _LEAVE_FOR = 5.0
 _REFUSED_FOR = 2.0
 _AGAIN_AFTER = 0.2
 _TURN = 0.002
-_AHEAD = 0.25
 _STALE_AFTER = 1.0
+_CAUTIOUS_FOR = 1.0
 
 # Tasks. As many are claimed in one call, and held beyond those that run; and so many may wait to be settled.
 _MOST_CLAIMED = 1000
@@ -116,6 +116,7 @@ class WorkerSettings(TypedDict, total=False):
     concurrency: int
     grace: float
     unknown_jobs: Literal["fail", "leave"]
+    ahead: float
     drain: bool
     name: str | None
 
@@ -126,6 +127,8 @@ class Worker:
     concurrency   how many tasks run at once; async handlers on the loop, plain ones in threads
     grace         seconds that running tasks get to end in when the worker stops; then they are given back
     unknown_jobs  with a task whose job is not known here: "fail" it for good, or "leave" it to another worker
+    ahead         seconds of work to claim beyond what runs, by the mean length of tasks, so that short ones flow without
+                  waiting for the database; what a worker that is killed had claimed has used up an attempt; 0 for none
     drain         stop as soon as no task is ready and none is running
     name          how people find this worker; host and process id by default
     state         what handlers find as `context.state`
@@ -140,6 +143,7 @@ class Worker:
         concurrency: int = 10,
         grace: float = 30.0,
         unknown_jobs: Literal["fail", "leave"] = "fail",
+        ahead: float = 0.25,
         drain: bool = False,
         name: str | None = None,
         state: Any = None,
@@ -148,6 +152,8 @@ class Worker:
             raise ConfigurationError(f"concurrency is {concurrency}; it must be at least 1")
         if grace < 0:
             raise ConfigurationError(f"grace is {grace} s; it must be at least 0")
+        if not 0 <= ahead <= 1:
+            raise ConfigurationError(f"ahead is {ahead} s; it must lie between 0 and 1")
         if unknown_jobs not in ("fail", "leave"):
             raise ConfigurationError(f'unknown_jobs is {unknown_jobs!r}; it is "fail" or "leave"')
         self.name = name or f"{socket.gethostname()}:{os.getpid()}"
@@ -157,12 +163,14 @@ class Worker:
         self._jobs = dict(jobs)
         self._grace = grace
         self._unknown_jobs = unknown_jobs
+        self._ahead = ahead
         self._drain = drain
         self._state = state
         self._held: set[Held] = set()
         self._ready: deque[Held] = deque()
         self._running = 0
         self._mean = 0.0
+        self._cautious_until = 0.0
         self._done: list[tuple[Held, str | None]] = []
         self._failed: list[Failure] = []
         self._snoozed: list[tuple[Held, timedelta]] = []
@@ -271,7 +279,9 @@ class Worker:
         """How many tasks to claim now: as many as can run, and of short ones what will run in a moment."""
         if self._stops or len(self._done) > _MOST_UNSETTLED:
             return 0
-        ahead = min(_MOST_CLAIMED, int(_AHEAD * self.concurrency / self._mean)) if self._mean else 0
+        ahead = 0
+        if self._mean and self._loop.time() > self._cautious_until:
+            ahead = min(_MOST_CLAIMED, int(self._ahead * self.concurrency / self._mean))
         if len(self._ready) > ahead // 2:
             return 0
         return min(_MOST_CLAIMED, self.concurrency + ahead - self._running - len(self._ready))
@@ -293,6 +303,9 @@ class Worker:
             again = {task.id for task in claimed} if self._held else set()
             for held in [held for held in self._held if held.task.id in again]:
                 self._interrupt(held, "it was given out again")
+            if any(task.attempt > 1 for task in claimed):
+                # One of them may be what kills its worker: the fewer are there with it, the better.
+                self._cautious_until = self._loop.time() + _CAUTIOUS_FOR
             for task in claimed:
                 held = Held(task, Context(task, self._state, self._connections), asked_at)
                 self._held.add(held)

@@ -130,7 +130,7 @@ def test_the_demo_ends_well_and_keeps_out_of_the_database_of_its_user(database: 
     # On a busy machine a lease of two seconds may lapse, and cost an attempt more.
     for pattern in (
         r"1 sent [2-5] grace@example.net its worker died: lease lapsed; arrived [2-5] times, kept once",
-        r"1 sent [3-5] priya@example.com 451 mailbox busy, try again later.*",
+        r"1 sent [3-5] priya@example.com .*451 mailbox busy, try again later.*",
         r"1 failed [1-5] yara@example.com .*550 no such mailbox",
     ):
         assert len([line for line in lines if re.fullmatch(pattern, line)]) == 1, pattern

@@ -1165,6 +1165,41 @@ def test_a_worker_claims_no_more_than_it_can_run_at_once(app: App, session: Sess
             assert final(app, id, worker).state == "succeeded"
 
 
+def held_while_blocked(app: App, session: Session, *, ahead: float, retried: bool) -> int:
+    """How many tasks a worker of concurrency 2 holds while it runs short ones, one of them a retry where asked for."""
+    blocked, release = threading.Event(), threading.Event()
+
+    @app.job(queue="q")
+    async def short(n: int) -> None:
+        if n == 2000:
+            blocked.set()
+            release.wait(SECONDS)  # the loop itself, so that what is held then stays held
+
+    short.enqueue_many({"n": n} for n in range(4000))
+    if retried:
+        session.run("update underway.task set attempt = 1 where (input ->> 'n')::integer between 1000 and 3000")
+    with beside(app.worker(concurrency=2, ahead=ahead)) as worker:
+        assert blocked.wait(SECONDS)
+        # What is done and not settled yet is not ahead.
+        begun = 2000 - session.value("select count(*) from underway.task_history")
+        held: int = session.value("select count(*) from underway.task where state = 'in_progress'")
+        worker.stop()
+        release.set()
+    return held - begun
+
+
+def test_a_worker_claims_ahead_where_tasks_are_short(app: App, session: Session) -> None:
+    assert 2 < held_while_blocked(app, session, ahead=0.25, retried=False) <= 1000 + 2
+
+
+def test_a_worker_claims_nothing_ahead_where_it_is_told_so(app: App, session: Session) -> None:
+    assert held_while_blocked(app, session, ahead=0, retried=False) <= 2
+
+
+def test_a_worker_claims_nothing_ahead_of_tasks_that_are_tried_again(app: App, session: Session) -> None:
+    assert held_while_blocked(app, session, ahead=0.25, retried=True) <= 2
+
+
 @pytest.mark.parametrize("kind", ["plain", "async"])
 def test_what_was_claimed_ahead_and_not_begun_is_given_back_when_tasks_turn_out_long(
     app: App, session: Session, kind: str

@@ -112,27 +112,36 @@ def _options(options: Options) -> dict[str, Any]:
     }
 
 
-_OPTIONS = """job => %(job)s, delay => %(delay)s, run_at => %(run_at)s, priority => %(priority)s::integer,
-    retry_policy => %(retry)s::underway.retry_policy, timeout => %(timeout)s, heartbeat => %(heartbeat)s,
-    ttl => %(ttl)s, headers => %(headers)s::jsonb"""
+_ARGUMENTS = {
+    "job": "job => %(job)s",
+    "delay": "delay => %(delay)s",
+    "run_at": "run_at => %(run_at)s",
+    "priority": "priority => %(priority)s::integer",
+    "retry": "retry_policy => %(retry)s::underway.retry_policy",
+    "timeout": "timeout => %(timeout)s",
+    "heartbeat": "heartbeat => %(heartbeat)s",
+    "ttl": "ttl => %(ttl)s",
+    "headers": "headers => %(headers)s::jsonb",
+}
+
+
+def _enqueue(function: str, given: dict[str, Any], job: str | None, options: Options) -> tuple[str, dict[str, Any]]:
+    """A call with what is given and no more: each parameter costs, and most tasks have few options."""
+    optional = {name: value for name, value in {"job": job, **_options(options)}.items() if value not in (None, 0)}
+    arguments = "".join(f", {_ARGUMENTS[name]}" for name in optional)
+    return f"select underway.{function}{arguments})", {**given, **optional}
 
 
 def enqueue(queue: str, input: Any, job: str | None, options: Options) -> Statement[int]:
     """A new task; gives its id."""
-    return Statement(
-        f"select underway.enqueue(%(queue)s, %(input)s::jsonb, {_OPTIONS})",
-        {"queue": queue, "input": dump_json(input), "job": job, **_options(options)},
-        _scalar,
-    )
+    given = {"queue": queue, "input": dump_json(input)}
+    return Statement(*_enqueue("enqueue(%(queue)s, %(input)s::jsonb", given, job, options), _scalar)
 
 
 def enqueue_many(queue: str, inputs: Iterable[Any], job: str | None, options: Options) -> Statement[list[int]]:
     """New tasks with the same options; gives their ids in the order of the inputs."""
-    return Statement(
-        f"select underway.enqueue_many(%(queue)s, %(inputs)s::jsonb[], {_OPTIONS})",
-        {"queue": queue, "inputs": [dump_json(input) for input in inputs], "job": job, **_options(options)},
-        _scalar,
-    )
+    given = {"queue": queue, "inputs": _texts(map(dump_json, inputs))}
+    return Statement(*_enqueue("enqueue_many(%(queue)s, %(inputs)s::text::jsonb[]", given, job, options), _scalar)
 
 
 def dequeue(queues: Sequence[str], max_tasks: int, worker: int | None = None) -> Statement[list[ClaimedTask]]:
@@ -176,9 +185,11 @@ def _leases(leases: Iterable[bytes]) -> str:
 
 
 def _outputs(outputs: list[str | None]) -> str | None:
-    if not any(output is not None for output in outputs):
-        return None
-    return "{" + ",".join("null" if output is None else _quoted(output) for output in outputs) + "}"
+    return None if all(output is None for output in outputs) else _texts(outputs)
+
+
+def _texts(texts: Iterable[str | None]) -> str:
+    return "{" + ",".join("null" if text is None else _quoted(text) for text in texts) + "}"
 
 
 def _quoted(text: str) -> str:

@@ -127,8 +127,8 @@ class Worker:
     concurrency   how many tasks run at once; async handlers on the loop, plain ones in threads
     grace         seconds that running tasks get to end in when the worker stops; then they are given back
     unknown_jobs  with a task whose job is not known here: "fail" it for good, or "leave" it to another worker
-    ahead         seconds of work to claim beyond what runs, by the mean length of tasks: short ones flow without waiting
-                  for the database; what a worker that is killed had claimed has used up an attempt; 0 for none
+    ahead         seconds of work to claim beyond what runs, by the mean length of tasks, so that short ones need not
+                  wait for the database; what a worker that is killed had claimed has used up an attempt; 0 for none
     drain         stop as soon as no task is ready and none is running
     name          how people find this worker; host and process id by default
     state         what handlers find as `context.state`

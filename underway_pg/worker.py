@@ -274,6 +274,8 @@ class Worker:
             room = self._room()
             if room > 0:
                 await self._claim_up_to(room)
+            else:
+                self._more = True  # as far as is known; to be looked at when there is room
 
     def _room(self) -> int:
         """How many tasks to claim now: as many as can run, and of short ones what will run in a moment."""

@@ -622,7 +622,7 @@ WRONG_FIELDS = {
     "day of month": "0 32 0-5 5-32 0/5 0W 32W W 15WL 1-5W L-3 L/2 LL jan ?,5 ?/2",
     "month": "0 13 0-5 5-13 january ja mon jan- jan#1 L ? jan-feb-mar dec/0 13/2",
     "day of week": "8 0-8 8-9 monday mo jan mon#0 mon#6 8#1 mon# #1 mon##1 L8 L ?,5",
-    "year": "1969 2100 1960-1980 2090-2100 26 ? L */0 0 mon",
+    "year": "1969 2100 1960-1980 2090-2100 26 ? L */0 0 mon *,5 jan,*",
 }
 
 WRONG = [

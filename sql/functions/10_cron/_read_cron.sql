@@ -207,8 +207,10 @@ begin
     v_read.days := underway._cron_field(_read_cron.cron, 'day of month', v_days, 1, 31);
     v_read.months := underway._cron_field(_read_cron.cron, 'month', string_to_array(v_fields[5], ','), 1, 12, c_months);
     v_read.weekdays := underway._cron_field(_read_cron.cron, 'day of week', v_weekdays, 0, 6, c_weekdays);
-    if v_fields[7] !~ '(^|,)[*](,|$)' then
+    if v_fields[7] <> '*' then
         v_read.years := underway._cron_field(_read_cron.cron, 'year', string_to_array(v_fields[7], ','), 1970, 2099);
+        -- With a * every year matches, those that can not be named too.
+        v_read.years := case when v_fields[7] !~ '(^|,)[*](,|$)' then v_read.years end;
     end if;
 
     -- A day field restricts unless it has a *. One that names all of its values restricts nothing either where the

@@ -1,7 +1,7 @@
 -- what the fields of an expression mean
 
 begin;
-select plan(165);
+select plan(166);
 
 -- The values that a field names: its row of bits begins at its lowest value.
 create function pg_temp.named(bits bit varying, low integer) returns integer[] language sql as $$
@@ -162,6 +162,11 @@ from (values
 select is(
     underway._read_cron('1 2 3 4 5 6 *'), underway._read_cron('1 2 3 4 5 6'),
     'every year is no restriction'
+);
+
+select is(
+    underway._read_cron('1 2 3 4 5 6 2030,*'), underway._read_cron('1 2 3 4 5 6'),
+    'nor is it as one of a list'
 );
 
 -- what means the same

@@ -19,7 +19,7 @@ from . import schema
 from .client import AsyncClient, Client
 from .context import Context
 from .cron import check_cron
-from .errors import ConfigurationError, InputError
+from .errors import ConfigurationError, InputError, Refusal
 from .jobs import Job
 from .rows import SyncedSchedules, TaskInfo
 from .settings import Duration, Options, Queue, RetryPolicy, Schedule, ScheduleSettings
@@ -182,14 +182,19 @@ class App:
         """Put the declared schedules into the database, all or none: new ones are created, changed ones updated.
 
         Schedules that this application declared earlier and does not any more go on, unless `remove` is true. Those
-        that were made by `Job.schedule` or in SQL are never touched.
+        that were made by `Job.schedule` or in SQL are never touched. Raises what the database refuses, such as
+        InvalidCron, with the line of the schedule.
         """
         client = self.client
         schedules = [self._schedules[name].schedule(self.name) for name in sorted(self._schedules)]
         with psycopg.connect(self.dsn) as connection:
             before = {each.schedule: each for each in client.schedules(connection=connection)}
             for schedule in schedules:
-                client.schedule(schedule, connection=connection)
+                try:
+                    client.schedule(schedule, connection=connection)
+                except Refusal as error:
+                    line = self._schedules[schedule.name].line
+                    raise type(error)(f"{line}: {error.message}", error.hint) from error
             after = {each.schedule: each for each in client.schedules(connection=connection)}
             gone = [name for name, each in after.items() if each.owner == self.name and name not in self._schedules]
             for name in gone if remove else ():

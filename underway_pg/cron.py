@@ -7,12 +7,34 @@ import zoneinfo
 
 from .errors import ConfigurationError
 
-__all__ = ["check_cron"]
+__all__ = ["MACROS", "check_cron"]
 
-_FIELDS = ("second", "minute", "hour", "day of month", "month", "day of week", "year")
-_MACROS = frozenset({"@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"})
+MACROS = {
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+    "@monthly": "0 0 1 * *",
+    "@weekly": "0 0 * * 0",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@hourly": "0 * * * *",
+}
+
+# The fields, and what is allowed there, in the words of the database.
+_FIELDS = {
+    "second": "a second is 0-59",
+    "minute": "a minute is 0-59",
+    "hour": "an hour is 0-23",
+    "day of month": "a day of month is 1-31, L (the last), LW (the last weekday), nW (the weekday nearest to the n-th)"
+    " or ?",
+    "month": "a month is 1-12 or jan-dec",
+    "day of week": "a day of week is 0-7 (0 and 7 are Sunday), sun-sat, n#k (the k-th of the month, k is 1-5), nL or"
+    " Ln (the last of the month) or ?",
+    "year": "a year is 1970-2099",
+}
 _WITH_ZONE = re.compile(r"\s*([^\[\]]*?)\s*\[([^\[\]]*)\]\s*")
 
+# What the database reads; croniter has more spellings, among them times at random.
+_PLAIN = re.compile(r"(\*|\?|[a-z]{3}|\d{1,4})(-([a-z]{3}|\d{1,4}))?(/\d{1,9})?", re.ASCII)
 _BY_RULE = {
     "day of month": re.compile(r"l|lw|([1-9]|[12]\d|3[01])w"),
     "day of week": re.compile(r"(sun|mon|tue|wed|thu|fri|sat|[0-7])(#[1-5]|l)|l(sun|mon|tue|wed|thu|fri|sat|[0-7])"),
@@ -27,7 +49,7 @@ def check_cron(cron: str, time_zone: str | None) -> None:
         raise ConfigurationError(f"cron expression {cron!r} with time zone {time_zone!r}: give one time zone")
     if zone is not None:
         _check_time_zone(zone)
-    if expression.strip().lower() not in _MACROS:
+    if expression.strip().lower() not in MACROS:
         _check_expression(cron, expression)
 
 
@@ -35,8 +57,9 @@ def _check_time_zone(zone: str) -> None:
     try:
         zoneinfo.ZoneInfo(zone)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        # The database does not mind the case of the letters.
-        if zone.lower() not in {known.lower() for known in zoneinfo.available_timezones()}:
+        # The database does not mind the case of the letters. Where Python has no zones at all, it knows of no mistake.
+        known = {name.lower() for name in zoneinfo.available_timezones()}
+        if known and zone.lower() not in known:
             raise ConfigurationError(
                 f"there is no time zone {zone!r}; give a place such as Europe/Berlin, or UTC"
             ) from None
@@ -51,12 +74,15 @@ def _check_expression(cron: str, expression: str) -> None:
             f"cron expression {cron!r} has {len(fields)} field{'s' * (len(fields) != 1)}; give 5 (minute, hour, day of"
             " month, month, day of week), 6 (second first) or 7 (second first, year last)"
         )
-    names = _FIELDS[1:6] if len(fields) == 5 else _FIELDS[: len(fields)]
+    names = list(_FIELDS)[1:6] if len(fields) == 5 else list(_FIELDS)[: len(fields)]
     for place, (name, field) in enumerate(zip(names, fields, strict=True)):
         alone = ["*"] * len(fields)
-        alone[place] = ",".join("1" if _is_by_rule(name, item) else item for item in field.split(","))
-        if not croniter.croniter.is_valid(" ".join(alone), second_at_beginning=True):
-            raise ConfigurationError(f"cron expression {cron!r}: the {name} is {field!r}")
+        items = ["1" if _is_by_rule(name, item) else item for item in field.split(",")]
+        alone[place] = ",".join(items)
+        if not all(map(_PLAIN.fullmatch, items)) or not croniter.croniter.is_valid(
+            " ".join(alone), second_at_beginning=True
+        ):
+            raise ConfigurationError(f"cron expression {cron!r}: the {name} is {field!r}; {_FIELDS[name]}")
 
 
 def _is_by_rule(field: str, item: str) -> bool:

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import zoneinfo
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,8 +20,15 @@ import pytest
 from tests.py.support import SECONDS, Session, beside, refused, wait_until
 from underway_pg import App, Context
 from underway_pg.cron import check_cron
-from underway_pg.errors import ConfigurationError, InputError, InvalidCron, ScheduleNotFound
-from underway_pg.settings import Schedule
+from underway_pg.errors import (
+    ConfigurationError,
+    InputError,
+    InvalidArgument,
+    InvalidCron,
+    Refusal,
+    ScheduleNotFound,
+)
+from underway_pg.settings import Schedule, ScheduleSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -134,7 +142,35 @@ def test_a_wrong_expression_is_refused_where_it_is_written(app: App) -> None:
     line = here(+2)
     with pytest.raises(ConfigurationError) as caught:
         app.schedule("0 25 * * *")
-    assert str(caught.value) == f"{line}: cron expression '0 25 * * *': the hour is '25'"
+    assert str(caught.value) == f"{line}: cron expression '0 25 * * *': the hour is '25'; an hour is 0-23"
+
+
+@pytest.mark.parametrize(
+    "cron",
+    ["60 * * * * *", "60 * * * *", "* 24 * * *", "* * 32 * *", "* * * 13 *", "* * * * 8", "* * * * * * 1969"],
+)
+def test_python_says_what_is_allowed_in_the_words_of_the_database(app: App, cron: str) -> None:
+    with pytest.raises(ConfigurationError) as ours:
+        check_cron(cron, None)
+    with pytest.raises(InvalidCron) as theirs:
+        app.client.cron_preview(cron)
+    assert theirs.value.hint is not None
+    allowed = theirs.value.hint.partition(". ")[0]
+    assert str(ours.value) == f"{theirs.value.message}; {allowed[0].lower()}{allowed[1:]}"
+
+
+@pytest.mark.parametrize(
+    ("cron", "settings"),
+    [("0 0 30 2 *", {}), ("0 0 5-5 * *", {}), ("@daily", {"time_zone": "CET"}), ("@daily", {"missed_limit": 0})],
+)
+def test_what_only_the_database_refuses_is_told_with_the_line(app: App, cron: str, settings: ScheduleSettings) -> None:
+    line = here(+1)
+    app.schedule(cron, **settings)(app.job(name="report")(lambda: None))
+    with pytest.raises(Refusal) as caught:
+        app.sync_schedules()
+    assert str(caught.value).startswith(f"{line}: ")
+    assert type(caught.value) is (InvalidArgument if settings.get("missed_limit") == 0 else InvalidCron)
+    assert caught.value.hint
 
 
 def test_an_unknown_time_zone_is_refused_where_it_is_written(app: App) -> None:
@@ -142,6 +178,20 @@ def test_an_unknown_time_zone_is_refused_where_it_is_written(app: App) -> None:
     with pytest.raises(ConfigurationError, match="there is no time zone 'Europe/Berln'") as caught:
         app.schedule("@daily", time_zone="Europe/Berln")
     assert str(caught.value).startswith(f"{line}: ")
+
+
+def test_where_python_has_no_time_zones_the_database_alone_decides(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    def find(key: str) -> zoneinfo.ZoneInfo:
+        raise zoneinfo.ZoneInfoNotFoundError(f"No time zone found with key {key}")
+
+    monkeypatch.setattr(zoneinfo, "ZoneInfo", find)
+    monkeypatch.setattr(zoneinfo, "available_timezones", set)
+    job = app.job(name="report")(lambda: None)
+    app.schedule(FOREVER, time_zone="Asia/Tokyo")(job)
+    assert app.sync_schedules().created == ["report"]
+    app.schedule(FOREVER, name="other", time_zone="Asia/Tokio")(job)
+    with pytest.raises(InvalidCron, match="'Asia/Tokio' is no time zone of this server"):
+        app.sync_schedules()
 
 
 def test_arguments_that_do_not_fit_the_job_are_refused_with_the_line(app: App) -> None:
@@ -204,6 +254,13 @@ def test_python_takes_what_the_database_takes(app: App, cron: str) -> None:
         "1,,2 * * * *",
         "a * * * *",
         "* * * * * * 1969",
+        "* * * * * * *,jan",
+        "H * * * *",
+        "R(0-5) * * * *",
+        "* * w15 * *",
+        "* * 28-L * *",
+        "* * * * mon-fri#1",
+        "00005 * * * *",
         "@daily[Nowhere/Town]",
         "@daily[]",
     ],

@@ -25,6 +25,7 @@ import psycopg
 from . import schema, statements
 from .app import App
 from .client import execute
+from .cron import MACROS
 from .errors import ConfigurationError, Refusal, ScheduleNotFound, TaskNotFound, UnderwayError, WrongState
 from .rows import ScheduleStats, State, TaskInfo
 from .settings import Options, Queue, RetryPolicy, Schedule
@@ -647,18 +648,28 @@ def _clocks(cron: str, zone: str | None) -> tzinfo:
 
 def _in_words(cron: str) -> str | None:
     """What a cron expression says, in plain English; None where the library has no words for it, or wrong ones."""
-    fields = cron.partition("[")[0].split()
-    days = fields[2:5:2] if len(fields) == 5 else fields[3:6:2]
+    expression = cron.partition("[")[0].strip()
+    fields = MACROS.get(expression.lower(), expression).upper().split()
     options = cron_descriptor.Options()
     options.use_24hour_time_format = True
     try:
         words = str(cron_descriptor.get_description(" ".join(fields), options))
     except Exception:  # somebody else's code, and only for a description
         return None
-    # It misreads days by rule in a list, and two day fields where one is a range: either matches, not both.
-    by_rule_in_list = any("," in field and re.search(r"#|\dw|l", field, re.IGNORECASE) for field in days)
+    if len(fields) == 5:
+        fields.insert(0, "0")
+    days = fields[3:6:2]
+    # It misreads days by rule and a * in a list, steps wider than their field, and two day fields where one is a range:
+    # either matches, not both.
+    by_rule_in_list = any("," in field and re.search(r"#|\dW|L", field) for field in days)
+    star_in_list = any("," in field and "*" in field.split(",") for field in fields)
+    too_wide = any(
+        int(step) >= width
+        for field, width in zip(fields, (60, 60, 24, 31, 12, 7, 130), strict=False)
+        for step in re.findall(r"/(\d+)", field)
+    )
     both = " or " not in words and all(field not in ("*", "?") for field in days)
-    return None if by_rule_in_list or both else words
+    return None if by_rule_in_list or star_in_list or too_wide or both else words
 
 
 @commands.command()

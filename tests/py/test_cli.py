@@ -588,8 +588,8 @@ def test_schedules_are_listed_in_plain_words(mail: Underway, connection: psycopg
         "a", "mail", "0 9 * 1 mon-fri", "At 09:00, Monday through Friday, only in January",
         "Europe/Berlin", "on",
     ]  # fmt: skip
-    assert b == ["b", "mail", "@yearly", "UTC", "paused"]
-    assert c[4:6] == ["UTC", "on"]
+    assert b == ["b", "mail", "@yearly", "At 00:00, on day 1 of the month, only in January", "UTC", "paused"]
+    assert c[3:6] == ["At 00:00, on day 1 of the month, only in January", "UTC", "on"]
     assert d[5] == "failing"
     assert d[-1] == "queue 'dead' does not exist"
 
@@ -613,7 +613,15 @@ def test_a_schedule_that_can_not_be_is_refused(mail: Underway) -> None:
         ("0 0 1 * mon-fri", None),  # the library says "and"
         ("0 0 1,15W * *", None),
         ("0 0 * * mon,fri#2", None),
-        ("@daily", None),
+        ("0 0 15w,l * *", None),
+        ("0 0 *,15 * *", None),
+        ("*/90 * * * *", None),  # not every 90 minutes, but at the first of each hour
+        ("0 0 * * 1/9", None),
+        ("0 0 15w * *", "At 00:00, on the weekday nearest day 15 of the month"),
+        ("0 0 l * *", "At 00:00, on the last day of the month"),
+        ("@Daily", "At 00:00"),
+        ("@hourly[Asia/Tokyo]", "Every hour"),
+        ("@weekly", "At 00:00, only on Sunday"),
     ],
 )
 def test_words_that_would_be_wrong_are_left_out(underway: Underway, cron: str, words: str | None) -> None:
@@ -637,7 +645,7 @@ def test_cron_previews_on_the_clocks_of_the_zone(underway: Underway) -> None:
 
 def test_cron_needs_no_database_of_ones_own(bare: Underway) -> None:
     answer = bare("cron", "@daily[Asia/Tokyo]", "--after", "2026-01-01T00:00:00Z", "-n", 1)
-    assert (answer.code, answer.out) == (0, "Fri 2026-01-02 00:00:00 +0900\n")
+    assert (answer.code, answer.out) == (0, "At 00:00\nFri 2026-01-02 00:00:00 +0900\n")
 
 
 def test_workers_lists_them(mail: Underway, connection: psycopg.Connection[Any]) -> None:

@@ -19,7 +19,6 @@ app = underway.App()
     time_zone="Europe/Berlin",
     arguments={"region": "eu"},
     missed="all",  # a report for each day, also for those when nobody was there
-    overlap="skip",  # never two at a time
 )
 @app.job(queue="reports")
 def report(context: underway.Context, region: str) -> str:

@@ -1,7 +1,7 @@
 python = .venv/bin/python
 
 help:  ## what can be made
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 13
 
 demo: venv  ## a worker, a few jobs, and what became of them
 	$(python) examples/demo.py
@@ -30,8 +30,23 @@ sql: venv  ## the whole schema as one file, dist/underway.sql
 reference: venv  ## docs/reference, from the comments of the SQL functions
 	PYTHONPATH=. $(python) tools/reference.py
 
-bench: venv  ## what a look at a cron expression costs, beside croniter
+bench: venv .venv/made-for-bench  ## the whole benchmark, in less than ten minutes, into docs/benchmarks
+	$(python) benchmarks/run.py --write docs/benchmarks
+
+bench-peers: venv .venv/made-for-bench  ## the same beside other queues, which it installs below .cache (needs npm)
+	benchmarks/peers/install
+	$(python) benchmarks/run.py --write docs/benchmarks
+
+bench-short: venv .venv/made-for-bench  ## a small part of it, beside the raw limit, in less than a minute
+	$(python) benchmarks/run.py --short
+
+bench-cron: venv  ## what a look at a cron expression costs, beside croniter
 	$(python) benchmarks/cron.py
+
+.venv/made-for-bench: pyproject.toml | venv
+	@if command -v uv >/dev/null; then uv pip install -q --python $(python) -e '.[bench]'; \
+	else $(python) -m pip install -q --disable-pip-version-check -e '.[bench]'; fi
+	@touch $@
 
 long: venv  ## the suite with its random and its chaos tests in full length
 	UNDERWAY_LONG=1 $(python) -m pytest
@@ -50,4 +65,4 @@ clean:  ## remove what was made
 venv:
 	@tools/venv
 
-.PHONY: help demo test check lint format types sql reference bench long matrix clean venv
+.PHONY: help demo test check lint format types sql reference bench bench-peers bench-short bench-cron long matrix clean venv

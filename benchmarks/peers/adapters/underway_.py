@@ -1,4 +1,7 @@
-"""Underway.  Variant: concurrency (default 500)[:sync for plain handlers in threads]."""
+"""Underway.  Variant: concurrency[:handlers[:queues]] (default 500:async:1).
+
+handlers: async and sync do nothing; nap waits 5 ms.  More than one queue: bench, bench-1, bench-2 ...
+"""
 
 import asyncio
 import logging
@@ -14,7 +17,8 @@ from underway_pg import schema
 
 parts = (VARIANT or "500").split(":")
 CONCURRENCY = int(parts[0])
-SYNC = parts[1:] == ["sync"]
+HANDLERS = parts[1] if len(parts) > 1 else "async"
+QUEUES = int(parts[2]) if len(parts) > 2 else 1
 logging.getLogger("underway_pg").setLevel(logging.ERROR)
 
 
@@ -37,8 +41,13 @@ class Producer:
 class Underway(System):
     name = "underway"
     pending_sql = "select count(*) from underway.task"
-    settings = {"concurrency": CONCURRENCY, "handlers": "threads" if SYNC else "async",
-                "history": "kept", "bulk": "enqueue_many x1000", "loop": "uvloop"}
+    settings = {
+        "concurrency": CONCURRENCY,
+        "handlers": HANDLERS,
+        "queues": QUEUES,
+        "history": "kept",
+        "bulk": "enqueue_many x1000",
+    }
 
     def version(self):
         return version("underway-pg")
@@ -55,16 +64,20 @@ class Underway(System):
         app = underway.App(DSN)
         hit = counter.hit
 
-        if SYNC:
+        async def noop(p: dict) -> None:
+            hit(p)
 
-            @app.job(queue="bench")
-            def noop(p: dict) -> None:
-                hit(p)
-        else:
+        async def nap(p: dict) -> None:
+            hit(p)
+            await asyncio.sleep(0.005)
 
-            @app.job(queue="bench")
-            async def noop(p: dict) -> None:
-                hit(p)
+        def sync(p: dict) -> None:
+            hit(p)
+
+        handler = {"async": noop, "nap": nap, "sync": sync}[HANDLERS]
+        app.job(name="noop", queue="bench")(handler)
+        for number in range(1, QUEUES):
+            app.job(name=f"noop-{number}", queue=f"bench-{number}")(handler)
 
         worker = app.worker(concurrency=CONCURRENCY)
         running = asyncio.create_task(worker.run())

@@ -1,0 +1,218 @@
+"""What a run gives: lines of a table, each a figure of ours beside another's, with its ratio and its goal.
+
+Figures are kept round by round. Shown are medians; a ratio is the median over the rounds of the ratios within a round,
+so that an hour in which the machine is slow counts for both sides alike.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from rich.console import Console
+from rich.table import Table
+
+NEWEST = re.compile(r"(?<=<!-- newest -->\n).*?(?=<!-- /newest -->)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a ratio, or the figure itself where there is nothing beside it, is to be."""
+
+    relation: Literal[">=", "<="]
+    limit: float
+
+    def is_met(self, value: float) -> bool:
+        return value >= self.limit if self.relation == ">=" else value <= self.limit
+
+    def __str__(self) -> str:
+        return f"{self.relation} {self.limit:,.4g}" if self.limit < 1000 else f"{self.relation} {self.limit:,.0f}"
+
+
+def at_least(limit: float) -> Goal:
+    return Goal(">=", limit)
+
+
+def at_most(limit: float) -> Goal:
+    return Goal("<=", limit)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One line of the table. `ours` and `theirs` hold a figure for each round; `theirs` is empty if nothing is beside.
+
+    `row` is the name for `--only`, `workload` and `figure` say what was measured, `against` beside what.
+    """
+
+    row: str
+    workload: str
+    unit: str
+    ours: Sequence[float]
+    against: str = ""
+    theirs: Sequence[float] = ()
+    goal: Goal | None = None
+
+    @property
+    def ratios(self) -> list[float]:
+        """Ours divided by theirs, round by round."""
+        return [one / other for one, other in zip(self.ours, self.theirs, strict=True)] if self.theirs else []
+
+    @property
+    def ratio(self) -> float | None:
+        return statistics.median(self.ratios) if self.theirs else None
+
+    @property
+    def figure(self) -> float:
+        return statistics.median(self.ours)
+
+    @property
+    def their_figure(self) -> float | None:
+        return statistics.median(self.theirs) if self.theirs else None
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the goal is met; None where there is none."""
+        if self.goal is None:
+            return None
+        return self.goal.is_met(self.figure if self.ratio is None else self.ratio)
+
+    def as_json(self) -> dict[str, Any]:
+        derived = {"figure": self.figure, "their_figure": self.their_figure, "ratio": self.ratio, "met": self.met}
+        return {**asdict(self), **derived}
+
+    @classmethod
+    def from_json(cls, given: dict[str, Any]) -> Self:
+        goal = given["goal"] and Goal(**given["goal"])
+        names = ("row", "workload", "unit", "ours", "against", "theirs")
+        return cls(**{name: given[name] for name in names}, goal=goal)
+
+    def cells(self) -> list[str]:
+        """The line in the order of HEADINGS."""
+        ratio = ""
+        if self.ratio is not None:
+            ratio = f"{self.ratio:.2f}"
+            if len(self.ratios) > 1:
+                ratio += f" ({min(self.ratios):.2f} to {max(self.ratios):.2f})"
+        theirs = "" if self.their_figure is None else _number(self.their_figure)
+        met = {None: "", True: "yes", False: "no"}[self.met]
+        return [
+            self.workload,
+            f"{_number(self.figure)} {self.unit}",
+            self.against,
+            theirs,
+            ratio,
+            str(self.goal or ""),
+            met,
+        ]
+
+
+HEADINGS = ["workload", "ours", "beside", "theirs", "ratio", "goal", "met"]
+_RIGHT = {"ours", "theirs", "ratio", "goal"}
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:,.3g}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """One line of a plot: at each x the figures of all rounds. An x may be a word."""
+
+    panel: Literal["backlog", "snapshot"]
+    name: str
+    x: Sequence[float | str]
+    rounds: Sequence[Sequence[float]]
+
+    @property
+    def medians(self) -> list[float]:
+        return [statistics.median(figures) for figures in zip(*self.rounds, strict=True)]
+
+
+@dataclass(kw_only=True)
+class Report:
+    """A run: when and on what, its lines, what is plotted, and what could not be measured."""
+
+    taken_at: str
+    machine: dict[str, str]
+    versions: dict[str, str]
+    settings: dict[str, str]
+    seconds: float = 0.0
+    lines: list[Line] = field(default_factory=list)
+    curves: list[Curve] = field(default_factory=list)
+    missing: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def date(self) -> str:
+        return self.taken_at[:10]
+
+    def as_json(self) -> str:
+        plain = {**self.__dict__, "lines": [line.as_json() for line in self.lines]}
+        plain["curves"] = [asdict(curve) for curve in self.curves]
+        return json.dumps(plain, indent=1) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        given = json.loads(text)
+        given["lines"] = [Line.from_json(line) for line in given["lines"]]
+        given["curves"] = [Curve(**curve) for curve in given["curves"]]
+        return cls(**given)
+
+    def facts(self) -> list[tuple[str, str]]:
+        """What one has to know of the run to read its figures."""
+        return [
+            ("taken", f"{self.taken_at}, in {self.seconds / 60:.1f} minutes"),
+            ("machine", ", ".join(f"{value}" for value in self.machine.values())),
+            ("versions", ", ".join(f"{name} {value}" for name, value in self.versions.items())),
+            ("settings", ", ".join(f"{name} = {value}" for name, value in self.settings.items())),
+        ]
+
+    def as_markdown(self, picture: str | None = None) -> str:
+        lines = [f"- {name}: {value}" for name, value in self.facts()]
+        lines += ["", f"| {' | '.join(HEADINGS)} |"]
+        lines += [f"|{'|'.join('---:' if name in _RIGHT else '---' for name in HEADINGS)}|"]
+        lines += [f"| {' | '.join(line.cells())} |" for line in self.lines]
+        if self.missing:
+            lines += ["", *(f"- not measured: {row}: {why}" for row, why in self.missing.items())]
+        if picture:
+            lines += ["", f"![Drain rate against backlog, and under a held snapshot]({picture})"]
+        return "\n".join(lines) + "\n"
+
+    def show(self, console: Console) -> None:
+        table = Table(
+            title=f"Underway, {self.date}", caption="Medians; the ratio's spread over the rounds in brackets."
+        )
+        for name in HEADINGS:
+            table.add_column(name, justify="right" if name in _RIGHT else "left")
+        for line in self.lines:
+            style = {None: None, True: "green", False: "yellow"}[line.met]
+            table.add_row(*line.cells(), style=style)
+        console.print(table)
+        for name, value in self.facts():
+            console.print(f"{name}: {value}", highlight=False)
+        for row, why in self.missing.items():
+            console.print(f"[red]not measured: {row}: {why}", highlight=False)
+
+    def write(self, directory: Path) -> list[Path]:
+        """Write the run as DATE.json, DATE.md and DATE.png, and show it on the page beside the directory."""
+        directory.mkdir(parents=True, exist_ok=True)
+        written = [directory / f"{self.date}.json", directory / f"{self.date}.md"]
+        written[0].write_text(self.as_json())
+        picture = None
+        if self.curves:
+            from plot import draw  # matplotlib, which only this needs
+
+            written.append(directory / f"{self.date}.png")
+            draw(self, written[-1])
+            picture = written[-1].name
+        written[1].write_text(f"# Benchmark of {self.date}\n\n{self.as_markdown(picture)}")
+        page = directory.with_suffix(".md")
+        if page.is_file():
+            newest = self.as_markdown(picture and f"{directory.name}/{picture}")
+            page.write_text(NEWEST.sub(lambda _: f"\n{newest}\n", page.read_text()))
+            written.append(page)
+        return written

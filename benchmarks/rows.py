@@ -1,0 +1,492 @@
+"""The rows of the benchmark: what is measured, beside what, and the goal.
+
+A row is a function that gives lines of the table and curves of the plot. What is beside ours is measured in the same
+round, next to it; the order alternates from round to round.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from statistics import quantiles
+
+from results import Curve, Goal, Line, at_least, at_most
+from systems import Failure, Server, System
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """How much of everything: tasks, seconds, rounds."""
+
+    rounds: int = 3
+    drained: int = 100_000
+    bulk: int = 100_000
+    single_seconds: float = 1.5
+    single_rounds: int = 5
+    busy_backlog: int = 80_000
+    paced_seconds: float = 5
+    paced_rounds: int = 5
+    snapshot_tasks: int = 20_000
+    snapshot_rounds: int = 10
+    backlog: int = 1_000_000
+    history: int = 10_000_000
+    backlog_drained: int = 40_000
+    wal_tasks: int = 50_000
+    idle_seconds: float = 10
+    queues: int = 1000
+    queues_tasks: int = 50_000
+
+
+@dataclass
+class Bench:
+    """A run: the server, the scale, the peers that are installed, and whom to tell what is going on."""
+
+    server: Server
+    scale: Scale
+    peers: list[System] = field(default_factory=list)
+    tell: Callable[[str], None] = lambda text: None
+
+    def ours(self, variant: str | None = None) -> System:
+        return System(self.server, "underway", variant)
+
+    def raw(self, variant: str | None = None) -> System:
+        return System(self.server, "raw", variant)
+
+    def everyone(self) -> list[System]:
+        """Ours, the raw limit, and the peers."""
+        return [self.ours(), self.raw(), *self.peers]
+
+    def in_turns(self, runs: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+        """The figures of each run, round by round; within a round one after the other, in alternating order."""
+        figures: dict[str, list[float]] = {name: [] for name in runs}
+        for number in range(rounds):
+            for name in list(runs) if number % 2 == 0 else reversed(runs):
+                self.tell(f"round {number + 1} of {rounds}: {name}")
+                figures[name].append(runs[name]())
+        return figures
+
+
+Row = Callable[[Bench], Iterator[Line | Curve]]
+ROWS: dict[str, Row] = {}
+
+# What the short form measures.
+SHORT = ["drain-1", "bulk", "single", "idle-latency"]
+
+
+def row(name: str) -> Callable[[Row], Row]:
+    def keep(function: Row) -> Row:
+        ROWS[name] = function
+        return function
+
+    return keep
+
+
+RAW = "raw limit"
+
+
+def beside(system: System) -> str:
+    return RAW if system.name == "raw" else f"{system.name} {system.version.partition(' ')[0]}"
+
+
+# Draining
+
+
+def drained(system: System, tasks: int, workers: int = 1) -> float:
+    tasks = min(tasks, system.most_tasks or tasks)
+    system.start().enqueue_in_bulk(tasks)
+    system.settle()
+    return system.drain(tasks, workers)
+
+
+def drain_lines(bench: Bench, name: str, workload: str, workers: int) -> Iterator[Line]:
+    systems = {beside(system): system for system in bench.everyone()}
+    figures = bench.in_turns(
+        {name: lambda system=system: drained(system, bench.scale.drained, workers) for name, system in systems.items()},
+        bench.scale.rounds,
+    )
+    ours, *others = figures
+    for other in others:
+        goal = at_least(1.2) if other.startswith("graphile-worker") else None
+        yield Line(
+            row=name,
+            workload=workload,
+            unit="tasks/s",
+            ours=figures[ours],
+            against=other,
+            theirs=figures[other],
+            goal=goal,
+        )
+
+
+@row("drain-1")
+def drain_by_one_worker(bench: Bench) -> Iterator[Line]:
+    tasks = f"{bench.scale.drained // 1000}k"
+    yield from drain_lines(bench, "drain-1", f"drain {tasks} no-op async tasks, one worker process", 1)
+
+
+@row("drain-2")
+def drain_by_two_workers(bench: Bench) -> Iterator[Line]:
+    yield from drain_lines(bench, "drain-2", "the same, two worker processes", 2)
+
+
+@row("drain-sync")
+def drain_in_threads(bench: Bench) -> Iterator[Line]:
+    tasks = bench.scale.drained // 2
+    figures = bench.in_turns(
+        {
+            "plain handlers": lambda: drained(bench.ours("50:sync"), tasks),
+            "async handlers": lambda: drained(bench.ours(), tasks),
+        },
+        bench.scale.rounds,
+    )
+    yield Line(
+        row="drain-sync",
+        workload="drain, plain handlers in threads",
+        unit="tasks/s",
+        ours=figures["plain handlers"],
+        against="our async handlers",
+        theirs=figures["async handlers"],
+        goal=at_least(0.5),
+    )
+
+
+# Enqueueing
+
+
+def enqueue_lines(
+    bench: Bench, name: str, workload: str, run: Callable[[System], float], goal: Goal, rounds: int
+) -> Iterator[Line]:
+    systems = {beside(system): system for system in bench.everyone()}
+    runs = {name: lambda system=system: run(system.start()) for name, system in systems.items()}
+    figures = bench.in_turns(runs, rounds)
+    ours, *others = figures
+    for other in others:
+        yield Line(
+            row=name,
+            workload=workload,
+            unit="tasks/s",
+            ours=figures[ours],
+            against="raw insert" if other == RAW else other,
+            theirs=figures[other],
+            goal=goal if other == RAW else None,
+        )
+
+
+@row("bulk")
+def enqueue_in_bulk(bench: Bench) -> Iterator[Line]:
+    tasks = bench.scale.bulk
+    workload = f"enqueue {tasks // 1000}k tasks in bulk, 1000 a call"
+
+    def run(system: System) -> float:
+        return system.enqueue_in_bulk(min(tasks, system.most_tasks or tasks))
+
+    yield from enqueue_lines(bench, "bulk", workload, run, at_least(0.8), bench.scale.rounds)
+
+
+@row("single")
+def enqueue_one_by_one(bench: Bench) -> Iterator[Line]:
+    for connections, words in ((1, "one connection"), (4, "four connections")):
+        workload = f"enqueue one by one, {words}"
+
+        def run(system: System, connections: int = connections) -> float:
+            return system.enqueue_one_by_one(connections, bench.scale.single_seconds)
+
+        yield from enqueue_lines(bench, "single", workload, run, at_least(0.9), bench.scale.single_rounds)
+
+
+@row("single-busy")
+def enqueue_while_a_worker_is_busy(bench: Bench) -> Iterator[Line]:
+    # Handlers that wait 5 ms: a load that is the same beside either producer, since it is not the machine that sets it.
+    worked = bench.ours("50:nap")
+
+    def run(producer: System) -> float:
+        worked.start()
+        fill(worked, bench.scale.busy_backlog)
+        with contextlib.ExitStack() as stop:
+            (worker,) = worked.work(1, stop)
+            wait_for(lambda: worker.begun > 1000, worker.check)
+            rate = producer.enqueue_one_by_one(16, bench.scale.single_seconds)
+            if worker.begun >= bench.scale.busy_backlog:
+                raise Failure("the worker was not busy all the time")
+            return rate
+
+    ours, raw = worked, bench.raw()
+    figures = bench.in_turns({"ours": lambda: run(ours), "raw": lambda: run(raw.start())}, bench.scale.single_rounds)
+    yield Line(
+        row="single-busy",
+        workload="enqueue one by one, sixteen connections, a worker busy",
+        unit="tasks/s",
+        ours=figures["ours"],
+        against="raw insert, the same worker busy",
+        theirs=figures["raw"],
+        goal=at_least(0.9),
+    )
+
+
+def wait_for(condition: Callable[[], bool], check: Callable[[], None]) -> None:
+    while not condition():
+        check()
+        time.sleep(0.01)
+
+
+# Latency
+
+
+def latency_lines(bench: Bench, name: str, workload: str, rate: float, connections: int, goals: Mapping[int, Goal]):
+    systems = {beside(system): system for system in [bench.ours(), bench.raw("del:100:1:notify"), *bench.peers]}
+    taken: dict[str, list[list[float]]] = {other: [] for other in systems}
+
+    def run(other: str) -> float:
+        taken[other].append(systems[other].start().latencies(rate, bench.scale.paced_seconds, connections))
+        return 0.0
+
+    bench.in_turns({other: lambda other=other: run(other) for other in systems}, bench.scale.paced_rounds)
+    ours, *others = systems
+    for percentile, goal in goals.items():
+        figures = {other: [percentile_of(one, percentile) for one in taken[other]] for other in systems}
+        for other in others:
+            yield Line(
+                row=name,
+                workload=f"{workload}, p{percentile}",
+                unit="ms",
+                ours=figures[ours],
+                against="raw NOTIFY and claim" if other == RAW else other,
+                theirs=figures[other],
+                goal=goal if other == RAW else None,
+            )
+
+
+def percentile_of(values: list[float], percentile: int) -> float:
+    return quantiles(values, n=100, method="inclusive")[percentile - 1]
+
+
+@row("idle-latency")
+def pick_up_by_an_idle_worker(bench: Bench) -> Iterator[Line]:
+    goals = {50: at_most(1.5), 99: at_most(1.5)}
+    yield from latency_lines(bench, "idle-latency", "from enqueue to start, worker idle, 40 tasks/s", 40, 1, goals)
+
+
+@row("steady-latency")
+def pick_up_at_a_steady_rate(bench: Bench) -> Iterator[Line]:
+    goals = {99: at_most(1.5)}
+    yield from latency_lines(bench, "steady-latency", "from enqueue to start, 500 tasks/s offered", 500, 4, goals)
+
+
+# A held snapshot
+
+
+@row("snapshot")
+def drain_under_a_held_snapshot(bench: Bench) -> Iterator[Line | Curve]:
+    scale = bench.scale
+    passed = [scale.snapshot_tasks * number for number in range(1, scale.snapshot_rounds + 1)]
+    curves: dict[str, list[list[float]]] = {}
+    for repeat in range(scale.rounds):
+        # The others are there to be seen, not to be held to a goal: once will do.
+        for system in bench.everyone() if repeat == 0 else [bench.ours()]:
+            if system.most_tasks is None or system.most_tasks >= scale.snapshot_tasks:
+                bench.tell(f"pass {repeat + 1} of {scale.rounds}: {beside(system)}")
+                curves.setdefault(beside(system), []).append(rounds_under_a_snapshot(system.start(), scale))
+    ours = next(iter(curves))
+    yield Line(
+        row="snapshot",
+        workload=f"a snapshot held open while {passed[-1] // 1000}k tasks pass, last round",
+        unit="tasks/s",
+        ours=[rates[-1] for rates in curves[ours]],
+        against="our first round",
+        theirs=[rates[0] for rates in curves[ours]],
+        goal=at_least(0.95),
+    )
+    for other, passes in curves.items():
+        yield Curve(panel="snapshot", name="Underway" if other == ours else other, x=passed, rounds=passes)
+
+
+def rounds_under_a_snapshot(system: System, scale: Scale) -> list[float]:
+    rates = []
+    with system.connect() as holder:
+        holder.autocommit = False
+        holder.execute("set transaction isolation level repeatable read")
+        holder.execute("select count(*) from pg_class")
+        for _ in range(scale.snapshot_rounds):
+            system.enqueue_in_bulk(scale.snapshot_tasks)
+            system.settle()
+            rates.append(system.drain(scale.snapshot_tasks))
+        holder.rollback()
+    return rates
+
+
+# Whatever else there is
+
+FILL = """
+    select count(underway.enqueue_many(%(queue)s, batch.inputs, %(job)s, delay => %(delay)s, priority => %(priority)s))
+    from (
+        select array_agg(jsonb_build_object('p', jsonb_build_object('i', number))) as inputs
+        from generate_series(1, %(tasks)s) as number
+        group by number / 1000
+    ) as batch"""
+
+
+def fill(
+    system: System, tasks: int, *, queue: str = "bench", job: str = "noop", delay: str | None = None, priority: int = 0
+) -> None:
+    with system.connect() as connection:
+        connection.execute("select underway.create_queue(%s)", [queue])
+        connection.execute(FILL, {"queue": queue, "job": job, "tasks": tasks, "delay": delay, "priority": priority})
+
+
+# Where the tasks that are drained go to as well: finished today, kept for the usual fourteen days.
+HISTORY = """
+    insert into underway.task_history (
+        id, enqueued_at, started_at, finished_at, expires_at, expires_slot,
+        priority, attempt, state, queue, job, input
+    )
+    select
+        number - %(tasks)s, now(), now(), now(), now() + interval '14 days', today.slot,
+        0, 1, 'succeeded', 'bench', 'noop', '{}'
+    from generate_series(1, %(tasks)s) as number,
+        underway._history_slot(now() + interval '14 days', now()) as today (slot)"""
+
+
+def fill_history(system: System, tasks: int) -> None:
+    with system.connect() as connection:
+        connection.execute(HISTORY, {"tasks": tasks})
+
+
+@row("backlog")
+def drain_beside_a_backlog(bench: Bench) -> Iterator[Line | Curve]:
+    scale = bench.scale
+    million = f"{scale.backlog / 1e6:g}M"
+    history = f"{scale.history / 1e6:g}M"
+    prepare: dict[str, Callable[[System], None]] = {
+        "an empty table": lambda system: None,
+        f"{million} ready behind it": lambda system: fill(system, scale.backlog),
+        f"{million} due tomorrow": lambda system: fill(system, scale.backlog, delay="1 day"),
+        f"{million} in another queue": lambda system: fill(system, scale.backlog, queue="other"),
+        f"{million} at another priority": lambda system: fill(system, scale.backlog, priority=-1),
+        f"{history} in the history": lambda system: fill_history(system, scale.history),
+    }
+    systems: dict[str, System] = {}
+    for number, (beside_it, fill_it) in enumerate(prepare.items()):
+        bench.tell(f"making {beside_it}")
+        systems[beside_it] = bench.ours().start(f"bench_backlog_{number}")
+        fill_it(systems[beside_it])
+        with systems[beside_it].connect() as connection:
+            connection.execute("vacuum analyze underway.task, underway.task_history")
+            connection.execute("checkpoint")
+
+    def run(system: System) -> float:
+        fill(system, scale.backlog_drained)
+        return system.drain_some(scale.backlog_drained)
+
+    run(systems["an empty table"])  # the first is slower than all that follow
+    figures = bench.in_turns(
+        {name: lambda system=system: run(system) for name, system in systems.items()}, scale.rounds
+    )
+    for system in systems.values():
+        bench.server.drop(system.database)
+    empty, *others = systems
+    for other in others:
+        yield Line(
+            row="backlog",
+            workload=f"drain with {other}",
+            unit="tasks/s",
+            ours=figures[other],
+            against="our drain of an empty table",
+            theirs=figures[empty],
+            goal=at_least(0.95),
+        )
+    rounds = [list(figure) for figure in zip(*figures.values(), strict=True)]
+    yield Curve(panel="backlog", name="Underway", x=list(systems), rounds=rounds)
+
+
+# Inputs of sixty bytes.
+WAL_FILL = """
+    select count(underway.enqueue_many('bench', batch.inputs, 'noop'))
+    from (
+        select array_agg(format('{"p": {"i": %%s, "to": "ferris@example.com, corro, tux"}}', number)::jsonb) as inputs
+        from generate_series(100001, 100000 + %s) as number
+        group by number / 1000
+    ) as batch"""
+
+
+@row("wal")
+def wal_of_a_task(bench: Bench) -> Iterator[Line]:
+    ours = bench.ours()
+
+    def run(keep_history: bool) -> float:
+        ours.start()
+        with ours.connect() as connection:
+            connection.execute("select underway.create_queue('bench', keep_history => %s)", [keep_history])
+            connection.execute("checkpoint")
+            before = bench.server.written()
+            connection.execute(WAL_FILL, [bench.scale.wal_tasks])
+            ours.drain(bench.scale.wal_tasks)
+            return (bench.server.written() - before) / bench.scale.wal_tasks
+
+    figures = bench.in_turns({"history": lambda: run(True), "no history": lambda: run(False)}, bench.scale.rounds)
+    for kept, words, goal in (("history", "kept", 1200), ("no history", "not kept", 900)):
+        yield Line(
+            row="wal",
+            workload=f"WAL of a task, whole life, history {words}",
+            unit="bytes",
+            ours=figures[kept],
+            goal=at_most(goal),
+        )
+
+
+@row("idle")
+def what_an_idle_worker_does(bench: Bench) -> Iterator[Line]:
+    if not bench.server.counts_statements:
+        raise Failure("pg_stat_statements is not preloaded")
+    bench.server.admin.execute("create extension if not exists pg_stat_statements")
+    ours, seconds = bench.ours("10").start(), bench.scale.idle_seconds
+    counted = """select coalesce(sum(calls), 0)::float8, coalesce(sum(wal_records), 0)::float8
+        from pg_stat_statements where dbid = (select oid from pg_database where datname = %s)"""
+    with contextlib.ExitStack() as stop:
+        ours.work(1, stop)
+        time.sleep(2.5)
+        before = bench.server.admin.execute(counted, [ours.database]).fetchone()
+        bench.tell(f"watching for {seconds:g} seconds")
+        time.sleep(seconds)
+        after = bench.server.admin.execute(counted, [ours.database]).fetchone()
+    assert before is not None
+    assert after is not None
+    yield Line(
+        row="idle",
+        workload="an idle worker, statements",
+        unit="a second",
+        ours=[(after[0] - before[0]) / seconds],
+        goal=at_most(1),
+    )
+    yield Line(
+        row="idle", workload=f"an idle worker, WAL records in {seconds:g} s", unit="", ours=[after[1] - before[1]],
+        goal=at_most(0),
+    )  # fmt: skip
+
+
+@row("queues")
+def drain_many_queues(bench: Bench) -> Iterator[Line]:
+    scale = bench.scale
+
+    def run(queues: int) -> float:
+        system = bench.ours(f"500:async:{queues}").start()
+        tasks = scale.queues_tasks // queues
+        with system.connect() as connection, connection.transaction():
+            for number in range(queues):
+                queue, job = (f"bench-{number}", f"noop-{number}") if number else ("bench", "noop")
+                connection.execute("select underway.create_queue(%s)", [queue])
+                connection.execute(FILL, {"queue": queue, "job": job, "tasks": tasks, "delay": None, "priority": 0})
+        system.settle()
+        return 1e6 / system.drain(tasks * queues)
+
+    figures = bench.in_turns({"one queue": lambda: run(1), "many": lambda: run(scale.queues)}, scale.rounds)
+    yield Line(
+        row="queues",
+        workload=f"drain {scale.queues:,} queues, one worker",
+        unit="µs a task",
+        ours=figures["many"],
+        against="our drain of one queue",
+        theirs=figures["one queue"],
+        goal=at_most(2),
+    )

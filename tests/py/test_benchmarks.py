@@ -1,0 +1,121 @@
+"""The benchmark: its arithmetic, its table, and a tiny run."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from tests.servers import Server
+
+ROOT = Path(__file__).resolve().parents[2]
+BENCHMARKS = ROOT / "benchmarks"
+
+
+@pytest.fixture
+def results(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    # The files of the benchmark are programs beside each other, not a package.
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import results
+
+    return results
+
+
+@pytest.fixture
+def report(results: ModuleType) -> Any:
+    lines = [
+        results.Line(
+            row="drain-1",
+            workload="drain",
+            unit="tasks/s",
+            ours=[50_000.0, 20_000.0, 60_000.0],
+            against="raw limit",
+            theirs=[100_000.0, 80_000.0, 60_000.0],
+            goal=results.at_least(0.5),
+        ),
+        results.Line(row="wal", workload="WAL", unit="bytes", ours=[1300.0], goal=results.at_most(1200)),
+    ]
+    return results.Report(
+        taken_at="2026-01-02 03:04 UTC",
+        machine={"cpu": "A CPU", "cores": "2 cores"},
+        versions={"underway": "0.1.0"},
+        settings={"fsync": "on"},
+        lines=lines,
+        missing={"idle": "pg_stat_statements is not preloaded"},
+    )
+
+
+def test_a_ratio_is_the_median_of_the_ratios_within_the_rounds(report: Any) -> None:
+    drain = report.lines[0]
+    assert drain.ratios == [0.5, 0.25, 1.0]
+    assert (drain.ratio, drain.figure, drain.their_figure) == (0.5, 50_000, 80_000)
+    assert drain.met
+
+
+def test_a_figure_with_nothing_beside_it_is_held_to_its_goal_itself(report: Any) -> None:
+    wal = report.lines[1]
+    assert wal.ratio is None
+    assert wal.met is False
+
+
+def test_sides_with_different_numbers_of_rounds_are_refused(results: ModuleType) -> None:
+    line = results.Line(row="x", workload="x", unit="", ours=[1.0, 2.0], theirs=[1.0])
+    with pytest.raises(ValueError, match="shorter"):
+        _ = line.ratio
+
+
+@pytest.mark.parametrize(("relation", "value", "met"), [(">=", 1.2, True), (">=", 1.1, False), ("<=", 1.2, True)])
+def test_a_goal_is_met_at_its_limit(results: ModuleType, relation: str, value: float, met: bool) -> None:
+    assert results.Goal(relation, 1.2).is_met(value) is met
+
+
+def test_the_table_tells_ratio_spread_goal_and_whether_it_is_met(report: Any) -> None:
+    table = report.as_markdown("picture.png")
+    assert "| drain | 50,000 tasks/s | raw limit | 80,000 | 0.50 (0.25 to 1.00) | >= 0.5 | yes |" in table
+    assert "| WAL | 1,300 bytes |  |  |  | <= 1,200 | no |" in table
+    assert "- not measured: idle: pg_stat_statements is not preloaded" in table
+    assert "](picture.png)" in table
+
+
+def test_a_run_is_read_again_from_its_json(results: ModuleType, report: Any) -> None:
+    report.curves = [results.Curve(panel="snapshot", name="ours", x=[1, 2], rounds=[[3.0, 4.0], [5.0, 8.0]])]
+    again = results.Report.from_json(report.as_json())
+    assert again.as_json() == report.as_json()
+    assert again.curves[0].medians == [4.0, 6.0]
+
+
+def test_a_run_is_written_with_its_date_and_shown_on_the_page(tmp_path: Path, report: Any) -> None:
+    page = tmp_path / "benchmarks.md"
+    page.write_text("before\n<!-- newest -->\nolder\n<!-- /newest -->\nafter\n")
+    for _ in range(2):
+        report.write(tmp_path / "benchmarks")
+    assert sorted(path.name for path in (tmp_path / "benchmarks").iterdir()) == ["2026-01-02.json", "2026-01-02.md"]
+    text = page.read_text()
+    assert text.startswith("before\n<!-- newest -->\n\n- taken: 2026-01-02")
+    assert text.endswith("\n<!-- /newest -->\nafter\n")
+    assert "older" not in text
+    assert text.count("| WAL |") == 1
+
+
+def test_the_page_describes_every_row_and_has_a_place_for_the_newest_run(
+    monkeypatch: pytest.MonkeyPatch, results: ModuleType
+) -> None:
+    from rows import ROWS
+
+    page = (ROOT / "docs/benchmarks.md").read_text()
+    assert [name for name in ROWS if f"\n| {name} |" not in page] == []
+    assert results.NEWEST.search(page)
+
+
+def test_a_tiny_run_gives_ratios_beside_the_raw_limit(server: Server) -> None:
+    command = [sys.executable, str(BENCHMARKS / "run.py"), "--short", "--only", "bulk", "--rounds", "1", "--json"]
+    ran = subprocess.run([*command, "--dsn", server.dsn], capture_output=True, text=True, timeout=100)
+    assert ran.returncode == 0, ran.stderr
+    run = json.loads(ran.stdout)
+    (line,) = run["lines"]
+    assert line["against"] == "raw insert"
+    assert line["ratio"] > 0
+    assert run["settings"]["synchronous_commit"] == "on"

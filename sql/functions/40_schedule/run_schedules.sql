@@ -110,6 +110,8 @@ begin
                     look_at = v_now + interval '10 seconds'
                 where s.name = v_schedule.name;
         end;
+        -- After an outage much may have been missed: the rest comes with the next call, for others wait for this one.
+        exit when v_count >= 1000;
     end loop;
 
     return v_count;

@@ -1,7 +1,7 @@
 -- outages that were long, or lay across a change of the clocks
 
 begin;
-select plan(29);
+select plan(33);
 
 select underway.create_queue('email');
 
@@ -111,6 +111,23 @@ select results_eq(
     $$,
     $$ values (1001::bigint, '2040-12-31T19:20:00Z', '2041-01-01T12:00:00Z') $$,
     'the latest thousand of them, and the one that is fresh'
+);
+
+-- a call is bounded, and the next one goes on: leases are not to wait for it
+
+select underway.unschedule(schedule) from underway.schedule_stats;
+select underway_test.stop_clock('2041-01-01 12:00:30+00');
+delete from underway.task;
+select underway.schedule(name, 'email', '* * * * *', missed => 'all', missed_limit => 600)
+from unnest('{a, b, c}'::text[]) as name;
+select underway_test.stop_clock('2041-01-02 12:00:30+00');
+select is(underway.run_schedules(), 1202, 'when a thousand tasks have come, the other schedules are left to the next call');
+select is(underway.run_schedules(), 601, 'it goes on with them');
+select is(underway.run_schedules(), 0, 'until nothing is due');
+select results_eq(
+    $$ select count(*), count(distinct headers ->> 'scheduled_at') from underway.task group by headers ->> 'schedule' $$,
+    $$ select 601::bigint, 601::bigint from generate_series(1, 3) $$,
+    'each has all of its times, once'
 );
 
 select * from finish();

@@ -182,8 +182,8 @@ class App:
         """Put the declared schedules into the database, all or none: new ones are created, changed ones updated.
 
         Schedules that this application declared earlier and does not any more go on, unless `remove` is true. Those
-        that were made by `Job.schedule` or in SQL are never touched. Raises what the database refuses, such as
-        InvalidCron, with the line of the schedule.
+        that were made by `Job.schedule` or in SQL are not touched, unless their name is declared. Raises what the
+        database refuses, such as InvalidCron, with the line of the schedule.
         """
         client = self.client
         schedules = [self._schedules[name].schedule(self.name) for name in sorted(self._schedules)]
@@ -200,6 +200,10 @@ class App:
             for name in gone if remove else ():
                 client.unschedule(name, connection=connection)
         names = [schedule.name for schedule in schedules]
+        for name in names:
+            if name in before and (owner := before[name].owner) != self.name:
+                whose = f"application {owner!r}" if owner else "no application"
+                logger.warning("schedule %r was of %s; now it is of %r", name, whose, self.name)
         return SyncedSchedules(
             created=[name for name in names if name not in before],
             updated=[name for name in names if name in before and before[name].updated_at != after[name].updated_at],

@@ -121,6 +121,27 @@ def test_what_another_application_declares_is_left_alone(database: str) -> None:
             assert app.sync_schedules(remove=True).removed == []
 
 
+def test_a_schedule_that_somebody_else_made_is_taken_over_and_that_is_told(
+    database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def declare(name: str) -> None:
+        with App(database, name=name) as app:
+            app.schedule(FOREVER, name="nightly")(app.job(name="report")(lambda: None))
+            app.sync_schedules()
+            assert [each.owner for each in app.client.schedules()] == [name]
+
+    declare("shop")
+    declare("shop")
+    assert caplog.messages == []
+    declare("billing")
+    assert caplog.messages == ["schedule 'nightly' was of application 'shop'; now it is of 'billing'"]
+    with App(database) as app:
+        app.client.schedule(Schedule(name="nightly", queue="default", cron=FOREVER))
+    caplog.clear()
+    declare("shop")
+    assert caplog.messages == ["schedule 'nightly' was of no application; now it is of 'shop'"]
+
+
 def test_a_sync_that_is_refused_changes_nothing(app: App) -> None:
     @app.schedule(FOREVER, name="a")
     @app.schedule("0 0 30 2 *", name="b")

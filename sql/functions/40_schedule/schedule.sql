@@ -41,6 +41,12 @@ begin
             message = 'jitter is null',
             hint = 'Leave it out for none.';
     end if;
+    if schedule.starts_at >= '9900-01-01 00:00:00+00' then
+        raise exception using
+            errcode = 'UW001',
+            message = format('starts_at is %s', schedule.starts_at),
+            hint = 'Give a time before the year 9900.';
+    end if;
     if schedule.starts_at > schedule.ends_at then
         raise exception using
             errcode = 'UW001',

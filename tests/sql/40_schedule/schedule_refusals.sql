@@ -1,5 +1,5 @@
 begin;
-select plan(81);
+select plan(82);
 
 select underway_test.stop_clock('2030-01-01 12:00:00+00');
 select underway.create_queue('email');
@@ -47,6 +47,11 @@ from (values
     (E'night\x7fly', 'one with a delete'),
     (repeat('a', 129), 'one of 129 characters')
 ) as given (name, description);
+
+select throws_ok(
+    pg_temp.call_with('starts_at => ''infinity'''), 'UW001', 'starts_at is infinity',
+    'the message for a start that never comes names the start'
+);
 
 select throws_ok(
     pg_temp.call_with(null, ' nightly'), 'UW001', ''' nightly'' can not be the name of a schedule',

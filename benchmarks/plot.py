@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import matplotlib as mpl
@@ -36,7 +37,7 @@ def _backlog(axes: Axes, curves: list[Curve]) -> None:
         highest = [max(figures) - median for median, figures in zip(curve.medians, by_place, strict=True)]
         axes.errorbar(places, curve.medians, yerr=[lowest, highest], fmt="o", capsize=4, label=curve.name)
         axes.axhline(curve.medians[0], linestyle=":", linewidth=1, color="grey")
-        axes.set_xticks(places, [str(x).replace(", ", "\n") for x in curve.x], fontsize=8)
+        axes.set_xticks(places, [fill(str(x), 12) for x in curve.x], fontsize=8)
     _rates(axes, "Drain rate against backlog")
 
 
@@ -45,7 +46,7 @@ def _snapshot(axes: Axes, curves: list[Curve]) -> None:
     for curve in curves:
         axes.plot(curve.x, curve.medians, marker="o", label=curve.name)
     axes.set_xlabel("tasks that have passed through since the snapshot was taken")
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / 1000:,.0f}k"))
     _rates(axes, "Drain rate while a snapshot is held open")
 
 

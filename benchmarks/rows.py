@@ -11,9 +11,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from statistics import quantiles
+from typing import TypeVar
 
 from results import Curve, Goal, Line, at_least, at_most
-from systems import Failure, Server, System
+from systems import Failure, Server, System, wait_until_begun
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,22 +24,21 @@ class Scale:
     """How much of everything: tasks, seconds, rounds."""
 
     rounds: int = 3
+    short_rounds: int = 5  # of what takes little time and varies much
     drained: int = 100_000
     bulk: int = 100_000
     single_seconds: float = 1.5
-    single_rounds: int = 5
     busy_backlog: int = 80_000
-    paced_seconds: float = 5
-    paced_rounds: int = 5
+    paced_seconds: float = 4
     snapshot_tasks: int = 20_000
     snapshot_rounds: int = 10
     backlog: int = 1_000_000
     history: int = 10_000_000
     backlog_drained: int = 40_000
-    wal_tasks: int = 50_000
+    wal_tasks: int = 30_000
     idle_seconds: float = 10
     queues: int = 1000
-    queues_tasks: int = 50_000
+    queues_tasks: int = 40_000
 
 
 @dataclass
@@ -58,11 +60,11 @@ class Bench:
         """Ours, the raw limit, and the peers."""
         return [self.ours(), self.raw(), *self.peers]
 
-    def in_turns(self, runs: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
-        """The figures of each run, round by round; within a round one after the other, in alternating order."""
-        figures: dict[str, list[float]] = {name: [] for name in runs}
+    def in_turns(self, runs: Mapping[str, Callable[[], T]], rounds: int) -> dict[str, list[T]]:
+        """What each run gives, round by round; within a round one after the other, in alternating order."""
+        figures: dict[str, list[T]] = {name: [] for name in runs}
         for number in range(rounds):
-            for name in list(runs) if number % 2 == 0 else reversed(runs):
+            for name in list(runs) if number % 2 == 0 else reversed(list(runs)):
                 self.tell(f"round {number + 1} of {rounds}: {name}")
                 figures[name].append(runs[name]())
         return figures
@@ -72,7 +74,7 @@ Row = Callable[[Bench], Iterator[Line | Curve]]
 ROWS: dict[str, Row] = {}
 
 # What the short form measures.
-SHORT = ["drain-1", "bulk", "single", "idle-latency"]
+SHORT = ["drain-1", "bulk", "single"]
 
 
 def row(name: str) -> Callable[[Row], Row]:
@@ -158,8 +160,9 @@ def drain_in_threads(bench: Bench) -> Iterator[Line]:
 def enqueue_lines(
     bench: Bench, name: str, workload: str, run: Callable[[System], float], goal: Goal, rounds: int
 ) -> Iterator[Line]:
-    systems = {beside(system): system for system in bench.everyone()}
-    runs = {name: lambda system=system: run(system.start()) for name, system in systems.items()}
+    # One database for all rounds: that it holds some tasks more does not show.
+    systems = {beside(system): system.start() for system in bench.everyone()}
+    runs = {name: lambda system=system: run(system) for name, system in systems.items()}
     figures = bench.in_turns(runs, rounds)
     ours, *others = figures
     for other in others:
@@ -193,7 +196,7 @@ def enqueue_one_by_one(bench: Bench) -> Iterator[Line]:
         def run(system: System, connections: int = connections) -> float:
             return system.enqueue_one_by_one(connections, bench.scale.single_seconds)
 
-        yield from enqueue_lines(bench, "single", workload, run, at_least(0.9), bench.scale.single_rounds)
+        yield from enqueue_lines(bench, "single", workload, run, at_least(0.9), bench.scale.short_rounds)
 
 
 @row("single-busy")
@@ -206,14 +209,14 @@ def enqueue_while_a_worker_is_busy(bench: Bench) -> Iterator[Line]:
         fill(worked, bench.scale.busy_backlog)
         with contextlib.ExitStack() as stop:
             (worker,) = worked.work(1, stop)
-            wait_for(lambda: worker.begun > 1000, worker.check)
+            wait_until_begun([worker], 1000)
             rate = producer.enqueue_one_by_one(16, bench.scale.single_seconds)
             if worker.begun >= bench.scale.busy_backlog:
                 raise Failure("the worker was not busy all the time")
             return rate
 
-    ours, raw = worked, bench.raw()
-    figures = bench.in_turns({"ours": lambda: run(ours), "raw": lambda: run(raw.start())}, bench.scale.single_rounds)
+    ours, raw = worked, bench.raw().start()
+    figures = bench.in_turns({"ours": lambda: run(ours), "raw": lambda: run(raw)}, bench.scale.short_rounds)
     yield Line(
         row="single-busy",
         workload="enqueue one by one, sixteen connections, a worker busy",
@@ -225,24 +228,18 @@ def enqueue_while_a_worker_is_busy(bench: Bench) -> Iterator[Line]:
     )
 
 
-def wait_for(condition: Callable[[], bool], check: Callable[[], None]) -> None:
-    while not condition():
-        check()
-        time.sleep(0.01)
-
-
 # Latency
 
 
-def latency_lines(bench: Bench, name: str, workload: str, rate: float, connections: int, goals: Mapping[int, Goal]):
+def latency_lines(
+    bench: Bench, name: str, workload: str, rate: float, connections: int, rounds: int, goals: Mapping[int, Goal]
+) -> Iterator[Line]:
     systems = {beside(system): system for system in [bench.ours(), bench.raw("del:100:1:notify"), *bench.peers]}
-    taken: dict[str, list[list[float]]] = {other: [] for other in systems}
-
-    def run(other: str) -> float:
-        taken[other].append(systems[other].start().latencies(rate, bench.scale.paced_seconds, connections))
-        return 0.0
-
-    bench.in_turns({other: lambda other=other: run(other) for other in systems}, bench.scale.paced_rounds)
+    runs = {
+        other: lambda system=system: system.start().latencies(rate, bench.scale.paced_seconds, connections)
+        for other, system in systems.items()
+    }
+    taken = bench.in_turns(runs, rounds)
     ours, *others = systems
     for percentile, goal in goals.items():
         figures = {other: [percentile_of(one, percentile) for one in taken[other]] for other in systems}
@@ -265,13 +262,17 @@ def percentile_of(values: list[float], percentile: int) -> float:
 @row("idle-latency")
 def pick_up_by_an_idle_worker(bench: Bench) -> Iterator[Line]:
     goals = {50: at_most(1.5), 99: at_most(1.5)}
-    yield from latency_lines(bench, "idle-latency", "from enqueue to start, worker idle, 40 tasks/s", 40, 1, goals)
+    yield from latency_lines(
+        bench, "idle-latency", "from enqueue to start, worker idle, 50 tasks/s", 50, 1, bench.scale.short_rounds, goals
+    )
 
 
 @row("steady-latency")
 def pick_up_at_a_steady_rate(bench: Bench) -> Iterator[Line]:
     goals = {99: at_most(1.5)}
-    yield from latency_lines(bench, "steady-latency", "from enqueue to start, 500 tasks/s offered", 500, 4, goals)
+    yield from latency_lines(
+        bench, "steady-latency", "from enqueue to start, 500 tasks/s offered", 500, 4, bench.scale.rounds, goals
+    )
 
 
 # A held snapshot
@@ -381,7 +382,7 @@ def drain_beside_a_backlog(bench: Bench) -> Iterator[Line | Curve]:
 
     run(systems["an empty table"])  # the first is slower than all that follow
     figures = bench.in_turns(
-        {name: lambda system=system: run(system) for name, system in systems.items()}, scale.rounds
+        {name: lambda system=system: run(system) for name, system in systems.items()}, scale.short_rounds
     )
     for system in systems.values():
         bench.server.drop(system.database)
@@ -444,12 +445,13 @@ def what_an_idle_worker_does(bench: Bench) -> Iterator[Line]:
     counted = """select coalesce(sum(calls), 0)::float8, coalesce(sum(wal_records), 0)::float8
         from pg_stat_statements where dbid = (select oid from pg_database where datname = %s)"""
     with contextlib.ExitStack() as stop:
-        ours.work(1, stop)
+        (worker,) = ours.work(1, stop)
         time.sleep(2.5)
         before = bench.server.admin.execute(counted, [ours.database]).fetchone()
         bench.tell(f"watching for {seconds:g} seconds")
         time.sleep(seconds)
         after = bench.server.admin.execute(counted, [ours.database]).fetchone()
+        worker.check()
     assert before is not None
     assert after is not None
     yield Line(

@@ -30,7 +30,7 @@ from systems import ADAPTERS, Failure, Server, System, given_server, machine, ow
 ROOT = Path(__file__).resolve().parent.parent
 PEERS = ["graphile-worker", "pgqueuer"]
 
-SHORT_SCALE = Scale(drained=30_000, bulk=30_000, single_seconds=0.5, single_rounds=3, paced_seconds=2, paced_rounds=3)
+SHORT_SCALE = Scale(drained=30_000, bulk=30_000, single_seconds=0.5, short_rounds=3)
 
 
 def arguments() -> argparse.Namespace:
@@ -95,7 +95,7 @@ def measure(given: argparse.Namespace, console: Console) -> Report:
     scale = SHORT_SCALE if given.short else Scale()
     if given.rounds:
         each = max(given.rounds, 1)
-        scale = dataclasses.replace(scale, rounds=each, single_rounds=each, paced_rounds=each)
+        scale = dataclasses.replace(scale, rounds=each, short_rounds=each)
     names = given.only or (SHORT if given.short else list(ROWS))
     begun = time.monotonic()
     progress = Progress(
@@ -117,7 +117,7 @@ def measure(given: argparse.Namespace, console: Console) -> Report:
                 for gained in ROWS[name](bench):
                     (report.lines if isinstance(gained, Line) else report.curves).append(gained)
             except (Failure, psycopg.Error) as error:
-                report.missing[name] = str(error).strip()
+                report.missing[name] = str(error).strip().partition("\n")[0]
             progress.advance(bar)
             console.print(f"{name}: {time.monotonic() - started:.0f} s", highlight=False)
         report.seconds = time.monotonic() - begun

@@ -217,7 +217,7 @@ class System:
         command = [*self._command, *map(str, arguments)]
         ran = subprocess.run(command, env=self.environment(), capture_output=True, text=True, timeout=PATIENCE)
         if ran.returncode != 0 or not ran.stdout.strip():
-            raise Failure(f"{self.name} {' '.join(map(str, arguments))}: {ran.stderr.strip()[-800:]}")
+            raise Failure(f"{self.name} {' '.join(map(str, arguments))}: {_last_line(ran.stderr)}")
         return json.loads(ran.stdout.splitlines()[-1])
 
     def start(self, database: str | None = None) -> Self:
@@ -256,7 +256,7 @@ class System:
         """Start workers on a queue that was filled: tasks a second, from the first handler until nothing is left."""
         with self.connect() as connection, contextlib.ExitStack() as stop:
             running = self.work(workers, stop)
-            _wait(running, tasks)
+            wait_until_begun(running, tasks)
             # Only now is the table looked at: before that it would cost the workers more than it tells.
             deadline = time.monotonic() + PATIENCE
             while connection.execute(self._pending).fetchone() != (0,):
@@ -270,7 +270,7 @@ class System:
         """Tasks a second, from the first handler until so many were begun, by the worker's own clock."""
         with contextlib.ExitStack() as stop:
             (worker,) = self.work(1, stop)
-            _wait([worker], tasks)
+            wait_until_begun([worker], tasks)
             return worker.begun / (worker.seen - worker.first)
 
     def latencies(self, rate: float, seconds: float, connections: int) -> list[float]:
@@ -279,7 +279,7 @@ class System:
             (worker,) = self.work(1, stop)
             time.sleep(1.0)
             sent = self.call("paced", "--rate", rate, "--seconds", seconds, "--conns", connections)["jobs"]
-            _wait([worker], sent)
+            wait_until_begun([worker], sent)
             taken = worker.stop()
         return taken[20:]
 
@@ -296,6 +296,12 @@ class System:
         return running
 
 
+def _last_line(said: str) -> str:
+    """Of a traceback, what it is about."""
+    lines = [line for line in said.splitlines() if line.strip() and not line.startswith(" ")]
+    return lines[-1] if lines else "it said nothing"
+
+
 def _interpreter(adapter: Adapter, peers: Path | None) -> str:
     """The program that runs an adapter. Node comes with the peers, or is the one on the PATH."""
     if not adapter.file.endswith(".mjs"):
@@ -307,7 +313,7 @@ def _interpreter(adapter: Adapter, peers: Path | None) -> str:
     return node
 
 
-def _wait(workers: Sequence[Worker], tasks: int) -> None:
+def wait_until_begun(workers: Sequence[Worker], tasks: int) -> None:
     """Wait until workers have begun so many tasks."""
     deadline = time.monotonic() + PATIENCE
     while sum(worker.begun for worker in workers) < tasks:
@@ -373,7 +379,7 @@ class Worker:
         """Raise Failure, with what it said, if it has ended."""
         if self._process.poll() is not None:
             said = "".join(self._complaints.get() for _ in range(self._complaints.qsize()))
-            raise Failure(f"a worker ended: {said.strip()[-800:]}")
+            raise Failure(f"a worker ended: {_last_line(said)}")
 
     def stop(self) -> list[float]:
         """End it; gives the latencies of its tasks, as far as they had the time in them."""

@@ -421,6 +421,12 @@ def create_queue(
     timeout: Annotated[timedelta | None, _duration_option("The longest that one attempt may run.")] = None,
     heartbeat: Annotated[timedelta | None, _duration_option("How long a lease lasts without a heartbeat.")] = None,
     ttl: Annotated[timedelta | None, _duration_option("How long a finished task is kept.")] = None,
+    keep_history: Annotated[
+        bool | None,
+        typer.Option(
+            "--keep-history/--no-keep-history", help="Whether tasks that succeed are kept.", show_default=False
+        ),
+    ] = None,
     dsn: _Dsn = None,
 ) -> None:
     """Create a queue, or change the settings that are given.
@@ -439,6 +445,7 @@ def create_queue(
         timeout=timeout,
         heartbeat=heartbeat,
         ttl=ttl,
+        keep_history=keep_history,
     )
     _ask(dsn, statements.create_queue(queue))
     _print(f"queue {name} is there")

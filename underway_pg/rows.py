@@ -105,6 +105,7 @@ class QueueStats:
     timeout: timedelta
     heartbeat: timedelta
     ttl: timedelta
+    keep_history: bool
     ready: int
     scheduled: int
     in_progress: int

@@ -43,7 +43,8 @@ class RetryPolicy:
 class Queue:
     """A queue and its settings. What is None keeps what the database has, or the default for a new queue.
 
-    `dead_letter_queue=""` takes the dead-letter queue away.
+    `dead_letter_queue=""` takes the dead-letter queue away. With `keep_history=False` tasks that succeed leave nothing
+    behind, unless somebody waits for them; failed and cancelled ones are kept.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Queue:
     timeout: Duration | None = None
     heartbeat: Duration | None = None
     ttl: Duration | None = None
+    keep_history: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

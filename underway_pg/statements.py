@@ -290,7 +290,7 @@ def create_queue(queue: Queue) -> Statement[None]:
     return Statement(
         """select underway.create_queue(%(name)s, dead_letter_queue => %(dead_letter_queue)s,
             retry_policy => %(retry)s::underway.retry_policy, timeout => %(timeout)s, heartbeat => %(heartbeat)s,
-            ttl => %(ttl)s)""",
+            ttl => %(ttl)s, keep_history => %(keep_history)s)""",
         {
             "name": queue.name,
             "dead_letter_queue": queue.dead_letter_queue,
@@ -298,6 +298,7 @@ def create_queue(queue: Queue) -> Statement[None]:
             "timeout": interval(queue.timeout),
             "heartbeat": interval(queue.heartbeat),
             "ttl": interval(queue.ttl),
+            "keep_history": queue.keep_history,
         },
         _nothing,
     )

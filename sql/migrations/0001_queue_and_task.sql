@@ -41,6 +41,7 @@ create table underway.queue (
     timeout           interval not null,
     heartbeat         interval not null,
     ttl               interval not null,
+    keep_history      boolean not null,
     paused_at         timestamptz,
     created_at        timestamptz not null
 );
@@ -71,10 +72,11 @@ create table underway.task (
     heartbeat        interval,
     ttl              interval,
 
-    constraint a_live_task_is_not_final check (state in ('pending', 'in_progress', 'waiting')),
-    constraint a_task_is_leased_exactly_while_in_progress check (
+    -- One constraint and not two: each is read anew by every statement that writes (docs/decisions/0013).
+    constraint a_live_task_is_not_final_and_is_leased_exactly_while_in_progress check (
         (state = 'in_progress')
         = (lease is not null and lease_expires_at is not null and started_at is not null)
+        and state in ('pending', 'in_progress', 'waiting')
     )
 ) with (
     fillfactor = 85,
@@ -100,6 +102,22 @@ create table underway.lane (
 );
 
 create index lane_of_queue on underway.lane (queue, priority);
+
+-- How far claims have come: nothing of a lane that was ready before `ready_at` will ever be pending again, so no claim
+-- looks there, whatever dead entries the index still has (docs/decisions/0012). The row that was noted last counts; an
+-- earlier one is deleted when another is added. None is ever updated: readers pass over no versions that are dead.
+-- The leases have such a floor too, under the name that no queue can have: none that is held lapses before it.
+create table underway.floor (
+    queue    text collate "C" not null,
+    priority integer not null,
+    ready_at timestamptz not null,
+    noted_at timestamptz not null,
+    noted_by xid8 not null
+) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200);
+
+create index floor_of_lane on underway.floor (queue, priority, noted_by);
+
+insert into underway.floor values ('', 0, '-infinity', '-infinity', '0');
 
 -- The errors of live tasks. They move into the history with their task.
 create table underway.attempt (

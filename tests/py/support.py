@@ -120,9 +120,9 @@ class Session:
         return self.value("select errors from underway.task_info(%s)", task) or []
 
     def lapse(self, *tasks: int) -> None:
-        """Let the leases of these tasks lie in the past."""
+        """Let the leases of these tasks lapse now."""
         self.run(
-            "update underway.task set lease_expires_at = clock_timestamp() - interval '1 s' where id = any (%s)",
+            "update underway.task set lease_expires_at = clock_timestamp() where id = any (%s)",
             list(tasks),
         )
 

@@ -488,23 +488,25 @@ def test_queue_create_sets_what_is_given_and_keeps_the_rest(
 ) -> None:
     def settings() -> Any:
         return connection.execute(
-            "select (retry_policy).*, timeout, heartbeat, ttl, dead_letter_queue from underway.queue where name = 'q'"
+            "select (retry_policy).*, timeout, heartbeat, ttl, keep_history, dead_letter_queue"
+            " from underway.queue where name = 'q'"
         ).fetchone()
 
     underway("queue", "create", "dead")
     answer = underway(
         "queue", "create", "q", "--max-attempts", 7, "--initial-interval", "2s", "--max-interval", "1m", "--factor", 3,
         "--jitter", 0.25, "--timeout", "1h", "--heartbeat", "10s", "--ttl", "2d", "--dead-letter-queue", "dead",
+        "--no-keep-history",
     )  # fmt: skip
     assert answer == Answer(0, "queue q is there\n", "")
     times = (timedelta(hours=1), timedelta(seconds=10), timedelta(days=2))
-    assert settings() == (7, timedelta(seconds=2), timedelta(minutes=1), 3.0, 0.25, *times, "dead")
+    assert settings() == (7, timedelta(seconds=2), timedelta(minutes=1), 3.0, 0.25, *times, False, "dead")
 
     underway("queue", "create", "q", "--dead-letter-queue", "")
-    assert settings() == (7, timedelta(seconds=2), timedelta(minutes=1), 3.0, 0.25, *times, None)
+    assert settings() == (7, timedelta(seconds=2), timedelta(minutes=1), 3.0, 0.25, *times, False, None)
 
-    underway("queue", "create", "q", "--jitter", 0)
-    assert settings() == (5, timedelta(seconds=1), timedelta(minutes=1), 2.0, 0.0, *times, None)
+    underway("queue", "create", "q", "--jitter", 0, "--keep-history")
+    assert settings() == (5, timedelta(seconds=1), timedelta(minutes=1), 2.0, 0.0, *times, True, None)
 
 
 def test_queue_create_refuses_what_makes_no_sense(underway: Underway) -> None:

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator
 import psycopg
 import pytest
 
-from tests.py.support import SECONDS, Session, at_once, refused, wait_until
+from tests.py.support import SECONDS, Session, at_once, beside, refused, wait_until
 from tests.servers import Server
+from underway_pg import App
 
 SCHEDULE_NOT_FOUND = "UW009"
 
@@ -237,6 +238,26 @@ def test_a_schedule_that_somebody_holds_is_passed_over_and_the_others_run(
     assert ticker.value(TICK) == 0
     assert tasks_of(ticker).get("b", 0) == int(comes) + others
     assert_no_slot_twice(ticker)
+
+
+def test_idle_workers_rest_while_somebody_holds_a_schedule_that_is_due(
+    database: str, open_session: OpenSession
+) -> None:
+    holder, session = open_session(), open_session()
+    scheduled(session, "s")
+    transactions = "select xact_commit from pg_stat_database where datname = current_database()"
+    with App(database) as app:
+        app.job(queue="q")(lambda: None)
+        holder.run("begin")
+        holder.run("select underway.run_schedule_now('s')")
+        with beside(app.worker()) as worker:
+            worker.until(lambda: any(each.idle for each in app.client.workers()), "it is idle")
+            session.run("select pg_sleep(0.5)")  # until it has rested for once
+            before = session.value(transactions)
+            session.run("select pg_sleep(2)")  # longer than statistics take to arrive
+            assert session.value(transactions) - before < 300
+            holder.run("rollback")
+            worker.until(lambda: session.value("select last_at is not null from underway.schedule"), "it has run")
 
 
 def test_upkeep_passes_over_a_schedule_that_somebody_holds(open_session: OpenSession) -> None:

@@ -14,7 +14,7 @@ FILES = sorted((ROOT / "sql" / "functions").glob("*/*.sql"))
 WRITABLE = {
     "00_base": set(),
     "10_cron": set(),
-    "20_queue": {"queue", "lane"},
+    "20_queue": {"queue", "lane", "floor"},
     "30_task": {"task", "task_history", "attempt"},
     "40_schedule": {"schedule"},
     "60_upkeep": {"worker"},

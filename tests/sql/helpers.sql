@@ -49,7 +49,7 @@ declare
 begin
     v_held.id := underway_test.ready_task(held_task.queue);
     update underway.task t set attempt = held_task.attempt - 1, priority = 1000000 where t.id = v_held.id;
-    perform underway._open_lane(held_task.queue, 1000000);
+    perform underway._open_lane(held_task.queue, 1000000, underway._clock());
     select claimed.lease into strict v_held.lease
     from underway.dequeue(held_task.queue, 1) claimed
     where claimed.id = v_held.id;

@@ -41,7 +41,8 @@ create or replace function underway.create_queue(
     retry_policy underway.retry_policy default null,
     timeout interval default null,
     heartbeat interval default null,
-    ttl interval default null
+    ttl interval default null,
+    keep_history boolean default null
 )
 returns void
 language plpgsql
@@ -49,6 +50,8 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_now timestamptz := underway._clock_of_writer();
 begin
     if create_queue.name is null
        or create_queue.name !~ '^[^[:space:][:cntrl:]]([^[:cntrl:]]{0,126}[^[:space:][:cntrl:]])?$' then
@@ -71,7 +74,7 @@ begin
     end if;
     perform underway._check_dead_letter_queue(create_queue.name, nullif(create_queue.dead_letter_queue, ''));
 
-    insert into underway.queue as q (name, dead_letter_queue, retry_policy, timeout, heartbeat, ttl, created_at)
+    insert into underway.queue as q (name, dead_letter_queue, retry_policy, timeout, heartbeat, ttl, keep_history, created_at)
     values (
         create_queue.name,
         nullif(create_queue.dead_letter_queue, ''),
@@ -79,7 +82,8 @@ begin
         coalesce(create_queue.timeout, '15 minutes'),
         coalesce(create_queue.heartbeat, '30 seconds'),
         coalesce(create_queue.ttl, '14 days'),
-        underway._clock()
+        coalesce(create_queue.keep_history, true),
+        v_now
     )
     on conflict on constraint queue_pkey do update set
         dead_letter_queue = case
@@ -89,11 +93,13 @@ begin
         retry_policy = coalesce(create_queue.retry_policy, q.retry_policy),
         timeout = coalesce(create_queue.timeout, q.timeout),
         heartbeat = coalesce(create_queue.heartbeat, q.heartbeat),
-        ttl = coalesce(create_queue.ttl, q.ttl);
+        ttl = coalesce(create_queue.ttl, q.ttl),
+        keep_history = coalesce(create_queue.keep_history, q.keep_history);
 
-    perform underway._open_lane(create_queue.name, 0);
+    perform underway._open_lane(create_queue.name, 0, v_now);
 end;
 $$;
 
-comment on function underway.create_queue(text, text, underway.retry_policy, interval, interval, interval) is
-    'Create a queue, or change the settings that are given. An empty dead_letter_queue takes it away.';
+comment on function underway.create_queue(text, text, underway.retry_policy, interval, interval, interval, boolean) is
+    'Create a queue, or change the settings that are given. An empty dead_letter_queue takes it away; with keep_history'
+    ' false, tasks that succeed leave nothing behind.';

@@ -3,6 +3,17 @@
 -- Writes: nothing.
 -- Refuses: UW001 invalid_argument, UW007 input_too_large.
 
+create or replace function underway._max_input_size()
+returns bigint
+language sql
+stable
+begin atomic
+    select pg_size_bytes(coalesce(nullif(current_setting('underway.max_input_size', true), ''), '1 MB'));
+end;
+
+comment on function underway._max_input_size() is
+    'How many bytes of text an input may have: the setting underway.max_input_size, or 1 MiB.';
+
 create or replace function underway._check_inputs(inputs jsonb[])
 returns void
 language plpgsql
@@ -10,7 +21,7 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_limit bigint := pg_size_bytes(coalesce(nullif(current_setting('underway.max_input_size', true), ''), '1 MB'));
+    v_limit bigint := underway._max_input_size();
     v_place bigint;
     v_size  bigint;
 begin

@@ -54,7 +54,7 @@ begin
         returning t.*, batch.output
     ),
     setting as (
-        select q.name, v_now + q.ttl as expires_at, underway._history_slot(v_now + q.ttl, v_now) as expires_slot
+        select q.name, q.keep_history, v_now + q.ttl as expires_at, underway._history_slot(v_now + q.ttl, v_now) as expires_slot
         from underway.queue q
         where q.name in (select g.queue from gone g)
     ),
@@ -76,6 +76,10 @@ begin
             end
         from gone g
         left join setting s on s.name = g.queue
+        -- Where no history is kept, this is what somebody has to look at, or is waiting for.
+        where s.keep_history is not false
+           or _finish.state <> 'succeeded'
+           or g.watched
     )
     select array_agg(g.id), array_agg(g.id) filter (where g.has_errors), array_agg(g.id) filter (where g.watched)
     into v_finished, v_with_errors, v_watched
@@ -94,5 +98,5 @@ end;
 $$;
 
 comment on function underway._finish(bigint[], uuid[], underway.task_state, jsonb[]) is
-    'Move the tasks that are still under these leases into the history; without leases, tasks that the caller has locked.'
-    ' Returns their ids.';
+    'Move the tasks that are still under these leases into the history, where it is kept; without leases, tasks that the'
+    ' caller has locked. Returns their ids.';

@@ -4,6 +4,36 @@
 --
 -- Writes: nothing.
 
+create or replace function underway._raise_leases()
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+as $$
+declare
+    v_last underway.floor := underway._settled_floor('', 0);
+begin
+    if v_last.queue is null then
+        return;
+    end if;
+
+    perform underway._raise_floor(v_last, (
+        select t.lease_expires_at
+        from underway.task t
+        where t.state = 'in_progress'
+          and t.lease_expires_at >= v_last.ready_at
+          and t.lease_expires_at < v_last.noted_at
+        order by t.lease_expires_at, t.id
+        limit 1
+    ));
+end;
+$$;
+
+comment on function underway._raise_leases() is
+    'Raise the floor of the leases to where the oldest lapses, as far as all transactions are past it.';
+
 create or replace function underway._reclaim(max_tasks integer default 1000)
 returns integer
 language plpgsql
@@ -34,6 +64,9 @@ begin
         from underway.task t
         where t.state = 'in_progress'
           and t.lease_expires_at <= v_now
+          and t.lease_expires_at >= (
+              select f.ready_at from underway.floor f where f.queue = '' order by f.noted_by desc limit 1
+          )
         order by t.lease_expires_at, t.id
         limit _reclaim.max_tasks
         for no key update skip locked

@@ -16,58 +16,96 @@ set enable_seqscan = off
 set enable_bitmapscan = off
 as $$
 declare
-    v_now     timestamptz := underway._clock();
-    v_lease   uuid := gen_random_uuid();
-    v_left    integer := dequeue.max_tasks;
-    v_claimed integer;
-    v_lane    record;
+    v_now       timestamptz := underway._clock();
+    v_lease     uuid := gen_random_uuid();
+    v_left      integer := dequeue.max_tasks;
+    v_lane      record;
+    v_rows      tid[];
+    v_claimed   integer;
+    v_leased_at timestamptz;
 begin
     perform underway._check_claim(dequeue.queues, dequeue.max_tasks);
 
-    -- Among queues of one priority chance decides which is served first, so that none starves.
+    -- Among queues of one priority chance decides which is served first, so that none starves. Of many queues those
+    -- that have something are found first, in one statement.
     for v_lane in
-        select l.queue, l.priority, q.timeout, q.heartbeat
+        select l.queue, l.priority, q.timeout, q.heartbeat, f.ready_at as floor, greatest(v_now, f.ready_at) as now
         from underway.lane l
         join underway.queue q on q.name = l.queue
+        cross join lateral (
+            select passed.ready_at
+            from underway.floor passed
+            where passed.queue = l.queue
+              and passed.priority = l.priority
+            order by passed.noted_by desc
+            limit 1
+        ) f
         where l.queue = any (dequeue.queues)
           and q.paused_at is null
-        group by l.queue, l.priority, q.name
+          -- Not exists, for which a plan may read the whole table once.
+          and (cardinality(dequeue.queues) = 1 or (
+              select true
+              from underway.task ready
+              where ready.queue = l.queue
+                and ready.priority = l.priority
+                and ready.ready_at >= f.ready_at
+                and ready.ready_at <= greatest(v_now, f.ready_at)
+                and ready.state = 'pending'
+              limit 1
+          ))
         order by l.priority desc, random()
     loop
         exit when v_left = 0;
 
-        return query
-        with claimed as (
-            update underway.task t
-            set
-                state = 'in_progress',
-                attempt = t.attempt + 1,
-                started_at = v_now,
-                lease = v_lease,
-                lease_expires_at = v_now + coalesce(t.heartbeat, v_lane.heartbeat),
-                worker = dequeue.worker
-            where t.ctid = any (array(
-                select ready.ctid
-                from underway.task ready
-                where ready.queue = v_lane.queue
-                  and ready.priority = v_lane.priority
-                  and ready.ready_at <= v_now
-                  and ready.state = 'pending'
-                order by ready.ready_at, ready.id
-                limit v_left
-                for no key update skip locked
-            ))
-            returning t.*
-        )
-        select
-            c.id, c.queue, c.job, c.input, c.attempt, c.lease,
-            coalesce(c.timeout, v_lane.timeout), coalesce(c.heartbeat, v_lane.heartbeat),
-            c.headers, c.priority, c.enqueued_at, c.dead_letter
-        from claimed c
-        order by c.ready_at, c.id;
+        v_rows := array(
+            select ready.ctid
+            from underway.task ready
+            where ready.queue = v_lane.queue
+              and ready.priority = v_lane.priority
+              and ready.ready_at >= v_lane.floor
+              and ready.ready_at <= v_lane.now
+              and ready.state = 'pending'
+            order by ready.ready_at, ready.id
+            limit v_left
+            for no key update skip locked
+        );
+        v_claimed := cardinality(v_rows);
 
-        get diagnostics v_claimed = row_count;
-        v_left := v_left - v_claimed;
+        if v_claimed > 0 then
+            v_now := underway._clock_of_writer();
+            v_leased_at := underway._ready_from('', 0, v_now);
+
+            return query
+            with claimed as (
+                update underway.task t
+                set
+                    state = 'in_progress',
+                    attempt = t.attempt + 1,
+                    started_at = v_now,
+                    lease = v_lease,
+                    lease_expires_at = v_leased_at + coalesce(t.heartbeat, v_lane.heartbeat),
+                    worker = dequeue.worker
+                where t.ctid = any (v_rows)
+                returning t.*
+            )
+            select
+                c.id, c.queue, c.job, c.input, c.attempt, c.lease,
+                coalesce(c.timeout, v_lane.timeout), coalesce(c.heartbeat, v_lane.heartbeat),
+                c.headers, c.priority, c.enqueued_at, c.dead_letter
+            from claimed c
+            order by c.ready_at, c.id;
+
+            v_left := v_left - v_claimed;
+
+            -- About once for every thousand tasks, and in every hundredth claim of few: what that costs is little
+            -- beside them, and so is what claims pass over until then. Of the leases for every ten thousand.
+            if random() < 0.01 + v_claimed / 1000.0 then
+                perform underway._raise_lane(v_lane.queue, v_lane.priority);
+                if random() < 0.1 then
+                    perform underway._raise_leases();
+                end if;
+            end if;
+        end if;
     end loop;
 end;
 $$;

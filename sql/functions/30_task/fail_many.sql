@@ -14,18 +14,19 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
 declare
-    v_now  timestamptz := underway._clock();
-    v_lane record;
+    v_now   timestamptz := underway._clock_of_writer();
+    v_queue text;
 begin
     -- The dead letter is a task of its own, pending in another queue; what it needs to go back is kept with it.
-    for v_lane in
+    for v_queue in
         with letter as (
             insert into underway.task (
                 queue, job, input, priority, ready_at, enqueued_at, retry_policy, timeout, heartbeat, ttl, headers,
                 dead_letter
             )
             select
-                q.dead_letter_queue, t.job, t.input, t.priority, v_now, v_now, t.retry_policy, t.timeout, t.heartbeat,
+                q.dead_letter_queue, t.job, t.input, t.priority,
+                underway._open_lane(q.dead_letter_queue, t.priority, v_now), v_now, t.retry_policy, t.timeout, t.heartbeat,
                 t.ttl, t.headers,
                 jsonb_build_object(
                     'task', t.id, 'queue', t.queue, 'enqueued_at', t.enqueued_at, 'attempts', t.attempt,
@@ -43,12 +44,11 @@ begin
             where t.id = any (_dead_letter.tasks)
               and q.dead_letter_queue is not null
             order by t.id
-            returning queue, priority
+            returning queue
         )
-        select distinct l.queue, l.priority from letter l
+        select distinct l.queue from letter l
     loop
-        perform underway._open_lane(v_lane.queue, v_lane.priority);
-        perform underway._wake(v_lane.queue);
+        perform underway._wake(v_queue);
     end loop;
 end;
 $$;
@@ -72,7 +72,7 @@ set enable_seqscan = off
 set enable_bitmapscan = off
 as $$
 declare
-    v_now          timestamptz := underway._clock();
+    v_now          timestamptz := underway._clock_of_writer();
     v_held         record;
     v_failed       underway.failed_task;
     v_final_tasks  bigint[] := '{}';
@@ -84,7 +84,7 @@ begin
 
     for v_held in
         select
-            t.id, t.queue, t.lease, t.attempt, t.started_at, given.error, given.retry_after,
+            t.id, t.queue, t.priority, t.lease, t.attempt, t.started_at, given.error, given.retry_after,
             coalesce(t.retry_policy, q.retry_policy) as retry_policy,
             coalesce(given.retryable, true) as retryable
         from (
@@ -123,7 +123,8 @@ begin
         if v_held.retryable and v_held.attempt < (v_held.retry_policy).max_attempts then
             v_failed := row(
                 v_held.id, 'pending',
-                v_now + coalesce(v_held.retry_after, underway.backoff(v_held.retry_policy, v_held.attempt))
+                underway._ready_from(v_held.queue, v_held.priority, v_now)
+                    + coalesce(v_held.retry_after, underway.backoff(v_held.retry_policy, v_held.attempt))
             );
 
             update underway.task t

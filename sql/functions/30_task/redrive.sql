@@ -14,7 +14,7 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
 declare
-    v_now     timestamptz := underway._clock();
+    v_now     timestamptz := underway._clock_of_writer();
     v_letter  record;
     v_count   integer := 0;
 begin
@@ -64,7 +64,7 @@ begin
         set
             id = v_letter.origin_task,
             queue = v_letter.origin_queue,
-            ready_at = v_now,
+            ready_at = underway._open_lane(v_letter.origin_queue, v_letter.priority, v_now),
             attempt = 0,
             has_errors = true,
             watched = false,
@@ -74,7 +74,6 @@ begin
             dead_letter = t.dead_letter -> 'dead_letter'
         where t.id = v_letter.id;
 
-        perform underway._open_lane(v_letter.origin_queue, v_letter.priority);
         perform underway._wake(v_letter.origin_queue);
         v_count := v_count + 1;
     end loop;

@@ -15,7 +15,7 @@ set enable_seqscan = off
 set enable_bitmapscan = off
 as $$
 declare
-    v_now      timestamptz := underway._clock();
+    v_now      timestamptz := underway._clock_of_writer();
     v_released bigint[];
     v_queues   text[];
 begin
@@ -25,7 +25,7 @@ begin
         update underway.task t
         set
             state = 'pending',
-            ready_at = v_now,
+            ready_at = underway._ready_from(t.queue, t.priority, v_now),
             attempt = t.attempt - 1,
             started_at = null,
             lease = null,

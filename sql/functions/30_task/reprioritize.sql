@@ -1,4 +1,4 @@
--- reprioritize: a pending task gets another priority.
+-- reprioritize: a pending task gets another priority, and lines up there as one that is ready from now.
 --
 -- Writes: task.
 -- Refuses: UW001 invalid_argument, UW004 task_not_found, UW005 wrong_state.
@@ -12,7 +12,7 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
 declare
-    v_queue text;
+    v_now timestamptz := underway._clock_of_writer();
 begin
     if reprioritize.priority is null then
         raise exception using
@@ -22,18 +22,17 @@ begin
     end if;
 
     update underway.task t
-    set priority = reprioritize.priority
+    set
+        priority = reprioritize.priority,
+        ready_at = greatest(t.ready_at, underway._open_lane(t.queue, reprioritize.priority, v_now))
     where t.id = reprioritize.task
-      and t.state = 'pending'
-    returning t.queue into v_queue;
+      and t.state = 'pending';
 
     if not found then
         perform underway._wrong_state(reprioritize.task, 'is reprioritized', 'pending');
     end if;
-
-    perform underway._open_lane(v_queue, reprioritize.priority);
 end;
 $$;
 
 comment on function underway.reprioritize(bigint, integer) is
-    'Give a pending task another priority; higher runs first.';
+    'Give a pending task another priority; higher runs first. It lines up behind those of that priority that are ready.';

@@ -12,7 +12,7 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
 declare
-    v_now      timestamptz := underway._clock();
+    v_now      timestamptz := underway._clock_of_writer();
     v_ready_at timestamptz;
     v_queue    text;
 begin
@@ -24,7 +24,7 @@ begin
     end if;
 
     update underway.task t
-    set ready_at = greatest(reschedule.run_at, v_now)
+    set ready_at = greatest(reschedule.run_at, underway._ready_from(t.queue, t.priority, v_now))
     where t.id = reschedule.task
       and t.state = 'pending'
     returning t.queue, t.ready_at into v_queue, v_ready_at;

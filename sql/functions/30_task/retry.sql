@@ -14,7 +14,7 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
 declare
-    v_now  timestamptz := underway._clock();
+    v_now  timestamptz := underway._clock_of_writer();
     v_gone underway.task_history;
 begin
     -- Its dead letter is withdrawn, so that the work is not done twice. One that is being handled now is left alone.
@@ -51,12 +51,12 @@ begin
         dead_letter, has_errors
     )
     values (
-        v_gone.id, v_gone.queue, v_gone.job, v_gone.input, v_gone.priority, v_now, v_gone.enqueued_at,
+        v_gone.id, v_gone.queue, v_gone.job, v_gone.input, v_gone.priority,
+        underway._open_lane(v_gone.queue, v_gone.priority, v_now), v_gone.enqueued_at,
         v_gone.retry_policy, v_gone.timeout, v_gone.heartbeat, v_gone.ttl, v_gone.headers,
         v_gone.dead_letter, v_gone.errors is not null
     );
 
-    perform underway._open_lane(v_gone.queue, v_gone.priority);
     perform underway._wake(v_gone.queue);
 end;
 $$;

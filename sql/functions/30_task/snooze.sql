@@ -14,6 +14,7 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
 declare
+    v_now      timestamptz := underway._clock_of_writer();
     v_queue    text;
     v_ready_at timestamptz;
 begin
@@ -28,7 +29,7 @@ begin
     update underway.task t
     set
         state = 'pending',
-        ready_at = underway._clock() + snooze.delay,
+        ready_at = underway._ready_from(t.queue, t.priority, v_now) + snooze.delay,
         attempt = t.attempt - 1,
         started_at = null,
         lease = null,

@@ -16,24 +16,35 @@ declare
     v_ready_at timestamptz;
     v_look_at  timestamptz;
 begin
-    select min(head.ready_at)
+    select min(case when head.ready_at <= f.ready_at then v_now else head.ready_at end)
     into v_ready_at
     from underway.lane l
     join underway.queue q on q.name = l.queue
+    cross join lateral (
+        select passed.ready_at
+        from underway.floor passed
+        where passed.queue = l.queue
+          and passed.priority = l.priority
+        order by passed.noted_by desc
+        limit 1
+    ) f
     cross join lateral (
         select t.ready_at
         from underway.task t
         where t.queue = l.queue
           and t.priority = l.priority
           and t.state = 'pending'
+          and t.ready_at >= f.ready_at
         order by t.ready_at, t.id
         limit 1
     ) head
     where l.queue = any (next_wakeup.queues)
       and q.paused_at is null;
 
-    -- Whoever sleeps wakes for the schedules too, so that their tasks are there on time.
+    -- Whoever sleeps wakes for the schedules too, so that their tasks are there on time. One that is due already may be
+    -- held by somebody who edits it: for that nobody looks without a rest.
     select min(s.look_at) into v_look_at from underway.schedule s where s.look_at is not null;
+    v_look_at := case when v_look_at <= v_now then v_now + interval '50 milliseconds' else v_look_at end;
 
     -- Never longer than a second: a notification is a hint, and one that is lost costs no more than that.
     return greatest(interval '0', least(v_ready_at - v_now, v_look_at - v_now, interval '1 second'));
@@ -41,4 +52,5 @@ end;
 $$;
 
 comment on function underway.next_wakeup(text[]) is
-    'How long a worker of these queues may sleep: zero when a task or a schedule is due, at most a second.';
+    'How long a worker of these queues may sleep: zero when a task is due, next to nothing when a schedule is, at most a'
+    ' second.';

@@ -11,6 +11,7 @@ select
     q.timeout,
     q.heartbeat,
     q.ttl,
+    q.keep_history,
     coalesce(live.ready, 0) as ready,
     coalesce(live.scheduled, 0) as scheduled,
     coalesce(live.in_progress, 0) as in_progress,

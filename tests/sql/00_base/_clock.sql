@@ -1,5 +1,5 @@
 begin;
-select plan(5);
+select plan(8);
 
 select cmp_ok(
     underway._clock(), '>', now(),
@@ -16,6 +16,10 @@ select cmp_ok(
     'the clock goes on within a statement'
 );
 
+-- the clock of who writes
+
+select cmp_ok(underway._clock_of_writer(), '>', now(), 'who writes sees the same clock');
+
 -- the tests' own clock
 
 select underway_test.stop_clock('2030-01-01 12:00:00+00');
@@ -30,6 +34,15 @@ select underway_test.advance_clock('1 day');
 select is(
     underway._clock(), '2030-01-02 12:00:00+00'::timestamptz,
     'a test advances the stopped clock'
+);
+
+select cmp_ok(underway._began_at(), '<=', now(), 'a transaction began before it had its id');
+
+select underway_test.stop_clock('2001-01-01 12:00:00+00');
+
+select is(
+    underway._began_at(), '2001-01-01 12:00:00+00'::timestamptz,
+    'and never later than the clock says, when that was put back'
 );
 
 select * from finish();

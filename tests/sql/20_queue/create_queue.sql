@@ -1,8 +1,9 @@
 begin;
-select plan(18);
+select plan(19);
 
 create temporary view setting as
-select dead_letter_queue collate "default" as dead_letter_queue, retry_policy, timeout, heartbeat, ttl from underway.queue where name = 'email';
+select dead_letter_queue collate "default" as dead_letter_queue, retry_policy, timeout, heartbeat, ttl, keep_history
+from underway.queue where name = 'email';
 
 -- a new queue
 
@@ -13,7 +14,7 @@ select results_eq(
     'select * from setting',
     $$ values (
         null::text, row(5, '1 s', '60 s', 2.0, 0.5)::underway.retry_policy,
-        '15 minutes'::interval, '30 seconds'::interval, '14 days'::interval
+        '15 minutes'::interval, '30 seconds'::interval, '14 days'::interval, true
     ) $$,
     'a new queue has the default settings'
 );
@@ -40,7 +41,8 @@ select underway.create_queue(
     retry_policy => underway.retry_policy(max_attempts => 9),
     timeout => '1 minute',
     heartbeat => '3 seconds',
-    ttl => '2 days'
+    ttl => '2 days',
+    keep_history => false
 );
 
 create temporary table given on commit drop as select * from setting;
@@ -49,7 +51,7 @@ select results_eq(
     'select * from given',
     $$ values (
         'dead', row(9, '1 s', '60 s', 2.0, 0.5)::underway.retry_policy,
-        '1 minute'::interval, '3 seconds'::interval, '2 days'::interval
+        '1 minute'::interval, '3 seconds'::interval, '2 days'::interval, false
     ) $$,
     'settings that are given are stored'
 );
@@ -82,6 +84,10 @@ select results_eq('select * from setting', 'select * from given', 'the heartbeat
 select underway.create_queue('email', ttl => '0');
 update given set ttl = '0';
 select results_eq('select * from setting', 'select * from given', 'the time to live alone is changed');
+
+select underway.create_queue('email', keep_history => true);
+update given set keep_history = true;
+select results_eq('select * from setting', 'select * from given', 'whether there is a history alone is changed');
 
 select underway_test.advance_clock('1 hour');
 select underway.pause_queue('email');

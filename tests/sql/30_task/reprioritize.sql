@@ -32,12 +32,16 @@ select underway.reprioritize(task.id, -50) from task where task.name = 'a';
 select results_eq(
     $$ select to_jsonb(t) from underway.task t order by t.id $$,
     $$
-        select to_jsonb(before) || jsonb_build_object('priority', case task.name when 'c' then 50 when 'a' then -50 else 0 end)
+        select to_jsonb(before) || case task.name
+            when 'c' then jsonb_build_object('priority', 50, 'ready_at', underway._clock())
+            when 'a' then jsonb_build_object('priority', -50, 'ready_at', underway._clock())
+            else '{}'
+        end
         from before
         join task on task.id = before.id
         order by before.id
     $$,
-    'and nothing else changes'
+    'and is ready from now; nothing else changes'
 );
 
 select is(
@@ -57,7 +61,7 @@ select underway.enqueue('email', '"now"', priority => 6);
 
 select is(pg_temp.claimed(), array['later', 'now'], 'and comes at its new priority when it is');
 
--- within its new priority the time that it is ready counts
+-- within its new priority it lines up
 
 select underway.enqueue('email', '"old"') as id;
 select underway_test.advance_clock('1 minute');
@@ -66,7 +70,7 @@ select underway_test.advance_clock('1 minute');
 select underway.reprioritize(t.id, 5) from underway.task t where t.input = '"old"';
 
 select is(
-    pg_temp.claimed(), array['old', 'first at 5'], 'within its new priority it keeps the time since when it is ready'
+    pg_temp.claimed(), array['first at 5', 'old'], 'it lines up behind those of its new priority that are ready'
 );
 
 -- extremes

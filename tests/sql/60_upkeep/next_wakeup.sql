@@ -1,5 +1,5 @@
 begin;
-select plan(29);
+select plan(30);
 
 select underway_test.stop_clock('2030-01-01 12:00:00+00');
 select underway.create_queue(queue) from unnest('{email, invoice, paused}'::text[]) as queue;
@@ -70,10 +70,15 @@ select is(underway.next_wakeup(null), '800 milliseconds', 'whether it has any');
 select underway.create_queue('soon');
 select underway.enqueue('soon', delay => '300 milliseconds');
 select is(underway.next_wakeup('{soon}'), '300 milliseconds', 'a task that is due before it counts');
-select underway_test.advance_clock('800 milliseconds');
-select is(underway.next_wakeup('{nowhere}'), '0', 'a worker does not sleep when a schedule is due now');
+select underway_test.advance_clock('799 milliseconds');
+select is(underway.next_wakeup('{nowhere}'), '1 millisecond', 'it is awake when the time comes');
+select underway_test.advance_clock('1 millisecond');
+select is(underway.next_wakeup('{nowhere}'), '50 milliseconds', 'a worker hardly sleeps when a schedule is due now');
 select underway_test.advance_clock('10 seconds');
-select is(underway.next_wakeup('{nowhere}'), '0', 'nor when one was due before');
+select is(
+    underway.next_wakeup('{nowhere}'), '50 milliseconds',
+    'nor when one was due before; but it rests, for somebody may hold that'
+);
 
 select underway.run_schedules();
 select is(underway.next_wakeup('{nowhere}'), '1 second', 'when it has run, the next time counts');

@@ -8,7 +8,7 @@ select is_empty('select * from underway.queue_stats', 'without queues there is n
 select underway.create_queue('dead');
 select underway.create_queue(
     'email', dead_letter_queue => 'dead', retry_policy => underway.retry_policy(max_attempts => 1),
-    timeout => '1 minute', heartbeat => '20 seconds', ttl => '2 days'
+    timeout => '1 minute', heartbeat => '20 seconds', ttl => '2 days', keep_history => false
 );
 
 create function pg_temp.stats_of(queue text)
@@ -22,12 +22,12 @@ $$;
 
 select results_eq(
     $$
-        select dead_letter_queue, retry_policy, timeout, heartbeat, ttl, paused_at
+        select dead_letter_queue, retry_policy, timeout, heartbeat, ttl, keep_history, paused_at
         from pg_temp.stats_of('email')
     $$,
     $$ values (
         'dead' collate "C", underway.retry_policy(max_attempts => 1),
-        '1 minute'::interval, '20 seconds'::interval, '2 days'::interval, null::timestamptz
+        '1 minute'::interval, '20 seconds'::interval, '2 days'::interval, false, null::timestamptz
     ) $$,
     'a queue shows its settings'
 );

@@ -1,0 +1,35 @@
+-- _raise_lane: raise the floor of a lane to where its oldest pending task is.
+--
+-- Writes: nothing.
+
+create or replace function underway._raise_lane(queue text, priority integer)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+as $$
+declare
+    v_last underway.floor := underway._settled_floor(_raise_lane.queue, _raise_lane.priority);
+begin
+    if v_last.queue is null then
+        return;
+    end if;
+
+    perform underway._raise_floor(v_last, (
+        select t.ready_at
+        from underway.task t
+        where t.queue = _raise_lane.queue
+          and t.priority = _raise_lane.priority
+          and t.state = 'pending'
+          and t.ready_at >= v_last.ready_at
+          and t.ready_at < v_last.noted_at
+        order by t.ready_at, t.id
+        limit 1
+    ));
+end;
+$$;
+
+comment on function underway._raise_lane(text, integer) is
+    'Raise the floor of a lane to where its oldest pending task is, as far as all transactions are past it.';

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -81,6 +81,11 @@ class Line:
             return None
         return self.goal.is_met(self.figure if self.ratio is None else self.ratio)
 
+    @property
+    def is_aside(self) -> bool:
+        """Whether it is about another queue, and for information only."""
+        return self.goal is None and self.against != RAW
+
     def as_json(self) -> dict[str, Any]:
         derived = {"figure": self.figure, "their_figure": self.their_figure, "ratio": self.ratio, "met": self.met}
         return {**asdict(self), **derived}
@@ -102,7 +107,7 @@ class Line:
         met = {None: "", True: "yes", False: "no"}[self.met]
         return [
             self.workload,
-            f"{_number(self.figure)} {self.unit}",
+            f"{_number(self.figure)} {self.unit}".strip(),
             self.against,
             theirs,
             ratio,
@@ -110,6 +115,8 @@ class Line:
             met,
         ]
 
+
+RAW = "raw limit"
 
 HEADINGS = ["workload", "ours", "beside", "theirs", "ratio", "goal", "met"]
 _RIGHT = {"ours", "theirs", "ratio", "goal"}
@@ -171,11 +178,18 @@ class Report:
             ("settings", ", ".join(f"{name} = {value}" for name, value in self.settings.items())),
         ]
 
+    def tables(self) -> Iterator[tuple[str, list[Line]]]:
+        """The lines with goals, and the raw limit; then other queues, where some were measured."""
+        yield f"Underway, {self.date}", [line for line in self.lines if not line.is_aside]
+        if aside := [line for line in self.lines if line.is_aside]:
+            yield "Beside other queues, without a goal", aside
+
     def as_markdown(self, picture: str | None = None) -> str:
         lines = [f"- {name}: {value}" for name, value in self.facts()]
-        lines += ["", f"| {' | '.join(HEADINGS)} |"]
-        lines += [f"|{'|'.join('---:' if name in _RIGHT else '---' for name in HEADINGS)}|"]
-        lines += [f"| {' | '.join(line.cells())} |" for line in self.lines]
+        for title, content in self.tables():
+            lines += ["", f"**{title}**", "", f"| {' | '.join(HEADINGS)} |"]
+            lines += [f"|{'|'.join('---:' if name in _RIGHT else '---' for name in HEADINGS)}|"]
+            lines += [f"| {' | '.join(line.cells())} |" for line in content]
         if self.missing:
             lines += ["", *(f"- not measured: {row}: {why}" for row, why in self.missing.items())]
         if picture:
@@ -183,15 +197,14 @@ class Report:
         return "\n".join(lines) + "\n"
 
     def show(self, console: Console) -> None:
-        table = Table(
-            title=f"Underway, {self.date}", caption="Medians; the ratio's spread over the rounds in brackets."
-        )
-        for name in HEADINGS:
-            table.add_column(name, justify="right" if name in _RIGHT else "left")
-        for line in self.lines:
-            style = {None: None, True: "green", False: "yellow"}[line.met]
-            table.add_row(*line.cells(), style=style)
-        console.print(table)
+        for title, content in self.tables():
+            table = Table(title=title, caption="Medians; the ratio's spread over the rounds in brackets.")
+            for name in HEADINGS:
+                table.add_column(name, justify="right" if name in _RIGHT else "left")
+            for line in content:
+                style = {None: None, True: "green", False: "yellow"}[line.met]
+                table.add_row(*line.cells(), style=style)
+            console.print(table)
         for name, value in self.facts():
             console.print(f"{name}: {value}", highlight=False)
         for row, why in self.missing.items():

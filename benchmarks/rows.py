@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from statistics import quantiles
 from typing import TypeVar
 
-from results import Curve, Goal, Line, at_least, at_most
+from results import RAW, Curve, Goal, Line, at_least, at_most
 from systems import Failure, Server, System, wait_until_begun
 
 T = TypeVar("T")
@@ -34,7 +34,7 @@ class Scale:
     snapshot_rounds: int = 10
     backlog: int = 1_000_000
     history: int = 10_000_000
-    backlog_drained: int = 40_000
+    backlog_drained: int = 60_000
     wal_tasks: int = 30_000
     idle_seconds: float = 10
     queues: int = 1000
@@ -83,9 +83,6 @@ def row(name: str) -> Callable[[Row], Row]:
         return function
 
     return keep
-
-
-RAW = "raw limit"
 
 
 def beside(system: System) -> str:

@@ -188,6 +188,7 @@ class Worker:
         self._look_for_queues = False
         self._next_is_unknown = False
         self._over = False
+        self._watch_at = float("inf")
 
     async def run(self) -> None:
         """Work until `stop` is called. Raises what keeps it from working at all, such as SchemaMissing."""
@@ -197,7 +198,7 @@ class Worker:
         self._look = asyncio.Event()  # there is perhaps something to claim
         self._ended = asyncio.Event()  # there is something to settle
         self._look_ahead = asyncio.Event()  # something may be due before the next regular look
-        self._claimed = asyncio.Event()
+        self._sooner = asyncio.Event()  # something is due before `_watch_at`
         self._threads: Threads[Held] = Threads(self._loop, self._collect)
         self._connections = _Connections(self._dsn, self.concurrency)
         async with AsyncConnectionPool(
@@ -283,7 +284,7 @@ class Worker:
             return 0
         ahead = 0
         if self._mean and self._loop.time() > self._cautious_until:
-            ahead = min(_MOST_CLAIMED, int(self._ahead * self.concurrency / self._mean))
+            ahead = min(2 * _MOST_CLAIMED, int(self._ahead * self.concurrency / self._mean))
         if len(self._ready) > ahead // 2:
             return 0
         return min(_MOST_CLAIMED, self.concurrency + ahead - self._running - len(self._ready))
@@ -308,11 +309,10 @@ class Worker:
             if any(task.attempt > 1 for task in claimed):
                 # One of them may be what kills its worker: the fewer are there with it, the better.
                 self._cautious_until = self._loop.time() + _CAUTIOUS_FOR
-            for task in claimed:
-                held = Held(task, Context(task, self._state, self._connections), asked_at)
-                self._held.add(held)
-                self._ready.append(held)
-            self._claimed.set()
+            new = [Held(task, Context(task, self._state, self._connections), asked_at) for task in claimed]
+            self._held.update(new)
+            self._ready.extend(new)
+            self._watch_by(min(min(held.renew_at, held.deadline) for held in new))
             self._start()
         await self._after_claim(len(claimed), room)
 
@@ -695,7 +695,7 @@ class Worker:
             for held in self._held:
                 if str(held.task.id) == notification.payload:
                     held.renew_at = self._loop.time()
-                    self._claimed.set()
+                    self._watch_by(held.renew_at)
         elif notification.payload in self.queues:
             self._notified = True
             self._look.set()
@@ -703,12 +703,12 @@ class Worker:
     async def _watch(self) -> None:
         """End tasks whose time is over; renew the leases of those that run long, all in one statement."""
         while True:
-            self._claimed.clear()
-            next_at = min((min(held.renew_at, held.deadline) for held in self._held), default=None)
+            self._sooner.clear()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(next_at):
-                    await self._claimed.wait()
+                async with asyncio.timeout_at(self._watch_at):
+                    await self._sooner.wait()
                     continue
+            self._watch_at = float("inf")
             now = self._loop.time()
             for held in [held for held in self._held if held.deadline <= now]:
                 if held.over or held.expired:
@@ -718,15 +718,22 @@ class Worker:
                 else:
                     self._expire(held)
             due = [held for held in self._held if held.renew_at <= now + 0.01]
-            if not due:
-                continue
-            kept = await self._do(
-                statements.heartbeat([held.task.id for held in due], [held.task.lease for held in due])
-            )
-            for held in due:
-                held.renew_at = now + seconds(held.task.heartbeat) / 3
-                if held.task.id not in kept and held in self._held:
-                    self._interrupt(held, "it was cancelled, or its lease was lost")
+            if due:
+                await self._renew(due, now)
+            self._watch_by(min((min(held.renew_at, held.deadline) for held in self._held), default=float("inf")))
+
+    def _watch_by(self, at: float) -> None:
+        """Have `_watch` look at this time at the latest."""
+        if at < self._watch_at:
+            self._watch_at = at
+            self._sooner.set()
+
+    async def _renew(self, due: list[Held], now: float) -> None:
+        kept = await self._do(statements.heartbeat([held.task.id for held in due], [held.task.lease for held in due]))
+        for held in due:
+            held.renew_at = now + seconds(held.task.heartbeat) / 3
+            if held.task.id not in kept and held in self._held:
+                self._interrupt(held, "it was cancelled, or its lease was lost")
 
     async def _maintain(self) -> None:
         """Do the chores every second, and look whether something is due."""

@@ -73,13 +73,13 @@ create table underway.task (
     ttl              interval,
 
     -- One constraint and not two: each is read anew by every statement that writes (docs/decisions/0013).
-    constraint a_live_task_is_not_final_and_is_leased_exactly_while_in_progress check (
+    constraint a_live_task_is_leased_exactly_while_in_progress check (
         (state = 'in_progress')
         = (lease is not null and lease_expires_at is not null and started_at is not null)
         and state in ('pending', 'in_progress', 'waiting')
     )
 ) with (
-    fillfactor = 85,
+    fillfactor = 50, -- a claim writes the new version beside the old one, which costs a fifth less of the log
     autovacuum_vacuum_scale_factor = 0.02,
     autovacuum_vacuum_threshold = 2000,
     autovacuum_vacuum_insert_scale_factor = 0.1,

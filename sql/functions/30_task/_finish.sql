@@ -35,6 +35,7 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_nestloop = off
+set enable_mergejoin = off
 as $$
 declare
     v_now         timestamptz := underway._clock();

@@ -37,7 +37,7 @@ bench-peers: venv .venv/made-for-bench  ## the same beside other queues, which i
 	benchmarks/peers/install
 	$(python) benchmarks/run.py --write docs/benchmarks
 
-bench-short: venv .venv/made-for-bench  ## a small part of it, beside the raw limit, in less than a minute
+bench-short: venv .venv/made-for-bench  ## a small part of it, beside the raw limit, in half a minute
 	$(python) benchmarks/run.py --short
 
 bench-cron: venv  ## what a look at a cron expression costs, beside croniter

@@ -14,6 +14,7 @@ import argparse
 import contextlib
 import dataclasses
 import platform
+import subprocess
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -82,8 +83,20 @@ def installed(server: Server, names: list[str], directory: Path, console: Consol
     return peers
 
 
+def commit() -> str:
+    """Which state of the repository this is, where it is one."""
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
+    with contextlib.suppress(OSError, subprocess.CalledProcessError):
+        described = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        return f" ({described})"
+    return ""
+
+
 def versions(server: Server, peers: list[System]) -> dict[str, str]:
-    found = {"underway": version("underway-pg"), "PostgreSQL": server.value("show server_version").split()[0]}
+    found = {
+        "underway": f"{version('underway-pg')}{commit()}",
+        "PostgreSQL": server.value("show server_version").split()[0],
+    }
     found["Python"] = platform.python_version()
     for package in ("psycopg", "uvloop"):
         with contextlib.suppress(PackageNotFoundError):

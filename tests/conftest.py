@@ -27,7 +27,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "server" in metafunc.fixturenames:
         sources = metafunc.config.stash[SERVERS].sources
-        if os.environ.get("UNDERWAY_TEST_SERVERS") != "all":
+        every = metafunc.definition.get_closest_marker("every_server")
+        if every is None and os.environ.get("UNDERWAY_TEST_SERVERS") != "all":
             sources = sources[:1]
         ids = [source.name for source in sources]
         metafunc.parametrize("server", sources, ids=ids, indirect=True, scope="session")

@@ -15,6 +15,9 @@ import pytest
 from tests.py.support import Session
 from tests.servers import Server
 
+# Planners differ: the oldest and the newest that are found have to do.
+pytestmark = pytest.mark.every_server
+
 # Tasks in a batch, and the entries of indexes or rows that a call may read for each of them. There are many thousand.
 BATCH = 100
 PER_TASK = 12
@@ -115,6 +118,20 @@ def bench(request: pytest.FixtureRequest, server: Server) -> Iterator[Bench]:
 Call = Callable[[Session, list[int], list[str], int], None]
 
 CALLS: dict[str, Call] = {
+    "enqueue": lambda s, tasks, leases, n: s.run("select underway.enqueue('q')"),
+    "enqueue_many": lambda s, tasks, leases, n: s.run(
+        "select underway.enqueue_many('q', array_fill('1'::jsonb, array[%s]), priority => 7)", n
+    ),
+    "raise the floor of a lane": lambda s, tasks, leases, n: s.run("select underway._raise_lane('q', 0)"),
+    "raise the floor of the leases": lambda s, tasks, leases, n: s.run("select underway._raise_leases()"),
+    "snooze": lambda s, tasks, leases, n: s.run(
+        "do $$ begin perform underway.snooze(" + f"{tasks[0]}, '{leases[0]}'" + ", '1 day');"
+        " exception when sqlstate 'UW002' then null; end $$"
+    ),
+    "reschedule": lambda s, tasks, leases, n: s.run(
+        "do $$ begin perform underway.reschedule(" + f"{tasks[0]}" + ", 'infinity');"
+        " exception when sqlstate 'UW001' or sqlstate 'UW004' or sqlstate 'UW005' then null; end $$"
+    ),
     "dequeue": lambda s, tasks, leases, n: s.run("select count(*) from underway.dequeue('q', %s)", n),
     "dequeue of several queues": lambda s, tasks, leases, n: s.run(
         "select count(*) from underway.dequeue('{q,other}'::text[], %s)", n
@@ -178,4 +195,4 @@ def test_a_call_reads_what_it_needs_and_not_the_backlog(bench: Bench, name: str,
                 session.lapse(*tasks)
             found = cost(session, CALLS[name], tasks, [str(lease) for _, lease in claimed], batch)
             assert found.whole_tables == 0
-            assert 0 < found.read <= PER_TASK * batch + 100, found
+            assert 0 <= found.read <= PER_TASK * batch + 100, found

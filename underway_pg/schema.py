@@ -83,6 +83,7 @@ _HEAD = """\
 begin;
 
 set local client_min_messages = warning;
+set local check_function_bodies = off; -- a function may call one that comes later
 
 do $underway$
 begin

@@ -19,17 +19,15 @@ create or replace function underway.enqueue(
     headers jsonb default null
 )
 returns bigint
-language plpgsql
+language sql
 volatile
-security definer
-set search_path = pg_catalog, pg_temp
+-- One call and nothing else, so that the planner puts it in the caller's statement: not pinned and with no rights of
+-- its own on purpose, for then it would not (docs/decisions/0013).
 as $$
-begin
-    return (underway.enqueue_many(
+    select (underway.enqueue_many(
         enqueue.queue, array[enqueue.input], enqueue.job, enqueue.delay, enqueue.run_at, enqueue.priority,
         enqueue.retry_policy, enqueue.timeout, enqueue.heartbeat, enqueue.ttl, enqueue.headers
     ))[1];
-end;
 $$;
 
 comment on function underway.enqueue(

@@ -9,7 +9,7 @@ demo: venv  ## a worker, a few jobs, and what became of them
 test: venv  ## the whole suite, pgTAP included
 	$(python) -m pytest
 
-check: lint types test  ## all that a change has to pass
+check: lint types bench-short test  ## all that a change has to pass
 
 lint: venv  ## format, style and the direction of imports
 	$(python) -m ruff format --check .

@@ -33,6 +33,8 @@ class Statement(Generic[T]):
     as_bytes: bool = False
 
 
+_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
 # PostgreSQL keeps no NUL character in a text. An even number of backslashes before it is text about a NUL, not a NUL.
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
@@ -43,11 +45,11 @@ def dump_json(value: Any) -> str:
     Raises InputError for what JSON can not carry: other types, NaN and infinities, NUL characters, lone surrogates.
     """
     try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        text = _JSON.encode(value)
         text.encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise InputError(f"{_short(value)} can not be kept as JSON: {error}") from error
-    if _NUL.search(text):
+    if "u0000" in text and _NUL.search(text):
         raise InputError(f"{_short(value)} can not be kept as JSON: it holds a NUL character")
     return text
 

@@ -36,7 +36,14 @@ begin
     -- Among queues of one priority chance decides which is served first, so that none starves. Of many queues those
     -- that have something are found first, in one statement.
     for v_lane in
-        select l.queue, l.priority, q.timeout, q.heartbeat, f.ready_at as floor, greatest(v_now, f.ready_at) as now
+        select l.queue, l.priority, q.timeout, q.heartbeat, f.ready_at as floor, greatest(v_now, f.ready_at) as now,
+            (
+                select leases.ready_at
+                from underway.floor leases
+                where leases.queue = ''
+                order by leases.noted_by desc
+                limit 1
+            ) as leased_at
         from underway.lane l
         join underway.queue q on q.name = l.queue
         cross join lateral (
@@ -80,7 +87,8 @@ begin
 
         if v_claimed > 0 then
             v_now := underway._clock_of_writer();
-            v_leased_at := underway._ready_from('', 0, v_now);
+            -- Not below the floor of the leases, where reclaim does not look: the clock may have been put back.
+            v_leased_at := greatest(v_now, v_lane.leased_at);
 
             return query
             with claimed as (

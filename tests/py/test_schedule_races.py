@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 import itertools
 import random
+import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import psycopg
 import pytest
 
 from tests.py.support import SECONDS, Session, at_once, beside, refused, wait_until
 from tests.servers import Server
-from underway_pg import App
+from underway_pg import App, statements
 
 SCHEDULE_NOT_FOUND = "UW009"
 
@@ -241,21 +242,27 @@ def test_a_schedule_that_somebody_holds_is_passed_over_and_the_others_run(
 
 
 def test_idle_workers_rest_while_somebody_holds_a_schedule_that_is_due(
-    database: str, open_session: OpenSession
+    database: str, open_session: OpenSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     holder, session = open_session(), open_session()
     scheduled(session, "s")
-    transactions = "select xact_commit from pg_stat_database where datname = current_database()"
+    looks: list[float] = []
+    maintain = statements.maintain
+
+    def looking(worker: int, queues: Sequence[str]) -> statements.Statement[float]:
+        looks.append(time.monotonic())
+        return maintain(worker, queues)
+
+    monkeypatch.setattr(statements, "maintain", looking)
     with App(database) as app:
         app.job(queue="q")(lambda: None)
         holder.run("begin")
         holder.run("select underway.run_schedule_now('s')")
         with beside(app.worker()) as worker:
             worker.until(lambda: any(each.idle for each in app.client.workers()), "it is idle")
-            session.run("select pg_sleep(0.5)")  # until it has rested for once
-            before = session.value(transactions)
-            session.run("select pg_sleep(2)")  # longer than statistics take to arrive
-            assert session.value(transactions) - before < 300
+            first = len(looks)
+            worker.until(lambda: len(looks) > first + 10, "it has looked ten times more")
+            assert looks[first + 10] - looks[first] > 9 * 0.04  # of 50 ms each; without a rest it takes a few
             holder.run("rollback")
             worker.until(lambda: session.value("select last_at is not null from underway.schedule"), "it has run")
 

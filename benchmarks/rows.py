@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from statistics import median, quantiles
 from typing import TypeVar
@@ -39,6 +40,7 @@ class Scale:
     idle_seconds: float = 10
     queues: int = 1000
     queues_tasks: int = 40_000
+    crowd_tasks: int = 200_000
 
 
 @dataclass
@@ -490,3 +492,62 @@ def drain_many_queues(bench: Bench) -> Iterator[Line]:
         theirs=figures["one queue"],
         goal=at_most(2),
     )
+
+
+# A claimer that waits for nobody but the server: a batch, a commit.
+CLAIMER = """
+    do $$
+    declare
+        v_tasks  bigint[];
+        v_leases uuid[];
+    begin
+        for v_number in 1..{most} loop
+            select array_agg(c.id), array_agg(c.lease)
+            into v_tasks, v_leases
+            from underway.dequeue('bench', {batch}) c;
+            exit when v_tasks is null;
+            perform from underway.complete_many(v_tasks, v_leases);
+            commit;
+        end loop;
+    end;
+    $$"""
+
+
+@row("crowd")
+def claim_in_a_crowd(bench: Bench) -> Iterator[Line]:
+    tasks = bench.scale.crowd_tasks
+
+    def run(sessions: int) -> float:
+        ours = bench.ours().start()
+        with contextlib.ExitStack() as stack:
+            connections = [stack.enter_context(ours.connect()) for _ in range(sessions)]
+            pool = stack.enter_context(ThreadPoolExecutor(sessions))
+
+            def claim(batch: int, most: int) -> None:
+                statement = CLAIMER.format(batch=batch, most=most).encode()
+                list(pool.map(lambda connection: connection.execute(statement), connections))
+
+            # A session's first calls are slow, whatever they find.
+            fill(ours, sessions)
+            claim(1, 1)
+            fill(ours, tasks)
+            ours.settle()
+            begun_at = time.monotonic()
+            claim(100, tasks)
+            return tasks / (time.monotonic() - begun_at)
+
+    figures = bench.in_turns(
+        {f"{sessions} sessions": lambda sessions=sessions: run(sessions) for sessions in (1, 10, 100)},
+        bench.scale.rounds,
+    )
+    alone, *crowds = figures
+    for crowd in crowds:
+        yield Line(
+            row="crowd",
+            workload=f"claim and complete by 100, {crowd}",
+            unit="tasks/s",
+            ours=figures[crowd],
+            against="our single session",
+            theirs=figures[alone],
+            goal=at_least(1),
+        )

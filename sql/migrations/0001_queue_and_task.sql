@@ -96,9 +96,12 @@ create index task_dead_letter on underway.task (((dead_letter ->> 'task')::bigin
 
 -- The priorities in use, queue by queue: a claim reads one range of the index for each. Not unique on purpose: a
 -- unique key would make an enqueue wait for another transaction that uses the same new priority.
+create sequence underway.lane_front;
+
 create table underway.lane (
     queue    text collate "C" not null,
-    priority integer not null
+    priority integer not null,
+    front    smallint not null default mod(nextval('underway.lane_front'), 32)
 );
 
 create index lane_of_queue on underway.lane (queue, priority);
@@ -118,6 +121,22 @@ create table underway.floor (
 create index floor_of_lane on underway.floor (queue, priority, noted_by);
 
 insert into underway.floor values ('', 0, '-infinity', '-infinity', '0');
+
+-- Where a crowd of claimers has come to in a lane, committed or not: a time and an id, each in a sequence, for those are
+-- seen by all at once and no transaction holds them. A hint, which may be wrong (docs/decisions/0015); lanes take the 32
+-- in turn, and more lanes than that share them.
+do $$
+begin
+    for v_front in 0..31 loop
+        execute format(
+            'create sequence underway.%I minvalue %s', 'front_at_' || to_char(v_front, 'FM00'), -9223372036854775808
+        );
+        execute format(
+            'create sequence underway.%I minvalue %s', 'front_id_' || to_char(v_front, 'FM00'), -9223372036854775808
+        );
+    end loop;
+end;
+$$;
 
 -- The errors of live tasks. They move into the history with their task.
 create table underway.attempt (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 from collections.abc import Iterator
@@ -124,3 +125,89 @@ def test_a_claimer_whose_session_is_killed_leaves_its_tasks_to_others(database: 
     with pytest.raises(psycopg.OperationalError):
         killed.run("commit")
     killed.connection.close()
+
+
+# What a claim reads of the line, in the transaction that it is in: entries, and pages.
+READ = """
+    select pg_stat_get_xact_tuples_returned(line.oid), pg_stat_get_xact_blocks_fetched(line.oid)
+    from (values ('underway.task_to_dequeue'::regclass)) line (oid)"""
+
+
+@pytest.fixture
+def holders(database: str, session: Session) -> Iterator[list[Session]]:
+    """Two who have claimed a task each and hold it, so that who comes is one of a crowd."""
+    ids = session.enqueue("q", 2)
+    with contextlib.ExitStack() as stack:
+        sessions = [stack.enter_context(Session(database)) for _ in ids]
+        for holder, id in zip(sessions, ids, strict=True):
+            holder.run("begin")
+            assert holder.claim_ids("q", 1) == [id]
+        yield sessions
+
+
+@pytest.mark.every_server
+def test_a_claimer_of_a_crowd_does_not_pass_over_what_the_others_hold(
+    database: str, session: Session, holders: list[Session]
+) -> None:
+    session.enqueue("q", 20_000)
+    with contextlib.ExitStack() as stack:
+        # So that no stretch is full.
+        editing = stack.enter_context(Session(database))
+        editing.run("begin")
+        editing.run("select from underway.task where id % 7 = 0 for update")
+        read = []
+        for _ in range(50):
+            claimer = stack.enter_context(Session(database))
+            claimer.run("begin")
+            assert len(claimer.claim_ids("q", 20)) == 20
+            read += claimer.rows(READ)
+        # One in a hundred begins at the head by chance.
+        assert sorted(entries for entries, _ in read)[-10] < 100, read
+        assert sorted(pages for _, pages in read)[-10] < 100, read
+
+
+def test_what_a_crowd_has_passed_is_found_by_whoever_finds_nothing_else(
+    database: str, session: Session, holders: list[Session]
+) -> None:
+    with Session(database) as late, Session(database) as claiming, Session(database) as mine:
+        late.run("begin")
+        passed = late.enqueue("q", 5)
+        session.enqueue("q", 100)
+        claiming.run("begin")
+        passed += claiming.claim_ids("q", 20)
+        mine.claim("q", 30)
+        claiming.run("rollback")
+        late.run("commit")
+        found = mine.claim_ids("q", 50) + mine.claim_ids("q", 200)
+    assert len(found) == 75
+    assert set(passed) <= set(found)
+    assert session.value("select count(*) from underway.task where state = 'pending'") == 2  # of the holders
+
+
+def test_what_a_crowd_has_passed_is_found_while_there_is_more(
+    database: str, session: Session, holders: list[Session]
+) -> None:
+    """However long those at the head stay there, and however long the line."""
+    with Session(database) as late, Session(database) as mine:
+        late.run("begin")
+        (passed,) = late.enqueue("q")
+        session.enqueue("q", 3000)
+        assert passed not in mine.claim_ids("q", 500)
+        late.run("commit")
+        claimed = mine.column("select c.id from generate_series(1, 2000) n, underway.dequeue('q', n / n) c")
+        assert len(set(claimed)) == 2000
+        assert passed in claimed
+
+
+def test_the_first_who_lets_go_finds_what_the_crowd_has_passed(
+    database: str, session: Session, holders: list[Session]
+) -> None:
+    with Session(database) as late, Session(database) as mine:
+        late.run("begin")
+        passed = late.enqueue("q", 5)
+        session.enqueue("q", 100)
+        mine.claim("q", 30)
+        late.run("commit")
+        holders[0].run("rollback")
+        found = mine.claim_ids("q", 7)
+    assert set(passed) <= set(found)

@@ -136,6 +136,11 @@ CALLS: dict[str, Call] = {
     "dequeue of several queues": lambda s, tasks, leases, n: s.run(
         "select count(*) from underway.dequeue('{q,other}'::text[], %s)", n
     ),
+    "lock a stretch": lambda s, tasks, leases, n: s.run(
+        "select underway._lock_stretch(l, '-infinity', clock_timestamp(), %s)"
+        " from underway.lane l where (l.queue, l.priority) = ('q', 0)",
+        n,
+    ),
     "complete_many": lambda s, tasks, leases, n: s.run(
         "select count(*) from underway.complete_many(%s::bigint[], %s::uuid[])", tasks, leases
     ),

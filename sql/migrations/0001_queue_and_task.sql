@@ -43,7 +43,13 @@ create table underway.queue (
     ttl               interval not null,
     keep_history      boolean not null,
     paused_at         timestamptz,
-    created_at        timestamptz not null
+    created_at        timestamptz not null,
+    -- How much of it may run, and wait: null is without limit.
+    max_running         integer,
+    max_running_per_key integer not null default 1,
+    rate_limit          integer,
+    rate_period         interval,
+    max_length          integer
 );
 
 -- The live tasks, and nothing else: the table stays as small as the backlog. Columns are ordered by their
@@ -60,8 +66,12 @@ create table underway.task (
     state            underway.task_state not null default 'pending',
     has_errors       boolean not null default false,
     watched          boolean not null default false,
+    parked           boolean not null default false, -- pending, and its concurrency key is taken
+    limited          boolean not null default false, -- in progress, and counted by a limit
     lease            uuid,
     queue            text collate "C" not null,
+    unique_key       text collate "C",
+    concurrency_key  text collate "C",
     job              text,
     input            jsonb not null,
     headers          jsonb,
@@ -87,7 +97,8 @@ create table underway.task (
     autovacuum_vacuum_cost_delay = 0
 );
 
-create index task_to_dequeue on underway.task (queue, priority, ready_at, id) where state = 'pending';
+create index task_to_dequeue on underway.task (queue, priority, ready_at, id)
+    where state = 'pending' and not parked;
 
 -- The id makes each key unique: a batch shares one lapse time, and long runs of one key are slow to clean.
 create index task_to_reclaim on underway.task (lease_expires_at, id) where state = 'in_progress';
@@ -163,6 +174,8 @@ create table underway.task_history (
     state        underway.task_state not null,
     expires_slot smallint not null,
     queue        text collate "C" not null,
+    unique_key   text collate "C",
+    concurrency_key text collate "C",
     job          text,
     input        jsonb not null,
     output       jsonb,

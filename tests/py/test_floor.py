@@ -36,7 +36,8 @@ HIDDEN = """
         order by f.noted_by desc
         limit 1
     ) floor on true
-    where case t.state when 'pending' then t.ready_at else t.lease_expires_at end < floor.ready_at"""
+    where not t.parked
+      and case t.state when 'pending' then t.ready_at else t.lease_expires_at end < floor.ready_at"""
 
 
 @pytest.fixture

@@ -62,11 +62,12 @@ begin
     ),
     finished as (
         insert into underway.task_history (
-            id, queue, job, state, priority, attempt, worker, input, output, headers, errors, dead_letter,
-            retry_policy, timeout, heartbeat, ttl, enqueued_at, started_at, finished_at, expires_at, expires_slot
+            id, queue, unique_key, concurrency_key, job, state, priority, attempt, worker, input, output, headers,
+            errors, dead_letter, retry_policy, timeout, heartbeat, ttl, enqueued_at, started_at, finished_at, expires_at, expires_slot
         )
         select
-            g.id, g.queue, g.job, _finish.state, g.priority, g.attempt, g.worker, g.input, g.output, g.headers,
+            g.id, g.queue, g.unique_key, g.concurrency_key, g.job, _finish.state, g.priority, g.attempt, g.worker,
+            g.input, g.output, g.headers,
             case when g.has_errors then (
                 select jsonb_agg(a.error order by a.failed_at) from underway.attempt a where a.task = g.id
             ) end,

@@ -81,6 +81,7 @@ begin
                   and (ready.ready_at, ready.id) >= (v_at, v_id)
                   and ready.ready_at <= _lock_stretch.now
                   and ready.state = 'pending'
+                  and not ready.parked
                 order by ready.ready_at, ready.id
                 limit v_left
             ) stretch;
@@ -100,7 +101,7 @@ begin
             from underway.task t
             where t.ctid = any (v_rows)
               and case
-                  when t.state = 'pending'
+                  when t.state = 'pending' and not t.parked
                       then (t.queue, t.priority) = ((_lock_stretch.lane).queue, (_lock_stretch.lane).priority)
                           and t.ready_at <= _lock_stretch.now
               end

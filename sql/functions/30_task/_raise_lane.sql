@@ -24,6 +24,7 @@ begin
         where t.queue = _raise_lane.queue
           and t.priority = _raise_lane.priority
           and t.state = 'pending'
+          and not t.parked
           and t.ready_at >= v_last.ready_at
           and t.ready_at < v_last.noted_at
         order by t.ready_at, t.id

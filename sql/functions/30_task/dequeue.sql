@@ -66,6 +66,7 @@ begin
                 and ready.ready_at >= f.ready_at
                 and ready.ready_at <= greatest(v_now, f.ready_at)
                 and ready.state = 'pending'
+                and not ready.parked
               limit 1
           ))
         order by l.priority desc, random()
@@ -91,6 +92,7 @@ begin
                   and ready.ready_at >= v_lane.floor
                   and ready.ready_at <= v_lane.now
                   and ready.state = 'pending'
+                  and not ready.parked
                   and ready.ctid <> all (v_rows)
                 order by ready.ready_at, ready.id
                 limit v_left - cardinality(v_rows)

@@ -34,6 +34,7 @@ begin
         where t.queue = l.queue
           and t.priority = l.priority
           and t.state = 'pending'
+          and not t.parked
           and t.ready_at >= f.ready_at
         order by t.ready_at, t.id
         limit 1

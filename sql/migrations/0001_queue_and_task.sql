@@ -67,7 +67,7 @@ create table underway.task (
     has_errors       boolean not null default false,
     watched          boolean not null default false,
     parked           boolean not null default false, -- pending, and its concurrency key is taken
-    limited          boolean not null default false, -- in progress, and counted by a limit
+    limited          boolean not null default false, -- its last claim is counted by a limit
     lease            uuid,
     queue            text collate "C" not null,
     unique_key       text collate "C",

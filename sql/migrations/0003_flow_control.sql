@@ -62,3 +62,13 @@ create table underway.bucket (
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200);
 
 create index bucket_of_queue on underway.bucket (queue, noted_by);
+
+-- A task as a claim has seen it in its lane.
+create type underway.seen_task as (
+    place    tid,
+    key      text,
+    ready_at timestamptz,
+    id       bigint
+);
+
+drop function if exists underway.create_queue(text, text, underway.retry_policy, interval, interval, interval, boolean);

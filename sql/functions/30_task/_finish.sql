@@ -43,6 +43,8 @@ declare
     v_finished    bigint[];
     v_with_errors bigint[];
     v_watched     bigint[];
+    v_free_queues text[];
+    v_free_keys   text[];
 begin
     -- The array is looked up in the index in the order of ids, whatever the statistics say, and what is found is joined
     -- with the batch: a join alone may be turned round, and read the table for each row of the batch. So two batches
@@ -84,12 +86,18 @@ begin
            or _finish.state <> 'succeeded'
            or g.watched
     )
-    select array_agg(g.id), array_agg(g.id) filter (where g.has_errors), array_agg(g.id) filter (where g.watched)
-    into v_finished, v_with_errors, v_watched
+    select
+        array_agg(g.id), array_agg(g.id) filter (where g.has_errors), array_agg(g.id) filter (where g.watched),
+        array_agg(g.queue) filter (where g.limited), array_agg(g.concurrency_key) filter (where g.limited)
+    into v_finished, v_with_errors, v_watched, v_free_queues, v_free_keys
     from gone g;
 
     if v_with_errors is not null then
         delete from underway.attempt a where a.task = any (v_with_errors);
+    end if;
+
+    if v_free_queues is not null then
+        perform underway._free_keys(v_free_queues, v_free_keys);
     end if;
 
     if v_watched is not null then

@@ -101,7 +101,7 @@ begin
             from underway.task t
             where t.ctid = any (v_rows)
               and case
-                  when t.state = 'pending' and not t.parked
+                  when t.state = 'pending' and not t.parked and t.concurrency_key is null
                       then (t.queue, t.priority) = ((_lock_stretch.lane).queue, (_lock_stretch.lane).priority)
                           and t.ready_at <= _lock_stretch.now
               end

@@ -36,7 +36,7 @@ begin
     -- Among queues of one priority chance decides which is served first, so that none starves. Of many queues those
     -- that have something are found first, in one statement.
     for v_lane in
-        select l as lane, l.queue, l.priority, q.timeout, q.heartbeat, f.ready_at as floor,
+        select l as lane, q as settings, l.queue, l.priority, q.timeout, q.heartbeat, x.limited, f.ready_at as floor,
             greatest(v_now, f.ready_at) as now,
             (
                 select leases.ready_at
@@ -55,10 +55,15 @@ begin
             order by passed.noted_by desc
             limit 1
         ) f
+        cross join lateral (
+            select q.max_running is not null or q.rate_limit is not null or exists (
+                select from underway.keyed_queue k where k.queue = l.queue
+            ) as limited
+        ) x
         where l.queue = any (dequeue.queues)
           and q.paused_at is null
           -- Not exists, for which a plan may read the whole table once.
-          and (cardinality(dequeue.queues) = 1 or (
+          and (cardinality(dequeue.queues) = 1 or x.limited or (
               select true
               from underway.task ready
               where ready.queue = l.queue
@@ -73,31 +78,41 @@ begin
     loop
         exit when v_left = 0;
 
-        -- Two may be at the head of a lane at once; for more it is faster to go to stretches of their own. One in a
-        -- hundred of those goes to the head all the same, for the two may be there for long.
-        if pg_try_advisory_xact_lock(hashtext('underway.lane 1'), hashtext(v_lane.queue) # v_lane.priority)
-           or pg_try_advisory_xact_lock(hashtext('underway.lane 2'), hashtext(v_lane.queue) # v_lane.priority)
-           or random() < 0.01 then
-            v_rows := '{}';
+        -- Claims from a queue without limits share its claim lock; one from a queue with limits has it alone.
+        if v_lane.limited then
+            continue when not pg_try_advisory_xact_lock(hashtext('underway.claim'), hashtext(v_lane.queue));
+            v_rows := underway._lock_limited(v_lane.lane, v_lane.settings, v_lane.floor, v_lane.now, v_left);
         else
-            v_rows := underway._lock_stretch(v_lane.lane, v_lane.floor, v_lane.now, v_left);
-        end if;
+            continue when not pg_try_advisory_xact_lock_shared(hashtext('underway.claim'), hashtext(v_lane.queue));
 
-        if cardinality(v_rows) < v_left then
-            v_rows := v_rows || array(
-                select ready.ctid
-                from underway.task ready
-                where ready.queue = v_lane.queue
-                  and ready.priority = v_lane.priority
-                  and ready.ready_at >= v_lane.floor
-                  and ready.ready_at <= v_lane.now
-                  and ready.state = 'pending'
-                  and not ready.parked
-                  and ready.ctid <> all (v_rows)
-                order by ready.ready_at, ready.id
-                limit v_left - cardinality(v_rows)
-                for no key update skip locked
-            );
+            -- Two may be at the head of a lane at once; for more it is faster to go to stretches of their own. One in a
+            -- hundred of those goes to the head all the same, for the two may be there for long.
+            if pg_try_advisory_xact_lock(hashtext('underway.lane 1'), hashtext(v_lane.queue) # v_lane.priority)
+               or pg_try_advisory_xact_lock(hashtext('underway.lane 2'), hashtext(v_lane.queue) # v_lane.priority)
+               or random() < 0.01 then
+                v_rows := '{}';
+            else
+                v_rows := underway._lock_stretch(v_lane.lane, v_lane.floor, v_lane.now, v_left);
+            end if;
+
+            -- What has a concurrency key came after the look at the limits.
+            if cardinality(v_rows) < v_left then
+                v_rows := v_rows || array(
+                    select ready.ctid
+                    from underway.task ready
+                    where ready.queue = v_lane.queue
+                      and ready.priority = v_lane.priority
+                      and ready.ready_at >= v_lane.floor
+                      and ready.ready_at <= v_lane.now
+                      and ready.state = 'pending'
+                      and not ready.parked
+                      and ready.concurrency_key is null
+                      and ready.ctid <> all (v_rows)
+                    order by ready.ready_at, ready.id
+                    limit v_left - cardinality(v_rows)
+                    for no key update skip locked
+                );
+            end if;
         end if;
         v_claimed := cardinality(v_rows);
 
@@ -111,6 +126,8 @@ begin
                 update underway.task t
                 set
                     state = 'in_progress',
+                    parked = false,
+                    limited = v_lane.limited,
                     attempt = t.attempt + 1,
                     started_at = v_now,
                     lease = v_lease,

@@ -86,7 +86,7 @@ begin
 
     for v_held in
         select
-            t.id, t.queue, t.priority, t.lease, t.attempt, t.started_at, given.error, given.retry_after,
+            t.id, t.queue, t.concurrency_key, t.limited, t.priority, t.lease, t.attempt, t.started_at, given.error, given.retry_after,
             coalesce(t.retry_policy, q.retry_policy) as retry_policy,
             coalesce(given.retryable, true) as retryable
         from (
@@ -139,6 +139,9 @@ begin
                 has_errors = true
             where t.id = v_held.id;
 
+            if v_held.limited then
+                perform underway._free_keys(array[v_held.queue], array[v_held.concurrency_key]);
+            end if;
             perform underway._wake(v_held.queue, v_failed.ready_at - v_now);
         else
             v_failed := row(v_held.id, 'failed', null);

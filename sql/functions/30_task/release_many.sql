@@ -19,6 +19,8 @@ declare
     v_now      timestamptz := underway._clock_of_writer();
     v_released bigint[];
     v_queues   text[];
+    v_limited  text[];
+    v_keys     text[];
 begin
     perform underway._check_batch(release_many.tasks, release_many.leases);
 
@@ -35,9 +37,17 @@ begin
           and coalesce(
               (t.id, t.lease) in (select unnest(release_many.tasks), unnest(release_many.leases)), false
           )
-        returning t.id, t.queue
+        returning t.id, t.queue, t.limited, t.concurrency_key
     )
-    select array_agg(r.id), array_agg(distinct r.queue) into v_released, v_queues from released r;
+    select
+        array_agg(r.id), array_agg(distinct r.queue),
+        array_agg(r.queue) filter (where r.limited), array_agg(r.concurrency_key) filter (where r.limited)
+    into v_released, v_queues, v_limited, v_keys
+    from released r;
+
+    if v_limited is not null then
+        perform underway._free_keys(v_limited, v_keys);
+    end if;
 
     perform underway._wake(ready.queue) from unnest(v_queues) as ready (queue);
 

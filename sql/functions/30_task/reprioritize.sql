@@ -23,6 +23,7 @@ begin
 
     update underway.task t
     set
+        parked = false,
         priority = reprioritize.priority,
         ready_at = greatest(t.ready_at, underway._open_lane(t.queue, reprioritize.priority, v_now))
     where t.id = reprioritize.task

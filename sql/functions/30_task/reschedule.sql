@@ -24,7 +24,9 @@ begin
     end if;
 
     update underway.task t
-    set ready_at = greatest(reschedule.run_at, underway._ready_from(t.queue, t.priority, v_now))
+    set
+        parked = false,
+        ready_at = greatest(reschedule.run_at, underway._ready_from(t.queue, t.priority, v_now))
     where t.id = reschedule.task
       and t.state = 'pending'
     returning t.queue, t.ready_at into v_queue, v_ready_at;

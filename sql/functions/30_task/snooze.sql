@@ -15,8 +15,7 @@ set enable_seqscan = off
 as $$
 declare
     v_now      timestamptz := underway._clock_of_writer();
-    v_queue    text;
-    v_ready_at timestamptz;
+    v_snoozed  record;
 begin
     if snooze.delay is null then
         raise exception using
@@ -36,14 +35,17 @@ begin
         lease_expires_at = null
     where t.id = snooze.task
       and t.lease = snooze.lease
-    returning t.queue, t.ready_at into v_queue, v_ready_at;
+    returning t.queue, t.ready_at, t.limited, t.concurrency_key into v_snoozed;
 
     if not found then
         perform underway._lease_lost(snooze.task, snooze.lease);
     end if;
 
-    perform underway._wake(v_queue, snooze.delay);
-    return v_ready_at;
+    if v_snoozed.limited then
+        perform underway._free_keys(array[v_snoozed.queue], array[v_snoozed.concurrency_key]);
+    end if;
+    perform underway._wake(v_snoozed.queue, snooze.delay);
+    return v_snoozed.ready_at;
 end;
 $$;
 

@@ -16,7 +16,10 @@ declare
     v_ready_at timestamptz;
     v_look_at  timestamptz;
 begin
-    select min(case when head.ready_at <= f.ready_at then v_now else head.ready_at end)
+    select min(greatest(
+        case when head.ready_at <= f.ready_at then v_now else head.ready_at end,
+        case when x.limited then underway._open_at(q, v_now) end
+    ))
     into v_ready_at
     from underway.lane l
     join underway.queue q on q.name = l.queue
@@ -39,8 +42,21 @@ begin
         order by t.ready_at, t.id
         limit 1
     ) head
+    cross join lateral (
+        select q.max_running is not null or q.rate_limit is not null or exists (
+            select from underway.keyed_queue k where k.queue = q.name
+        ) as limited
+    ) x
     where l.queue = any (next_wakeup.queues)
       and q.paused_at is null;
+
+    -- What is parked may run where a key has become free.
+    select least(v_ready_at, min(underway._open_at(q, v_now)))
+    into v_ready_at
+    from underway.queue q
+    where q.name = any (next_wakeup.queues)
+      and q.paused_at is null
+      and exists (select from underway.freed_key f where f.queue = q.name);
 
     -- Whoever sleeps wakes for the schedules too, so that their tasks are there on time. One that is due already may be
     -- held by somebody who edits it: for that nobody looks without a rest.
@@ -48,7 +64,7 @@ begin
     v_look_at := case when v_look_at <= v_now then v_now + interval '50 milliseconds' else v_look_at end;
 
     -- Never longer than a second: a notification is a hint, and one that is lost costs no more than that.
-    return greatest(interval '0', least(v_ready_at - v_now, v_look_at - v_now, interval '1 second'));
+    return greatest(interval '0', least(nullif(v_ready_at, 'infinity') - v_now, v_look_at - v_now, interval '1 second'));
 end;
 $$;
 

@@ -1,0 +1,66 @@
+-- create_queue: create a queue, or change the settings of one; what is left out keeps its value.
+--
+-- Writes: task, freed_key.
+-- Refuses: UW001 invalid_argument, UW003 queue_not_found.
+
+create or replace function underway.create_queue(
+    name text,
+    dead_letter_queue text default null,
+    retry_policy underway.retry_policy default null,
+    timeout interval default null,
+    heartbeat interval default null,
+    ttl interval default null,
+    keep_history boolean default null,
+    max_running integer default null,
+    max_running_per_key integer default null,
+    rate_limit integer default null,
+    rate_period interval default null,
+    max_length integer default null
+)
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- No claim from the queue is under way while a limit changes: all that follow know it, and all that came before are
+    -- counted by it.
+    if create_queue.max_running is not null or create_queue.max_running_per_key is not null then
+        perform pg_advisory_xact_lock(hashtext('underway.claim'), hashtext(create_queue.name));
+    end if;
+
+    perform underway._store_queue(
+        create_queue.name, create_queue.dead_letter_queue, create_queue.retry_policy, create_queue.timeout,
+        create_queue.heartbeat, create_queue.ttl, create_queue.keep_history, create_queue.max_running,
+        create_queue.max_running_per_key, create_queue.rate_limit, create_queue.rate_period, create_queue.max_length
+    );
+
+    if create_queue.max_running > 0 then
+        update underway.task t
+        set limited = true
+        where t.queue = create_queue.name
+          and t.state = 'in_progress'
+          and not t.limited;
+    end if;
+
+    if create_queue.max_running_per_key is not null then
+        insert into underway.freed_key (queue, concurrency_key)
+        select distinct t.queue, t.concurrency_key
+        from underway.task t
+        where t.queue = create_queue.name
+          and t.parked;
+    end if;
+
+    -- Whatever has changed, more may be allowed now.
+    if num_nonnulls(create_queue.max_running, create_queue.max_running_per_key, create_queue.rate_limit) > 0 then
+        perform underway._wake(create_queue.name);
+    end if;
+end;
+$$;
+
+comment on function underway.create_queue(
+    text, text, underway.retry_policy, interval, interval, interval, boolean, integer, integer, integer, interval, integer
+) is
+    'Create a queue, or change the settings that are given. An empty dead_letter_queue takes it away, and 0 takes a'
+    ' max_running, rate_limit or max_length away; with keep_history false, tasks that succeed leave nothing behind.';

@@ -29,11 +29,25 @@ create table underway.keyed_queue (
 
 create index keyed_queue_by_queue on underway.keyed_queue (queue);
 
--- What is counted by a limit. The id makes each entry unique.
-create index task_limited on underway.task (queue, concurrency_key, id) where state = 'in_progress' and limited;
+-- What runs and is counted by a limit, and what waits for its key: tables and not indexes of the live tasks, for each of
+-- those is paid by all tasks (docs/decisions/0017).
+create table underway.running (
+    queue           text collate "C" not null,
+    concurrency_key text collate "C" not null, -- empty for a task that has none
+    task            bigint not null
+) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
 
--- Tasks that wait for their key, out of the way of all claims of others.
-create index task_parked on underway.task (queue, concurrency_key, priority, ready_at, id) where parked;
+create unique index running_of_key on underway.running (queue, concurrency_key, task);
+
+create table underway.parked (
+    queue           text collate "C" not null,
+    concurrency_key text collate "C" not null,
+    priority        integer not null,
+    ready_at        timestamptz not null,
+    task            bigint not null primary key
+) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
+
+create unique index parked_of_key on underway.parked (queue, concurrency_key, priority, ready_at, task);
 
 -- Keys that have become free since somebody last looked, once for each time: added by whoever frees one, deleted by the
 -- claim that has looked at what is parked behind it. So none is ever waited for.

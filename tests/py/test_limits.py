@@ -190,6 +190,7 @@ def test_a_claim_that_parks_while_the_holder_completes_forgets_nothing(
     _, second = keyed(session, "a", 2)
     ((id, lease),) = session.claim("q")
     session.run("update underway.task set parked = false")
+    session.run("delete from underway.parked")
     holder, claimer = open_session(), open_session()
     holder.run("begin")
     holder.run("select underway.complete(%s, %s)", id, lease)

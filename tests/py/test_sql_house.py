@@ -15,7 +15,7 @@ WRITABLE = {
     "00_base": set(),
     "10_cron": set(),
     "20_queue": {"queue", "lane", "floor"},
-    "30_task": {"task", "task_history", "attempt", "freed_key", "paused_key", "bucket"},
+    "30_task": {"task", "task_history", "attempt", "running", "parked", "freed_key", "paused_key", "bucket"},
     "40_schedule": {"schedule"},
     "60_upkeep": {"worker"},
     "70_view": set(),

@@ -43,6 +43,7 @@ declare
     v_finished    bigint[];
     v_with_errors bigint[];
     v_watched     bigint[];
+    v_freed       bigint[];
     v_free_queues text[];
     v_free_keys   text[];
 begin
@@ -88,16 +89,17 @@ begin
     )
     select
         array_agg(g.id), array_agg(g.id) filter (where g.has_errors), array_agg(g.id) filter (where g.watched),
-        array_agg(g.queue) filter (where g.limited), array_agg(g.concurrency_key) filter (where g.limited)
-    into v_finished, v_with_errors, v_watched, v_free_queues, v_free_keys
+        array_agg(g.id) filter (where g.limited or g.parked), array_agg(g.queue) filter (where g.limited or g.parked),
+        array_agg(g.concurrency_key) filter (where g.limited or g.parked)
+    into v_finished, v_with_errors, v_watched, v_freed, v_free_queues, v_free_keys
     from gone g;
 
     if v_with_errors is not null then
         delete from underway.attempt a where a.task = any (v_with_errors);
     end if;
 
-    if v_free_queues is not null then
-        perform underway._free_keys(v_free_queues, v_free_keys);
+    if v_freed is not null then
+        perform underway._free_keys(v_freed, v_free_queues, v_free_keys);
     end if;
 
     if v_watched is not null then

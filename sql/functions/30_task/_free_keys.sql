@@ -1,14 +1,34 @@
--- _free_keys: what a limit counted has left off running; somebody else may have its place.
+-- _free_keys: tasks that a limit counted have left off running, or do not wait for their key any more; somebody else may
+-- have their place.
 --
--- Writes: freed_key.
+-- Writes: running, parked, freed_key.
 
-create or replace function underway._free_keys(queues text[], keys text[])
+create or replace function underway._free_keys(tasks bigint[], queues text[], keys text[])
 returns void
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
 as $$
 begin
+    delete from underway.running r
+    where r.ctid = any (array(
+        select counted.ctid
+        from unnest(_free_keys.tasks, _free_keys.queues, _free_keys.keys) as freed (task, queue, key)
+        cross join lateral (
+            select one.ctid
+            from underway.running one
+            where one.queue = freed.queue
+              and one.concurrency_key = coalesce(freed.key, '')
+              and one.task = freed.task
+            limit 1
+        ) counted
+    ));
+
+    delete from underway.parked p where p.task = any (_free_keys.tasks);
+
     -- A claim that parks a task may not see yet that its key is free, and who frees the key may not see what is parked.
     -- So it is always noted, and a claim that comes after both looks.
     insert into underway.freed_key (queue, concurrency_key)
@@ -20,5 +40,5 @@ begin
 end;
 $$;
 
-comment on function underway._free_keys(text[], text[]) is
-    'Note that tasks of these queues, each with its key or null, have left off running, and wake idle workers.';
+comment on function underway._free_keys(bigint[], text[], text[]) is
+    'Tasks of these queues, each with its key or null, do not count any more: note it, and wake idle workers.';

@@ -4,10 +4,10 @@
 -- that runs. A task whose key is taken is parked, once; whoever frees the key notes that (_free_keys), and the next claim
 -- takes what is parked before all that came later. While a key has room and a parked task, such a note is there.
 --
--- Writes: task, freed_key.
+-- Writes: task, running, parked, freed_key.
 -- Refuses: UW001 invalid_argument.
 
-create or replace function underway._key_room(queue underway.queue, key text, taken text[])
+create or replace function underway._key_room(queue underway.queue, key text)
 returns integer
 language plpgsql
 volatile
@@ -30,27 +30,18 @@ begin
         select count(*)
         from (
             select
-            from underway.task t
-            where t.queue = (_key_room.queue).name
-              and t.concurrency_key = _key_room.key
-              and t.state = 'in_progress'
-              and t.limited
+            from underway.running r
+            where r.queue = (_key_room.queue).name
+              and r.concurrency_key = _key_room.key
             limit (_key_room.queue).max_running_per_key
         ) running
-    ) - cardinality(array_positions(_key_room.taken, _key_room.key)));
+    ));
 end;
 $$;
 
-comment on function underway._key_room(underway.queue, text, text[]) is
-    'How many more tasks of a key may run, beside those that run and those that are being taken.';
+comment on function underway._key_room(underway.queue, text) is 'How many more tasks of a key may run.';
 
-create or replace function underway._key_turns(
-    lane underway.lane,
-    queue underway.queue,
-    key text,
-    rows tid[],
-    taken text[]
-)
+create or replace function underway._key_turns(lane underway.lane, queue underway.queue, key text)
 returns integer
 language plpgsql
 volatile
@@ -62,30 +53,23 @@ as $$
 begin
     if exists (
         select
-        from underway.task p
+        from underway.parked p
         where p.queue = (_key_turns.queue).name
           and p.concurrency_key = _key_turns.key
           and p.priority >= (_key_turns.lane).priority
-          and p.parked
-          and p.ctid <> all (_key_turns.rows)
     ) then
         return 0;
     end if;
 
-    return underway._key_room(_key_turns.queue, _key_turns.key, _key_turns.taken);
+    return underway._key_room(_key_turns.queue, _key_turns.key);
 end;
 $$;
 
-comment on function underway._key_turns(underway.lane, underway.queue, text, tid[], text[]) is
+comment on function underway._key_turns(underway.lane, underway.queue, text) is
     'How many more tasks of a key may run that are not parked: none while a parked one comes first.';
 
-create or replace function underway._lock_parked(
-    lane underway.lane,
-    queue underway.queue,
-    max_tasks integer,
-    out rows tid[],
-    out keys text[]
-)
+create or replace function underway._lock_parked(lane underway.lane, queue underway.queue, max_tasks integer)
+returns tid[]
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
@@ -100,42 +84,38 @@ declare
         where f.queue = (_lock_parked.queue).name
         limit 1000
     );
-    v_heads tid[];
+    v_heads bigint[];
+    v_taken underway.seen_task[];
 begin
-    _lock_parked.rows := '{}';
-    _lock_parked.keys := '{}';
     if v_freed = '{}' then
-        return;
+        return '{}';
     end if;
 
     v_heads := array(
-        select head.ctid
+        select head.task
         from unnest(v_freed) as freed (key)
-        cross join lateral (select underway._key_room(_lock_parked.queue, freed.key, '{}') as tasks) room
+        cross join lateral (select underway._key_room(_lock_parked.queue, freed.key) as tasks) room
         cross join lateral (
-            select p.ctid, p.ready_at, p.id
-            from underway.task p
+            select p.task, p.ready_at
+            from underway.parked p
             where p.queue = (_lock_parked.queue).name
               and p.concurrency_key = freed.key
               and p.priority = (_lock_parked.lane).priority
-              and p.parked
-            order by p.ready_at, p.id
+            order by p.ready_at, p.task
             limit room.tasks
         ) head
-        order by head.ready_at, head.id
+        order by head.ready_at, head.task
         limit _lock_parked.max_tasks
     );
 
-    select coalesce(array_agg(locked.ctid), '{}'), coalesce(array_agg(locked.concurrency_key), '{}')
-    into _lock_parked.rows, _lock_parked.keys
-    from (
-        -- A case, which no index takes for its own.
-        select t.ctid, t.concurrency_key
+    v_taken := array(
+        select row(t.ctid, t.concurrency_key, t.ready_at, t.id)::underway.seen_task
         from underway.task t
-        where t.ctid = any (v_heads)
-          and case when t.parked then t.queue = (_lock_parked.queue).name end
+        where t.id = any (v_heads)
+          and t.parked
         for no key update skip locked
-    ) locked;
+    );
+    perform underway._count_running(_lock_parked.queue, v_taken);
 
     -- The note stays while there is more to take for the key.
     delete from underway.freed_key f
@@ -145,27 +125,42 @@ begin
           from unnest(v_freed) as freed (key)
           where not exists (
               select
-              from underway.task p
+              from underway.parked p
               where p.queue = (_lock_parked.queue).name
                 and p.concurrency_key = freed.key
-                and p.parked
-                and p.ctid <> all (_lock_parked.rows)
           )
-          or underway._key_room(_lock_parked.queue, freed.key, _lock_parked.keys) = 0
+          or underway._key_room(_lock_parked.queue, freed.key) = 0
       );
+
+    return array(select t.place from unnest(v_taken) t);
 end;
 $$;
 
 comment on function underway._lock_parked(underway.lane, underway.queue, integer) is
-    'Lock parked tasks of a lane whose keys have become free, at most so many, with their keys.';
+    'Lock parked tasks of a lane whose keys have become free, at most so many.';
 
-create or replace function underway._park(
-    lane underway.lane,
-    queue underway.queue,
-    blocked tid[],
-    rows tid[],
-    taken text[]
-)
+create or replace function underway._count_running(queue underway.queue, tasks underway.seen_task[])
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+as $$
+begin
+    insert into underway.running (queue, concurrency_key, task)
+    select (_count_running.queue).name, coalesce(t.key, ''), t.id
+    from unnest(_count_running.tasks) t;
+
+    delete from underway.parked p where p.task = any (array(select t.id from unnest(_count_running.tasks) t));
+end;
+$$;
+
+comment on function underway._count_running(underway.queue, underway.seen_task[]) is
+    'Count tasks that the caller has locked and claims as running, and no longer as parked.';
+
+create or replace function underway._park(lane underway.lane, queue underway.queue, blocked tid[])
 returns void
 language plpgsql
 volatile
@@ -178,25 +173,32 @@ declare
     v_full text[] := array(
         select k.key
         from (select distinct t.concurrency_key as key from underway.task t where t.ctid = any (_park.blocked)) k
-        where underway._key_turns(_park.lane, _park.queue, k.key, _park.rows, _park.taken) = 0
+        where underway._key_turns(_park.lane, _park.queue, k.key) = 0
     );
 begin
-    update underway.task t
-    set parked = true
-    where t.ctid = any (array(
-        select seen.ctid
-        from underway.task seen
-        where seen.ctid = any (_park.blocked)
-          and case
-              when seen.state = 'pending' and not seen.parked
-                  then seen.queue = (_park.queue).name and seen.concurrency_key = any (v_full)
-          end
-        for no key update skip locked
-    ));
+    -- A case, which no index takes for its own.
+    with parked as (
+        update underway.task t
+        set parked = true
+        where t.ctid = any (array(
+            select seen.ctid
+            from underway.task seen
+            where seen.ctid = any (_park.blocked)
+              and case
+                  when seen.state = 'pending' and not seen.parked
+                      then seen.queue = (_park.queue).name and seen.concurrency_key = any (v_full)
+              end
+            for no key update skip locked
+        ))
+        returning t.queue, t.concurrency_key, t.priority, t.ready_at, t.id
+    )
+    insert into underway.parked (queue, concurrency_key, priority, ready_at, task)
+    select p.queue, p.concurrency_key, p.priority, p.ready_at, p.id
+    from parked p;
 end;
 $$;
 
-comment on function underway._park(underway.lane, underway.queue, tid[], tid[], text[]) is
+comment on function underway._park(underway.lane, underway.queue, tid[]) is
     'Park those of these rows whose key has no turn left.';
 
 create or replace function underway._lock_limited(
@@ -219,7 +221,6 @@ declare
         _lock_limited.max_tasks, underway._queue_room(_lock_limited.queue, _lock_limited.now)
     );
     v_rows    tid[] := '{}';
-    v_keys    text[] := '{}'; -- of each row
     v_at      timestamptz := _lock_limited.floor;
     v_id      bigint := 0;
     v_page    integer;
@@ -242,9 +243,7 @@ begin
         return v_rows;
     end if;
 
-    select locked.rows, locked.keys
-    into v_rows, v_keys
-    from underway._lock_parked(_lock_limited.lane, _lock_limited.queue, v_room) locked;
+    v_rows := underway._lock_parked(_lock_limited.lane, _lock_limited.queue, v_room);
 
     -- At most so many pages: a claim does not take long over what it parks.
     for v_number in 1..10 loop
@@ -270,7 +269,7 @@ begin
             from unnest(v_seen) s
         ),
         turns as (
-            select k.key, underway._key_turns(_lock_limited.lane, _lock_limited.queue, k.key, v_rows, v_keys) as tasks
+            select k.key, underway._key_turns(_lock_limited.lane, _lock_limited.queue, k.key) as tasks
             from (select distinct s.key from seen s where s.key is not null) k
         )
         select
@@ -292,12 +291,12 @@ begin
               end
             for no key update skip locked
         );
+        perform underway._count_running(_lock_limited.queue, v_taken);
         v_rows := v_rows || array(select t.place from unnest(v_taken) t);
-        v_keys := v_keys || array(select t.key from unnest(v_taken) t);
 
         -- Only where nothing is left for the key: a task that had its turn may have been cancelled just now.
         if v_blocked is not null then
-            perform underway._park(_lock_limited.lane, _lock_limited.queue, v_blocked, v_rows, v_keys);
+            perform underway._park(_lock_limited.lane, _lock_limited.queue, v_blocked);
         end if;
 
         exit when cardinality(v_seen) < v_page;

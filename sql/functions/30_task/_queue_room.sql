@@ -19,10 +19,8 @@ begin
             select count(*)
             from (
                 select
-                from underway.task t
-                where t.queue = (_queue_room.queue).name
-                  and t.state = 'in_progress'
-                  and t.limited
+                from underway.running r
+                where r.queue = (_queue_room.queue).name
                 limit (_queue_room.queue).max_running
             ) running
         );

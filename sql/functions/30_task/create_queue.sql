@@ -1,6 +1,6 @@
 -- create_queue: create a queue, or change the settings of one; what is left out keeps its value.
 --
--- Writes: task, freed_key.
+-- Writes: task, running, freed_key.
 -- Refuses: UW001 invalid_argument, UW003 queue_not_found.
 
 create or replace function underway.create_queue(
@@ -37,19 +37,24 @@ begin
     );
 
     if create_queue.max_running > 0 then
-        update underway.task t
-        set limited = true
-        where t.queue = create_queue.name
-          and t.state = 'in_progress'
-          and not t.limited;
+        with counted as (
+            update underway.task t
+            set limited = true
+            where t.queue = create_queue.name
+              and t.state = 'in_progress'
+              and not t.limited
+            returning t.queue, t.concurrency_key, t.id
+        )
+        insert into underway.running (queue, concurrency_key, task)
+        select c.queue, coalesce(c.concurrency_key, ''), c.id
+        from counted c;
     end if;
 
     if create_queue.max_running_per_key is not null then
         insert into underway.freed_key (queue, concurrency_key)
-        select distinct t.queue, t.concurrency_key
-        from underway.task t
-        where t.queue = create_queue.name
-          and t.parked;
+        select distinct p.queue, p.concurrency_key
+        from underway.parked p
+        where p.queue = create_queue.name;
     end if;
 
     -- Whatever has changed, more may be allowed now.

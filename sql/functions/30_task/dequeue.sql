@@ -36,8 +36,8 @@ begin
     -- Among queues of one priority chance decides which is served first, so that none starves. Of many queues those
     -- that have something are found first, in one statement.
     for v_lane in
-        select l as lane, q as settings, l.queue, l.priority, q.timeout, q.heartbeat, x.limited, f.ready_at as floor,
-            greatest(v_now, f.ready_at) as now,
+        select l.queue, l.priority, l.front, q.timeout, q.heartbeat, f.ready_at as floor,
+            greatest(v_now, f.ready_at) as now, x.limited,
             (
                 select leases.ready_at
                 from underway.floor leases
@@ -81,7 +81,11 @@ begin
         -- Claims from a queue without limits share its claim lock; one from a queue with limits has it alone.
         if v_lane.limited then
             continue when not pg_try_advisory_xact_lock(hashtext('underway.claim'), hashtext(v_lane.queue));
-            v_rows := underway._lock_limited(v_lane.lane, v_lane.settings, v_lane.floor, v_lane.now, v_left);
+            v_rows := underway._lock_limited(
+                row(v_lane.queue, v_lane.priority, v_lane.front),
+                (select q from underway.queue q where q.name = v_lane.queue),
+                v_lane.floor, v_lane.now, v_left
+            );
         else
             continue when not pg_try_advisory_xact_lock_shared(hashtext('underway.claim'), hashtext(v_lane.queue));
 
@@ -92,7 +96,9 @@ begin
                or random() < 0.01 then
                 v_rows := '{}';
             else
-                v_rows := underway._lock_stretch(v_lane.lane, v_lane.floor, v_lane.now, v_left);
+                v_rows := underway._lock_stretch(
+                    row(v_lane.queue, v_lane.priority, v_lane.front), v_lane.floor, v_lane.now, v_left
+                );
             end if;
 
             -- What has a concurrency key came after the look at the limits.

@@ -140,7 +140,7 @@ begin
             where t.id = v_held.id;
 
             if v_held.limited then
-                perform underway._free_keys(array[v_held.queue], array[v_held.concurrency_key]);
+                perform underway._free_keys(array[v_held.id], array[v_held.queue], array[v_held.concurrency_key]);
             end if;
             perform underway._wake(v_held.queue, v_failed.ready_at - v_now);
         else

@@ -19,7 +19,8 @@ declare
     v_now      timestamptz := underway._clock_of_writer();
     v_released bigint[];
     v_queues   text[];
-    v_limited  text[];
+    v_limited  bigint[];
+    v_places   text[];
     v_keys     text[];
 begin
     perform underway._check_batch(release_many.tasks, release_many.leases);
@@ -41,12 +42,13 @@ begin
     )
     select
         array_agg(r.id), array_agg(distinct r.queue),
-        array_agg(r.queue) filter (where r.limited), array_agg(r.concurrency_key) filter (where r.limited)
-    into v_released, v_queues, v_limited, v_keys
+        array_agg(r.id) filter (where r.limited), array_agg(r.queue) filter (where r.limited),
+        array_agg(r.concurrency_key) filter (where r.limited)
+    into v_released, v_queues, v_limited, v_places, v_keys
     from released r;
 
     if v_limited is not null then
-        perform underway._free_keys(v_limited, v_keys);
+        perform underway._free_keys(v_limited, v_places, v_keys);
     end if;
 
     perform underway._wake(ready.queue) from unnest(v_queues) as ready (queue);

@@ -1,6 +1,6 @@
 -- reprioritize: a pending task gets another priority, and lines up there as one that is ready from now.
 --
--- Writes: task.
+-- Writes: task, parked.
 -- Refuses: UW001 invalid_argument, UW004 task_not_found, UW005 wrong_state.
 
 create or replace function underway.reprioritize(task bigint, priority integer)
@@ -29,7 +29,9 @@ begin
     where t.id = reprioritize.task
       and t.state = 'pending';
 
-    if not found then
+    if found then
+        delete from underway.parked p where p.task = reprioritize.task;
+    else
         perform underway._wrong_state(reprioritize.task, 'is reprioritized', 'pending');
     end if;
 end;

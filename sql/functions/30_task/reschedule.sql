@@ -1,6 +1,6 @@
 -- reschedule: a pending task becomes ready at another time.
 --
--- Writes: task.
+-- Writes: task, parked.
 -- Refuses: UW001 invalid_argument, UW004 task_not_found, UW005 wrong_state.
 
 create or replace function underway.reschedule(task bigint, run_at timestamptz)
@@ -31,7 +31,9 @@ begin
       and t.state = 'pending'
     returning t.queue, t.ready_at into v_queue, v_ready_at;
 
-    if not found then
+    if found then
+        delete from underway.parked p where p.task = reschedule.task;
+    else
         perform underway._wrong_state(reschedule.task, 'is rescheduled', 'pending');
     end if;
 

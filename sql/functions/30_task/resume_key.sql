@@ -20,7 +20,7 @@ begin
       and p.concurrency_key = resume_key.concurrency_key;
 
     if found then
-        perform underway._free_keys(array[resume_key.queue], array[resume_key.concurrency_key]);
+        perform underway._free_keys('{}', array[resume_key.queue], array[resume_key.concurrency_key]);
         return true;
     end if;
 

@@ -42,7 +42,7 @@ begin
     end if;
 
     if v_snoozed.limited then
-        perform underway._free_keys(array[v_snoozed.queue], array[v_snoozed.concurrency_key]);
+        perform underway._free_keys(array[snooze.task], array[v_snoozed.queue], array[v_snoozed.concurrency_key]);
     end if;
     perform underway._wake(v_snoozed.queue, snooze.delay);
     return v_snoozed.ready_at;

@@ -46,11 +46,10 @@ class Queue:
     `dead_letter_queue=""` takes the dead-letter queue away. With `keep_history=False` tasks that succeed leave nothing
     behind, unless somebody waits for them; failed and cancelled ones are kept.
 
-    The limits hold for all workers together. At most `max_running` tasks run at once, and of those that share a
-    concurrency key at most `max_running_per_key` (1 by default; at least 1). In each `rate_period` (seconds or a
-    timedelta, 1 s by default) `rate_limit` tasks may start; after a rest as many may start at once. At most
-    `max_length` tasks wait in the queue. 0 takes a limit away, except max_running_per_key. A change counts from the
-    next claim on; what runs, runs on.
+    The limits hold over all workers. At most `max_running` tasks run at once, and at most `max_running_per_key` (1 by
+    default) of those that share a concurrency key. `rate_limit` tasks start in each `rate_period` (seconds or a
+    timedelta; 1 s by default), evenly, or after a rest at once. At most `max_length` tasks wait in the queue. 0 takes a
+    limit away, except max_running_per_key, which is at least 1. A change counts from the next claim on.
     """
 
     name: str

@@ -27,7 +27,7 @@ from .app import App
 from .client import execute
 from .cron import MACROS
 from .errors import ConfigurationError, Refusal, ScheduleNotFound, TaskNotFound, UnderwayError, WrongState
-from .rows import ScheduleStats, State, TaskInfo
+from .rows import QueueStats, ScheduleStats, State, TaskInfo
 from .settings import Options, Queue, RetryPolicy, Schedule
 from .statements import Statement
 from .worker import Worker, WorkerSettings
@@ -50,7 +50,7 @@ Connection = psycopg.Connection[Any]
 logger = logging.getLogger("underway_pg")
 
 commands = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-queue_commands = typer.Typer(help="Create, change, pause, resume and drop queues.")
+queue_commands = typer.Typer(help="Create, change, pause, resume and drop queues, and set their limits.")
 commands.add_typer(queue_commands, name="queue")
 schedule_commands = typer.Typer(help="Add, remove, pause, resume, run and sync schedules.")
 commands.add_typer(schedule_commands, name="schedule")
@@ -153,6 +153,10 @@ def _where(error: Exception) -> str:
 
 def _duration_option(help: str) -> Any:
     return typer.Option(parser=_duration, metavar="DURATION", help=help, show_default=False)
+
+
+def _limit_option(help: str, *, least: int = 0) -> Any:
+    return typer.Option(min=least, max=2**31 - 1, help=help, show_default=False)
 
 
 _Dsn = Annotated[
@@ -389,18 +393,37 @@ def queues(dsn: _Dsn = None, as_json: _Json = False) -> None:
         _print_json([asdict(queue) for queue in found])
         return
     _print_table(
-        ["queue", "state", "ready", "oldest", "scheduled", "running", "waiting", "dead letters", "workers",
-         "dead-letter queue"],
+        ["queue", "state", "ready", "oldest", "parked", "scheduled", "running", "waiting", "dead letters", "workers",
+         "limits", "paused keys", "dead-letter queue"],
         [
             [
                 queue.queue, "paused" if queue.paused_at else "open", queue.ready,
-                _relative(queue.oldest_ready_at, now), queue.scheduled, queue.in_progress, queue.waiting,
-                queue.dead_letters, queue.workers, queue.dead_letter_queue,
+                _relative(queue.oldest_ready_at, now), queue.parked, queue.scheduled, queue.in_progress, queue.waiting,
+                queue.dead_letters, queue.workers, _limits(queue), _some(queue.paused_keys), queue.dead_letter_queue,
             ]
             for queue in found
         ],
         "no queues; create one: underway queue create NAME",
     )  # fmt: skip
+
+
+def _limits(queue: QueueStats) -> str:
+    """The limits of a queue that are not the default, in words."""
+    return ", ".join(
+        words
+        for words, given in (
+            (f"{queue.max_running} running", queue.max_running is not None),
+            (f"{queue.max_running_per_key} of a key", queue.max_running_per_key != 1),
+            (f"{queue.rate_limit} in {queue.rate_period.total_seconds():g} s", queue.rate_limit is not None),
+            (f"{queue.max_length} long", queue.max_length is not None),
+        )
+        if given
+    )
+
+
+def _some(names: list[str]) -> str:
+    """The first of many names, and how many more there are."""
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 @queue_commands.command("create")
@@ -427,9 +450,22 @@ def create_queue(
             "--keep-history/--no-keep-history", help="Whether tasks that succeed are kept.", show_default=False
         ),
     ] = None,
+    max_running: Annotated[
+        int | None, _limit_option("The most tasks that run at once, over all workers; 0 for no limit.")
+    ] = None,
+    max_running_per_key: Annotated[
+        int | None, _limit_option("The most tasks of one concurrency key that run at once.", least=1)
+    ] = None,
+    rate_limit: Annotated[
+        int | None, _limit_option("The most tasks that start in a rate period, over all workers; 0 for no limit.")
+    ] = None,
+    rate_period: Annotated[timedelta | None, _duration_option("The length of a rate period.")] = None,
+    max_length: Annotated[
+        int | None, _limit_option("The most tasks that may wait in the queue; 0 for no limit.")
+    ] = None,
     dsn: _Dsn = None,
 ) -> None:
-    """Create a queue, or change the settings that are given.
+    """Create a queue, or change the settings that are given. A change of a limit counts from the next claim on.
 
     A retry policy is changed as a whole: with one of its five settings given, the others have their defaults.
     """
@@ -446,23 +482,39 @@ def create_queue(
         heartbeat=heartbeat,
         ttl=ttl,
         keep_history=keep_history,
+        max_running=max_running,
+        max_running_per_key=max_running_per_key,
+        rate_limit=rate_limit,
+        rate_period=rate_period,
+        max_length=max_length,
     )
     _ask(dsn, statements.create_queue(queue))
     _print(f"queue {name} is there")
 
 
+_Key = Annotated[
+    str | None, typer.Option("--key", help="Only the tasks with this concurrency key.", show_default=False)
+]
+
+
 @queue_commands.command("pause")
-def pause_queue(name: _Name, dsn: _Dsn = None) -> None:
-    """Let nobody start tasks of a queue; what runs, runs on."""
-    changed = _ask(dsn, statements.pause_queue(name))
-    _print(f"queue {name} {'is paused' if changed else 'was paused already'}")
+def pause_queue(name: _Name, key: _Key = None, dsn: _Dsn = None) -> None:
+    """Let nobody start tasks of a queue, or those of one concurrency key; what runs, runs on."""
+    if key is None:
+        what, changed = f"queue {name}", _ask(dsn, statements.pause_queue(name))
+    else:
+        what, changed = f"key {key} of queue {name}", _ask(dsn, statements.pause_key(name, key))
+    _print(f"{what} {'is paused' if changed else 'was paused already'}")
 
 
 @queue_commands.command("resume")
-def resume_queue(name: _Name, dsn: _Dsn = None) -> None:
-    """Let the tasks of a paused queue run again."""
-    changed = _ask(dsn, statements.resume_queue(name))
-    _print(f"queue {name} {'is open' if changed else 'was open already'}")
+def resume_queue(name: _Name, key: _Key = None, dsn: _Dsn = None) -> None:
+    """Let the tasks of a paused queue run again, or those of one paused concurrency key."""
+    if key is None:
+        what, changed = f"queue {name}", _ask(dsn, statements.resume_queue(name))
+    else:
+        what, changed = f"key {key} of queue {name}", _ask(dsn, statements.resume_key(name, key))
+    _print(f"{what} {'is open' if changed else 'was open already'}")
 
 
 @queue_commands.command("drop")

@@ -184,6 +184,14 @@ class Client:
         """Let claims from a queue go on. Returns whether it was paused."""
         return self._run(statements.resume_queue(name), connection)
 
+    def pause_key(self, queue: str, key: str, *, connection: psycopg.Connection[Any] | None = None) -> bool:
+        """Stop claims of one concurrency key of a queue, for all workers at once. Returns whether it was running."""
+        return self._run(statements.pause_key(queue, key), connection)
+
+    def resume_key(self, queue: str, key: str, *, connection: psycopg.Connection[Any] | None = None) -> bool:
+        """Let claims of a paused concurrency key go on. Returns whether it was paused."""
+        return self._run(statements.resume_key(queue, key), connection)
+
     def drop_queue(self, name: str, *, force: bool = False, connection: psycopg.Connection[Any] | None = None) -> None:
         """Remove a queue; with `force` its live tasks are cancelled."""
         self._run(statements.drop_queue(name, force), connection)
@@ -368,6 +376,14 @@ class AsyncClient:
     async def resume_queue(self, name: str, *, connection: psycopg.AsyncConnection[Any] | None = None) -> bool:
         """Let claims from a queue go on. Returns whether it was paused."""
         return await self._run(statements.resume_queue(name), connection)
+
+    async def pause_key(self, queue: str, key: str, *, connection: psycopg.AsyncConnection[Any] | None = None) -> bool:
+        """Stop claims of one concurrency key of a queue, for all workers at once. Returns whether it was running."""
+        return await self._run(statements.pause_key(queue, key), connection)
+
+    async def resume_key(self, queue: str, key: str, *, connection: psycopg.AsyncConnection[Any] | None = None) -> bool:
+        """Let claims of a paused concurrency key go on. Returns whether it was paused."""
+        return await self._run(statements.resume_key(queue, key), connection)
 
     async def drop_queue(
         self, name: str, *, force: bool = False, connection: psycopg.AsyncConnection[Any] | None = None

@@ -93,11 +93,16 @@ class ListedTask:
     started_at: datetime | None
     finished_at: datetime | None
     dead_letter_of: int | None
+    unique_key: str | None
+    concurrency_key: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class QueueStats:
-    """A queue, and how many tasks lie in it: ready, scheduled for later, in progress, waiting; dead letters."""
+    """A queue, and how many tasks lie in it: ready, parked, scheduled for later, in progress, waiting; dead letters.
+
+    `parked` are due too, but their concurrency key is taken or paused. A limit that is None is none.
+    """
 
     queue: str
     paused_at: datetime | None
@@ -113,6 +118,13 @@ class QueueStats:
     dead_letters: int
     oldest_ready_at: datetime | None
     workers: int
+    max_running: int | None
+    max_running_per_key: int
+    rate_limit: int | None
+    rate_period: timedelta
+    max_length: int | None
+    parked: int
+    paused_keys: list[str]
 
 
 @dataclass(frozen=True, kw_only=True)

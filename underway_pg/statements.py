@@ -292,7 +292,9 @@ def create_queue(queue: Queue) -> Statement[None]:
     return Statement(
         """select underway.create_queue(%(name)s, dead_letter_queue => %(dead_letter_queue)s,
             retry_policy => %(retry)s::underway.retry_policy, timeout => %(timeout)s, heartbeat => %(heartbeat)s,
-            ttl => %(ttl)s, keep_history => %(keep_history)s)""",
+            ttl => %(ttl)s, keep_history => %(keep_history)s, max_running => %(max_running)s::integer,
+            max_running_per_key => %(max_running_per_key)s::integer, rate_limit => %(rate_limit)s::integer,
+            rate_period => %(rate_period)s, max_length => %(max_length)s::integer)""",
         {
             "name": queue.name,
             "dead_letter_queue": queue.dead_letter_queue,
@@ -301,6 +303,11 @@ def create_queue(queue: Queue) -> Statement[None]:
             "heartbeat": interval(queue.heartbeat),
             "ttl": interval(queue.ttl),
             "keep_history": queue.keep_history,
+            "max_running": queue.max_running,
+            "max_running_per_key": queue.max_running_per_key,
+            "rate_limit": queue.rate_limit,
+            "rate_period": interval(queue.rate_period),
+            "max_length": queue.max_length,
         },
         _nothing,
     )
@@ -314,6 +321,16 @@ def pause_queue(name: str) -> Statement[bool]:
 def resume_queue(name: str) -> Statement[bool]:
     """Let claims from a queue go on; gives whether it was paused."""
     return Statement("select underway.resume_queue(%(name)s)", {"name": name}, _scalar)
+
+
+def pause_key(queue: str, key: str) -> Statement[bool]:
+    """Stop claims of the tasks with a concurrency key; gives whether it was running."""
+    return Statement("select underway.pause_key(%(queue)s, %(key)s)", {"queue": queue, "key": key}, _scalar)
+
+
+def resume_key(queue: str, key: str) -> Statement[bool]:
+    """Let claims of a paused concurrency key go on; gives whether it was paused."""
+    return Statement("select underway.resume_key(%(queue)s, %(key)s)", {"queue": queue, "key": key}, _scalar)
 
 
 def drop_queue(name: str, force: bool) -> Statement[None]:

@@ -509,6 +509,31 @@ def test_queue_create_sets_what_is_given_and_keeps_the_rest(
     assert settings() == (5, timedelta(seconds=1), timedelta(minutes=1), 2.0, 0.0, *times, True, None)
 
 
+def test_queue_create_sets_limits_and_0_takes_one_away(underway: Underway) -> None:
+    def limits() -> list[object]:
+        (found,) = underway("queues", "--json").json
+        names = ("max_running", "max_running_per_key", "rate_limit", "rate_period", "max_length")
+        return [found[name] for name in names]
+
+    underway("queue", "create", "q")
+    assert limits() == [None, 1, None, 1, None]
+    answer = underway(
+        "queue", "create", "q", "--max-running", 20, "--max-running-per-key", 2, "--rate-limit", 100,
+        "--rate-period", "1m", "--max-length", 5000,
+    )  # fmt: skip
+    assert answer == Answer(0, "queue q is there\n", "")
+    assert limits() == [20, 2, 100, 60, 5000]
+    assert "20 running, 2 of a key, 100 in 60 s, 5000 long" in underway("queues").cells()[0]
+
+    underway("queue", "create", "q", "--max-running", 0, "--rate-limit", 0, "--max-length", 0)
+    assert limits() == [None, 2, None, 60, None]
+    assert "2 of a key" in underway("queues").cells()[0]
+
+    assert_refused(underway("queue", "create", "q", "--max-running-per-key", 0), 2, "--max-running-per-key")
+    assert_refused(underway("queue", "create", "q", "--max-running", -1), 2, "--max-running")
+    assert_refused(underway("queue", "create", "q", "--rate-period", 0), 1, "rate_period is 00:00:00")
+
+
 def test_queue_create_refuses_what_makes_no_sense(underway: Underway) -> None:
     assert_refused(underway("queue", "create", "q", "--jitter", 2), 1, "jitter must lie between 0 and 1")
     assert_refused(underway("queue", "create", " q"), 1, "can not be the name of a queue")
@@ -525,6 +550,36 @@ def test_queue_pause_and_resume(mail: Underway) -> None:
     assert mail("queue", "resume", "mail").out == "queue mail was open already\n"
     assert mail("queues", "--json").json[1]["paused_at"] is None
     assert_refused(mail("queue", "pause", "nope"), 1, "queue 'nope' does not exist")
+
+
+def test_queue_pause_and_resume_of_a_key(mail: Underway) -> None:
+    assert mail("queue", "pause", "mail", "--key", "a").out == "key a of queue mail is paused\n"
+    assert mail("queue", "pause", "mail", "--key", "a").out == "key a of queue mail was paused already\n"
+    assert [queue["paused_keys"] for queue in mail("queues", "--json").json] == [[], ["a"]]
+    assert [row[1] for row in mail("queues").cells()] == ["open", "open"]
+    assert "a" in mail("queues").cells()[1]
+    for key in "bcde":
+        mail("queue", "pause", "mail", "--key", key)
+    assert "a, b, c and 2 more" in mail("queues").cells()[1]
+    assert mail("queue", "resume", "mail", "--key", "a").out == "key a of queue mail is open\n"
+    assert mail("queue", "resume", "mail", "--key", "a").out == "key a of queue mail was open already\n"
+    assert mail("queues", "--json").json[1]["paused_keys"] == ["b", "c", "d", "e"]
+    for command in ("pause", "resume"):
+        assert_refused(mail("queue", command, "nope", "--key", "a"), 1, "queue 'nope' does not exist")
+    assert_refused(mail("queue", "pause", "mail", "--key", ""), 1, "concurrency_key is ''")
+
+
+def test_queues_tells_parked_tasks_from_ready_ones(mail: Underway, connection: psycopg.Connection[Any]) -> None:
+    for _ in range(3):
+        mail("enqueue", "mail")
+    connection.execute("update underway.task set concurrency_key = 'a'")
+    connection.execute("insert into underway.keyed_queue (queue) values ('mail')")
+    execute(connection, statements.dequeue(["mail"], 1))
+    _, live = mail("queues", "--json").json
+    assert (live["ready"], live["parked"], live["in_progress"], live["oldest_ready_at"]) == (0, 2, 1, None)
+    assert mail("queues").cells()[1][2:6] == ["0", "2", "0", "1"]  # ready, parked, scheduled, running
+    assert {task["concurrency_key"] for task in mail("tasks", "--json").json} == {"a"}
+    assert mail("stats", "--json").json["parked"] == 2
 
 
 def test_queue_drop_refuses_live_tasks_unless_forced(mail: Underway) -> None:

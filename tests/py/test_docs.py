@@ -15,6 +15,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
 WITH_PYTHON = {
     "README.md": "Sending welcome email to Ferris <ferris@example.com> (user_id: 42)",
     "enqueueing.md": "report of customer 0 for 2026-01",
+    "limits.md": "customer 7 was pending, and has succeeded",
     "retries.md": "['succeeded', 'failed', 'pending']\n1 task goes back",
     "schedules.md": "created: daily_report",
     "workers.md": "3.57 {'account': 7}",

@@ -15,8 +15,9 @@ import psycopg
 import pytest
 
 import underway_pg as underway
-from underway_pg import Context, Queue, RetryPolicy, jobs
-from underway_pg.errors import ConfigurationError, InputError, QueueNotFound
+from underway_pg import Context, Queue, RetryPolicy, jobs, statements
+from underway_pg.client import execute
+from underway_pg.errors import ConfigurationError, InputError, InvalidArgument, QueueNotFound
 
 
 @dataclasses.dataclass
@@ -242,6 +243,60 @@ def test_queues_of_jobs_exist_with_their_settings(database: str) -> None:
         assert found["email"].timeout == datetime.timedelta(seconds=60)
         with pytest.raises(QueueNotFound):
             send.options(queue="nowhere").enqueue()
+
+
+def test_limits_of_queues_are_set_kept_and_taken_away(database: str) -> None:
+    def limits() -> list[object]:
+        (found,) = app.client.queues()
+        period = found.rate_period.total_seconds()
+        return [found.max_running, found.max_running_per_key, found.rate_limit, period, found.max_length]
+
+    settings = Queue(
+        name="email", max_running=8, max_running_per_key=2, rate_limit=100, rate_period=60, max_length=5000
+    )
+    with underway.App(database, queues=[settings]) as app:
+        assert limits() == [8, 2, 100, 60, 5000]
+        app.client.create_queue(Queue(name="email", timeout=5))
+        assert limits() == [8, 2, 100, 60, 5000]
+        app.client.create_queue(Queue(name="email", rate_period=datetime.timedelta(minutes=2)))
+        assert limits() == [8, 2, 100, 120, 5000]
+        app.client.create_queue(Queue(name="email", max_running=0, rate_limit=0, max_length=0))
+        assert limits() == [None, 2, None, 120, None]
+        with pytest.raises(InvalidArgument, match="max_running_per_key is 0"):
+            app.client.create_queue(Queue(name="email", max_running_per_key=0))
+
+
+def test_a_limit_counts_from_the_next_claim_on(app: underway.App) -> None:
+    @app.job(queue="email")
+    def send() -> None: ...
+
+    send.enqueue_many([{}] * 6)
+    app.client.create_queue(Queue(name="email", max_running=2))
+
+    def claim() -> int:
+        with psycopg.connect(app.dsn) as connection:
+            return len(execute(connection, statements.dequeue(["email"], 10)))
+
+    assert [claim(), claim()] == [2, 0]
+    app.client.create_queue(Queue(name="email", max_running=3))
+    assert [claim(), claim()] == [1, 0]
+    app.client.create_queue(Queue(name="email", max_running=0))
+    assert claim() == 3
+
+
+def test_keys_are_paused_and_resumed(app: underway.App) -> None:
+    client = app.client
+    client.create_queue(Queue(name="email"))
+    assert client.pause_key("email", "customer-7")
+    assert not client.pause_key("email", "customer-7")
+    assert [queue.paused_keys for queue in client.queues()] == [["customer-7"]]
+    assert client.resume_key("email", "customer-7")
+    assert not client.resume_key("email", "customer-7")
+    assert [queue.paused_keys for queue in client.queues()] == [[]]
+    with pytest.raises(QueueNotFound):
+        client.pause_key("nowhere", "customer-7")
+    with pytest.raises(InvalidArgument):
+        client.pause_key("email", "")
 
 
 def test_a_producer_without_the_right_to_create_queues_uses_those_that_exist(database: str) -> None:

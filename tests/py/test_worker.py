@@ -1640,6 +1640,8 @@ def test_both_clients_do_the_same(app: App, database: str) -> None:
         ("create_queue", (Queue(name="calls", timeout=5),), {}),
         ("pause_queue", ("calls",), {}),
         ("resume_queue", ("calls",), {}),
+        ("pause_key", ("calls", "a"), {}),
+        ("resume_key", ("calls", "a"), {}),
         ("enqueue", ("calls", {"a": 1}), {"options": Options(priority=3)}),
         ("enqueue_many", ("calls", [1, None, "x"]), {}),
         ("drop_queue", ("calls",), {"force": True}),
@@ -1650,5 +1652,5 @@ def test_both_clients_do_the_same(app: App, database: str) -> None:
             return [await getattr(client, name)(*args, **named) for name, args, named in calls]
 
     plain = [getattr(app.client, name)(*args, **named) for name, args, named in calls]
-    assert plain == [None, True, True, 1, [2, 3, 4], None]
-    assert asyncio.run(with_async()) == [None, True, True, 5, [6, 7, 8], None]
+    assert plain == [None, True, True, True, True, 1, [2, 3, 4], None]
+    assert asyncio.run(with_async()) == [None, True, True, True, True, 5, [6, 7, 8], None]

@@ -23,20 +23,37 @@ select
         from underway.worker w
         where q.name = any (w.queues)
           and w.seen_at >= underway._clock() - interval '1 minute'
-    ) as workers
+    ) as workers,
+    q.max_running,
+    q.max_running_per_key,
+    q.rate_limit,
+    q.rate_period,
+    q.max_length,
+    coalesce(live.parked, 0) as parked,
+    array(
+        select p.concurrency_key::text
+        from underway.paused_key p
+        where p.queue = q.name
+        order by p.concurrency_key
+    ) as paused_keys
 from underway.queue q
 left join (
     select
         t.queue,
-        count(*) filter (where t.state = 'pending' and t.ready_at <= tick.now) as ready,
-        count(*) filter (where t.state = 'pending' and t.ready_at > tick.now) as scheduled,
+        count(*) filter (where t.state = 'pending' and not t.parked and t.ready_at <= tick.now) as ready,
+        count(*) filter (where t.parked) as parked,
+        count(*) filter (where t.state = 'pending' and not t.parked and t.ready_at > tick.now) as scheduled,
         count(*) filter (where t.state = 'in_progress') as in_progress,
         count(*) filter (where t.state = 'waiting') as waiting,
         count(*) filter (where t.dead_letter is not null) as dead_letters,
-        min(t.ready_at) filter (where t.state = 'pending' and t.ready_at <= tick.now) as oldest_ready_at
+        min(t.ready_at) filter (
+            where t.state = 'pending' and not t.parked and t.ready_at <= tick.now
+        ) as oldest_ready_at
     from underway.task t
     cross join (select underway._clock() as now) as tick
     group by t.queue
 ) live on live.queue = q.name;
 
-comment on view underway.queue_stats is 'Each queue with its settings and what lies in it now. Reads the live tasks, not the history.';
+comment on view underway.queue_stats is
+    'Each queue with its settings and what lies in it now. Parked is what is due and, as the last claim has seen it, has to'
+    ' wait for its concurrency key; it is not ready. Reads the live tasks, not the history.';

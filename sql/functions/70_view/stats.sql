@@ -15,6 +15,7 @@ begin
             'queues', count(*),
             'queues_paused', count(s.paused_at),
             'ready', coalesce(sum(s.ready), 0),
+            'parked', coalesce(sum(s.parked), 0),
             'scheduled', coalesce(sum(s.scheduled), 0),
             'in_progress', coalesce(sum(s.in_progress), 0),
             'waiting', coalesce(sum(s.waiting), 0),

@@ -6,13 +6,15 @@ create or replace view underway.task_list as
 select
     t.id, t.queue::text as queue, t.job, t.state, t.priority, t.attempt, t.enqueued_at, t.ready_at, t.started_at,
     null::timestamptz as finished_at, t.worker,
-    (t.dead_letter ->> 'task')::bigint as dead_letter_of
+    (t.dead_letter ->> 'task')::bigint as dead_letter_of,
+    t.unique_key::text as unique_key, t.concurrency_key::text as concurrency_key
 from underway.task t
 union all
 select
     h.id, h.queue::text, h.job, h.state, h.priority, h.attempt, h.enqueued_at, null, h.started_at,
     h.finished_at, h.worker,
-    (h.dead_letter ->> 'task')::bigint
+    (h.dead_letter ->> 'task')::bigint,
+    h.unique_key::text, h.concurrency_key::text
 from underway.task_history h;
 
 comment on view underway.task_list is 'Every task, live or finished, without its payload. Filter it: the history may be long.';

@@ -1,5 +1,5 @@
 begin;
-select plan(14);
+select plan(23);
 
 select underway_test.stop_clock('2030-01-01 12:00:00+00');
 
@@ -105,6 +105,74 @@ select results_eq(
     $$ values ('dead' collate "C", 1::bigint), ('email', 2) $$,
     'a queue shows how many workers serve it'
 );
+
+-- limits
+
+select results_eq(
+    $$
+        select max_running, max_running_per_key, rate_limit, rate_period, max_length from pg_temp.stats_of('email')
+    $$,
+    $$ values (null::integer, 1, null::integer, '1 second'::interval, null::integer) $$,
+    'a queue without limits shows none, and that tasks of a key run one at a time'
+);
+
+select underway.create_queue(
+    'limited', max_running => 10, max_running_per_key => 2, rate_limit => 5, rate_period => '1 minute', max_length => 100
+);
+
+select results_eq(
+    $$
+        select max_running, max_running_per_key, rate_limit, rate_period, max_length from pg_temp.stats_of('limited')
+    $$,
+    $$ values (10, 2, 5, '1 minute'::interval, 100) $$,
+    'a queue shows its limits'
+);
+
+-- keys
+
+select underway.create_queue('keyed');
+insert into underway.keyed_queue (queue) values ('keyed');
+create temporary table keyed on commit drop as
+select underway.enqueue('keyed', delay => given.delay) as id, given.key
+from (
+    values ('0'::interval, 'a'), ('0', 'a'), ('0', 'a'), ('0', 'b'), ('1 hour', 'a')
+) as given (delay, key);
+update underway.task t set concurrency_key = k.key from keyed k where t.id = k.id;
+
+select underway.pause_key('keyed', key) from unnest('{c, b}'::text[]) as key;
+select underway.pause_key('limited', 'a');
+
+select is(
+    (pg_temp.stats_of('keyed')).paused_keys, '{b,c}'::text[],
+    'a queue shows its keys that are paused, in order, and not those of others'
+);
+select is((pg_temp.stats_of('email')).paused_keys, '{}'::text[], 'a queue without a paused key shows none');
+
+create temporary table running on commit drop as select id, lease from underway.dequeue('keyed', 10);
+
+select results_eq(
+    'select id from running', 'select min(id) from keyed',
+    'of these keys one may run a task, and that one'
+);
+select results_eq(
+    $$ select parked, ready, scheduled, in_progress, oldest_ready_at from pg_temp.stats_of('keyed') $$,
+    $$ values (3::bigint, 0::bigint, 1::bigint, 1::bigint, null::timestamptz) $$,
+    'tasks whose key is taken or paused are parked, and neither ready nor the oldest of what is'
+);
+select is((pg_temp.stats_of('dead')).parked, 0::bigint, 'what is parked lies in its own queue');
+
+select underway.complete(id, lease) from running;
+select from underway.dequeue('keyed', 10);
+
+select results_eq(
+    $$ select parked, ready, in_progress from pg_temp.stats_of('keyed') $$,
+    $$ values (2::bigint, 0::bigint, 1::bigint) $$,
+    'who gets the key is not parked any more'
+);
+
+select underway.resume_key('keyed', 'b');
+
+select is((pg_temp.stats_of('keyed')).paused_keys, '{c}'::text[], 'a key that was resumed is not shown');
 
 select * from finish();
 rollback;

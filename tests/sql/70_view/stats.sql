@@ -1,12 +1,12 @@
 begin;
-select plan(6);
+select plan(7);
 
 select underway_test.stop_clock('2030-01-01 12:00:00+00');
 
 select is(
     underway.stats(),
     '{
-        "queues": 0, "queues_paused": 0, "ready": 0, "scheduled": 0, "in_progress": 0, "waiting": 0,
+        "queues": 0, "queues_paused": 0, "ready": 0, "parked": 0, "scheduled": 0, "in_progress": 0, "waiting": 0,
         "dead_letters": 0, "oldest_ready_seconds": 0, "schedules": 0, "schedules_failing": 0, "workers": 0
     }',
     'without queues all is zero'
@@ -34,7 +34,7 @@ select underway_test.advance_clock('59.5 seconds');
 select is(
     underway.stats() - 'oldest_ready_seconds',
     '{
-        "queues": 3, "queues_paused": 1, "ready": 1, "scheduled": 7, "in_progress": 2, "waiting": 6,
+        "queues": 3, "queues_paused": 1, "ready": 1, "parked": 0, "scheduled": 7, "in_progress": 2, "waiting": 6,
         "dead_letters": 1, "schedules": 0, "schedules_failing": 0, "workers": 2
     }',
     'the numbers are summed over all queues; workers that are lost do not count'
@@ -50,6 +50,19 @@ select underway_test.advance_clock('1 second');
 select is(
     underway.stats() -> 'ready', '4',
     'a task is ready when it is due'
+);
+
+-- parked tasks
+
+update underway.task set concurrency_key = 'a' where state = 'pending' and ready_at <= underway._clock();
+insert into underway.keyed_queue (queue) values ('email'), ('invoice');
+select underway.pause_key('email', 'a');
+select from underway.dequeue('email', 10);
+
+select results_eq(
+    $$ select underway.stats() -> 'ready', underway.stats() -> 'parked' $$,
+    $$ values ('3'::jsonb, '1'::jsonb) $$,
+    'a task that waits for its key is counted apart'
 );
 
 -- schedules

@@ -1,5 +1,5 @@
 begin;
-select plan(9);
+select plan(12);
 
 select underway_test.stop_clock('2030-01-01 12:00:00+00');
 select is_empty('select * from underway.task_list', 'without tasks there is nothing');
@@ -71,6 +71,35 @@ select is(
     'a finished dead letter still shows whose it is'
 );
 
+-- keys
+
+create temporary table keyed on commit drop as select underway.enqueue('email', priority => 9) as id;
+update underway.task set unique_key = 'order 7', concurrency_key = 'customer 3' where id in (select id from keyed);
+
+select results_eq(
+    'select l.unique_key, l.concurrency_key from underway.task_list l join keyed using (id)',
+    $$ values ('order 7' collate "C", 'customer 3' collate "C") $$,
+    'a live task shows its keys'
+);
+
+select underway.cancel(id) from keyed;
+
+select results_eq(
+    'select l.unique_key, l.concurrency_key from underway.task_list l join keyed using (id)',
+    $$ values ('order 7' collate "C", 'customer 3' collate "C") $$,
+    'a finished task still shows its keys'
+);
+
+select is(
+    (
+        select array_agg(attname::text order by attnum)
+        from pg_attribute
+        where attrelid = 'underway.task_list'::regclass and attnum > 12
+    ),
+    '{unique_key,concurrency_key}'::text[],
+    'the keys are the last columns: an older list is replaced in place'
+);
+
 -- all of them
 
 select underway_test.finished_task('cancelled');
@@ -80,7 +109,7 @@ select underway.enqueue('email');
 select results_eq(
     'select state::text, count(*) from underway.task_list group by state order by 1',
     $$ values
-        ('cancelled', 2::bigint), ('failed', 1), ('in_progress', 1), ('pending', 1), ('succeeded', 1)
+        ('cancelled', 3::bigint), ('failed', 1), ('in_progress', 1), ('pending', 1), ('succeeded', 1)
     $$,
     'every task is listed, live or finished'
 );

@@ -72,9 +72,9 @@ select set_eq(
 select set_eq(
     $$ select pg_temp.callable_by('underway_operator') $$,
     '{
-        create_queue, pause_queue, resume_queue, drop_queue, retry_policy, cancel, retry, redrive, reschedule,
-        reprioritize, delete_task, schedule, unschedule, pause_schedule, resume_schedule, run_schedule_now,
-        run_schedules, cron_next, cron_preview, maintain, task_info, stats, _clock
+        create_queue, pause_queue, resume_queue, pause_key, resume_key, drop_queue, retry_policy, cancel, retry,
+        redrive, reschedule, reprioritize, delete_task, schedule, unschedule, pause_schedule, resume_schedule,
+        run_schedule_now, run_schedules, cron_next, cron_preview, maintain, task_info, stats, _clock
     }'::text[],
     'an operator cares for queues, schedules and single tasks, and sees what an observer sees'
 );

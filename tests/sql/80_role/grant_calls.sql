@@ -1,5 +1,5 @@
 begin;
-select plan(77);
+select plan(82);
 
 create function pg_temp.as_role(role text, statement text)
 returns void
@@ -131,6 +131,8 @@ from (values
     ($$ select underway.retry(1) $$),
     ($$ select underway.create_queue('invoice') $$),
     ($$ select underway.pause_queue('email') $$),
+    ($$ select underway.pause_key('email', 'a') $$),
+    ($$ select underway.resume_key('email', 'a') $$),
     ($$ select * from underway.task_info(1) $$),
     ($$ select underway._finish('{}', '{}', 'succeeded') $$),
     ($$ select underway._reclaim() $$)
@@ -149,6 +151,7 @@ from (values
     ($$ select underway.dequeue('email') $$),
     ($$ select underway.cancel(1) $$),
     ($$ select underway.pause_queue('email') $$),
+    ($$ select underway.pause_key('email', 'a') $$),
     ($$ select underway.maintain() $$)
 ) as given (statement);
 
@@ -162,6 +165,8 @@ select pg_temp.may(
 );
 select pg_temp.may('operator', $$ select underway.pause_queue('invoice') $$, 'an operator pauses a queue');
 select pg_temp.may('operator', $$ select underway.resume_queue('invoice') $$, 'an operator resumes a queue');
+select pg_temp.may('operator', $$ select underway.pause_key('invoice', 'a') $$, 'an operator pauses a key');
+select pg_temp.may('operator', $$ select underway.resume_key('invoice', 'a') $$, 'an operator resumes a key');
 select pg_temp.may('operator', $$ select underway.redrive('invoice') $$, 'an operator redrives a queue');
 select pg_temp.may('operator', $$ select underway.drop_queue('invoice', true) $$, 'an operator drops a queue');
 select pg_temp.may(

@@ -348,6 +348,16 @@ def task(id: _Task, dsn: _Dsn = None, as_json: _Json = False) -> None:
 
 
 @commands.command()
+def why(id: _Task, dsn: _Dsn = None, as_json: _Json = False) -> None:
+    """Say why a task is not running."""
+    found = _ask(dsn, statements.why(id))
+    if as_json:
+        _print_json([asdict(reason) for reason in found])
+    else:
+        _print_table(["code", "reason"], [[reason.code, reason.reason] for reason in found], "no reason is known")
+
+
+@commands.command()
 def cancel(ids: _Tasks, dsn: _Dsn = None, as_json: _Json = False) -> None:
     """Cancel live tasks, running or not."""
 

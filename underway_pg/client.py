@@ -15,7 +15,7 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 from . import statements
 from .binary import leave_as_bytes
 from .errors import TaskCancelled, TaskFailed, WaitTimeout, refusals
-from .rows import FINAL_STATES, ListedTask, QueueStats, ScheduleStats, State, TaskInfo, WorkerStats
+from .rows import FINAL_STATES, ListedTask, QueueStats, Reason, ScheduleStats, State, TaskInfo, WorkerStats
 from .settings import Options, Queue, Schedule
 from .statements import Statement
 
@@ -147,6 +147,10 @@ class Client:
     def task(self, task: int, *, connection: psycopg.Connection[Any] | None = None) -> TaskInfo | None:
         """All that is known of a task, live or finished; None when there is no such task."""
         return self._run(statements.task_info(task), connection)
+
+    def why(self, task: int, *, connection: psycopg.Connection[Any] | None = None) -> list[Reason]:
+        """Why a task is not running, each reason with a code, a sentence and its numbers. Raises TaskNotFound."""
+        return self._run(statements.why(task), connection)
 
     def cancel(self, task: int, *, connection: psycopg.Connection[Any] | None = None) -> bool:
         """Cancel a live task, running or not. Returns whether something changed."""
@@ -334,6 +338,10 @@ class AsyncClient:
     async def task(self, task: int, *, connection: psycopg.AsyncConnection[Any] | None = None) -> TaskInfo | None:
         """All that is known of a task, live or finished; None when there is no such task."""
         return await self._run(statements.task_info(task), connection)
+
+    async def why(self, task: int, *, connection: psycopg.AsyncConnection[Any] | None = None) -> list[Reason]:
+        """Why a task is not running, each reason with a code, a sentence and its numbers. Raises TaskNotFound."""
+        return await self._run(statements.why(task), connection)
 
     async def cancel(self, task: int, *, connection: psycopg.AsyncConnection[Any] | None = None) -> bool:
         """Cancel a live task, running or not. Returns whether something changed."""

@@ -11,6 +11,7 @@ __all__ = [
     "FailedTask",
     "ListedTask",
     "QueueStats",
+    "Reason",
     "ScheduleStats",
     "State",
     "SyncedSchedules",
@@ -76,6 +77,15 @@ class TaskInfo:
     finished_at: datetime | None
     expires_at: datetime | None
     worker: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reason:
+    """Why a task does not run, or that it does: a `code` for programs, a sentence for people, and the numbers in it."""
+
+    code: str
+    reason: str
+    details: dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from .binary import uuid_text
 from .errors import InputError
-from .rows import ClaimedTask, FailedTask, ListedTask, QueueStats, ScheduleStats, State, TaskInfo, WorkerStats
+from .rows import ClaimedTask, FailedTask, ListedTask, QueueStats, Reason, ScheduleStats, State, TaskInfo, WorkerStats
 from .settings import Duration, Options, Queue, RetryPolicy, Schedule, interval
 
 __all__ = ["Statement", "dump_json"]
@@ -452,6 +452,11 @@ def task_info(task: int) -> Statement[TaskInfo | None]:
         {"task": task},
         lambda rows: TaskInfo(**dict(zip(names, rows[0], strict=True))) if rows else None,
     )
+
+
+def why(task: int) -> Statement[list[Reason]]:
+    """Why a task does not run: each reason."""
+    return Statement(f"select {_columns(Reason)} from underway.why(%(task)s::bigint)", {"task": task}, _listed(Reason))
 
 
 def _listed(kind: type[T]) -> Callable[[list[Row]], list[T]]:

@@ -86,3 +86,10 @@ create type underway.seen_task as (
 );
 
 drop function if exists underway.create_queue(text, text, underway.retry_policy, interval, interval, interval, boolean);
+
+-- One reason why a task does not run, or that it does: a code, a sentence, and the numbers in it.
+create type underway.reason as (
+    code    text,
+    reason  text,
+    details jsonb
+);

@@ -27,7 +27,7 @@ begin
                 'release_many', 'heartbeat', 'report_progress', 'register_worker', 'unregister_worker', 'set_idle',
                 'next_wakeup', 'maintain', 'run_schedules'
             ]),
-            ('underway_observer', array['task_info', 'stats', 'backoff', 'cron_next', 'cron_preview']),
+            ('underway_observer', array['task_info', 'why', 'stats', 'backoff', 'cron_next', 'cron_preview']),
             ('underway_operator', array[
                 'create_queue', 'pause_queue', 'resume_queue', 'pause_key', 'resume_key', 'drop_queue', 'retry_policy',
                 'cancel', 'retry', 'redrive', 'reschedule', 'reprioritize', 'delete_task', 'schedule', 'unschedule',

@@ -1,0 +1,232 @@
+-- why: why a task is not running, as far as the database knows: each reason with a code, a sentence and its numbers.
+--
+-- Writes: nothing.
+-- Refuses: UW004 task_not_found.
+
+create or replace function underway._why_waiting(task underway.task, queue underway.queue, now timestamptz)
+returns setof underway.reason
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+declare
+    v_key     text := (_why_waiting.task).concurrency_key;
+    v_running bigint[];
+    v_number  bigint;
+    v_at      timestamptz;
+begin
+    if (_why_waiting.task).ready_at > _why_waiting.now then
+        return next row(
+            'not_due',
+            format('it is due at %s, in %s%s', (_why_waiting.task).ready_at, (_why_waiting.task).ready_at - _why_waiting.now,
+                case when (_why_waiting.task).has_errors then format(', after attempt %s failed', (_why_waiting.task).attempt) end),
+            jsonb_build_object('ready_at', (_why_waiting.task).ready_at, 'attempt', (_why_waiting.task).attempt)
+        )::underway.reason;
+    end if;
+
+    if (_why_waiting.queue).paused_at is not null then
+        return next row(
+            'queue_paused',
+            format('queue %L is paused since %s', (_why_waiting.queue).name, (_why_waiting.queue).paused_at),
+            jsonb_build_object('queue', (_why_waiting.queue).name, 'paused_at', (_why_waiting.queue).paused_at)
+        )::underway.reason;
+    end if;
+
+    if v_key is not null then
+        select p.paused_at
+        into v_at
+        from underway.paused_key p
+        where p.queue = (_why_waiting.queue).name
+          and p.concurrency_key = v_key;
+        if found then
+            return next row(
+                'key_paused', format('concurrency key %L is paused since %s', v_key, v_at),
+                jsonb_build_object('concurrency_key', v_key, 'paused_at', v_at)
+            )::underway.reason;
+        end if;
+
+        v_running := array(
+            select r.task
+            from underway.running r
+            where r.queue = (_why_waiting.queue).name
+              and r.concurrency_key = v_key
+            order by r.task
+            limit 100
+        );
+        if cardinality(v_running) >= (_why_waiting.queue).max_running_per_key then
+            return next row(
+                'key_taken',
+                format('concurrency key %L is taken: %s of at most %s tasks of it run: %s', v_key, cardinality(v_running),
+                    (_why_waiting.queue).max_running_per_key, array_to_string(v_running, ', ')),
+                jsonb_build_object('concurrency_key', v_key, 'running', to_jsonb(v_running),
+                    'max_running_per_key', (_why_waiting.queue).max_running_per_key)
+            )::underway.reason;
+        end if;
+
+        select count(*)
+        into v_number
+        from (
+            select
+            from underway.parked p
+            where p.queue = (_why_waiting.queue).name
+              and p.concurrency_key = v_key
+              and (-p.priority, p.ready_at, p.task)
+                  < (-(_why_waiting.task).priority, (_why_waiting.task).ready_at, (_why_waiting.task).id)
+            limit 1000
+        ) before;
+        if v_number > 0 then
+            return next row(
+                'behind_key', format('%s tasks of concurrency key %L come before it', v_number, v_key),
+                jsonb_build_object('concurrency_key', v_key, 'before', v_number)
+            )::underway.reason;
+        end if;
+    end if;
+
+    if (_why_waiting.queue).max_running is not null then
+        select count(*)
+        into v_number
+        from (
+            select
+            from underway.running r
+            where r.queue = (_why_waiting.queue).name
+            limit (_why_waiting.queue).max_running
+        ) running;
+        if v_number >= (_why_waiting.queue).max_running then
+            return next row(
+                'max_running',
+                format('%s tasks of queue %L run, and that is its max_running', v_number, (_why_waiting.queue).name),
+                jsonb_build_object('queue', (_why_waiting.queue).name, 'running', v_number,
+                    'max_running', (_why_waiting.queue).max_running)
+            )::underway.reason;
+        end if;
+    end if;
+
+    if (_why_waiting.queue).rate_limit is not null
+       and underway._tokens(_why_waiting.queue, _why_waiting.now) < 1 then
+        v_at := _why_waiting.now + (1 - underway._tokens(_why_waiting.queue, _why_waiting.now))
+            * (_why_waiting.queue).rate_period / (_why_waiting.queue).rate_limit;
+        return next row(
+            'rate_limit',
+            format('the rate limit of queue %L, %s in %s, is used up until %s', (_why_waiting.queue).name,
+                (_why_waiting.queue).rate_limit, (_why_waiting.queue).rate_period, v_at),
+            jsonb_build_object('queue', (_why_waiting.queue).name, 'rate_limit', (_why_waiting.queue).rate_limit,
+                'rate_period', (_why_waiting.queue).rate_period, 'until', v_at)
+        )::underway.reason;
+    end if;
+end;
+$$;
+
+comment on function underway._why_waiting(underway.task, underway.queue, timestamptz) is
+    'What holds a pending task back, beside workers.';
+
+create or replace function underway.why(task bigint)
+returns setof underway.reason
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+declare
+    v_now     timestamptz := underway._clock();
+    v_task    underway.task;
+    v_queue   underway.queue;
+    v_history underway.task_history;
+    v_worker  text;
+    v_workers text[];
+    v_before  bigint;
+    v_held    boolean;
+begin
+    select t.* into v_task from underway.task t where t.id = why.task;
+
+    if not found then
+        select h.* into v_history from underway.task_history h where h.id = why.task;
+        if not found then
+            perform underway._wrong_state(why.task, 'is asked for', 'live or in the history');
+        end if;
+        return next row(
+            'finished', format('it is %s since %s', v_history.state, v_history.finished_at),
+            jsonb_build_object('state', v_history.state, 'finished_at', v_history.finished_at)
+        )::underway.reason;
+        return;
+    end if;
+
+    if v_task.state = 'in_progress' then
+        select coalesce(w.name, v_task.worker::text, 'unknown')
+        into v_worker
+        from (select v_task.worker as id) held
+        left join underway.worker w on w.id = held.id;
+
+        return next row(
+            case when v_task.lease_expires_at > v_now then 'running' else 'lease_lapsed' end,
+            case
+                when v_task.lease_expires_at > v_now then format(
+                    'it runs: attempt %s, by worker %s, since %s; its lease lasts until %s', v_task.attempt, v_worker,
+                    v_task.started_at, v_task.lease_expires_at
+                )
+                else format(
+                    'worker %s has not renewed its lease, which lapsed at %s: maintain() will take it back', v_worker,
+                    v_task.lease_expires_at
+                )
+            end,
+            jsonb_build_object('worker', v_worker, 'attempt', v_task.attempt, 'started_at', v_task.started_at,
+                'lease_expires_at', v_task.lease_expires_at)
+        )::underway.reason;
+        return;
+    end if;
+
+    if v_task.state = 'waiting' then
+        return next row('waiting', 'it waits for an activity, an event or a time', '{}')::underway.reason;
+        return;
+    end if;
+
+    select q.* into v_queue from underway.queue q where q.name = v_task.queue;
+    if not found then
+        return next row(
+            'no_queue', format('there is no queue %L any more', v_task.queue), jsonb_build_object('queue', v_task.queue)
+        )::underway.reason;
+        return;
+    end if;
+
+    return query select * from underway._why_waiting(v_task, v_queue, v_now);
+    v_held := found;
+
+    v_workers := array(
+        select w.name
+        from underway.worker w
+        where v_task.queue = any (w.queues)
+          and w.seen_at >= v_now - interval '1 minute'
+        order by w.name
+    );
+    if v_workers = '{}' then
+        return next row(
+            'no_worker', format('no worker that is alive serves queue %L', v_task.queue),
+            jsonb_build_object('queue', v_task.queue)
+        )::underway.reason;
+    elsif not v_held then
+        select count(*)
+        into v_before
+        from (
+            select
+            from underway.task t
+            where t.queue = v_task.queue
+              and t.state = 'pending'
+              and not t.parked
+              and t.priority = v_task.priority
+              and (t.ready_at, t.id) < (v_task.ready_at, v_task.id)
+            limit 1000
+        ) before;
+        return next row(
+            'in_line',
+            format('nothing holds it back: %s tasks of its priority come before it, and %s workers serve its queue: %s',
+                case when v_before = 1000 then 'a thousand or more' else v_before::text end, cardinality(v_workers),
+                array_to_string(v_workers, ', ')),
+            jsonb_build_object('before', v_before, 'workers', to_jsonb(v_workers))
+        )::underway.reason;
+    end if;
+end;
+$$;
+
+comment on function underway.why(bigint) is
+    'Why a task is not running: each reason with a code, a sentence and the numbers in it; one row at least.';

@@ -1,0 +1,157 @@
+begin;
+select plan(30);
+
+create temp table given (code text);
+
+-- The codes of the reasons why a task does not run; each is noted as seen.
+create function pg_temp.codes(task bigint) returns text language sql as $$
+    with reasons as (select r.code from underway.why(codes.task) r),
+    noted as (insert into given select code from reasons returning code)
+    select string_agg(code, ' ') from noted
+$$;
+
+create function pg_temp.sentence(task bigint, code text) returns text language sql as $$
+    select r.reason from underway.why(sentence.task) r where r.code = sentence.code
+$$;
+
+create function pg_temp.details(task bigint, code text) returns jsonb language sql as $$
+    select r.details from underway.why(details.task) r where r.code = details.code
+$$;
+
+create function pg_temp.keyed(key text, priority integer default 0) returns bigint language sql as $$
+    select underway.enqueue('keyed', concurrency_key => keyed.key, priority => keyed.priority)
+$$;
+
+select underway_test.stop_clock('2026-01-01 12:00:00Z');
+set local time zone 'UTC';
+
+-- nobody is there
+
+create temp table task as select underway_test.ready_task() as id;
+select is(pg_temp.codes(id), 'no_worker', 'without a worker that is the reason') from task;
+select is(pg_temp.sentence(id, 'no_worker'), 'no worker that is alive serves queue ''email''', 'and the queue is named')
+from task;
+
+create temp table worker as select underway.register_worker('w1', '{email,keyed,limited,rate}'::text[]) as id
+from (select underway.create_queue('keyed'), underway.create_queue('limited', max_running => 1),
+    underway.create_queue('rate', rate_limit => 60, rate_period => '1 minute')) queues;
+
+select underway_test.advance_clock('2 minutes');
+select is(pg_temp.codes(id), 'no_worker', 'a worker that has not been seen for long does not count') from task;
+update underway.worker set seen_at = underway._clock();
+
+-- nothing holds it back
+
+create temp table second as select underway_test.ready_task() as id;
+select is(pg_temp.codes(id), 'in_line', 'nothing holds a ready task back that a worker serves') from second;
+select is(
+    pg_temp.sentence(id, 'in_line'),
+    'nothing holds it back: 1 tasks of its priority come before it, and 1 workers serve its queue: w1',
+    'but those before it'
+)
+from second;
+
+-- it runs, or has run
+
+create temp table held as select h.id, h.lease from underway.dequeue('email', worker => (select id from worker)) h;
+select is(pg_temp.codes(id), 'running', 'a task that is in progress runs') from held;
+select is(
+    pg_temp.sentence(id, 'running'),
+    'it runs: attempt 1, by worker w1, since 2026-01-01 12:02:00+00; its lease lasts until 2026-01-01 12:02:30+00',
+    'and its holder is named'
+)
+from held;
+select underway_test.advance_clock('31 seconds');
+select is(pg_temp.codes(id), 'lease_lapsed', 'unless its lease has lapsed') from held;
+select is(
+    pg_temp.sentence(id, 'lease_lapsed'),
+    'worker w1 has not renewed its lease, which lapsed at 2026-01-01 12:02:30+00: maintain() will take it back',
+    'and what will happen is said'
+)
+from held;
+select underway.fail(id, lease, '"no"', retry_after => '1 hour') from held;
+select is(pg_temp.codes(id), 'not_due', 'a task that is to be tried again is not due') from held;
+select is(
+    pg_temp.sentence(id, 'not_due'), 'it is due at 2026-01-01 13:02:31+00, in 01:00:00, after attempt 1 failed',
+    'and when it will be'
+)
+from held;
+select underway.cancel(id) from held;
+select is(pg_temp.codes(id), 'finished', 'what is final does not run any more') from held;
+select is(pg_temp.sentence(id, 'finished'), 'it is cancelled since 2026-01-01 12:02:31+00', 'since when') from held;
+select throws_ok('select * from underway.why(987654321)', 'UW004', null, 'a task that does not exist is refused');
+
+-- pauses
+
+select underway.pause_queue('email');
+select is(pg_temp.codes(id), 'queue_paused', 'a paused queue holds its tasks back') from second;
+select is(pg_temp.sentence(id, 'queue_paused'), 'queue ''email'' is paused since 2026-01-01 12:02:31+00', 'since when')
+from second;
+create temp table late as select underway.enqueue('email', delay => '1 minute') as id;
+select is(pg_temp.codes(id), 'not_due queue_paused', 'each reason is told') from late;
+
+-- keys
+
+create temp table keyed as
+select pg_temp.keyed('a') as first, pg_temp.keyed('a') as second, pg_temp.keyed('a') as third, pg_temp.keyed('b') as b;
+create temp table running as select r.id, r.lease from underway.dequeue('keyed', 1) r;
+select is(pg_temp.codes(second), 'key_taken', 'a key that is taken holds its next task back') from keyed;
+select is(
+    pg_temp.sentence(second, 'key_taken'),
+    format('concurrency key ''a'' is taken: 1 of at most 1 tasks of it run: %s', first), 'and who has it is named'
+)
+from keyed;
+select is(pg_temp.codes(third), 'key_taken behind_key', 'the one after it waits for that, too') from keyed;
+select is(pg_temp.details(third, 'behind_key'), '{"before": 1, "concurrency_key": "a"}', 'and how many come before')
+from keyed;
+select underway.pause_key('keyed', 'b');
+select is(pg_temp.codes(b), 'key_paused', 'a paused key holds its tasks back') from keyed;
+select underway.complete(id, lease) from running;
+select is(pg_temp.codes(second), 'in_line', 'when the key is free nothing does') from keyed;
+
+-- limits
+
+create temp table limited as
+select underway.enqueue('limited') as first, underway.enqueue('limited') as second;
+select from underway.dequeue('limited');
+select is(pg_temp.codes(second), 'max_running', 'a full queue holds its tasks back') from limited;
+select is(
+    pg_temp.sentence(second, 'max_running'), '1 tasks of queue ''limited'' run, and that is its max_running',
+    'and its limit is told'
+)
+from limited;
+
+select underway.enqueue_many('rate', array_fill('1'::jsonb, array[60]));
+select count(*) from underway.dequeue('rate', 100);
+create temp table rate as select underway.enqueue('rate') as id;
+select is(pg_temp.codes(id), 'rate_limit', 'a rate that is used up holds tasks back') from rate;
+select is(
+    pg_temp.sentence(id, 'rate_limit'),
+    'the rate limit of queue ''rate'', 60 in 00:01:00, is used up until 2026-01-01 12:02:32+00', 'until when'
+)
+from rate;
+
+-- the rest
+
+update underway.task set state = 'waiting' where id = (select second.id from second);
+select is(pg_temp.codes(id), 'waiting', 'a workflow step that waits holds no worker') from second;
+delete from underway.queue where name = 'rate';
+select is(pg_temp.codes(id), 'no_queue', 'a queue may have been dropped meanwhile') from rate;
+
+select is(
+    (select array_agg(distinct code order by code) from given),
+    (
+        select array_agg(distinct found.code[1] order by found.code[1])
+        from pg_proc p,
+            lateral regexp_matches(
+                p.prosrc, '(?:row\(\s*|then |else )''([a-z_]+)''(?:,| else| end)', 'g'
+            ) as found (code)
+        where p.pronamespace = 'underway'::regnamespace
+          and p.proname in ('why', '_why_waiting')
+          and found.code[1] <> 'in_progress'
+    ),
+    'each reason that there is has been seen'
+);
+
+select * from finish();
+rollback;

@@ -62,3 +62,14 @@ create table underway.bucket (
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200);
 
 create index bucket_of_queue on underway.bucket (queue, noted_by);
+
+-- Waiting tasks, to be counted where a queue has a limit (_check_length).
+create index task_waiting on underway.task (queue, id) where state = 'waiting';
+
+-- Signatures that are retired.
+drop function if exists underway.enqueue(
+    text, jsonb, text, interval, timestamptz, integer, underway.retry_policy, interval, interval, interval, jsonb
+);
+drop function if exists underway.enqueue_many(
+    text, jsonb[], text, interval, timestamptz, integer, underway.retry_policy, interval, interval, interval, jsonb
+);

@@ -15,7 +15,9 @@ WRITABLE = {
     "00_base": set(),
     "10_cron": set(),
     "20_queue": {"queue", "lane", "floor"},
-    "30_task": {"task", "task_history", "attempt"},
+    "30_task": {
+        "task", "task_history", "attempt", "unique_hold", "keyed_queue", "freed_key", "paused_key", "bucket",
+    },
     "40_schedule": {"schedule"},
     "60_upkeep": {"worker"},
     "70_view": set(),

@@ -37,8 +37,7 @@ begin
 
     if _check_keys.unique_for is not null then
         perform underway._check_interval('unique_for', _check_keys.unique_for, '1 millisecond');
-        if _check_keys.unique_keys is null
-           or (array_remove(_check_keys.unique_keys, null) = '{}' and _check_keys.inputs <> '{}') then
+        if array_remove(coalesce(_check_keys.unique_keys, '{null}'), null) = '{}' and _check_keys.inputs <> '{}' then
             raise exception using
                 errcode = 'UW001',
                 message = format('unique_for %s is given without a unique key', _check_keys.unique_for),

@@ -31,7 +31,7 @@ as $$
     select (underway.enqueue_many(
         enqueue.queue, array[enqueue.input], enqueue.job, enqueue.delay, enqueue.run_at, enqueue.priority,
         enqueue.retry_policy, enqueue.timeout, enqueue.heartbeat, enqueue.ttl, enqueue.headers,
-        nullif(array[enqueue.unique_key], '{null}'), enqueue.on_conflict, enqueue.unique_for, enqueue.concurrency_key
+        array[enqueue.unique_key], enqueue.on_conflict, enqueue.unique_for, enqueue.concurrency_key
     ))[1];
 $$;
 

@@ -42,6 +42,7 @@ begin
         f.ready_at is not null
             and q.max_length is null
             and enqueue_many.on_conflict = 'return'
+            and (enqueue_many.unique_keys is null or cardinality(enqueue_many.inputs) = 1)
             and num_nonnulls(
                 enqueue_many.delay, enqueue_many.run_at, enqueue_many.retry_policy, enqueue_many.timeout,
                 enqueue_many.heartbeat, enqueue_many.ttl, enqueue_many.headers, enqueue_many.unique_for,
@@ -65,10 +66,11 @@ begin
         limit 1
     ) f on true
     where q.name = enqueue_many.queue
-      and enqueue_many.unique_keys is null;
+      -- No key, as enqueue gives none.
+      and coalesce(enqueue_many.unique_keys, '{null}') = '{null}';
 
     if v_usual is not true then
-        if enqueue_many.unique_keys is not null then
+        if enqueue_many.unique_keys <> '{null}' then
             return array(
                 select given.id
                 from underway.enqueue_unique(
@@ -88,7 +90,8 @@ begin
         );
         perform underway._check_inputs(enqueue_many.inputs);
         perform underway._check_keys(
-            enqueue_many.inputs, null, enqueue_many.on_conflict, enqueue_many.unique_for, enqueue_many.concurrency_key
+            enqueue_many.inputs, enqueue_many.unique_keys, enqueue_many.on_conflict, enqueue_many.unique_for,
+            enqueue_many.concurrency_key
         );
         perform underway._check_length(enqueue_many.queue, cardinality(v_ids));
         v_ready_at := greatest(v_ready_at, underway._open_lane(enqueue_many.queue, enqueue_many.priority, v_now));

@@ -243,5 +243,7 @@ create type underway.task_info as (
     lease_expires_at timestamptz,
     finished_at      timestamptz,
     expires_at       timestamptz,
-    worker           text
+    worker           text,
+    unique_key       text,
+    concurrency_key  text
 );

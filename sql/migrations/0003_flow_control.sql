@@ -85,11 +85,18 @@ create type underway.seen_task as (
     id       bigint
 );
 
-drop function if exists underway.create_queue(text, text, underway.retry_policy, interval, interval, interval, boolean);
-
 -- One reason why a task does not run, or that it does: a code, a sentence, and the numbers in it.
 create type underway.reason as (
     code    text,
     reason  text,
     details jsonb
 );
+
+-- Signatures that are retired.
+drop function if exists underway.enqueue(
+    text, jsonb, text, interval, timestamptz, integer, underway.retry_policy, interval, interval, interval, jsonb
+);
+drop function if exists underway.enqueue_many(
+    text, jsonb[], text, interval, timestamptz, integer, underway.retry_policy, interval, interval, interval, jsonb
+);
+drop function if exists underway.create_queue(text, text, underway.retry_policy, interval, interval, interval, boolean);

@@ -63,12 +63,7 @@ def session(open_session: OpenSession) -> Iterator[Session]:
 
 
 def keyed(session: Session, key: str, count: int = 1, options: str = "") -> list[int]:
-    session.run("begin")
-    ids = session.enqueue("q", count, options)
-    session.run("update underway.task set concurrency_key = %s where id = any (%s)", key, ids)
-    session.run("insert into underway.keyed_queue values ('q')")
-    session.run("commit")
-    return ids
+    return session.enqueue("q", count, f"concurrency_key => '{key}'" + (f", {options}" if options else ""))
 
 
 def parked(session: Session) -> list[int]:
@@ -113,8 +108,7 @@ def test_more_of_a_key_may_run_where_the_queue_allows(session: Session) -> None:
 def test_keys_of_two_queues_have_nothing_to_do_with_each_other(session: Session) -> None:
     session.create_queue("other")
     (a,) = keyed(session, "a")
-    (other,) = session.enqueue("other", 1)
-    session.run("update underway.task set concurrency_key = 'a'")
+    (other,) = session.enqueue("other", 1, "concurrency_key => 'a'")
     assert session.claim_ids("q") == [a]
     assert session.claim_ids("other") == [other]
 

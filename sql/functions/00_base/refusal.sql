@@ -12,6 +12,8 @@ values
     ('UW006', 'queue_in_use', 'The queue still has live tasks; drop it by force, or empty it first.'),
     ('UW007', 'input_too_large', 'The input is larger than underway.max_input_size allows.'),
     ('UW008', 'invalid_cron', 'The cron expression or its time zone can not be read, or names no time to come.'),
-    ('UW009', 'schedule_not_found', 'There is no schedule of this name; create it first.');
+    ('UW009', 'schedule_not_found', 'There is no schedule of this name; create it first.'),
+    ('UW010', 'unique_conflict', 'The unique key is taken by another task of the queue.'),
+    ('UW011', 'queue_full', 'The queue has as many tasks that wait as its max_length allows.');
 
 comment on view underway.refusal is 'The errors that Underway raises: SQLSTATE, name, and what it means.';

@@ -1,4 +1,4 @@
--- _prune: forget finished tasks whose time to live is over.
+-- _prune: forget finished tasks whose time to live is over, and unique keys that are held no longer.
 --
 -- Writes: task_history.
 
@@ -43,10 +43,12 @@ begin
     ));
     get diagnostics v_pruned = row_count;
 
+    perform underway._prune_holds(_prune.max_tasks);
+
     return v_pruned;
 end;
 $$;
 
 comment on function underway._prune(integer) is
     'Empty the expired days of the history, and delete at most max_tasks expired tasks among those kept for longer.'
-    ' Returns how many were deleted one by one.';
+    ' Forgets the unique keys whose time is over, too. Returns how many tasks were deleted one by one.';

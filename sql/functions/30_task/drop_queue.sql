@@ -1,8 +1,9 @@
--- drop_queue: remove a queue; by force with its live tasks. Finished tasks stay in the history for their time.
+-- drop_queue: remove a queue; by force with its live tasks. Finished tasks stay in the history for their time; the
+-- unique keys that they hold are free.
 --
 --   pending | waiting | in_progress -> cancelled
 --
--- Writes: nothing.
+-- Writes: unique_hold.
 -- Refuses: UW003 queue_not_found, UW006 queue_in_use.
 
 create or replace function underway.drop_queue(name text, force boolean default false)
@@ -34,6 +35,7 @@ begin
         select t.id from underway.task t where t.queue = drop_queue.name order by t.id for update
     );
     perform underway._finish(v_tasks, null, 'cancelled');
+    delete from underway.unique_hold h where h.queue = drop_queue.name;
     perform underway._remove_queue(drop_queue.name);
 end;
 $$;

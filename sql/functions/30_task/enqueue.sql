@@ -3,7 +3,7 @@
 --   -> pending
 --
 -- Writes: nothing.
--- Refuses: UW001 invalid_argument, UW003 queue_not_found, UW007 input_too_large.
+-- Refuses: UW001 invalid_argument, UW003 queue_not_found, UW007 input_too_large, UW010 unique_conflict, UW011 queue_full.
 
 create or replace function underway.enqueue(
     queue text,
@@ -16,7 +16,11 @@ create or replace function underway.enqueue(
     timeout interval default null,
     heartbeat interval default null,
     ttl interval default null,
-    headers jsonb default null
+    headers jsonb default null,
+    unique_key text default null,
+    on_conflict text default 'return',
+    unique_for interval default null,
+    concurrency_key text default null
 )
 returns bigint
 language sql
@@ -26,10 +30,13 @@ volatile
 as $$
     select (underway.enqueue_many(
         enqueue.queue, array[enqueue.input], enqueue.job, enqueue.delay, enqueue.run_at, enqueue.priority,
-        enqueue.retry_policy, enqueue.timeout, enqueue.heartbeat, enqueue.ttl, enqueue.headers
+        enqueue.retry_policy, enqueue.timeout, enqueue.heartbeat, enqueue.ttl, enqueue.headers,
+        array[enqueue.unique_key], enqueue.on_conflict, enqueue.unique_for, enqueue.concurrency_key
     ))[1];
 $$;
 
 comment on function underway.enqueue(
-    text, jsonb, text, interval, timestamptz, integer, underway.retry_policy, interval, interval, interval, jsonb
-) is 'Enqueue a task in the transaction of the caller. Returns its id.';
+    text, jsonb, text, interval, timestamptz, integer, underway.retry_policy, interval, interval, interval, jsonb, text, text,
+    interval, text
+) is
+    'Enqueue a task in the transaction of the caller. Returns its id, or that of the task which has its unique key already.';

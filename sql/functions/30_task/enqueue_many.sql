@@ -3,7 +3,7 @@
 --   -> pending
 --
 -- Writes: task.
--- Refuses: UW001 invalid_argument, UW003 queue_not_found, UW007 input_too_large.
+-- Refuses: UW001 invalid_argument, UW003 queue_not_found, UW007 input_too_large, UW010 unique_conflict, UW011 queue_full.
 
 create or replace function underway.enqueue_many(
     queue text,
@@ -16,7 +16,11 @@ create or replace function underway.enqueue_many(
     timeout interval default null,
     heartbeat interval default null,
     ttl interval default null,
-    headers jsonb default null
+    headers jsonb default null,
+    unique_keys text[] default null,
+    on_conflict text default 'return',
+    unique_for interval default null,
+    concurrency_key text default null
 )
 returns bigint[]
 language plpgsql
@@ -36,9 +40,13 @@ begin
     -- one task prepares them all for it (docs/decisions/0013).
     select
         f.ready_at is not null
+            and q.max_length is null
+            and enqueue_many.on_conflict = 'return'
+            and (enqueue_many.unique_keys is null or cardinality(enqueue_many.inputs) = 1)
             and num_nonnulls(
                 enqueue_many.delay, enqueue_many.run_at, enqueue_many.retry_policy, enqueue_many.timeout,
-                enqueue_many.heartbeat, enqueue_many.ttl, enqueue_many.headers
+                enqueue_many.heartbeat, enqueue_many.ttl, enqueue_many.headers, enqueue_many.unique_for,
+                enqueue_many.concurrency_key
             ) = 0
             and (
                 select bool_and(coalesce(octet_length(given.input::text) <= (select underway._max_input_size()), false))
@@ -57,25 +65,49 @@ begin
         order by passed.noted_by desc
         limit 1
     ) f on true
-    where q.name = enqueue_many.queue;
+    where q.name = enqueue_many.queue
+      -- No key, as enqueue gives none.
+      and coalesce(enqueue_many.unique_keys, '{null}') = '{null}';
 
     if v_usual is not true then
+        if enqueue_many.unique_keys <> '{null}' then
+            return array(
+                select given.id
+                from underway.enqueue_unique(
+                    enqueue_many.queue, enqueue_many.inputs, enqueue_many.unique_keys, enqueue_many.job,
+                    enqueue_many.delay, enqueue_many.run_at, enqueue_many.priority, enqueue_many.retry_policy,
+                    enqueue_many.timeout, enqueue_many.heartbeat, enqueue_many.ttl, enqueue_many.headers,
+                    enqueue_many.on_conflict, enqueue_many.unique_for, enqueue_many.concurrency_key
+                ) with ordinality as given (id, created, replaced, place)
+                order by given.place
+            );
+        end if;
+
         v_ready_at := underway._check_options(
             enqueue_many.queue, enqueue_many.delay, enqueue_many.run_at, v_now, enqueue_many.priority,
             enqueue_many.retry_policy, enqueue_many.timeout, enqueue_many.heartbeat, enqueue_many.ttl,
             enqueue_many.headers
         );
         perform underway._check_inputs(enqueue_many.inputs);
+        perform underway._check_keys(
+            enqueue_many.inputs, enqueue_many.unique_keys, enqueue_many.on_conflict, enqueue_many.unique_for,
+            enqueue_many.concurrency_key
+        );
+        perform underway._check_length(enqueue_many.queue, cardinality(v_ids));
         v_ready_at := greatest(v_ready_at, underway._open_lane(enqueue_many.queue, enqueue_many.priority, v_now));
+        if enqueue_many.concurrency_key is not null then
+            perform underway._note_keyed_queue(enqueue_many.queue);
+        end if;
     end if;
 
     insert into underway.task (
-        id, queue, job, input, priority, ready_at, enqueued_at, retry_policy, timeout, heartbeat, ttl, headers
+        id, queue, job, input, priority, ready_at, enqueued_at, retry_policy, timeout, heartbeat, ttl, headers,
+        concurrency_key
     )
     select
         given.id, enqueue_many.queue, enqueue_many.job, given.input, enqueue_many.priority, v_ready_at, v_now,
         enqueue_many.retry_policy, enqueue_many.timeout, enqueue_many.heartbeat, enqueue_many.ttl,
-        enqueue_many.headers
+        enqueue_many.headers, enqueue_many.concurrency_key
     from unnest(v_ids, enqueue_many.inputs) as given (id, input);
 
     if v_idle and v_ids <> '{}' then
@@ -87,5 +119,8 @@ end;
 $$;
 
 comment on function underway.enqueue_many(
-    text, jsonb[], text, interval, timestamptz, integer, underway.retry_policy, interval, interval, interval, jsonb
-) is 'Enqueue one task for each input, all with the same options. Returns their ids in the order of the inputs.';
+    text, jsonb[], text, interval, timestamptz, integer, underway.retry_policy, interval, interval, interval, jsonb, text[],
+    text, interval, text
+) is
+    'Enqueue one task for each input, all with the same options but for their unique keys. Returns their ids in the order of'
+    ' the inputs; for a unique key that is taken already, the id of the task that has it.';

@@ -1,9 +1,12 @@
 -- enqueue_many: new tasks from an array of objects, each with its own options, named as those of enqueue.
 --
+-- Unique keys are taken in the order of the objects: sessions that do it with the same keys in opposite orders wait for
+-- each other in a circle, which PostgreSQL ends with an error. enqueue_unique takes them in one order.
+--
 --   -> pending
 --
 -- Writes: nothing.
--- Refuses: UW001 invalid_argument, UW003 queue_not_found, UW007 input_too_large.
+-- Refuses: UW001 invalid_argument, UW003 queue_not_found, UW007 input_too_large, UW010 unique_conflict, UW011 queue_full.
 
 create or replace function underway.enqueue_many(tasks jsonb)
 returns bigint[]
@@ -25,6 +28,11 @@ begin
             hint = 'Give an array of objects, such as [{"queue": "email", "input": {"to": "a@example.com"}}].';
     end if;
 
+    -- Here, where the place of an input is known.
+    perform underway._check_inputs(array(
+        select coalesce(given.task -> 'input', '{}') from jsonb_array_elements(enqueue_many.tasks) as given (task)
+    ));
+
     for v_task in select given.task from jsonb_array_elements(enqueue_many.tasks) as given (task) loop
         if jsonb_typeof(v_task) <> 'object' then
             v_wrong := format('task %s is a JSON %s', cardinality(v_ids) + 1, jsonb_typeof(v_task));
@@ -42,7 +50,7 @@ begin
             ) as given (name)
             where given.name <> all (array[
                 'queue', 'input', 'job', 'delay', 'run_at', 'priority', 'retry_policy', 'timeout', 'heartbeat', 'ttl',
-                'headers', 'retry_policy.max_attempts', 'retry_policy.initial_interval', 'retry_policy.max_interval',
+                'headers', 'unique_key', 'on_conflict', 'unique_for', 'concurrency_key', 'retry_policy.max_attempts', 'retry_policy.initial_interval', 'retry_policy.max_interval',
                 'retry_policy.factor', 'retry_policy.jitter'
             ])
             limit 1;
@@ -72,7 +80,11 @@ begin
             (v_task ->> 'timeout')::interval,
             (v_task ->> 'heartbeat')::interval,
             (v_task ->> 'ttl')::interval,
-            nullif(v_task -> 'headers', 'null')
+            nullif(v_task -> 'headers', 'null'),
+            v_task ->> 'unique_key',
+            coalesce(v_task ->> 'on_conflict', 'return'),
+            (v_task ->> 'unique_for')::interval,
+            v_task ->> 'concurrency_key'
         );
     end loop;
 

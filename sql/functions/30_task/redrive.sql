@@ -13,25 +13,38 @@ security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
+#variable_conflict use_column
 declare
-    v_now     timestamptz := underway._clock_of_writer();
-    v_letter  record;
-    v_count   integer := 0;
+    v_now    timestamptz := underway._clock_of_writer();
+    v_letter record;
+    v_count  integer := 0;
 begin
     perform underway._check_claim(array[redrive.queue], redrive.max_tasks);
 
+    -- In the order of their unique keys, as enqueue_unique takes them.
     for v_letter in
-        select
-            t.id, t.priority, t.dead_letter,
-            (t.dead_letter ->> 'task')::bigint as origin_task,
-            t.dead_letter ->> 'queue' as origin_queue
-        from underway.task t
-        where t.queue = redrive.queue
-          and t.state = 'pending'
-          and t.dead_letter is not null
-        order by t.id
-        limit redrive.max_tasks
-        for update skip locked
+        select letter.*, origin.unique_key, origin.concurrency_key
+        from (
+            select
+                t.id, t.priority,
+                (t.dead_letter ->> 'task')::bigint as origin_task,
+                t.dead_letter ->> 'queue' as origin_queue,
+                t.dead_letter
+            from underway.task t
+            where t.queue = redrive.queue
+              and t.state = 'pending'
+              and t.dead_letter is not null
+            order by t.id
+            limit redrive.max_tasks
+            for update skip locked
+        ) letter
+        left join lateral (
+            select h.unique_key, h.concurrency_key
+            from underway.task_history h
+            where h.id = letter.origin_task
+            limit 1
+        ) origin on true
+        order by origin.unique_key nulls first, letter.id
     loop
         if not exists (select from underway.queue q where q.name = v_letter.origin_queue) then
             perform underway._queue_not_found(v_letter.origin_queue);
@@ -47,7 +60,26 @@ begin
             continue;
         end if;
 
+        -- The task as the letter has kept it. While another has its unique key, the letter stays.
+        insert into underway.task (
+            id, queue, unique_key, concurrency_key, job, input, priority, ready_at, enqueued_at, retry_policy, timeout,
+            heartbeat, ttl, headers, has_errors, dead_letter
+        )
+        select
+            v_letter.origin_task, v_letter.origin_queue, v_letter.unique_key, v_letter.concurrency_key, t.job, t.input,
+            t.priority, underway._open_lane(v_letter.origin_queue, t.priority, v_now),
+            (t.dead_letter ->> 'enqueued_at')::timestamptz, t.retry_policy, t.timeout, t.heartbeat, t.ttl, t.headers, true,
+            t.dead_letter -> 'dead_letter'
+        from underway.task t
+        where t.id = v_letter.id
+        on conflict (queue, unique_key) where unique_key is not null do nothing;
+
+        if not found then
+            continue;
+        end if;
+
         -- The task has its own errors; if it has left the history, the letter knows the last of them.
+        delete from underway.task t where t.id = v_letter.id;
         delete from underway.attempt a where a.task = v_letter.id;
         perform underway._recall_errors(array[v_letter.origin_task]);
         delete from underway.task_history h where h.id = v_letter.origin_task;
@@ -59,21 +91,6 @@ begin
             );
         end if;
 
-        -- The row of the letter becomes the task again.
-        update underway.task t
-        set
-            id = v_letter.origin_task,
-            queue = v_letter.origin_queue,
-            ready_at = underway._open_lane(v_letter.origin_queue, v_letter.priority, v_now),
-            attempt = 0,
-            has_errors = true,
-            watched = false,
-            worker = null,
-            progress = null,
-            enqueued_at = (t.dead_letter ->> 'enqueued_at')::timestamptz,
-            dead_letter = t.dead_letter -> 'dead_letter'
-        where t.id = v_letter.id;
-
         perform underway._wake(v_letter.origin_queue);
         v_count := v_count + 1;
     end loop;
@@ -84,4 +101,4 @@ $$;
 
 comment on function underway.redrive(text, integer) is
     'Move at most max_tasks waiting dead letters of a queue back to where they came from, under their own ids and with'
-    ' fresh attempts. Returns how many went.';
+    ' fresh attempts; one whose unique key is taken meanwhile stays. Returns how many went.';

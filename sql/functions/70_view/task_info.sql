@@ -21,7 +21,8 @@ begin
         ) end,
         t.dead_letter, t.enqueued_at, t.ready_at, t.started_at, t.lease_expires_at,
         null::timestamptz, null::timestamptz,
-        (select w.name from underway.worker w where w.id = t.worker)
+        (select w.name from underway.worker w where w.id = t.worker),
+        t.unique_key::text, t.concurrency_key::text
     from underway.task t
     left join underway.queue q on q.name = t.queue
     where t.id = task_info.task
@@ -31,7 +32,8 @@ begin
         (coalesce(h.retry_policy, q.retry_policy)).max_attempts,
         h.input, h.output, h.headers, null, h.errors,
         h.dead_letter, h.enqueued_at, null, h.started_at, null, h.finished_at, h.expires_at,
-        (select w.name from underway.worker w where w.id = h.worker)
+        (select w.name from underway.worker w where w.id = h.worker),
+        h.unique_key::text, h.concurrency_key::text
     from underway.task_history h
     left join underway.queue q on q.name = h.queue
     where h.id = task_info.task;

@@ -20,7 +20,8 @@ begin
     for v_role, v_names in
         values
             ('underway_producer', array[
-                'enqueue', 'enqueue_many', 'retry_policy', 'watch', 'task_info', 'cron_next', 'cron_preview'
+                'enqueue', 'enqueue_many', 'enqueue_unique', 'retry_policy', 'watch', 'task_info', 'cron_next',
+                'cron_preview'
             ]),
             ('underway_worker', array[
                 'dequeue', 'complete', 'complete_many', 'complete_and_dequeue', 'fail', 'fail_many', 'snooze', 'release',

@@ -12,7 +12,9 @@ select results_eq(
         ('UW006', 'queue_in_use'),
         ('UW007', 'input_too_large'),
         ('UW008', 'invalid_cron'),
-        ('UW009', 'schedule_not_found')
+        ('UW009', 'schedule_not_found'),
+        ('UW010', 'unique_conflict'),
+        ('UW011', 'queue_full')
     $$,
     'the refusals are listed in the order of their codes, under the names that clients know'
 );

@@ -13,7 +13,7 @@ create temp table full_task as
 select underway.enqueue(
     'email', '{"to": "ferris@example.com"}', job => 'send_mail', priority => 7,
     retry_policy => underway.retry_policy(max_attempts => 9), timeout => '2 minutes', heartbeat => '20 seconds',
-    ttl => '5 days', headers => '{"trace": "1-2"}'
+    ttl => '5 days', headers => '{"trace": "1-2"}', unique_key => 'ferris', concurrency_key => 'example.com'
 ) as id;
 
 update underway.task t
@@ -52,7 +52,9 @@ select is(
 select is(
     (select to_jsonb(h) from underway.task_history h join held on held.id = h.id),
     (
-        select to_jsonb(live) - array['ready_at', 'lease', 'lease_expires_at', 'has_errors', 'watched', 'progress']
+        select to_jsonb(live) - array[
+            'ready_at', 'lease', 'lease_expires_at', 'has_errors', 'watched', 'parked', 'limited', 'progress'
+        ]
             || jsonb_build_object(
                 'state', 'succeeded',
                 'output', 'sent',

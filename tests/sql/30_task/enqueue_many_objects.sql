@@ -1,7 +1,7 @@
 -- tasks from objects, each with its own options
 
 begin;
-select plan(18);
+select plan(22);
 
 select underway_test.stop_clock();
 select underway.create_queue('email');
@@ -76,6 +76,39 @@ select results_eq(
     'the tasks are claimed in the order of the objects'
 );
 
+-- keys
+
+create temp table keyed as
+select *
+from
+    underway.enqueue_many($$ [
+        {"queue": "email", "input": 1, "unique_key": "a", "concurrency_key": "c"},
+        {"queue": "email", "input": 2, "unique_key": "a"},
+        {"queue": "email", "input": 3, "unique_key": "a", "on_conflict": "replace"},
+        {"queue": "email", "input": 4, "unique_key": "b", "unique_for": "1 hour", "concurrency_key": "c"},
+        {"queue": "email", "input": 5, "unique_key": null, "on_conflict": null, "unique_for": null, "concurrency_key": null}
+    ] $$) as ids,
+    unnest(ids) with ordinality as given (id, place);
+
+select results_eq(
+    $$
+        select k.place, t.input, t.unique_key::text collate "default", t.concurrency_key::text collate "default"
+        from keyed k
+        join underway.task t on t.id = k.id
+        order by k.place
+    $$,
+    $$
+        values (1::bigint, '3'::jsonb, 'a', null), (2, '3', 'a', null), (3, '3', 'a', null), (4, '4', 'b', 'c'),
+            (5, '5', null, null)
+    $$,
+    'each object has keys of its own; one whose key is taken gives the id of that task'
+);
+
+select is(
+    h.expires_at, '2030-01-01 13:00:00+00', 'a key may be taken for a time'
+)
+from underway.unique_hold h, keyed where keyed.place = 4 and h.task = keyed.id;
+
 -- all or nothing
 
 create temp table before as select count(*) from underway.task;
@@ -148,7 +181,18 @@ select throws_ok(
             jsonb_build_array('{"queue": "email"}'::jsonb, jsonb_build_object('queue', 'email', 'input', repeat('a', 1048575)))
         )
     $$,
-    'UW007', null, 'an input that is too large is refused'
+    'UW007', 'input 2 has 1048577 bytes of text; the limit is 1048576',
+    'an input that is too large is refused with its place and its size'
+);
+
+select throws_ok(
+    $$ select underway.enqueue_many('[{"queue": "email"}, {"queue": "email", "unique_key": "a", "on_conflict": "error"}]'::jsonb) $$,
+    'UW010', null, 'a key that is taken is refused if its object says so'
+);
+
+select throws_ok(
+    $$ select underway.enqueue_many('[{"queue": "email", "unique_for": "1 hour"}]'::jsonb) $$,
+    'UW001', null, 'a unique_for without a key is refused'
 );
 
 select is((select count(*) from underway.task), before.count, 'a refused batch leaves no task') from before;

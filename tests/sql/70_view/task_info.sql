@@ -7,7 +7,7 @@ select underway.create_queue('email', heartbeat => '30 seconds', ttl => '1 day')
 create temporary table task on commit drop as
 select underway.enqueue(
     'email', '{"to": "ferris@example.com"}', job => 'send_mail', delay => '1 minute', priority => 3,
-    headers => '{"trace": 7}'
+    headers => '{"trace": 7}', unique_key => 'ferris', concurrency_key => 'example.com'
 ) as id;
 
 create function pg_temp.info()
@@ -26,7 +26,8 @@ select is(
         'input', '{"to": "ferris@example.com"}'::jsonb, 'output', null, 'headers', '{"trace": 7}'::jsonb,
         'progress', null, 'errors', null, 'dead_letter', null,
         'enqueued_at', '2030-01-01 12:00:00+00'::timestamptz, 'ready_at', '2030-01-01 12:01:00+00'::timestamptz,
-        'started_at', null, 'lease_expires_at', null, 'finished_at', null, 'expires_at', null, 'worker', null
+        'started_at', null, 'lease_expires_at', null, 'finished_at', null, 'expires_at', null, 'worker', null,
+        'unique_key', 'ferris', 'concurrency_key', 'example.com'
     ),
     'a pending task shows what was enqueued, and when it is ready'
 );
@@ -94,7 +95,7 @@ select is(
         'enqueued_at', '2030-01-01 12:00:00+00'::timestamptz, 'ready_at', null,
         'started_at', '2030-01-01 12:01:02+00'::timestamptz, 'lease_expires_at', null,
         'finished_at', '2030-01-01 12:01:07+00'::timestamptz, 'expires_at', '2030-01-02 12:01:07+00'::timestamptz,
-        'worker', null
+        'worker', null, 'unique_key', 'ferris', 'concurrency_key', 'example.com'
     ),
     'a finished task shows its output, when it ran, and until when it is kept'
 );

@@ -49,7 +49,7 @@ select is_empty(
 
 select set_eq(
     $$ select pg_temp.callable_by('underway_producer') $$,
-    '{enqueue, enqueue_many, retry_policy, watch, task_info, cron_next, cron_preview}'::text[],
+    '{enqueue, enqueue_many, enqueue_unique, retry_policy, watch, task_info, cron_next, cron_preview}'::text[],
     'a producer enqueues, and sees results'
 );
 

@@ -144,7 +144,7 @@ select is(
         select array_agg(distinct found.code[1] order by found.code[1])
         from pg_proc p,
             lateral regexp_matches(
-                p.prosrc, '(?:row\(\s*|then |else )''([a-z_]+)''(?:,| else| end)', 'g'
+                p.prosrc, '(?:row\(\s*|then |else )''([a-z_]+)''(?=,| else| end)', 'g'
             ) as found (code)
         where p.pronamespace = 'underway'::regnamespace
           and p.proname in ('why', '_why_waiting')

@@ -52,7 +52,7 @@ select is(
 select is(
     (select to_jsonb(h) from underway.task_history h join held on held.id = h.id),
     (
-        select to_jsonb(live) - array['ready_at', 'lease', 'lease_expires_at', 'has_errors', 'watched', 'progress']
+        select to_jsonb(live) - array['ready_at', 'lease', 'lease_expires_at', 'has_errors', 'watched', 'parked', 'limited', 'progress']
             || jsonb_build_object(
                 'state', 'succeeded',
                 'output', 'sent',

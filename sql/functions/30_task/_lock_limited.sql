@@ -137,21 +137,22 @@ begin
         for no key update skip locked
     ) locked;
 
-    -- The note stays while there is more to take for the key.
+    -- The note stays while there is more to take for the key. One statement, so that no note is deleted that is newer than
+    -- the look at the room; and no exists, for which a plan may read the whole table once.
     delete from underway.freed_key f
     where f.queue = (_lock_parked.queue).name
-      and f.concurrency_key in (
-          select freed.key
-          from unnest(v_freed) as freed (key)
-          where not exists (
-              select
+      and f.concurrency_key = any (v_freed)
+      and (
+          (
+              select true
               from underway.task p
               where p.queue = (_lock_parked.queue).name
-                and p.concurrency_key = freed.key
+                and p.concurrency_key = f.concurrency_key
                 and p.parked
                 and p.ctid <> all (_lock_parked.rows)
-          )
-          or underway._key_room(_lock_parked.queue, freed.key, _lock_parked.keys) = 0
+              limit 1
+          ) is null
+          or underway._key_room(_lock_parked.queue, f.concurrency_key, _lock_parked.keys) = 0
       );
 end;
 $$;

@@ -1,7 +1,7 @@
 -- what the limits of a queue may be
 
 begin;
-select plan(20);
+select plan(21);
 
 select underway.create_queue('email', max_running => 5, rate_limit => 6, rate_period => '7 seconds', max_length => 8);
 
@@ -61,7 +61,8 @@ from (values
     ('max_running => 1, rate_limit => 1, max_length => 1'),
     ('max_running => 0, rate_limit => 0, max_length => 0'),
     ('max_running_per_key => 1'),
-    ('max_running => 2147483647, rate_limit => 2147483647, max_length => 2147483647, max_running_per_key => 2147483647'),
+    ('max_running => 2147483647, rate_limit => 2147483647, max_length => 2147483647'),
+    ('max_running_per_key => 2147483647'),
     ('rate_period => ''1 millisecond'''),
     ('rate_period => ''100 years''')
 ) as given (setting);

@@ -55,7 +55,8 @@ select is_empty(
 
 select underway.cancel(t.id) from underway.task t;
 select underway_test.claimed();
-select underway_test.keyed_tasks(string_agg(format('k%sx1 k%sx2', n, n), ' ' order by n)) from generate_series(1, 1200) n;
+select underway_test.keyed_tasks(string_agg(format('k%sx1 k%sx2', n, n), ' ' order by n))
+from generate_series(1, 1200) n;
 update underway.task set concurrency_key = split_part(input #>> '{}', 'x', 1);
 select underway_test.claimed(10000);
 select underway_test.done((select string_agg(input #>> '{}', ' ') from underway.task where state = 'in_progress'));

@@ -29,7 +29,8 @@ select throws_ok(
 );
 select is(underway_test.claimed(100, 'sms'), '1', 'from a queue without limits it may claim');
 select is(
-    (select count(*) from underway.task where state = 'in_progress'), 1::bigint, 'a claim that was refused claims nothing'
+    (select count(*) from underway.task where state = 'in_progress'), 1::bigint,
+    'a claim that was refused claims nothing'
 );
 
 -- a limit that is taken away

@@ -27,7 +27,8 @@ select is_empty('select from woken', 'nobody is woken for it');
 -- what is given is stored
 
 select underway.create_queue(
-    'email', max_running => 10, max_running_per_key => 2, rate_limit => 100, rate_period => '1 minute', max_length => 1000
+    'email', max_running => 10, max_running_per_key => 2, rate_limit => 100, rate_period => '1 minute',
+    max_length => 1000
 );
 create temporary table given on commit drop as select * from setting;
 select results_eq(
@@ -80,7 +81,8 @@ select results_eq(
 -- who is told
 
 select is(
-    (select array_agg(distinct w.queue) from woken w where w.queue <> 'bare'), '{email}', 'workers of the queue are woken'
+    (select array_agg(distinct w.queue) from woken w where w.queue <> 'bare'), '{email}',
+    'workers of the queue are woken'
 );
 truncate woken;
 select underway.create_queue('email', rate_period => '1 minute', max_length => 5, ttl => '1 day');
@@ -114,7 +116,9 @@ select underway_test.keyed_tasks('a1 a2 a3 b1 b2', 'sms');
 select underway_test.claimed(100, 'sms');
 select is(underway_test.freed('sms'), '', 'while keys are taken, nothing is noted');
 select underway.create_queue('sms', max_running_per_key => 2);
-select is(underway_test.freed('sms'), 'a b', 'when more of a key may run, those of which something is parked are noted');
+select is(
+    underway_test.freed('sms'), 'a b', 'when more of a key may run, those of which something is parked are noted'
+);
 select is(underway_test.freed(), '', 'and none of other queues');
 select is(underway_test.claimed(100, 'sms'), 'a2 b2', 'so more is claimed');
 select underway.create_queue('sms', max_running_per_key => 1);

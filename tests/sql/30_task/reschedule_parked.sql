@@ -37,7 +37,9 @@ select is(underway_test.claimed(), '', 'others wait');
 select underway_test.advance_clock('1 second');
 select underway.reschedule(underway_test.named('a5'), '-infinity');
 select underway_test.done('a2');
-select is(underway_test.claimed(), 'a6', 'one that is rescheduled to the past is ready from now, after those that were');
+select is(
+    underway_test.claimed(), 'a6', 'one that is rescheduled to the past is ready from now, after those that were'
+);
 select underway_test.done('a6');
 select is(underway_test.claimed(), 'a5', 'and is claimed in its turn');
 

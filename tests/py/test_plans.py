@@ -22,6 +22,13 @@ pytestmark = pytest.mark.every_server
 BATCH = 100
 PER_TASK = 12
 
+# Keys that tasks wait for; each call that frees some takes the next.
+KEYS = 2000
+FREE_NEXT_KEYS = (
+    "select underway._free_keys(array_fill('keyed'::text, array[%s]),"
+    " array(select 'p' || nextval('public.next_key') from generate_series(1, %s)))"
+)
+
 STATES = [
     "never analysed",
     "analysed when empty",
@@ -40,7 +47,7 @@ COUNTERS = """
     from pg_class c
     where c.relnamespace = 'underway'::regnamespace
       and c.relkind in ('r', 'i')
-      and (c.relname like 'task%' or c.relname like 'attempt%')"""
+      and c.relname ~ '^(task|attempt|freed_key|paused_key|keyed_queue|bucket)'"""
 
 
 @dataclass(frozen=True)
@@ -81,7 +88,21 @@ def fill(session: Session, each: int) -> None:
     )
     session.enqueue("held", each // 5)
     session.claim("held", 10_000)
+    park(session, each)
+    session.enqueue("limited", each // 5)
     session.enqueue("q", each)
+
+
+def park(session: Session, each: int) -> None:
+    """So many tasks that wait for one key, half as many for two thousand others; and some that may run."""
+    session.run(
+        "insert into underway.task (queue, priority, ready_at, enqueued_at, input, parked, concurrency_key)"
+        " select 'keyed', 0, now(), now(), '{}', n <= %s, case"
+        " when n <= %s then 'hot' when n <= %s then 'p' || n %% %s + 1 else 'r' || n end"
+        " from generate_series(1, %s) n",
+        *(each + each // 2, each, each + each // 2, KEYS, each + each // 2 + KEYS),
+    )
+    session.run("insert into underway.keyed_queue values ('keyed')")
 
 
 @pytest.fixture(scope="module", params=STATES)
@@ -91,8 +112,10 @@ def bench(request: pytest.FixtureRequest, server: Server) -> Iterator[Bench]:
         session = stack.enter_context(Session(dsn))
         keep_statistics_away(session)
         session.run("set synchronous_commit = off")
-        for queue in ("other", "past", "held"):
+        for queue in ("other", "past", "held", "keyed"):
             session.create_queue(queue)
+        session.create_queue("limited", "max_running => 50, rate_limit => 1000000")
+        session.run("create sequence public.next_key")
         session.create_queue("q", "retry_policy => underway.retry_policy(initial_interval => '1 hour')")
         warm = {}
         if request.param.endswith("drained"):
@@ -141,6 +164,17 @@ CALLS: dict[str, Call] = {
         " from underway.lane l where (l.queue, l.priority) = ('q', 0)",
         n,
     ),
+    "dequeue beside tasks that wait for their keys": lambda s, tasks, leases, n: s.run(
+        "select count(*) from underway.dequeue('keyed', %s)", n
+    ),
+    "dequeue of tasks whose keys have become free": lambda s, tasks, leases, n: (
+        s.run(FREE_NEXT_KEYS, n, n),
+        s.run("select count(*) from underway.dequeue('keyed', %s)", n),
+    )[-1],
+    "dequeue of a queue with limits": lambda s, tasks, leases, n: s.run(
+        "select count(*) from underway.dequeue('limited', %s)", n
+    ),
+    "free keys": lambda s, tasks, leases, n: s.run(FREE_NEXT_KEYS, n, n),
     "complete_many": lambda s, tasks, leases, n: s.run(
         "select count(*) from underway.complete_many(%s::bigint[], %s::uuid[])", tasks, leases
     ),
@@ -165,6 +199,9 @@ CALLS: dict[str, Call] = {
     ),
     "reclaim": lambda s, tasks, leases, n: s.run("select underway._reclaim()"),
     "next_wakeup": lambda s, tasks, leases, n: s.run("select underway.next_wakeup('{q,other}')"),
+    "next_wakeup of queues with limits": lambda s, tasks, leases, n: s.run(
+        "select underway.next_wakeup('{keyed,limited}')"
+    ),
     "cancel": lambda s, tasks, leases, n: s.run("select underway.cancel(%s)", tasks[0]),
     "report_progress": lambda s, tasks, leases, n: s.run(
         "do $$ begin perform underway.report_progress(" + f"{tasks[0]}, '{leases[0]}'" + ", '1');"

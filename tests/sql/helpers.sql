@@ -39,6 +39,97 @@ begin
 end;
 $$;
 
+-- keyed_task: a task that may be claimed once its concurrency key has room, in a queue that exists; without a key, a
+-- plain one.
+create function underway_test.keyed_task(
+    key text,
+    queue text default 'email',
+    priority integer default 0,
+    input jsonb default '{}'
+)
+returns bigint
+language plpgsql
+as $$
+declare
+    v_id bigint := underway.enqueue(keyed_task.queue, keyed_task.input, priority => keyed_task.priority);
+begin
+    update underway.task t set concurrency_key = keyed_task.key where t.id = v_id;
+    if keyed_task.key is not null then
+        insert into underway.keyed_queue (queue) values (keyed_task.queue);
+    end if;
+    return v_id;
+end;
+$$;
+
+-- keyed_tasks: tasks of these names, in this order; each has the concurrency key of its letters: a1 and a2 have a, and
+-- what has no letter has none.
+create function underway_test.keyed_tasks(names text, queue text default 'email', priority integer default 0)
+returns void
+language sql
+as $$
+    select underway_test.keyed_task(
+        nullif(rtrim(named.name, '0123456789'), ''), keyed_tasks.queue, keyed_tasks.priority, to_jsonb(named.name)
+    )
+    from string_to_table(keyed_tasks.names, ' ') as named (name)
+$$;
+
+-- claimed: the names of the tasks that are claimed, in the order of the claim.
+create function underway_test.claimed(max_tasks integer default 100, variadic queues text[] default '{email}')
+returns text
+language sql
+as $$
+    select coalesce(string_agg(c.input #>> '{}', ' '), '') from underway.dequeue(claimed.queues, claimed.max_tasks) c
+$$;
+
+-- done: those of these tasks that run are completed.
+create function underway_test.done(names text)
+returns void
+language sql
+as $$
+    select
+    from (
+        select array_agg(t.id) as ids, array_agg(t.lease) as leases
+        from underway.task t
+        where t.input #>> '{}' = any (string_to_array(done.names, ' '))
+          and t.state = 'in_progress'
+    ) batch
+    cross join underway.complete_many(batch.ids, batch.leases)
+$$;
+
+-- named: the id of the live task of this name.
+create function underway_test.named(name text)
+returns bigint
+language sql
+as $$
+    select t.id from underway.task t where t.input = to_jsonb(named.name)
+$$;
+
+-- parked: the names of the tasks that wait for their keys, in the order of insertion.
+create function underway_test.parked()
+returns text
+language sql
+as $$
+    select coalesce(string_agg(t.input #>> '{}', ' ' order by t.id), '') from underway.task t where t.parked
+$$;
+
+-- freed: the keys of which it is noted that they have become free, each once.
+create function underway_test.freed(queue text default 'email')
+returns text
+language sql
+as $$
+    select coalesce(string_agg(distinct f.concurrency_key, ' '), '')
+    from underway.freed_key f
+    where f.queue = freed.queue
+$$;
+
+-- queue: a queue with its settings, as functions take it.
+create function underway_test.queue(name text default 'email')
+returns underway.queue
+language sql
+as $$
+    select q from underway.queue q where q.name = queue.name
+$$;
+
 -- held_task: a task that runs under a lease, in its n-th attempt.
 create function underway_test.held_task(queue text default 'email', attempt integer default 1)
 returns underway_test.held

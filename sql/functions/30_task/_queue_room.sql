@@ -43,19 +43,22 @@ language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_missing double precision; -- of a token
 begin
     -- Somebody else may be claiming from the queue at this moment: nobody looks again without a rest.
     if underway._queue_room(_open_at.queue, _open_at.now) > 0 then
         return _open_at.now + interval '10 milliseconds';
     end if;
 
-    -- Who leaves off running calls; tokens come by themselves.
+    -- Tokens come by themselves; who leaves off running calls.
     if (_open_at.queue).rate_limit is not null then
-        return _open_at.now + greatest(
-            interval '10 milliseconds',
-            (1 - underway._tokens(_open_at.queue, _open_at.now)) * (_open_at.queue).rate_period
-                / (_open_at.queue).rate_limit
-        );
+        v_missing := 1 - underway._tokens(_open_at.queue, _open_at.now);
+        if v_missing > 0 then
+            return _open_at.now + greatest(
+                interval '10 milliseconds', v_missing * (_open_at.queue).rate_period / (_open_at.queue).rate_limit
+            );
+        end if;
     end if;
 
     return 'infinity';

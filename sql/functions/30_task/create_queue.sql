@@ -22,6 +22,7 @@ language plpgsql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
 as $$
 begin
     -- No claim from the queue is under way while a limit changes: all that follow know it, and all that came before are

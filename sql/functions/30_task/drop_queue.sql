@@ -3,7 +3,7 @@
 --
 --   pending | waiting | in_progress -> cancelled
 --
--- Writes: unique_hold.
+-- Writes: unique_hold, freed_key, paused_key, bucket.
 -- Refuses: UW003 queue_not_found, UW006 queue_in_use.
 
 create or replace function underway.drop_queue(name text, force boolean default false)
@@ -35,7 +35,12 @@ begin
         select t.id from underway.task t where t.queue = drop_queue.name order by t.id for update
     );
     perform underway._finish(v_tasks, null, 'cancelled');
+
+    -- In a queue of that name that is made anew no key is held or paused, and the bucket is full.
     delete from underway.unique_hold h where h.queue = drop_queue.name;
+    delete from underway.freed_key f where f.queue = drop_queue.name;
+    delete from underway.paused_key p where p.queue = drop_queue.name;
+    delete from underway.bucket b where b.queue = drop_queue.name;
     perform underway._remove_queue(drop_queue.name);
 end;
 $$;

@@ -5,7 +5,7 @@ select plan(9);
 
 select underway_test.stop_clock();
 select underway.create_queue('letters');
-select underway.create_queue('email', dead_letter_queue => 'letters');
+select underway.create_queue('email', dead_letter_queue => 'letters', max_running_per_key => 3);
 
 create temp table failed as
 select given.key, underway.enqueue('email', to_jsonb(given.key), unique_key => given.key, concurrency_key => 'customer') as id

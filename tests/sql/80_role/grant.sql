@@ -65,7 +65,7 @@ select set_eq(
 
 select set_eq(
     $$ select pg_temp.callable_by('underway_observer') $$,
-    '{task_info, stats, backoff, cron_next, cron_preview, _clock}'::text[],
+    '{task_info, why, stats, backoff, cron_next, cron_preview, _clock}'::text[],
     'an observer reads'
 );
 

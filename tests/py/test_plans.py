@@ -25,7 +25,7 @@ PER_TASK = 12
 # Keys that tasks wait for; each call that frees some takes the next.
 KEYS = 2000
 FREE_NEXT_KEYS = (
-    "select underway._free_keys(array_fill('keyed'::text, array[%s]),"
+    "select underway._free_keys('{}', array_fill('keyed'::text, array[%s]),"
     " array(select 'p' || nextval('public.next_key') from generate_series(1, %s)))"
 )
 
@@ -47,7 +47,7 @@ COUNTERS = """
     from pg_class c
     where c.relnamespace = 'underway'::regnamespace
       and c.relkind in ('r', 'i')
-      and c.relname ~ '^(task|attempt|freed_key|paused_key|keyed_queue|bucket)'"""
+      and c.relname ~ '^(task|attempt|running|parked|freed_key|paused_key|keyed_queue|bucket)'"""
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,9 @@ def park(session: Session, each: int) -> None:
         " when n <= %s then 'hot' when n <= %s then 'p' || n %% %s + 1 else 'r' || n end"
         " from generate_series(1, %s) n",
         *(each + each // 2, each, each + each // 2, KEYS, each + each // 2 + KEYS),
+    )
+    session.run(
+        "insert into underway.parked select queue, concurrency_key, priority, ready_at, id from underway.task where parked"
     )
     session.run("insert into underway.keyed_queue values ('keyed')")
 

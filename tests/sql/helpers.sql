@@ -48,17 +48,24 @@ create function underway_test.keyed_task(
     input jsonb default '{}'
 )
 returns bigint
-language plpgsql
+language sql
 as $$
-declare
-    v_id bigint := underway.enqueue(keyed_task.queue, keyed_task.input, priority => keyed_task.priority);
-begin
-    update underway.task t set concurrency_key = keyed_task.key where t.id = v_id;
-    if keyed_task.key is not null then
-        insert into underway.keyed_queue (queue) values (keyed_task.queue);
-    end if;
-    return v_id;
-end;
+    select underway.enqueue(
+        keyed_task.queue, keyed_task.input, priority => keyed_task.priority, concurrency_key => keyed_task.key
+    )
+$$;
+
+-- no_tasks: there is none, and nothing counts.
+create function underway_test.no_tasks()
+returns void
+language sql
+as $$
+    delete from underway.task;
+    delete from underway.running;
+    delete from underway.parked;
+    delete from underway.freed_key;
+    delete from underway.keyed_queue;
+    delete from underway.bucket;
 $$;
 
 -- keyed_tasks: tasks of these names, in this order; each has the concurrency key of its letters: a1 and a2 have a, and

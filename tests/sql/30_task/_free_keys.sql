@@ -17,7 +17,7 @@ as 'insert into pg_temp.woken values (_wake.queue)';
 
 -- what is noted
 
-select underway._free_keys('{email,email,sms,email}', '{a,a,a,null}');
+select underway._free_keys('{1,2,3,4}', '{email,email,sms,email}', '{a,a,a,null}');
 select results_eq(
     'select queue collate "default", concurrency_key collate "default" from underway.freed_key order by 1, 2',
     $$ values ('email', 'a'), ('sms', 'a') $$,
@@ -29,9 +29,9 @@ select set_eq(
 select is((select count(*) from woken), 2::bigint, 'once');
 
 truncate woken;
-select underway._free_keys('{sms}', '{null}');
+select underway._free_keys('{1}', '{sms}', '{null}');
 select results_eq('select queue from woken', $$ values ('sms') $$, 'also of a queue whose tasks have no key');
-select underway._free_keys('{}', '{}');
+select underway._free_keys('{}', '{}', '{}');
 select is((select count(*) from woken), 1::bigint, 'where nothing is freed, nobody is woken');
 truncate underway.freed_key;
 
@@ -64,7 +64,7 @@ create function pg_temp.after_end(how text) returns text[] language plpgsql as $
 declare
     v_seen text[];
 begin
-    delete from underway.task;
+    perform underway_test.no_tasks();
     perform underway_test.keyed_tasks('a1 a2 b1 b2 a3');
     perform underway_test.claimed();
     perform underway_test.advance_clock('1 second');
@@ -93,7 +93,7 @@ select is(underway_test.claimed(), 'a1', 'which is claimed when its turn comes a
 
 -- a task that does not run frees nothing
 
-delete from underway.task;
+select underway_test.no_tasks();
 select underway_test.keyed_tasks('a1 a2 a3 a4');
 select underway_test.claimed();
 select underway.cancel(underway_test.named('a3'));

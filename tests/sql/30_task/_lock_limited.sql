@@ -75,11 +75,13 @@ $$;
 select underway_test.keyed_tasks('3 4', 'sms');
 select is(pg_temp.locked(100), 'a8 3 4', 'what it locks are tasks that are parked, and others');
 select is(underway_test.freed('sms'), '', 'a key of which nothing more is parked is forgotten');
+delete from underway.running;
 select is(pg_temp.locked(2), '3 4', 'at most as many as are asked for');
 select is(pg_temp.locked(0), null, 'and of none, none');
 
 -- what has no key
 
+delete from underway.running;
 select underway_test.claimed(100, 'sms');
 select is(
     (select count(*) from underway.task where queue = 'sms' and concurrency_key is null and limited), 2::bigint,

@@ -44,6 +44,7 @@ update underway.task set ready_at = ready_at - interval '1 second' where input =
 select is(underway_test.claimed(), 'a3', 'of one key the task that was ready first comes first');
 select underway_test.done('a3');
 update underway.task set ready_at = ready_at - interval '1 second' where input = '"a2"';
+update underway.parked set ready_at = ready_at - interval '1 second' where task = underway_test.named('a2');
 select is(underway_test.claimed(), 'a2', 'also of those that are parked');
 select underway_test.done('a2');
 select is(underway_test.claimed(), 'a1', 'and the others follow');

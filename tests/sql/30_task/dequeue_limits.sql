@@ -51,12 +51,12 @@ select is(underway_test.claimed(1, 'sms'), '4', 'then the next');
 
 -- what is claimed of one priority counts for the next, in one claim
 
-delete from underway.task;
+select underway_test.no_tasks();
 select underway_test.keyed_tasks('1 2', 'sms');
 select underway_test.keyed_tasks('3', 'sms', priority => 1);
 select is(underway_test.claimed(100, 'sms'), '3 1', 'one claim counts over all priorities of a queue');
 
-delete from underway.task;
+select underway_test.no_tasks();
 select underway.create_queue('sms', max_running => 0, rate_limit => 3, rate_period => '1 hour');
 select underway_test.keyed_tasks('1 2 3', 'sms');
 select underway_test.keyed_tasks('4 5', 'sms', priority => 1);
@@ -67,8 +67,7 @@ select is(underway_test.claimed(100, 'sms'), '2', 'until the next one comes');
 
 -- keys and limits together
 
-delete from underway.task;
-delete from underway.bucket;
+select underway_test.no_tasks();
 select underway.create_queue('sms', max_running => 3);
 select underway_test.keyed_tasks('a1 a2 b1 a3 b2 1 2', 'sms');
 select is(underway_test.claimed(100, 'sms'), 'a1 b1 1', 'a claim keeps the limits of the queue and of its keys');
@@ -83,8 +82,7 @@ select is(underway_test.claimed(100, 'sms'), '2', 'but for no key');
 
 -- a queue that becomes one with keys
 
-delete from underway.task;
-delete from underway.keyed_queue;
+select underway_test.no_tasks();
 select underway_test.keyed_tasks('1 2 3', 'email');
 select is(underway_test.claimed(2, 'email'), '1 2', 'a queue has no limits before there is a key');
 select underway_test.keyed_tasks('a1 a2', 'email');
@@ -94,8 +92,7 @@ select is(underway_test.claimed(100, 'email'), 'a2', 'whatever ran before');
 
 -- what comes with a key while somebody claims who has not seen a key yet
 
-delete from underway.task;
-delete from underway.keyed_queue;
+select underway_test.no_tasks();
 select underway_test.keyed_tasks('a1 1', 'email');
 delete from underway.keyed_queue;
 select is(underway_test.claimed(100, 'email'), '1', 'whoever knows of no key takes no task that has one');

@@ -47,7 +47,7 @@ select is(i.unique_key, 'a', 'with its key') from failed, underway.task_info(fai
 
 -- the task has left the history
 
-delete from underway.task;
+select underway_test.no_tasks();
 create temp table old as select underway.enqueue('email', unique_key => 'old', concurrency_key => 'customer') as id;
 select underway.fail(c.id, c.lease, '"x"', retryable => false) from underway.dequeue('email') c;
 select underway.delete_task(old.id) from old;

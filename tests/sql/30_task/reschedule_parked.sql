@@ -45,7 +45,7 @@ select is(underway_test.claimed(), 'a5', 'and is claimed in its turn');
 
 -- the only one
 
-delete from underway.task;
+select underway_test.no_tasks();
 select underway_test.keyed_tasks('b1 b2');
 select underway_test.claimed();
 select underway.reschedule(underway_test.named('b2'), '2030-01-01 14:00:00+00');

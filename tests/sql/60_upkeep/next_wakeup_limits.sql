@@ -31,7 +31,7 @@ select is(underway.next_wakeup('{email}'), '300 milliseconds', 'one with room do
 
 -- tokens
 
-delete from underway.task;
+select underway_test.no_tasks();
 select underway.create_queue('email', max_running => 0, rate_limit => 2, rate_period => '800 milliseconds');
 select underway_test.keyed_tasks('1 2 3 4');
 delete from underway.keyed_queue;
@@ -59,8 +59,7 @@ select is(underway.next_wakeup('{email}'), '1 second', 'nobody sleeps for longer
 -- a token that comes before the task is due, or after it
 
 select underway.create_queue('email', max_running => 0, rate_period => '800 milliseconds');
-delete from underway.task;
-delete from underway.bucket;
+select underway_test.no_tasks();
 select underway_test.keyed_tasks('1 2');
 delete from underway.keyed_queue;
 select underway_test.claimed();
@@ -73,7 +72,7 @@ select is(underway.next_wakeup('{email}'), '100 milliseconds', 'without a limit 
 
 -- keys
 
-delete from underway.task;
+select underway_test.no_tasks();
 select underway_test.keyed_tasks('a1 a2 a3');
 select is(underway.next_wakeup('{email}'), '10 milliseconds', 'a worker hardly sleeps when a task with a key is there');
 select underway_test.claimed();

@@ -115,6 +115,7 @@ def test_keys_of_two_queues_have_nothing_to_do_with_each_other(session: Session)
     (a,) = keyed(session, "a")
     (other,) = session.enqueue("other", 1)
     session.run("update underway.task set concurrency_key = 'a'")
+    session.run("insert into underway.keyed_queue values ('other')")
     assert session.claim_ids("q") == [a]
     assert session.claim_ids("other") == [other]
 

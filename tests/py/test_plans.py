@@ -103,7 +103,8 @@ def park(session: Session, each: int) -> None:
         *(each + each // 2, each, each + each // 2, KEYS, each + each // 2 + KEYS),
     )
     session.run(
-        "insert into underway.parked select queue, concurrency_key, priority, ready_at, id from underway.task where parked"
+        "insert into underway.parked"
+        " select queue, concurrency_key, priority, ready_at, id from underway.task where parked"
     )
     session.run("insert into underway.keyed_queue values ('keyed')")
 

@@ -90,7 +90,7 @@ begin
     select
         array_agg(g.id), array_agg(g.id) filter (where g.has_errors), array_agg(g.id) filter (where g.watched),
         array_agg(g.id) filter (where g.limited or g.parked), array_agg(g.queue) filter (where g.limited or g.parked),
-        array_agg(g.concurrency_key) filter (where g.limited or g.parked)
+        array_agg(case when g.limited then g.concurrency_key end) filter (where g.limited or g.parked)
     into v_finished, v_with_errors, v_watched, v_freed, v_free_queues, v_free_keys
     from gone g;
 

@@ -287,7 +287,7 @@ begin
             from underway.task t
             where t.ctid = any (v_turn)
               and case
-                  when t.state = 'pending' and not t.parked
+                  when t.state = 'pending' and not t.parked and t.ready_at <= _lock_limited.now
                       then (t.queue, t.priority) = ((_lock_limited.lane).queue, (_lock_limited.lane).priority)
               end
             for no key update skip locked

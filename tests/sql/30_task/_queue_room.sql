@@ -45,7 +45,7 @@ select is(pg_temp.room(), 0, 'until fewer do');
 select underway_test.done('5');
 select is(pg_temp.room(), 1, 'then there is');
 
-select underway.create_queue('sms');
+select underway.create_queue('sms', max_running => 9);
 select underway_test.keyed_tasks('10 11', 'sms');
 select underway_test.claimed(100, 'sms');
 select is(pg_temp.room(), 1, 'what runs in another queue takes no room');

@@ -5,7 +5,7 @@ from .client import AsyncClient, Client
 from .context import Context
 from .errors import Fatal, Refusal, Retry, TaskCancelled, TaskFailed, UnderwayError
 from .jobs import Job
-from .rows import TaskInfo
+from .rows import Enqueued, TaskInfo
 from .settings import Queue, RetryPolicy
 from .worker import Worker
 
@@ -14,6 +14,7 @@ __all__ = [
     "AsyncClient",
     "Client",
     "Context",
+    "Enqueued",
     "Fatal",
     "Job",
     "Queue",

@@ -21,7 +21,7 @@ from .context import Context
 from .cron import check_cron
 from .errors import ConfigurationError, InputError, Refusal
 from .jobs import Job
-from .rows import SyncedSchedules, TaskInfo
+from .rows import Enqueued, SyncedSchedules, TaskInfo
 from .settings import Duration, Options, Queue, RetryPolicy, Schedule, ScheduleSettings
 from .worker import Worker, WorkerSettings, run_worker
 
@@ -295,21 +295,62 @@ class App:
     # Enqueueing, for jobs
 
     def enqueue(
-        self, queue: str, inputs: list[Any], job: str, options: Options, connection: psycopg.Connection[Any] | None
+        self,
+        queue: str,
+        inputs: list[Any],
+        unique_keys: Iterable[str | None] | None,
+        job: str,
+        options: Options,
+        connection: psycopg.Connection[Any] | None,
     ) -> list[int]:
         """Enqueue tasks of a job, for `Job`. To enqueue without one, use `app.client`."""
-        if len(inputs) == 1:
+        if len(inputs) == 1 and unique_keys is None:
             return [self.client.enqueue(queue, inputs[0], job=job, options=options, connection=connection)]
-        return self.client.enqueue_many(queue, inputs, job=job, options=options, connection=connection)
+        return self.client.enqueue_many(
+            queue, inputs, unique_keys=unique_keys, job=job, options=options, connection=connection
+        )
+
+    def enqueue_unique(
+        self,
+        queue: str,
+        inputs: list[Any],
+        unique_keys: Iterable[str | None],
+        job: str,
+        options: Options,
+        connection: psycopg.Connection[Any] | None,
+    ) -> list[Enqueued]:
+        """Enqueue tasks of a job with unique keys, for `Job`. To enqueue without one, use `app.client`."""
+        return self.client.enqueue_unique(queue, inputs, unique_keys, job=job, options=options, connection=connection)
 
     async def enqueue_async(
-        self, queue: str, inputs: list[Any], job: str, options: Options, connection: psycopg.AsyncConnection[Any] | None
+        self,
+        queue: str,
+        inputs: list[Any],
+        unique_keys: Iterable[str | None] | None,
+        job: str,
+        options: Options,
+        connection: psycopg.AsyncConnection[Any] | None,
     ) -> list[int]:
         """Enqueue tasks of a job, for `Job`. To enqueue without one, use `app.async_client()`."""
         client = await self.async_client()
-        if len(inputs) == 1:
+        if len(inputs) == 1 and unique_keys is None:
             return [await client.enqueue(queue, inputs[0], job=job, options=options, connection=connection)]
-        return await client.enqueue_many(queue, inputs, job=job, options=options, connection=connection)
+        return await client.enqueue_many(
+            queue, inputs, unique_keys=unique_keys, job=job, options=options, connection=connection
+        )
+
+    async def enqueue_unique_async(
+        self,
+        queue: str,
+        inputs: list[Any],
+        unique_keys: Iterable[str | None],
+        job: str,
+        options: Options,
+        connection: psycopg.AsyncConnection[Any] | None,
+    ) -> list[Enqueued]:
+        """Enqueue tasks of a job with unique keys, for `Job`. To enqueue without one, use `app.async_client()`."""
+        client = await self.async_client()
+        return await client.enqueue_unique(queue, inputs, unique_keys, job=job, options=options, connection=connection)
 
     # What one asks of tasks most often; the rest is on `client`
 

@@ -28,7 +28,7 @@ from .client import execute
 from .cron import MACROS
 from .errors import ConfigurationError, Refusal, ScheduleNotFound, TaskNotFound, UnderwayError, WrongState
 from .rows import QueueStats, ScheduleStats, State, TaskInfo
-from .settings import Options, Queue, RetryPolicy, Schedule
+from .settings import OnConflict, Options, Queue, RetryPolicy, Schedule
 from .statements import Statement
 from .worker import Worker, WorkerSettings
 
@@ -292,13 +292,24 @@ def enqueue(
     timeout: Annotated[timedelta | None, _duration_option("The longest that one attempt may run.")] = None,
     ttl: Annotated[timedelta | None, _duration_option("How long it is kept when it is finished.")] = None,
     header: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="A header; may be repeated.")] = None,
+    unique_key: Annotated[
+        str | None, typer.Option(help="At most one live task of the queue has this key.", show_default=False)
+    ] = None,
+    on_conflict: Annotated[OnConflict, typer.Option(help="What to do when the unique key is taken.")] = "return",
+    unique_for: Annotated[
+        timedelta | None, _duration_option("The unique key is taken for so long, even if the task succeeds before.")
+    ] = None,
+    concurrency_key: Annotated[
+        str | None, typer.Option(help="Tasks that share this key take turns.", show_default=False)
+    ] = None,
     dsn: _Dsn = None,
     as_json: _Json = False,
 ) -> None:
-    """Enqueue a task, and print its id."""
+    """Enqueue a task, and print its id; where its unique key is taken, that of the task that has it."""
     options = Options(
         delay=delay, run_at=run_at, priority=priority, timeout=timeout, ttl=ttl,
-        headers=_headers(header) if header else None,
+        headers=_headers(header) if header else None, unique_key=unique_key, on_conflict=on_conflict,
+        unique_for=unique_for, concurrency_key=concurrency_key,
     )  # fmt: skip
     id = _ask(dsn, statements.enqueue(queue, _input(input), job, options))
     if as_json:
@@ -908,6 +919,8 @@ def _shown(task: TaskInfo, now: datetime) -> str:
         "attempt": task.attempt if task.max_attempts is None else f"{task.attempt} of {task.max_attempts}",
         "priority": task.priority,
         "dead letter": f"of task {letter.get('task')} of queue {letter.get('queue')}" if letter else None,
+        "unique key": task.unique_key,
+        "concurrency": task.concurrency_key,
         "worker": task.worker,
         "enqueued": _exactly(task.enqueued_at, now),
         "due": _exactly(task.ready_at, now) if task.state == "pending" else None,

@@ -15,7 +15,7 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 from . import statements
 from .binary import leave_as_bytes
 from .errors import TaskCancelled, TaskFailed, WaitTimeout, refusals
-from .rows import FINAL_STATES, ListedTask, QueueStats, Reason, ScheduleStats, State, TaskInfo, WorkerStats
+from .rows import FINAL_STATES, Enqueued, ListedTask, QueueStats, Reason, ScheduleStats, State, TaskInfo, WorkerStats
 from .settings import Options, Queue, Schedule
 from .statements import Statement
 
@@ -117,12 +117,32 @@ class Client:
         queue: str,
         inputs: Iterable[Any],
         *,
+        unique_keys: Iterable[str | None] | None = None,
         job: str | None = None,
         options: Options = _DEFAULT,
         connection: psycopg.Connection[Any] | None = None,
     ) -> list[int]:
-        """Enqueue a task for each input, all with the same options. Returns their ids in the order of the inputs."""
-        return self._run(statements.enqueue_many(queue, inputs, job, options), connection)
+        """Enqueue a task for each input, all with the same options. Returns their ids in the order of the inputs.
+
+        `unique_keys` has a key for each input, or None; a key that is taken gives the id of the task that has it.
+        """
+        return self._run(statements.enqueue_many(queue, inputs, job, options, unique_keys), connection)
+
+    def enqueue_unique(
+        self,
+        queue: str,
+        inputs: Iterable[Any],
+        unique_keys: Iterable[str | None],
+        *,
+        job: str | None = None,
+        options: Options = _DEFAULT,
+        connection: psycopg.Connection[Any] | None = None,
+    ) -> list[Enqueued]:
+        """Enqueue a task for each input whose unique key is free, all with the same options.
+
+        Returns for each input which task has its key, and whether it was created or replaced.
+        """
+        return self._run(statements.enqueue_unique(queue, inputs, unique_keys, job, options), connection)
 
     def wait_for(self, task: int, *, timeout: float | None = None) -> Any:
         """Wait until a task is final. Returns its output.
@@ -308,12 +328,32 @@ class AsyncClient:
         queue: str,
         inputs: Iterable[Any],
         *,
+        unique_keys: Iterable[str | None] | None = None,
         job: str | None = None,
         options: Options = _DEFAULT,
         connection: psycopg.AsyncConnection[Any] | None = None,
     ) -> list[int]:
-        """Enqueue a task for each input, all with the same options. Returns their ids in the order of the inputs."""
-        return await self._run(statements.enqueue_many(queue, inputs, job, options), connection)
+        """Enqueue a task for each input, all with the same options. Returns their ids in the order of the inputs.
+
+        `unique_keys` has a key for each input, or None; a key that is taken gives the id of the task that has it.
+        """
+        return await self._run(statements.enqueue_many(queue, inputs, job, options, unique_keys), connection)
+
+    async def enqueue_unique(
+        self,
+        queue: str,
+        inputs: Iterable[Any],
+        unique_keys: Iterable[str | None],
+        *,
+        job: str | None = None,
+        options: Options = _DEFAULT,
+        connection: psycopg.AsyncConnection[Any] | None = None,
+    ) -> list[Enqueued]:
+        """Enqueue a task for each input whose unique key is free, all with the same options.
+
+        Returns for each input which task has its key, and whether it was created or replaced.
+        """
+        return await self._run(statements.enqueue_unique(queue, inputs, unique_keys, job, options), connection)
 
     async def wait_for(self, task: int, *, timeout: float | None = None) -> Any:
         """Wait until a task is final. Returns its output.

@@ -10,7 +10,9 @@ UnderwayError
 │   ├── QueueInUse             UW006
 │   ├── InputTooLarge          UW007
 │   ├── InvalidCron            UW008
-│   └── ScheduleNotFound       UW009
+│   ├── ScheduleNotFound       UW009
+│   ├── UniqueConflict         UW010
+│   └── QueueFull              UW011
 ├── ConfigurationError         the application is put together wrongly
 │   ├── SchemaMissing          the database has no schema underway: run `underway migrate`
 │   └── SchemaNewer            the database is newer than this package
@@ -41,6 +43,7 @@ __all__ = [
     "InvalidCron",
     "LeaseLost",
     "Outcome",
+    "QueueFull",
     "QueueInUse",
     "QueueNotFound",
     "Refusal",
@@ -53,6 +56,7 @@ __all__ = [
     "TaskFailed",
     "TaskNotFound",
     "UnderwayError",
+    "UniqueConflict",
     "WaitTimeout",
     "WrongState",
     "refusals",
@@ -133,6 +137,18 @@ class ScheduleNotFound(Refusal):
     """There is no schedule of this name; create it first."""
 
     sqlstate = "UW009"
+
+
+class UniqueConflict(Refusal):
+    """The unique key is taken by another task of the queue."""
+
+    sqlstate = "UW010"
+
+
+class QueueFull(Refusal):
+    """The queue has as many tasks that wait as its max_length allows."""
+
+    sqlstate = "UW011"
 
 
 class ConfigurationError(UnderwayError):

@@ -15,7 +15,8 @@ import psycopg
 
 from .cron import check_cron
 from .errors import ConfigurationError, InputError
-from .settings import Duration, Options, RetryPolicy, Schedule, ScheduleSettings
+from .rows import Enqueued
+from .settings import Duration, OnConflict, Options, RetryPolicy, Schedule, ScheduleSettings
 from .statements import dump_json
 
 __all__ = ["BoundJob", "Job"]
@@ -30,14 +31,48 @@ class Enqueuer(Protocol):
     """What a job needs of its application."""
 
     def enqueue(
-        self, queue: str, inputs: list[Any], job: str, options: Options, connection: psycopg.Connection[Any] | None
+        self,
+        queue: str,
+        inputs: list[Any],
+        unique_keys: Iterable[str | None] | None,
+        job: str,
+        options: Options,
+        connection: psycopg.Connection[Any] | None,
     ) -> list[int]:
         """Enqueue tasks; gives their ids."""
 
     async def enqueue_async(
-        self, queue: str, inputs: list[Any], job: str, options: Options, connection: psycopg.AsyncConnection[Any] | None
+        self,
+        queue: str,
+        inputs: list[Any],
+        unique_keys: Iterable[str | None] | None,
+        job: str,
+        options: Options,
+        connection: psycopg.AsyncConnection[Any] | None,
     ) -> list[int]:
         """Enqueue tasks; gives their ids."""
+
+    def enqueue_unique(
+        self,
+        queue: str,
+        inputs: list[Any],
+        unique_keys: Iterable[str | None],
+        job: str,
+        options: Options,
+        connection: psycopg.Connection[Any] | None,
+    ) -> list[Enqueued]:
+        """Enqueue tasks whose unique keys are free; gives what became of each."""
+
+    async def enqueue_unique_async(
+        self,
+        queue: str,
+        inputs: list[Any],
+        unique_keys: Iterable[str | None],
+        job: str,
+        options: Options,
+        connection: psycopg.AsyncConnection[Any] | None,
+    ) -> list[Enqueued]:
+        """Enqueue tasks whose unique keys are free; gives what became of each."""
 
     def add_schedule(self, schedule: Schedule, connection: psycopg.Connection[Any] | None) -> datetime | None:
         """Create or replace a schedule; gives its next time."""
@@ -242,6 +277,10 @@ class Job(Generic[P, R]):
         heartbeat: Duration | None = None,
         ttl: Duration | None = None,
         headers: Mapping[str, Any] | None = None,
+        unique_key: str | None = None,
+        on_conflict: OnConflict | None = None,
+        unique_for: Duration | None = None,
+        concurrency_key: str | None = None,
         connection: AnyConnection | None = None,
     ) -> BoundJob[P]:
         """The job with options for the tasks that are enqueued through what is returned.
@@ -250,7 +289,8 @@ class Job(Generic[P, R]):
         """
         given: dict[str, Any] = {
             "delay": delay, "run_at": run_at, "priority": priority, "retry": retry, "timeout": timeout,
-            "heartbeat": heartbeat, "ttl": ttl, "headers": headers,
+            "heartbeat": heartbeat, "ttl": ttl, "headers": headers, "unique_key": unique_key,
+            "on_conflict": on_conflict, "unique_for": unique_for, "concurrency_key": concurrency_key,
         }  # fmt: skip
         options = replace(self._options, **{name: value for name, value in given.items() if value is not None})
         return BoundJob(self, queue or self.queue, options, connection, self._enqueuer)
@@ -263,13 +303,33 @@ class Job(Generic[P, R]):
         """Enqueue a task with these arguments. Returns its id."""
         return await self.options().enqueue_async(*args, **kwargs)
 
-    def enqueue_many(self, calls: Iterable[Mapping[str, Any]]) -> list[int]:
-        """Enqueue a task for each mapping of arguments, in one statement. Returns their ids in order."""
-        return self.options().enqueue_many(calls)
+    def enqueue_many(
+        self, calls: Iterable[Mapping[str, Any]], *, unique_keys: Iterable[str | None] | None = None
+    ) -> list[int]:
+        """Enqueue a task for each mapping of arguments, in one statement. Returns their ids in order.
 
-    async def enqueue_many_async(self, calls: Iterable[Mapping[str, Any]]) -> list[int]:
-        """Enqueue a task for each mapping of arguments, in one statement. Returns their ids in order."""
-        return await self.options().enqueue_many_async(calls)
+        `unique_keys` has a key for each of them, or None; a key that is taken gives the id of the task that has it.
+        """
+        return self.options().enqueue_many(calls, unique_keys=unique_keys)
+
+    def enqueue_unique(self, calls: Iterable[Mapping[str, Any]], unique_keys: Iterable[str | None]) -> list[Enqueued]:
+        """Enqueue a task for each mapping of arguments whose unique key is free. Returns what became of each."""
+        return self.options().enqueue_unique(calls, unique_keys)
+
+    async def enqueue_many_async(
+        self, calls: Iterable[Mapping[str, Any]], *, unique_keys: Iterable[str | None] | None = None
+    ) -> list[int]:
+        """Enqueue a task for each mapping of arguments, in one statement. Returns their ids in order.
+
+        `unique_keys` has a key for each of them, or None; a key that is taken gives the id of the task that has it.
+        """
+        return await self.options().enqueue_many_async(calls, unique_keys=unique_keys)
+
+    async def enqueue_unique_async(
+        self, calls: Iterable[Mapping[str, Any]], unique_keys: Iterable[str | None]
+    ) -> list[Enqueued]:
+        """Enqueue a task for each mapping of arguments whose unique key is free. Returns what became of each."""
+        return await self.options().enqueue_unique_async(calls, unique_keys)
 
     def schedule(
         self,
@@ -316,13 +376,37 @@ class BoundJob(Generic[P]):
         """Enqueue a task with these arguments. Returns its id."""
         return (await self._enqueue_async([self.job.signature.to_input(args, kwargs)]))[0]
 
-    def enqueue_many(self, calls: Iterable[Mapping[str, Any]]) -> list[int]:
-        """Enqueue a task for each mapping of arguments, in one statement. Returns their ids in order."""
-        return self._enqueue([self.job.signature.to_input((), call) for call in calls])
+    def enqueue_many(
+        self, calls: Iterable[Mapping[str, Any]], *, unique_keys: Iterable[str | None] | None = None
+    ) -> list[int]:
+        """Enqueue a task for each mapping of arguments, in one statement. Returns their ids in order.
 
-    async def enqueue_many_async(self, calls: Iterable[Mapping[str, Any]]) -> list[int]:
-        """Enqueue a task for each mapping of arguments, in one statement. Returns their ids in order."""
-        return await self._enqueue_async([self.job.signature.to_input((), call) for call in calls])
+        `unique_keys` has a key for each of them, or None; a key that is taken gives the id of the task that has it.
+        """
+        return self._enqueue(self._inputs(calls), unique_keys)
+
+    def enqueue_unique(self, calls: Iterable[Mapping[str, Any]], unique_keys: Iterable[str | None]) -> list[Enqueued]:
+        """Enqueue a task for each mapping of arguments whose unique key is free. Returns what became of each."""
+        inputs, connection = self._inputs(calls), self._sync_connection()
+        return self.enqueuer.enqueue_unique(self.queue, inputs, unique_keys, self.job.name, self.options, connection)
+
+    async def enqueue_many_async(
+        self, calls: Iterable[Mapping[str, Any]], *, unique_keys: Iterable[str | None] | None = None
+    ) -> list[int]:
+        """Enqueue a task for each mapping of arguments, in one statement. Returns their ids in order.
+
+        `unique_keys` has a key for each of them, or None; a key that is taken gives the id of the task that has it.
+        """
+        return await self._enqueue_async(self._inputs(calls), unique_keys)
+
+    async def enqueue_unique_async(
+        self, calls: Iterable[Mapping[str, Any]], unique_keys: Iterable[str | None]
+    ) -> list[Enqueued]:
+        """Enqueue a task for each mapping of arguments whose unique key is free. Returns what became of each."""
+        inputs, connection = self._inputs(calls), self._async_connection()
+        return await self.enqueuer.enqueue_unique_async(
+            self.queue, inputs, unique_keys, self.job.name, self.options, connection
+        )
 
     def schedule(
         self,
@@ -369,12 +453,16 @@ class BoundJob(Generic[P]):
             **settings,
         )
 
-    def _enqueue(self, inputs: list[Any]) -> list[int]:
-        return self.enqueuer.enqueue(self.queue, inputs, self.job.name, self.options, self._sync_connection())
+    def _inputs(self, calls: Iterable[Mapping[str, Any]]) -> list[Any]:
+        return [self.job.signature.to_input((), call) for call in calls]
 
-    async def _enqueue_async(self, inputs: list[Any]) -> list[int]:
+    def _enqueue(self, inputs: list[Any], keys: Iterable[str | None] | None = None) -> list[int]:
+        connection = self._sync_connection()
+        return self.enqueuer.enqueue(self.queue, inputs, keys, self.job.name, self.options, connection)
+
+    async def _enqueue_async(self, inputs: list[Any], keys: Iterable[str | None] | None = None) -> list[int]:
         connection = self._async_connection()
-        return await self.enqueuer.enqueue_async(self.queue, inputs, self.job.name, self.options, connection)
+        return await self.enqueuer.enqueue_async(self.queue, inputs, keys, self.job.name, self.options, connection)
 
     def _sync_connection(self) -> psycopg.Connection[Any] | None:
         if isinstance(self.connection, psycopg.AsyncConnection):

@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 __all__ = [
     "ClaimedTask",
+    "Enqueued",
     "FailedTask",
     "ListedTask",
     "QueueStats",
@@ -45,6 +46,15 @@ class ClaimedTask(NamedTuple):
     dead_letter: bytes | None
 
 
+@dataclass(frozen=True)
+class Enqueued:
+    """What an enqueue with a unique key gave: the task that has the key, and whether it is new or was changed."""
+
+    id: int
+    created: bool
+    replaced: bool
+
+
 class FailedTask(NamedTuple):
     """What became of a failed attempt: pending again at `ready_at`, or failed for good."""
 
@@ -77,6 +87,8 @@ class TaskInfo:
     finished_at: datetime | None
     expires_at: datetime | None
     worker: str | None
+    unique_key: str | None
+    concurrency_key: str | None
 
 
 @dataclass(frozen=True, kw_only=True)

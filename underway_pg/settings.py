@@ -12,6 +12,9 @@ __all__ = ["Options", "Queue", "RetryPolicy", "Schedule", "ScheduleSettings"]
 Duration = float | timedelta
 """A length of time: seconds, or a timedelta."""
 
+OnConflict = Literal["return", "error", "replace"]
+"""What becomes of an enqueue whose unique key is taken."""
+
 
 def interval(value: Duration | None) -> timedelta | None:
     """A duration as a timedelta; None stays None and means that the queue decides."""
@@ -73,6 +76,10 @@ class Options:
 
     `delay` (from now) or `run_at` (a time with a zone) put it off; a higher `priority` runs first; `headers` is a
     mapping for tracing and metadata that the handler sees.
+
+    At most one live task of a queue has a `unique_key`, and with `unique_for` none is enqueued for so long, even if the
+    task has succeeded. When the key is taken, `on_conflict` says what happens: "return" the id of the task that has it,
+    "error", or "replace" that task while it is pending. Tasks that share a `concurrency_key` take turns.
     """
 
     delay: Duration | None = None
@@ -83,6 +90,10 @@ class Options:
     heartbeat: Duration | None = None
     ttl: Duration | None = None
     headers: Mapping[str, Any] | None = None
+    unique_key: str | None = None
+    on_conflict: OnConflict = "return"
+    unique_for: Duration | None = None
+    concurrency_key: str | None = None
 
 
 class ScheduleSettings(TypedDict, total=False):

@@ -11,7 +11,18 @@ from typing import Any, Generic, TypeVar
 
 from .binary import uuid_text
 from .errors import InputError
-from .rows import ClaimedTask, FailedTask, ListedTask, QueueStats, Reason, ScheduleStats, State, TaskInfo, WorkerStats
+from .rows import (
+    ClaimedTask,
+    Enqueued,
+    FailedTask,
+    ListedTask,
+    QueueStats,
+    Reason,
+    ScheduleStats,
+    State,
+    TaskInfo,
+    WorkerStats,
+)
 from .settings import Duration, Options, Queue, RetryPolicy, Schedule, interval
 
 __all__ = ["Statement", "dump_json"]
@@ -111,6 +122,10 @@ def _options(options: Options) -> dict[str, Any]:
         "heartbeat": interval(options.heartbeat),
         "ttl": interval(options.ttl),
         "headers": None if options.headers is None else dump_json(dict(options.headers)),
+        "unique_key": options.unique_key,
+        "on_conflict": None if options.on_conflict == "return" else options.on_conflict,
+        "unique_for": interval(options.unique_for),
+        "concurrency_key": options.concurrency_key,
     }
 
 
@@ -124,26 +139,63 @@ _ARGUMENTS = {
     "heartbeat": "heartbeat => %(heartbeat)s",
     "ttl": "ttl => %(ttl)s",
     "headers": "headers => %(headers)s::jsonb",
+    "unique_key": "unique_key => %(unique_key)s",
+    "unique_keys": "unique_keys => %(unique_keys)s::text::text[]",
+    "on_conflict": "on_conflict => %(on_conflict)s",
+    "unique_for": "unique_for => %(unique_for)s",
+    "concurrency_key": "concurrency_key => %(concurrency_key)s",
 }
 
 
-def _enqueue(function: str, given: dict[str, Any], job: str | None, options: Options) -> tuple[str, dict[str, Any]]:
+def _enqueue(
+    function: str, given: dict[str, Any], options: dict[str, Any], columns: str | None = None
+) -> tuple[str, dict[str, Any]]:
     """A call with what is given and no more: each parameter costs, and most tasks have few options."""
-    optional = {name: value for name, value in {"job": job, **_options(options)}.items() if value not in (None, 0)}
+    optional = {name: value for name, value in options.items() if value not in (None, 0)}
     arguments = "".join(f", {_ARGUMENTS[name]}" for name in optional)
-    return f"select underway.{function}{arguments})", {**given, **optional}
+    what = f"{columns} from " if columns else ""
+    return f"select {what}underway.{function}{arguments})", {**given, **optional}
 
 
 def enqueue(queue: str, input: Any, job: str | None, options: Options) -> Statement[int]:
     """A new task; gives its id."""
     given = {"queue": queue, "input": dump_json(input)}
-    return Statement(*_enqueue("enqueue(%(queue)s, %(input)s::jsonb", given, job, options), _scalar)
+    named = {"job": job, **_options(options)}
+    return Statement(*_enqueue("enqueue(%(queue)s, %(input)s::jsonb", given, named), _scalar)
 
 
-def enqueue_many(queue: str, inputs: Iterable[Any], job: str | None, options: Options) -> Statement[list[int]]:
-    """New tasks with the same options; gives their ids in the order of the inputs."""
+def enqueue_many(
+    queue: str,
+    inputs: Iterable[Any],
+    job: str | None,
+    options: Options,
+    unique_keys: Iterable[str | None] | None = None,
+) -> Statement[list[int]]:
+    """New tasks with the same options but for their unique keys; gives their ids in the order of the inputs."""
     given = {"queue": queue, "inputs": _texts(map(dump_json, inputs))}
-    return Statement(*_enqueue("enqueue_many(%(queue)s, %(inputs)s::text::jsonb[]", given, job, options), _scalar)
+    named = _options_of_many(job, options, unique_keys)
+    return Statement(*_enqueue("enqueue_many(%(queue)s, %(inputs)s::text::jsonb[]", given, named), _scalar)
+
+
+def enqueue_unique(
+    queue: str, inputs: Iterable[Any], unique_keys: Iterable[str | None], job: str | None, options: Options
+) -> Statement[list[Enqueued]]:
+    """New tasks for the inputs whose unique keys are free; gives what became of each input."""
+    given = {"queue": queue, "inputs": _texts(map(dump_json, inputs))}
+    named = _options_of_many(job, options, unique_keys)
+    call = "enqueue_unique(%(queue)s, %(inputs)s::text::jsonb[]"
+    return Statement(
+        *_enqueue(call, given, named, "id, created, replaced"), lambda rows: [Enqueued(*row) for row in rows]
+    )
+
+
+def _options_of_many(job: str | None, options: Options, unique_keys: Iterable[str | None] | None) -> dict[str, Any]:
+    if options.unique_key is not None:
+        raise InputError(
+            f"unique_key {options.unique_key!r} is one key for several tasks; give unique_keys, one for each"
+        )
+    keys = None if unique_keys is None else _texts(unique_keys)
+    return {"job": job, **_options(options), "unique_keys": keys}
 
 
 def dequeue(queues: Sequence[str], max_tasks: int, worker: int | None = None) -> Statement[list[ClaimedTask]]:
@@ -345,6 +397,8 @@ def schedule(schedule: Schedule) -> Statement[datetime | None]:
         raise InputError(
             f"schedule {schedule.name!r} has a delay or run_at; its cron expression says when its tasks run"
         )
+    if (options.unique_key, options.unique_for, options.concurrency_key) != (None, None, None):
+        raise InputError(f"schedule {schedule.name!r} has a key; overlap='skip' keeps its tasks from running at once")
     return Statement(
         """select underway.schedule(%(name)s, %(queue)s, %(cron)s, %(time_zone)s, %(input)s::jsonb, job => %(job)s,
             priority => %(priority)s::integer, retry_policy => %(retry)s::underway.retry_policy,

@@ -202,6 +202,22 @@ def test_enqueue_keeps_timeout_and_ttl(mail: Underway, connection: psycopg.Conne
     assert row == (timedelta(seconds=1.5), timedelta(days=1))
 
 
+def test_enqueue_with_a_unique_key_prints_the_id_of_the_task_that_has_it(mail: Underway) -> None:
+    keys = ["--unique-key", "order 7", "--unique-for", "1h", "--concurrency-key", "customer"]
+    id = mail("enqueue", "mail", "1", *keys).out.strip()
+    assert mail("enqueue", "mail", "2", *keys).out.strip() == id
+    task = mail("task", id, "--json").json
+    assert (task["input"], task["unique_key"], task["concurrency_key"]) == (1, "order 7", "customer")
+    shown = mail("task", id).out
+    assert re.search(r"^unique key +order 7$", shown, re.M)
+    assert re.search(r"^concurrency +customer$", shown, re.M)
+
+    assert mail("enqueue", "mail", "3", *keys, "--on-conflict", "replace").out.strip() == id
+    assert mail("task", id, "--json").json["input"] == 3
+    assert_refused(mail("enqueue", "mail", *keys, "--on-conflict", "error"), 1, "'order 7'", f"task {id}")
+    assert_refused(mail("enqueue", "mail", *keys, "--on-conflict", "skip"), 2, "--on-conflict", "replace")
+
+
 def test_enqueue_takes_an_empty_object_for_a_missing_input(mail: Underway) -> None:
     id = mail("enqueue", "mail").out.strip()
     assert mail("task", id, "--json").json["input"] == {}

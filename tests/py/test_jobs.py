@@ -15,9 +15,16 @@ import psycopg
 import pytest
 
 import underway_pg as underway
-from underway_pg import Context, Queue, RetryPolicy, jobs, statements
+from underway_pg import Context, Enqueued, Queue, RetryPolicy, jobs, statements
 from underway_pg.client import execute
-from underway_pg.errors import ConfigurationError, InputError, InvalidArgument, QueueNotFound
+from underway_pg.errors import (
+    ConfigurationError,
+    InputError,
+    InvalidArgument,
+    QueueFull,
+    QueueNotFound,
+    UniqueConflict,
+)
 
 
 @dataclasses.dataclass
@@ -208,6 +215,94 @@ def test_async_enqueueing_in_a_transaction(app: underway.App) -> None:
     kept, others, dropped = asyncio.run(main())
     assert [input_of(app, task)["number"] for task in (kept, *others)] == [1, 2, 3, 5]
     assert app.task(dropped) is None
+
+
+def test_a_unique_key_gives_the_task_that_has_it_or_replaces_it_or_is_refused(app: underway.App) -> None:
+    @app.job
+    def work(number: int) -> None: ...
+
+    once = work.options(unique_key="k", unique_for=datetime.timedelta(hours=1), concurrency_key="c")
+    task = once.enqueue(number=1)
+    assert once.enqueue(number=2) == task
+    info = app.task(task)
+    assert info is not None
+    assert (info.input, info.unique_key, info.concurrency_key) == ({"number": 1}, "k", "c")
+
+    assert work.options(unique_key="k", on_conflict="replace").enqueue(number=3) == task
+    assert input_of(app, task) == {"number": 3}
+    with pytest.raises(UniqueConflict, match=f"the key 'k' of queue 'default' is taken by task {task}"):
+        work.options(unique_key="k", on_conflict="error").enqueue(number=4)
+    app.cancel(task)
+    assert work.options(unique_key="k", on_conflict="error").enqueue(number=5) != task
+
+
+KEYS = ["a", None, 'quoted " \\ {,} key', "a"]
+
+
+def test_many_tasks_have_a_unique_key_each_and_say_what_became_of_each(app: underway.App) -> None:
+    @app.job
+    def work(number: int) -> None: ...
+
+    calls = [{"number": number} for number in range(4)]
+    first = work.enqueue_unique(calls, KEYS)
+    assert [(each.created, each.replaced) for each in first] == [(True, False)] * 3 + [(False, False)]
+    assert first[3] == Enqueued(first[0].id, False, False)
+    again = work.options(on_conflict="replace", priority=3).enqueue_unique(calls, KEYS)
+    assert [(each.created, each.replaced) for each in again] == [(False, True), (True, False)] + [(False, True)] * 2
+    assert [each.id for each in again] == [first[0].id, again[1].id, first[2].id, first[0].id]
+    assert work.enqueue_many(calls[:1], unique_keys=KEYS[2:3]) == [first[2].id]
+    assert [app.task(each.id).unique_key for each in first[:3]] == KEYS[:3]  # type: ignore[union-attr]
+    assert input_of(app, first[0].id) == {"number": 3}
+
+
+def test_async_tasks_have_a_unique_key_each(app: underway.App) -> None:
+    @app.job
+    def work(number: int) -> None: ...
+
+    async def main() -> tuple[list[Enqueued], list[int], list[Enqueued]]:
+        calls = [{"number": number} for number in range(4)]
+        async with await psycopg.AsyncConnection.connect(app.dsn) as connection:
+            lost = await work.options(connection=connection).enqueue_unique_async(calls, KEYS)
+            await connection.rollback()
+        first = await work.enqueue_unique_async(calls, KEYS)
+        many = await work.enqueue_many_async(calls, unique_keys=KEYS)
+        await app.close_async()
+        return first, many, lost
+
+    first, many, lost = asyncio.run(main())
+    assert [each.created for each in first] == [True, True, True, False]
+    assert [many[0], many[2], many[3]] == [first[0].id, first[2].id, first[0].id]
+    assert app.task(lost[0].id) is None
+
+
+def test_one_unique_key_for_many_tasks_is_refused(app: underway.App) -> None:
+    @app.job
+    def work() -> None: ...
+
+    with pytest.raises(InputError, match="give unique_keys, one for each"):
+        work.options(unique_key="k").enqueue_many([{}, {}])
+
+
+def test_a_schedule_with_a_key_is_refused(app: underway.App) -> None:
+    @app.job
+    def work() -> None: ...
+
+    for option in ({"unique_key": "k"}, {"unique_for": 60}, {"concurrency_key": "k"}):
+        with pytest.raises(InputError, match="schedule 'work' has a key"):
+            work.options(**option).schedule("@daily")  # type: ignore[arg-type]
+
+
+def test_a_full_queue_is_refused(app: underway.App) -> None:
+    @app.job
+    def work() -> None: ...
+
+    task = work.enqueue()
+    with psycopg.connect(app.dsn) as connection:
+        connection.execute("update underway.queue set max_length = 1")
+    with pytest.raises(QueueFull, match="its max_length of 1"):
+        work.enqueue()
+    app.cancel(task)
+    work.enqueue()
 
 
 def test_a_connection_of_the_wrong_kind_is_refused(app: underway.App) -> None:

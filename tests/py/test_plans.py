@@ -79,6 +79,11 @@ def fill(session: Session, each: int) -> None:
     session.enqueue("q", each, "priority => -1")
     session.enqueue("other", each // 2)
     past = session.enqueue("past", each // 5)
+    session.run(
+        "insert into underway.unique_hold (queue, unique_key, task, expires_at)"
+        " select 'past', 'past ' || n, id, now() + interval '1 day' from unnest(%s) with ordinality as past (id, n)",
+        past,
+    )
     lease = session.claim("past", 10_000)[0][1]
     session.run("select from underway.complete_many(%s, array_fill(%s::uuid, array[%s]))", past, lease, len(past))
     session.run(
@@ -149,6 +154,34 @@ CALLS: dict[str, Call] = {
     "enqueue_many": lambda s, tasks, leases, n: s.run(
         "select underway.enqueue_many('q', array_fill('1'::jsonb, array[%s]), priority => 7)", n
     ),
+    "enqueue with a unique key": lambda s, tasks, leases, n: s.run(
+        "select underway.enqueue('q', unique_key => 'one', on_conflict => 'replace', concurrency_key => 'c')"
+    ),
+    "enqueue_unique": lambda s, tasks, leases, n: s.run(
+        "select count(*) from underway.enqueue_unique('q', array_fill('1'::jsonb, array[%s]),"
+        " array(select 'key ' || n from generate_series(1, %s) n), unique_for => '1 hour')",
+        n, n,
+    ),
+    "enqueue_unique to replace": lambda s, tasks, leases, n: s.run(
+        "select count(*) from underway.enqueue_unique('q', array_fill('1'::jsonb, array[%s]),"
+        " array(select 'key ' || n from generate_series(1, %s) n), on_conflict => 'replace', priority => 7)",
+        n, n,
+    ),
+    "enqueue_unique of keys whose tasks have succeeded": lambda s, tasks, leases, n: s.run(
+        "select count(*) from underway.enqueue_unique('past', array_fill('1'::jsonb, array[%s]),"
+        " array(select 'past ' || n from generate_series(1, %s) n))",
+        n, n,
+    ),
+    # A row is changed, and all of it is undone.
+    "enqueue to a queue that is full": lambda s, tasks, leases, n: s.run(
+        "do $$ begin update underway.queue set max_length = 100 where name = 'q'; perform underway.enqueue('q');"
+        " raise exception using errcode = 'UW011'; exception when sqlstate 'UW011' then null; end $$"
+    ),
+    "cancel and retry": lambda s, tasks, leases, n: s.run(
+        "do $$ begin perform underway.cancel(" + f"{tasks[0]}), underway.retry({tasks[0]});"
+        " exception when sqlstate 'UW004' then null; end $$"
+    ),
+    "prune what unique keys hold": lambda s, tasks, leases, n: s.run("select underway._prune_holds()"),
     "raise the floor of a lane": lambda s, tasks, leases, n: s.run("select underway._raise_lane('q', 0)"),
     "raise the floor of the leases": lambda s, tasks, leases, n: s.run("select underway._raise_leases()"),
     "snooze": lambda s, tasks, leases, n: s.run(

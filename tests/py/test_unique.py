@@ -320,12 +320,13 @@ def test_when_many_take_a_key_for_a_while_and_run_what_they_get_there_is_one_tas
     assert live(one) == []
 
 
+@pytest.mark.parametrize("enqueue", [ENQUEUE, REPLACE, HOLD])
 def test_who_waits_for_one_that_takes_a_key_for_a_while_gets_its_id_though_its_task_has_ended(
-    one: Session, other: Session
+    one: Session, other: Session, enqueue: str
 ) -> None:
     one.run("begin")
     id = one.value(HOLD, "1")
-    second = other.start(ENQUEUE, "2")
+    second = other.start(enqueue, "2")
     one.see_waiting(other, behind=one)
     # The task is over before the second can see it.
     ((_, lease),) = one.claim("q")

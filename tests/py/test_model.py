@@ -22,7 +22,7 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, Phase, note, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 from psycopg.types.json import Jsonb
 
 from tests.py.support import Session
@@ -152,6 +152,13 @@ class Underway:
 
     def rollback(self) -> None:
         self.changes, self.claimed_from, self.saved, self.open = {}, set(), None, False
+
+    def set_savepoint(self) -> None:
+        self.saved = self.save()
+
+    def rollback_to_savepoint(self) -> None:
+        assert self.saved is not None
+        self.go_back(self.saved)
 
     def save(self) -> Saved:
         return dict(self.changes), set(self.claimed_from)
@@ -412,7 +419,7 @@ class Underway:
     def complete(self, task: int, lease: UUID, output: Any) -> None:
         self.finish(self.surely_held(task, lease), "succeeded")
 
-    def complete_many(self, tasks: Sequence[int], leases: Sequence[UUID]) -> set[int]:
+    def complete_many(self, tasks: Sequence[int], leases: Sequence[UUID], outputs: Sequence[Any]) -> set[int]:
         settled = set()
         for id, lease in zip(tasks, leases, strict=True):
             if (task := self.held(id, lease)) is not None:
@@ -428,7 +435,7 @@ class Underway:
         queues: Sequence[str],
         max_tasks: int,
     ) -> list[Any]:
-        lost = set(tasks) - self.complete_many(tasks, leases)
+        lost = set(tasks) - self.complete_many(tasks, leases, outputs)
         claimed = self.dequeue(queues=queues, max_tasks=max_tasks)
         # In which order the lost ones are named does not matter.
         named = [row[0] for row in self.ask()[: len(lost)]]
@@ -731,6 +738,8 @@ def queues_of(session: Session) -> list[Queue]:
 
 def as_parameter(value: Any) -> Any:
     """What psycopg takes for it."""
+    if isinstance(value, list) and value and isinstance(value[0], dict) and "queue" in value[0]:
+        return Jsonb(value)  # of enqueue_many
     if isinstance(value, Policy):
         return str(value)
     if isinstance(value, dict):
@@ -751,16 +760,56 @@ def same(seen: Sequence[T], expected: Sequence[T]) -> None:
 # The steps
 
 NAMES = ["a", "b", "dead"]
-ONE = st.integers(0, 2)
+SESSION = st.integers(0, 2)
 PICK = st.integers(0, 99)
 PICKS = st.lists(PICK, min_size=1, max_size=4)
 COUNT = st.integers(1, 4)
-QUEUE = st.sampled_from(NAMES)
+QUEUE = st.sampled_from(["a", "a", "dead", "b"])
 PRIORITY = st.sampled_from([0, 0, 0, 5, -1])
 DELAY = st.sampled_from([0 * SECOND, SECOND, 40 * SECOND])
-POLICY = st.sampled_from([Policy(2, SECOND), Policy(1, SECOND), Policy(3, 10 * SECOND), Policy(2, 0 * SECOND)])
-WHEN = st.sampled_from([None, None, None, SECOND, 40 * SECOND, -timedelta(days=1)])
-PASSING = st.sampled_from([SECOND / 1000, SECOND, 31 * SECOND, 3 * SECOND, 3600 * SECOND])
+POLICY = st.sampled_from([Policy(2, 0 * SECOND), Policy(2, SECOND), Policy(1, SECOND), Policy(3, 10 * SECOND)])
+WHEN = st.sampled_from([None, None, None, None, SECOND, 40 * SECOND, -timedelta(days=1)])
+PASSING = st.sampled_from([SECOND / 1000, SECOND, 3 * SECOND, 31 * SECOND, 3600 * SECOND])
+SETTING = st.one_of(
+    st.tuples(st.just("retry_policy"), POLICY),
+    st.tuples(st.just("dead_letter_queue"), st.sampled_from(["", "dead", "b", "a"])),
+    st.tuples(st.just("keep_history"), st.booleans()),
+    st.tuples(st.just("heartbeat"), st.sampled_from([30 * SECOND, 2 * SECOND])),
+    st.tuples(st.just("timeout"), st.sampled_from([900 * SECOND, 30 * SECOND])),
+)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A method of the machine, and with what it is called."""
+
+    name: str
+    arguments: dict[str, Any]
+
+    def __repr__(self) -> str:
+        return f"{self.name}({', '.join(f'{name}={value!r}' for name, value in self.arguments.items())})"
+
+
+DRAWN: dict[str, tuple[int, st.SearchStrategy[Step]]] = {}
+
+
+def drawn(weight: int, **arguments: st.SearchStrategy[Any]) -> Callable[[T], T]:
+    """A step of the machine; how often it is drawn beside others, and with what."""
+
+    def note_step(method: Any) -> Any:
+        name = method.__name__
+        DRAWN[name] = weight, st.fixed_dictionaries(arguments).map(lambda given: Step(name, given))
+        return method
+
+    return note_step
+
+
+# One rule for all: of many, Hypothesis leaves half out in each run, and where nobody claims there is little to see.
+STEP = st.deferred(
+    lambda: st.sampled_from([name for name, (weight, _) in DRAWN.items() for _ in range(weight)]).flatmap(
+        lambda name: DRAWN[name][1]
+    )
+)
 
 
 class Machine(RuleBasedStateMachine):
@@ -901,89 +950,81 @@ class Machine(RuleBasedStateMachine):
         free = [task for task in model.tasks() if not model.taken(task.id)]
         wanted = [task.id for task in free if task.state in states]
         others = [task.id for task in free if task.state not in states]
-        return self.pick(wanted * 3 + others[-1:], pick) or self.world.next_id + 100
+        return self.pick(wanted * 4 + others[-1:], pick) or self.world.next_id + 100
 
-    def some_grants(self, number: int, picks: list[int]) -> tuple[list[int], list[UUID]]:
-        """Leases that are held, and perhaps one that was."""
-        model = self.world.sessions[number]
-        free = [(id, lease) for id, lease in self.grants if not model.taken(id)]
-        held = [(id, lease) for id, lease in free if model.held(id, lease)]
-        lost = [(id, lease) for id, lease in free if not model.held(id, lease)]
-        drawn = [self.pick(held * 3 + lost[-1:], pick) for pick in picks]
+    def some_grants(self, session: int, picks: list[int]) -> tuple[list[int], list[UUID]]:
+        """Leases that are held, and perhaps one that was. Where none is held, mostly some are claimed first."""
+        if not self.held_grants(session) and picks[0] % 5:
+            self.do(session, "dequeue", queues=[queue.name for queue in self.world.sessions[session].queues()])
+        model = self.world.sessions[session]
+        held = self.held_grants(session)
+        lost = [(id, lease) for id, lease in self.grants if not model.held(id, lease) and not model.taken(id)]
+        lost = lost[-1:] if held or picks[0] % 5 == 0 else []
+        drawn = [self.pick(held * 4 + lost, pick) for pick in picks]
         grants = [grant for grant in drawn if grant is not None]
         return [id for id, _ in grants], [lease for _, lease in grants]
 
-    def granted(self) -> bool:
-        return bool(self.grants)
-
-    def some_open(self) -> bool:
-        return any(model.open for model in self.world.sessions)
+    def held_grants(self, session: int) -> list[tuple[int, UUID]]:
+        model = self.world.sessions[session]
+        return [(id, lease) for id, lease in self.grants if model.held(id, lease) and not model.taken(id)]
 
     # Transactions
 
-    def move(self, number: int, sql: str, change: Callable[[Underway], None]) -> None:
+    @rule(step=STEP)
+    def step(self, step: Step) -> None:
+        getattr(self, step.name)(**step.arguments)
+
+    def move(self, pick: int, sql: str, may: Callable[[Underway], bool], change: Callable[[Underway], None]) -> None:
+        """Begin or end a transaction in a session that may."""
+        number = self.pick([n for n, model in enumerate(self.world.sessions) if may(model)], pick)
+        if number is None:
+            return
         self.sound = False
         model = self.world.sessions[number]
         note(f"-- {model.name}: {sql}")
-        self.sessions[number].run(sql)
+        for statement in sql.split("; "):
+            self.sessions[number].run(statement)
         change(model)
         self.look()
 
-    @precondition(lambda self: not all(model.open for model in self.world.sessions))
-    @rule(pick=PICK)
+    @drawn(8, pick=PICK)
     def begin(self, pick: int) -> None:
-        number = self.pick([n for n, model in enumerate(self.world.sessions) if not model.open], pick)
-        assert number is not None
-        self.move(number, "begin", Underway.begin)
-        self.sessions[number].run("select set_config('model.began_at', %s, true)", str(self.world.now))
+        began_at = f"set local model.began_at = '{self.world.now}'"
+        self.move(pick, f"begin; {began_at}", lambda model: not model.open, Underway.begin)
 
-    @precondition(some_open)
-    @rule(pick=PICK)
+    @drawn(3, pick=PICK)
     def commit(self, pick: int) -> None:
-        self.move(self.some_session(pick), "commit", Underway.commit)
+        self.move(pick, "commit", lambda model: model.open, Underway.commit)
 
-    @precondition(some_open)
-    @rule(pick=PICK)
+    @drawn(2, pick=PICK)
     def rollback(self, pick: int) -> None:
-        self.move(self.some_session(pick), "rollback", Underway.rollback)
+        self.move(pick, "rollback", lambda model: model.open, Underway.rollback)
 
-    @precondition(some_open)
-    @rule(pick=PICK)
+    @drawn(2, pick=PICK)
     def savepoint(self, pick: int) -> None:
-        def save(model: Underway) -> None:
-            model.saved = model.save()
+        self.move(pick, "savepoint s", lambda model: model.open, Underway.set_savepoint)
 
-        self.move(self.some_session(pick), "savepoint s", save)
-
-    @precondition(lambda self: any(model.saved is not None for model in self.world.sessions))
-    @rule(pick=PICK)
-    def rollback_to_savepoint(self, pick: int) -> None:
-        def go_back(model: Underway) -> None:
-            assert model.saved is not None
-            model.go_back(model.saved)
-
-        number = self.pick([n for n, model in enumerate(self.world.sessions) if model.saved is not None], pick)
-        assert number is not None
-        self.move(number, "rollback to savepoint s", go_back)
-
-    def some_session(self, pick: int) -> int:
-        number = self.pick([n for n, model in enumerate(self.world.sessions) if model.open], pick)
-        assert number is not None
-        return number
+    @drawn(1, pick=PICK)
+    def rollback_to(self, pick: int) -> None:
+        self.move(pick, "rollback to s", lambda model: model.saved is not None, Underway.rollback_to_savepoint)
 
     # Time
 
-    @rule(passing=PASSING)
+    @drawn(7, passing=PASSING)
     def time_passes(self, passing: timedelta) -> None:
         self.set_clock(self.world.now + passing)
         note(f"-- it is {self.world.now}")
 
-    @rule(one=ONE, priority=PRIORITY)
-    def raise_floors(self, one: int, priority: int) -> None:
+    @drawn(5, session=SESSION)
+    def maintain(self, session: int) -> None:
+        self.do(session, "maintain")
+
+    @drawn(2, session=SESSION, priority=PRIORITY)
+    def raise_floors(self, session: int, priority: int) -> None:
         """What claims do now and then, by chance."""
-        session = self.sessions[one]
-        session.run("select underway._raise_lane(q, %s) from unnest(%s::text[]) q", priority, NAMES)
-        session.run("select underway._raise_leases()")
+        note(f"-- {self.world.sessions[session].name}: raise the floors of priority {priority}")
+        self.sessions[session].run("select underway._raise_lane(q, %s) from unnest(%s::text[]) q", priority, NAMES)
+        self.sessions[session].run("select underway._raise_leases()")
         self.look()
 
     # Queues
@@ -991,175 +1032,156 @@ class Machine(RuleBasedStateMachine):
     @initialize()
     def set_up(self) -> None:
         self.do(0, "create_queue", name="dead", retry_policy=Policy(2, SECOND))
-        self.do(0, "create_queue", name="a", dead_letter_queue="dead", retry_policy=Policy(2, SECOND))
-        self.do(0, "create_queue", name="b", retry_policy=Policy(2, 0 * SECOND))
+        self.do(0, "create_queue", name="a", dead_letter_queue="dead", retry_policy=Policy(2, 0 * SECOND))
+        self.do(0, "create_queue", name="b", retry_policy=Policy(2, SECOND))
         self.do(0, "enqueue_many", queue="a", inputs=[{}, {}, {}])
+        self.do(0, "enqueue", queue="b", input={})
 
-    @rule(
-        one=ONE,
-        name=QUEUE,
-        setting=st.one_of(
-            st.tuples(st.just("retry_policy"), POLICY),
-            st.tuples(st.just("dead_letter_queue"), st.sampled_from(["", "dead", "b", "a"])),
-            st.tuples(st.just("keep_history"), st.booleans()),
-            st.tuples(st.just("heartbeat"), st.sampled_from([30 * SECOND, 2 * SECOND])),
-            st.tuples(st.just("timeout"), st.sampled_from([900 * SECOND, 30 * SECOND])),
-        ),
-    )
-    def create_queue(self, one: int, name: str, setting: tuple[str, Any]) -> None:
+    @drawn(4, session=SESSION, name=QUEUE, setting=SETTING)
+    def create_queue(self, session: int, name: str, setting: tuple[str, Any]) -> None:
         given: dict[str, Any] = dict([setting])
-        if self.world.sessions[one].queue(name) is None:
+        if self.world.sessions[session].queue(name) is None:
             given.setdefault("retry_policy", Policy(2, SECOND))  # without chance
-        self.do(one, "create_queue", name=name, **given)
+        self.do(session, "create_queue", name=name, **given)
 
-    @rule(one=ONE, name=QUEUE, force=st.booleans())
-    def drop_queue(self, one: int, name: str, force: bool) -> None:
-        if not self.world.sessions[one].open:
-            self.do(one, "drop_queue", name=name, force=force)
+    @drawn(1, session=SESSION, name=QUEUE, force=st.booleans())
+    def drop_queue(self, session: int, name: str, force: bool) -> None:
+        if not self.world.sessions[session].open:
+            self.do(session, "drop_queue", name=name, force=force)
 
-    @rule(one=ONE, name=QUEUE)
-    def pause_queue(self, one: int, name: str) -> None:
-        self.do(one, "pause_queue", name=name)
+    @drawn(1, session=SESSION, name=QUEUE)
+    def pause_queue(self, session: int, name: str) -> None:
+        self.do(session, "pause_queue", name=name)
 
-    @rule(one=ONE, name=QUEUE)
-    def resume_queue(self, one: int, name: str) -> None:
-        self.do(one, "resume_queue", name=name)
+    @drawn(2, session=SESSION, pick=PICK)
+    def resume_queue(self, session: int, pick: int) -> None:
+        paused = [queue.name for queue in self.world.sessions[session].queues() if queue.paused]
+        self.do(session, "resume_queue", name=self.pick(paused, pick) or "a")
 
     # Into the queue
 
-    def options(self, when: timedelta | None, policy: Policy | None) -> dict[str, Any]:
-        given: dict[str, Any] = {"retry_policy": policy}
-        if when is not None and when == SECOND:
-            given["delay"] = when
-        elif when is not None:
-            given["run_at"] = self.world.now + when
-        return given
+    def when(self, when: timedelta | None) -> dict[str, Any]:
+        if when is None:
+            return {}
+        return {"delay": when} if when == SECOND else {"run_at": self.world.now + when}
 
-    @rule(one=ONE, queue=QUEUE, priority=PRIORITY, when=WHEN, policy=st.none() | POLICY)
-    def enqueue(self, one: int, queue: str, priority: int, when: timedelta | None, policy: Policy | None) -> None:
-        options = self.options(when, policy)
-        self.do(one, "enqueue", queue=queue, input={}, priority=priority, **options)
+    @drawn(4, session=SESSION, queue=QUEUE, priority=PRIORITY, when=WHEN, policy=st.none() | POLICY)
+    def enqueue(self, session: int, queue: str, priority: int, when: timedelta | None, policy: Policy | None) -> None:
+        options = {"priority": priority, "retry_policy": policy, **self.when(when)}
+        self.do(session, "enqueue", queue=queue, input={}, **options)
 
-    @rule(one=ONE, queue=QUEUE, count=COUNT, priority=PRIORITY, when=WHEN)
-    def enqueue_many(self, one: int, queue: str, count: int, priority: int, when: timedelta | None) -> None:
-        options = self.options(when, None)
-        self.do(one, "enqueue_many", queue=queue, inputs=[{}] * count, priority=priority, **options)
+    @drawn(3, session=SESSION, queue=QUEUE, count=COUNT, priority=PRIORITY, when=WHEN)
+    def enqueue_many(self, session: int, queue: str, count: int, priority: int, when: timedelta | None) -> None:
+        self.do(session, "enqueue_many", queue=queue, inputs=[{}] * count, priority=priority, **self.when(when))
 
-    @rule(one=ONE, pick=PICK, when=WHEN)
-    def reschedule(self, one: int, pick: int, when: timedelta | None) -> None:
-        run_at = self.world.now + (when or 0 * SECOND)
-        self.do(one, "reschedule", task=self.some_task(one, pick, "pending"), run_at=run_at)
-
-    @rule(one=ONE, pick=PICK, priority=PRIORITY)
-    def reprioritize(self, one: int, pick: int, priority: int) -> None:
-        self.do(one, "reprioritize", task=self.some_task(one, pick, "pending"), priority=priority)
+    @drawn(1, session=SESSION, queues=st.lists(QUEUE, min_size=1, max_size=3), priority=PRIORITY)
+    def enqueue_objects(self, session: int, queues: list[str], priority: int) -> None:
+        tasks = [{"queue": queue, "input": {}, "priority": priority} for queue in queues]
+        self.do(session, "enqueue_many", tasks=tasks)
 
     # Claims
 
-    @rule(one=ONE, queue=QUEUE, count=COUNT)
-    def dequeue(self, one: int, queue: str, count: int) -> None:
-        self.do(one, "dequeue", queue=queue, max_tasks=count)
+    def some_queue(self, session: int, pick: int) -> str:
+        """A queue, most likely one that has something."""
+        model = self.world.sessions[session]
+        having = sorted({task.queue for task in model.tasks() if model.ready(task)})
+        return (NAMES + having * 5)[pick % len(NAMES + having * 5)]
 
-    @rule(one=ONE, queues=st.permutations(NAMES).map(lambda names: names[:2]) | st.just(NAMES), count=COUNT)
-    def dequeue_of_several(self, one: int, queues: list[str], count: int) -> None:
-        self.do(one, "dequeue", queues=queues, max_tasks=count)
+    @drawn(10, session=SESSION, pick=PICK, count=COUNT)
+    def dequeue(self, session: int, pick: int, count: int) -> None:
+        self.do(session, "dequeue", queue=self.some_queue(session, pick), max_tasks=count)
 
-    @precondition(granted)
-    @rule(one=ONE, picks=PICKS)
-    def heartbeat(self, one: int, picks: list[int]) -> None:
-        tasks, leases = self.some_grants(one, picks)
-        self.do(one, "heartbeat", tasks=tasks, leases=leases)
-
-    @rule(one=ONE)
-    def maintain(self, one: int) -> None:
-        self.do(one, "maintain")
+    @drawn(4, session=SESSION, queues=st.permutations(NAMES), number=st.integers(1, 3), count=COUNT)
+    def dequeue_of_several(self, session: int, queues: list[str], number: int, count: int) -> None:
+        self.do(session, "dequeue", queues=queues[:number], max_tasks=count)
 
     # Settlements
 
-    def settle(self, one: int, pick: int, verb: str, **arguments: Any) -> None:
-        for task, lease in zip(*self.some_grants(one, [pick]), strict=True):
-            self.do(one, verb, task=task, lease=lease, **arguments)
+    def settle(self, session: int, pick: int, verb: str, **arguments: Any) -> None:
+        for task, lease in zip(*self.some_grants(session, [pick]), strict=True):
+            self.do(session, verb, task=task, lease=lease, **arguments)
 
-    @precondition(granted)
-    @rule(one=ONE, pick=PICK)
-    def complete(self, one: int, pick: int) -> None:
-        self.settle(one, pick, "complete", output={})
+    def settle_many(self, session: int, picks: list[int], verb: str, **arguments: Any) -> None:
+        tasks, leases = self.some_grants(session, picks)
+        for name, value in arguments.items():
+            arguments[name] = None if value is None else [value] * len(tasks)
+        if tasks:
+            self.do(session, verb, tasks=tasks, leases=leases, **arguments)
 
-    @precondition(granted)
-    @rule(one=ONE, picks=PICKS)
-    def complete_many(self, one: int, picks: list[int]) -> None:
-        tasks, leases = self.some_grants(one, picks)
-        self.do(one, "complete_many", tasks=tasks, leases=leases)
+    @drawn(2, session=SESSION, picks=PICKS)
+    def heartbeat(self, session: int, picks: list[int]) -> None:
+        self.settle_many(session, picks, "heartbeat")
 
-    @precondition(granted)
-    @rule(one=ONE, picks=PICKS, queue=QUEUE, count=COUNT)
-    def complete_and_dequeue(self, one: int, picks: list[int], queue: str, count: int) -> None:
-        tasks, leases = self.some_grants(one, picks)
-        outputs = [{}] * len(tasks)
-        self.do(
-            one,
-            "complete_and_dequeue",
-            tasks=tasks,
-            leases=leases,
-            outputs=outputs,
-            queues=[queue],
-            max_tasks=count,
-        )
+    @drawn(1, session=SESSION, pick=PICK)
+    def report_progress(self, session: int, pick: int) -> None:
+        self.settle(session, pick, "report_progress", progress={"percent": 40})
 
-    @precondition(granted)
-    @rule(one=ONE, pick=PICK, retryable=st.sampled_from([True, True, False]), after=st.none() | DELAY)
-    def fail(self, one: int, pick: int, retryable: bool, after: timedelta | None) -> None:
-        self.settle(one, pick, "fail", error={"type": "E"}, retryable=retryable, retry_after=after)
+    @drawn(3, session=SESSION, pick=PICK)
+    def complete(self, session: int, pick: int) -> None:
+        self.settle(session, pick, "complete", output={})
 
-    @precondition(granted)
-    @rule(one=ONE, picks=PICKS, retryable=st.none() | st.booleans())
-    def fail_many(self, one: int, picks: list[int], retryable: bool | None) -> None:
-        tasks, leases = self.some_grants(one, picks)
-        flags = None if retryable is None else [retryable] * len(tasks)
-        self.do(one, "fail_many", tasks=tasks, leases=leases, errors=[{}] * len(tasks), retryable=flags)
+    @drawn(1, session=SESSION, picks=PICKS)
+    def complete_many(self, session: int, picks: list[int]) -> None:
+        self.settle_many(session, picks, "complete_many", outputs={})
 
-    @precondition(granted)
-    @rule(one=ONE, pick=PICK, delay=DELAY)
-    def snooze(self, one: int, pick: int, delay: timedelta) -> None:
-        self.settle(one, pick, "snooze", delay=delay)
+    @drawn(2, session=SESSION, picks=PICKS, count=COUNT)
+    def complete_and_dequeue(self, session: int, picks: list[int], count: int) -> None:
+        queue = self.some_queue(session, picks[0])
+        tasks, leases = self.some_grants(session, picks)
+        settled = {"tasks": tasks, "leases": leases, "outputs": [{}] * len(tasks)}
+        if tasks:
+            self.do(session, "complete_and_dequeue", **settled, queues=[queue], max_tasks=count)
 
-    @precondition(granted)
-    @rule(one=ONE, pick=PICK)
-    def release(self, one: int, pick: int) -> None:
-        self.settle(one, pick, "release")
+    @drawn(6, session=SESSION, pick=PICK, retryable=st.sampled_from([None, False]), after=st.none() | DELAY)
+    def fail(self, session: int, pick: int, retryable: bool | None, after: timedelta | None) -> None:
+        self.settle(session, pick, "fail", error={"type": "E"}, retryable=retryable, retry_after=after)
 
-    @precondition(granted)
-    @rule(one=ONE, picks=PICKS)
-    def release_many(self, one: int, picks: list[int]) -> None:
-        tasks, leases = self.some_grants(one, picks)
-        self.do(one, "release_many", tasks=tasks, leases=leases)
+    @drawn(3, session=SESSION, picks=PICKS, retryable=st.sampled_from([None, True, False, False]))
+    def fail_many(self, session: int, picks: list[int], retryable: bool | None) -> None:
+        self.settle_many(session, picks, "fail_many", errors={}, retryable=retryable)
 
-    @precondition(granted)
-    @rule(one=ONE, pick=PICK)
-    def report_progress(self, one: int, pick: int) -> None:
-        self.settle(one, pick, "report_progress", progress={"percent": 40})
+    @drawn(3, session=SESSION, pick=PICK, delay=DELAY)
+    def snooze(self, session: int, pick: int, delay: timedelta) -> None:
+        self.settle(session, pick, "snooze", delay=delay)
+
+    @drawn(3, session=SESSION, pick=PICK)
+    def release(self, session: int, pick: int) -> None:
+        self.settle(session, pick, "release")
+
+    @drawn(1, session=SESSION, picks=PICKS)
+    def release_many(self, session: int, picks: list[int]) -> None:
+        self.settle_many(session, picks, "release_many")
 
     # By anybody
 
-    @rule(one=ONE, pick=PICK)
-    def cancel(self, one: int, pick: int) -> None:
-        self.do(one, "cancel", task=self.some_task(one, pick, "pending", "in_progress"))
+    @drawn(2, session=SESSION, pick=PICK)
+    def cancel(self, session: int, pick: int) -> None:
+        self.do(session, "cancel", task=self.some_task(session, pick, "pending", "in_progress"))
 
-    @rule(one=ONE, pick=PICK)
-    def retry(self, one: int, pick: int) -> None:
-        self.do(one, "retry", task=self.some_task(one, pick, "failed", "cancelled"))
+    @drawn(4, session=SESSION, pick=PICK)
+    def retry(self, session: int, pick: int) -> None:
+        self.do(session, "retry", task=self.some_task(session, pick, "failed", "cancelled"))
 
-    @rule(one=ONE, queue=st.sampled_from(["dead", "dead", "b"]), count=COUNT)
-    def redrive(self, one: int, queue: str, count: int) -> None:
-        self.do(one, "redrive", queue=queue, max_tasks=count)
+    @drawn(3, session=SESSION, queue=st.sampled_from(["dead", "dead", "dead", "b"]), count=COUNT)
+    def redrive(self, session: int, queue: str, count: int) -> None:
+        self.do(session, "redrive", queue=queue, max_tasks=count)
 
-    @rule(one=ONE, pick=PICK)
-    def delete_task(self, one: int, pick: int) -> None:
-        self.do(one, "delete_task", task=self.some_task(one, pick, "succeeded", "failed", "cancelled"))
+    @drawn(2, session=SESSION, pick=PICK, when=WHEN)
+    def reschedule(self, session: int, pick: int, when: timedelta | None) -> None:
+        run_at = self.world.now + (when or 0 * SECOND)
+        self.do(session, "reschedule", task=self.some_task(session, pick, "pending"), run_at=run_at)
 
-    @rule(one=ONE, pick=PICK)
-    def watch(self, one: int, pick: int) -> None:
-        self.do(one, "watch", task=self.some_task(one, pick, "pending", "in_progress"))
+    @drawn(2, session=SESSION, pick=PICK, priority=PRIORITY)
+    def reprioritize(self, session: int, pick: int, priority: int) -> None:
+        self.do(session, "reprioritize", task=self.some_task(session, pick, "pending"), priority=priority)
+
+    @drawn(1, session=SESSION, pick=PICK)
+    def delete_task(self, session: int, pick: int) -> None:
+        self.do(session, "delete_task", task=self.some_task(session, pick, "succeeded", "failed", "cancelled"))
+
+    @drawn(1, session=SESSION, pick=PICK)
+    def watch(self, session: int, pick: int) -> None:
+        self.do(session, "watch", task=self.some_task(session, pick, "pending", "in_progress"))
 
     # The end
 
@@ -1195,8 +1217,8 @@ def test_whatever_is_done_in_whatever_order_is_as_in_the_model(connected: tuple[
     run_state_machine_as_test(
         lambda: Machine(*connected),
         settings=settings(
-            max_examples=500 if LONG else 40,
-            stateful_step_count=60 if LONG else 40,
+            max_examples=500 if LONG else 60,
+            stateful_step_count=80 if LONG else 60,
             derandomize=not LONG,
             database=None,
             deadline=None,

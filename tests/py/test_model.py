@@ -417,13 +417,16 @@ class Machine(RuleBasedStateMachine):
 
     def some_grants(self, session: int, picks: list[int]) -> tuple[list[int], list[UUID]]:
         """Leases that are held, and perhaps one that was. Where none is held, mostly some are claimed first."""
-        if not self.held_grants(session) and picks[0] % 5:
-            self.do(session, "dequeue", queues=[queue.name for queue in self.world.sessions[session].queues()])
         model = self.world.sessions[session]
+        if not self.held_grants(session) and picks[0] % 5:
+            self.do(session, "dequeue", queues=[queue.name for queue in model.queues()])
         held = self.held_grants(session)
         lost = [(id, lease) for id, lease in self.grants if not model.held(id, lease) and not model.taken(id)]
-        lost = lost[-1:] if held or picks[0] % 5 == 0 else []
-        drawn = [self.pick(held * 4 + lost, pick) for pick in picks]
+        # The one that tells most is of a task that is held again.
+        lost = sorted(lost, key=lambda grant: any(grant[0] == id for id, _ in held))[-1:]
+        if not held and picks[0] % 5:
+            lost = []
+        drawn = [self.pick(held * 3 + lost, pick) for pick in picks]
         grants = [grant for grant in drawn if grant is not None]
         return [id for id, _ in grants], [lease for _, lease in grants]
 
@@ -694,7 +697,7 @@ def connected(database: str) -> Iterator[tuple[list[Session], Session]]:
 
 def run(monkeypatch: pytest.MonkeyPatch, machine: Callable[[], Machine], examples: int) -> None:
     # A failure is made smaller for so many seconds.
-    monkeypatch.setattr("hypothesis.internal.conjecture.engine.MAX_SHRINKING_SECONDS", 300 if LONG else 20)
+    monkeypatch.setattr("hypothesis.internal.conjecture.engine.MAX_SHRINKING_SECONDS", 300 if LONG else 60)
     run_state_machine_as_test(
         machine,  # type: ignore[arg-type]  # it is only called
         settings=settings(

@@ -423,10 +423,9 @@ class Machine(RuleBasedStateMachine):
         held = self.held_grants(session)
         lost = [(id, lease) for id, lease in self.grants if not model.held(id, lease) and not model.taken(id)]
         # The one that tells most is of a task that is held again.
-        lost = sorted(lost, key=lambda grant: any(grant[0] == id for id, _ in held))[-1:]
-        if not held and picks[0] % 5:
-            lost = []
-        drawn = [self.pick(held * 3 + lost, pick) for pick in picks]
+        again = [(id, lease) for id, lease in lost if any(id == other for other, _ in held)]
+        some = again or (lost if picks[0] % 5 == 0 else [])
+        drawn = [self.pick(held * 2 + some[-1:], pick) for pick in picks]
         grants = [grant for grant in drawn if grant is not None]
         return [id for id, _ in grants], [lease for _, lease in grants]
 
@@ -490,17 +489,17 @@ class Machine(RuleBasedStateMachine):
     def maintain(self, session: int) -> None:
         self.do(session, "maintain")
 
-    @drawn(3, session=SESSION, priority=PRIORITY)
-    def raise_floors(self, session: int, priority: int) -> None:
+    @drawn(3, pick=PICK)
+    def raise_floors(self, pick: int) -> None:
         """What claims do now and then, by chance; more often than it takes until what is noted counts."""
+        number = self.pick([n for n, model in enumerate(self.world.sessions) if not model.open], pick)
+        if number is None:
+            return
         for _ in range(3):
             self.time_passes(SECOND / 1000)
-            note(f"-- {self.world.sessions[session].name}: raise the floors of priority {priority}")
-            self.sessions[session].run(
-                "select underway._raise_lane(q, %s), underway._raise_leases() from unnest(%s::text[]) q",
-                priority,
-                NAMES,
-            )
+            note(f"-- {self.world.sessions[number].name}: raise all floors")
+            self.sessions[number].run("select underway._raise_lane(l.queue, l.priority) from underway.lane l")
+            self.sessions[number].run("select underway._raise_leases()")
         self.look()
 
     # Queues
@@ -509,7 +508,7 @@ class Machine(RuleBasedStateMachine):
     def set_up(self) -> None:
         self.do(0, "create_queue", name="dead", retry_policy=Policy(2, SECOND))
         self.do(0, "create_queue", name="a", dead_letter_queue="dead", retry_policy=Policy(2, 0 * SECOND))
-        self.do(0, "create_queue", name="b", retry_policy=Policy(2, SECOND))
+        self.do(0, "create_queue", name="b", retry_policy=Policy(2, SECOND), timeout=30 * SECOND)
         self.do(0, "enqueue_many", queue="a", inputs=[{}, {}, {}])
         self.do(0, "enqueue", queue="b", input={})
 
@@ -584,7 +583,7 @@ class Machine(RuleBasedStateMachine):
         if tasks:
             self.do(session, verb, tasks=tasks, leases=leases, **arguments)
 
-    @drawn(2, session=SESSION, picks=PICKS)
+    @drawn(3, session=SESSION, picks=PICKS)
     def heartbeat(self, session: int, picks: list[int]) -> None:
         self.settle_many(session, picks, "heartbeat")
 
@@ -592,7 +591,7 @@ class Machine(RuleBasedStateMachine):
     def report_progress(self, session: int, pick: int) -> None:
         self.settle(session, pick, "report_progress", progress={"percent": 40})
 
-    @drawn(3, session=SESSION, pick=PICK)
+    @drawn(5, session=SESSION, pick=PICK)
     def complete(self, session: int, pick: int) -> None:
         self.settle(session, pick, "complete", output={})
 

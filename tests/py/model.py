@@ -1,7 +1,8 @@
 """A model of Underway in memory: what a session sees, and what each verb makes of it.
 
 A further verb is a method of `Underway` with the arguments of its function in SQL; a further setting is a field of
-`Queue` or `Task`. What sees only its own transaction and what is committed is one `Underway` for each session.
+`Queue` or `Task`. What keeps a task from being claimed belongs into `ready`, how many of a lane may be claimed into
+`from_lane`, and what a new task meets into `add`.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 LONG = bool(os.environ.get("UNDERWAY_LONG"))
 
-# The same, as the database has it
+# What the database has of it
 
 SETUP = """
     create sequence public.clock_of_model;
@@ -715,7 +715,7 @@ def run(monkeypatch: pytest.MonkeyPatch, machine: Callable[[], Machine], example
 def test_whatever_is_done_in_whatever_order_is_as_in_the_model(
     connected: tuple[list[Session], Session], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run(monkeypatch, lambda: Machine(*connected), 40)
+    run(monkeypatch, lambda: Machine(*connected), 50)
 
 
 def test_nothing_is_lost_or_hidden_where_the_clock_goes_back(

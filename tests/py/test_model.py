@@ -1,0 +1,724 @@
+"""All verbs in any order, by sessions whose transactions overlap, beside a model of Underway in memory.
+
+`Machine` draws the steps, does each in the database and in the model (`tests/py/model.py`), and compares what was
+answered and what is there. A run that fails is printed with as few steps as it takes, each with its calls.
+
+A further verb is a method of the model, and a step of `Machine`; a further setting is a field in the model, and its
+column in `QUEUES` or `TASKS`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+from uuid import UUID
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, Phase, note, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+from psycopg.types.json import Jsonb
+
+from tests.py.model import SECOND, START, DeadLetter, Policy, Queue, Refused, Task, Underway, Waits, World
+from tests.py.support import Session
+from tests.py.test_floor import HIDDEN
+
+T = TypeVar("T")
+
+LONG = bool(os.environ.get("UNDERWAY_LONG"))
+
+# What the database has of it
+
+SETUP = """
+    create sequence public.clock_of_model;
+
+    create or replace function underway._clock() returns timestamptz language sql volatile as $$
+        select timestamptz 'epoch'
+            + interval '1 microsecond' * pg_sequence_last_value('public.clock_of_model'::regclass)
+    $$;
+
+    create or replace function underway._began_at() returns timestamptz language sql volatile as $$
+        select least(nullif(current_setting('model.began_at', true), '')::timestamptz, underway._clock())
+    $$;
+    """
+
+# Whatever an earlier run has left: faster than a new database.
+RESET = """
+    delete from underway.task;
+    delete from underway.task_history;
+    delete from underway.attempt;
+    delete from underway.queue;
+    delete from underway.lane;
+    delete from underway.floor;
+    insert into underway.floor values ('', 0, '-infinity', '-infinity', '0');
+    do $$
+    declare
+        v_name text;
+    begin
+        for v_name in
+            select s.sequencename from pg_sequences s where s.schemaname = 'underway' and s.last_value is not null
+        loop
+            execute format('alter sequence underway.%I restart', v_name);
+        end loop;
+    end;
+    $$;
+    """
+
+TASKS = """
+    select
+        t.id, t.queue, t.enqueued_at, t.priority, t.state::text, t.attempt,
+        (select count(*) from underway.attempt a where a.task = t.id),
+        case t.state when 'pending' then t.ready_at end, t.started_at, t.lease, t.lease_expires_at,
+        (t.retry_policy).max_attempts, (t.retry_policy).initial_interval, t.dead_letter, t.watched, t.progress
+    from underway.task t
+    union all
+    select
+        h.id, h.queue, h.enqueued_at, h.priority, h.state::text, h.attempt,
+        coalesce(jsonb_array_length(h.errors), 0),
+        null, h.started_at, null, null,
+        (h.retry_policy).max_attempts, (h.retry_policy).initial_interval, h.dead_letter, false, null
+    from underway.task_history h
+    order by 1"""
+
+QUEUES = """
+    select
+        q.name, q.dead_letter_queue, (q.retry_policy).max_attempts, (q.retry_policy).initial_interval,
+        q.timeout, q.heartbeat, q.keep_history, q.paused_at is not null
+    from underway.queue q
+    order by 1"""
+
+NEXT_ID = "select last_value + is_called::integer from underway.task_id_seq"
+
+# What must never be, whatever was done: the tasks of which it is true.
+INVARIANTS = f"""
+    with known as (
+        select t.id, t.queue, t.attempt, t.retry_policy from underway.task t
+        union all
+        select h.id, h.queue, h.attempt, h.retry_policy from underway.task_history h
+    )
+    select 'it is there twice', k.id from known k group by k.id having count(*) > 1
+    union all
+    select 'it has had more attempts than it may', k.id
+    from known k
+    where k.attempt > coalesce((k.retry_policy).max_attempts, (%s::jsonb ->> k.queue)::integer)
+       or k.attempt < 0
+    union all
+    select 'it is leased and not in progress, or the other way round', t.id
+    from underway.task t
+    where (t.state = 'in_progress') <> (t.lease is not null)
+    union all
+    select 'its errors are not where they should be', t.id
+    from underway.task t
+    where t.has_errors <> exists (select from underway.attempt a where a.task = t.id)
+    union all
+    select 'its errors have outlived it', a.task
+    from underway.attempt a
+    where not exists (select from underway.task t where t.id = a.task)
+    union all
+    select 'no claim looks into its lane', t.id
+    from underway.task t
+    where not exists (select from underway.lane l where (l.queue, l.priority) = (t.queue, t.priority))
+       or not exists (select from underway.floor f where (f.queue, f.priority) = (t.queue, t.priority))
+    union all
+    select 'claims have passed it', hidden.id from ({HIDDEN}) hidden"""
+
+COLUMNS = {
+    "dequeue": "id, attempt, lease",
+    "complete_and_dequeue": "id, attempt, lease",
+    "fail_many": "id, state::text, ready_at",
+}
+
+
+def letter_of(value: dict[str, Any] | None) -> DeadLetter | None:
+    if value is None:
+        return None
+    return DeadLetter(
+        task=value["task"],
+        queue=value["queue"],
+        attempts=value["attempts"],
+        enqueued_at=datetime.fromisoformat(value["enqueued_at"]),
+        dead_letter=letter_of(value.get("dead_letter")),
+    )
+
+
+def tasks_of(session: Session) -> list[Task]:
+    return [
+        Task(
+            id=row[0],
+            queue=row[1],
+            enqueued_at=row[2],
+            priority=row[3],
+            state=row[4],
+            attempt=row[5],
+            errors=row[6],
+            ready_at=row[7],
+            started_at=row[8],
+            lease=row[9],
+            lease_expires_at=row[10],
+            retry_policy=None if row[11] is None else Policy(row[11], row[12]),
+            dead_letter=letter_of(row[13]),
+            watched=row[14],
+            progress=row[15],
+        )
+        for row in session.rows(TASKS)
+    ]
+
+
+def queues_of(session: Session) -> list[Queue]:
+    return [
+        Queue(
+            name=row[0],
+            dead_letter_queue=row[1],
+            retry_policy=Policy(row[2], row[3]),
+            timeout=row[4],
+            heartbeat=row[5],
+            keep_history=row[6],
+            paused=row[7],
+        )
+        for row in session.rows(QUEUES)
+    ]
+
+
+def as_parameter(value: Any) -> Any:
+    """What psycopg takes for it."""
+    if isinstance(value, list) and value and isinstance(value[0], dict) and "queue" in value[0]:
+        return Jsonb(value)  # of enqueue_many
+    if isinstance(value, Policy):
+        return str(value)
+    if isinstance(value, dict):
+        return Jsonb(value)
+    if isinstance(value, list):
+        return [as_parameter(each) for each in value]
+    return value
+
+
+def same(seen: Sequence[T], expected: Sequence[T]) -> None:
+    """Compare what is there; shows only what differs."""
+    missing = [each for each in expected if each not in seen]
+    added = [each for each in seen if each not in expected]
+    assert added + missing == [], f"there is {added}, and there should be {missing}"
+    assert len(seen) == len(expected)
+
+
+# The steps
+
+NAMES = ["a", "b", "dead"]
+SESSION = st.integers(0, 2)
+PICK = st.integers(0, 99)
+PICKS = st.lists(PICK, min_size=1, max_size=4)
+COUNT = st.integers(1, 4)
+QUEUE = st.sampled_from(["a", "a", "dead", "b"])
+PRIORITY = st.sampled_from([0, 0, 0, 5, -1])
+DELAY = st.sampled_from([0 * SECOND, SECOND, 40 * SECOND])
+POLICY = st.sampled_from([Policy(2, 0 * SECOND), Policy(2, SECOND), Policy(1, SECOND), Policy(3, 10 * SECOND)])
+WHEN = st.sampled_from([None, None, None, None, SECOND, 40 * SECOND, -timedelta(days=1)])
+PASSING = st.sampled_from([SECOND / 1000, SECOND, 3 * SECOND, 31 * SECOND, 3600 * SECOND])
+SETTING = st.one_of(
+    st.tuples(st.just("retry_policy"), POLICY),
+    st.tuples(st.just("dead_letter_queue"), st.sampled_from(["", "dead", "b", "a"])),
+    st.tuples(st.just("keep_history"), st.booleans()),
+    st.tuples(st.just("heartbeat"), st.sampled_from([30 * SECOND, 2 * SECOND])),
+    st.tuples(st.just("timeout"), st.sampled_from([900 * SECOND, 30 * SECOND])),
+)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A method of the machine, and with what it is called."""
+
+    name: str
+    arguments: dict[str, Any]
+
+    def __repr__(self) -> str:
+        return f"{self.name}({', '.join(f'{name}={value!r}' for name, value in self.arguments.items())})"
+
+
+DRAWN: dict[str, tuple[int, st.SearchStrategy[Step]]] = {}
+
+
+def drawn(weight: int, **arguments: st.SearchStrategy[Any]) -> Callable[[T], T]:
+    """A step of the machine; how often it is drawn beside others, and with what."""
+
+    def note_step(method: Any) -> Any:
+        name = method.__name__
+        DRAWN[name] = weight, st.fixed_dictionaries(arguments).map(lambda given: Step(name, given))
+        return method
+
+    return note_step
+
+
+# One rule for all: of many, Hypothesis leaves half out in each run, and where nobody claims there is little to see.
+STEP = st.deferred(
+    lambda: st.sampled_from([name for name, (weight, _) in DRAWN.items() for _ in range(weight)]).flatmap(
+        lambda name: DRAWN[name][1]
+    )
+)
+
+
+class Machine(RuleBasedStateMachine):
+    """Draws the steps. `sessions` do them, `observer` looks at what is committed."""
+
+    exact = True  # or the model takes over what the database says, and only the invariants are looked at
+
+    def __init__(self, sessions: list[Session], observer: Session) -> None:
+        super().__init__()
+        self.sessions, self.observer = sessions, observer
+        self.world = World()
+        self.world.sessions = [Underway(self.world, number) for number in range(len(sessions))]
+        self.looker = Underway(World(committed=self.world.committed), 0)
+        self.grants: list[tuple[int, UUID]] = []
+        self.most_attempts: dict[str, int] = {}
+        self.may_go: set[int] = set()
+        self.unkept: set[str] = set()
+        self.seen: list[Task] = []
+        self.sound = True
+        observer.connection.execute(RESET)
+        self.set_clock(START)
+        for session in sessions:
+            session.run("select setseed(0.5)")
+
+    def set_clock(self, now: datetime) -> None:
+        self.world.now = now
+        microseconds = (now - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+        self.observer.run("select setval('public.clock_of_model', %s)", microseconds)
+
+    # One step
+
+    def do(self, number: int, verb: str, **arguments: Any) -> None:
+        """Call a verb in a session and in its model, and compare. What would wait for another session is not done."""
+        model, session = self.world.sessions[number], self.sessions[number]
+        arguments = {name: value for name, value in arguments.items() if value is not None}
+        answers: list[list[Any] | Refused] = []
+
+        def answer() -> list[Any] | Refused:
+            if not answers:
+                answers.append(self.call(session, model, verb, arguments))
+            return answers[0]
+
+        def ask() -> list[Any]:
+            given = answer()
+            return [] if isinstance(given, Refused) else given
+
+        self.sound = False
+        model.ask = ask
+        before = model.save()
+        expected: Any
+        try:
+            expected = getattr(model, verb)(**arguments)
+        except Waits:
+            model.go_back(before)
+            self.sound = True
+            return
+        except Refused as refusal:
+            model.go_back(before)
+            expected = refusal
+        given = answer()
+        if self.exact:
+            self.compare_answers(given, expected)
+        if verb in ("dequeue", "complete_and_dequeue"):
+            self.remember_grants(ask())
+        if verb == "delete_task":
+            self.may_go.add(arguments["task"])
+        if verb == "create_queue" and "retry_policy" in arguments:
+            most = max(self.most_attempts.get(arguments["name"], 0), arguments["retry_policy"].max_attempts)
+            self.most_attempts[arguments["name"]] = most
+        if verb == "create_queue" and arguments.get("keep_history") is False:
+            self.unkept.add(arguments["name"])
+        if model.open:
+            self.compare(session, model)
+            self.world.next_id = self.observer.value(NEXT_ID)
+            self.sound = True
+        else:
+            model.commit()
+            self.look()
+
+    def call(self, session: Session, model: Underway, verb: str, arguments: dict[str, Any]) -> list[Any] | Refused:
+        named = ", ".join(f"{name} => %s" for name in arguments)
+        shown = ", ".join(f"{name} => {value}" for name, value in arguments.items())
+        given: list[Any] | Refused
+        try:
+            with session.connection.transaction() if model.open else contextlib.nullcontext():
+                rows = session.rows(
+                    f"select {COLUMNS.get(verb, '*')} from underway.{verb}({named})",
+                    *map(as_parameter, arguments.values()),
+                )
+                given = [row[0] if len(row) == 1 else row for row in rows]
+        except psycopg.Error as error:
+            if not (error.sqlstate or "").startswith("UW"):
+                note(f"-- {model.name}: {verb}({shown})")
+                raise
+            given = Refused(error.sqlstate or "")
+        note(f"-- {model.name}: {verb}({shown}) -> {given!r}")
+        return given
+
+    def compare_answers(self, given: list[Any] | Refused, expected: Any) -> None:
+        if isinstance(given, Refused) or isinstance(expected, Refused):
+            assert repr(given) == repr(expected), "the answer, and what it should be"
+        elif isinstance(expected, set):
+            assert sorted(given) == sorted(expected), "the answer, and what it should be, in any order"
+        elif expected is not None:
+            assert given == expected, "the answer, and what it should be"
+
+    def remember_grants(self, rows: list[Any]) -> None:
+        leases = {lease for _, _, lease in rows if lease is not None}
+        assert len(leases) <= 1
+        assert not leases & {lease for _, lease in self.grants}, "a lease is never given twice"
+        self.grants += [(id, lease) for id, _, lease in rows if lease is not None]
+
+    def look(self) -> None:
+        """Compare what is committed, and see that nothing is as it must never be."""
+        self.world.next_id = self.observer.value(NEXT_ID)
+        seen = self.compare(self.observer, self.looker)
+        assert self.observer.rows(INVARIANTS, Jsonb(self.most_attempts)) == []
+        self.see_nothing_lost(seen)
+        self.seen = seen
+        self.sound = True
+
+    def compare(self, session: Session, model: Underway) -> list[Task]:
+        """Compare what a session sees; returns its tasks."""
+        tasks, queues = tasks_of(session), queues_of(session)
+        if self.exact:
+            same(tasks, model.tasks())
+            same(queues, model.queues())
+        else:
+            model.adopt(tasks, queues)
+        return tasks
+
+    def see_nothing_lost(self, seen: list[Task]) -> None:
+        """What was there is there, and what was final is as it was, but for what was asked for."""
+        now = {task.id: task for task in seen}
+        for task in self.seen:
+            after = now.get(task.id)
+            if after is None:
+                # Deleted, or a dead letter that went back, or done where no history is kept.
+                may_go = task.id in self.may_go or (task.live and (task.dead_letter or task.queue in self.unkept))
+                assert may_go, f"{task} is lost"
+            elif not task.live and after != task:
+                assert task.state != "succeeded", f"{task} was final"
+                assert after.live or after.state in ("failed", "cancelled", "succeeded")
+
+    # What to draw from
+
+    def pick(self, candidates: Sequence[T], pick: int) -> T | None:
+        return candidates[pick % len(candidates)] if candidates else None
+
+    def some_task(self, number: int, pick: int, *states: str) -> int:
+        """A task that is free to be named, most likely one in these states."""
+        model = self.world.sessions[number]
+        free = [task for task in model.tasks() if not model.taken(task.id)]
+        wanted = [task.id for task in free if task.state in states]
+        others = [task.id for task in free if task.state not in states]
+        return self.pick(wanted * 4 + others[-1:], pick) or self.world.next_id + 100
+
+    def some_grants(self, session: int, picks: list[int]) -> tuple[list[int], list[UUID]]:
+        """Leases that are held, and perhaps one that was. Where none is held, mostly some are claimed first."""
+        model = self.world.sessions[session]
+        if not self.held_grants(session) and picks[0] % 5:
+            self.do(session, "dequeue", queues=[queue.name for queue in model.queues()])
+        held = self.held_grants(session)
+        lost = [(id, lease) for id, lease in self.grants if not model.held(id, lease) and not model.taken(id)]
+        # The one that tells most is of a task that is held again.
+        again = [(id, lease) for id, lease in lost if any(id == other for other, _ in held)]
+        some = again or (lost if picks[0] % 5 == 0 else [])
+        drawn = [self.pick(held * 2 + some[-1:], pick) for pick in picks]
+        grants = [grant for grant in drawn if grant is not None]
+        return [id for id, _ in grants], [lease for _, lease in grants]
+
+    def held_grants(self, session: int) -> list[tuple[int, UUID]]:
+        model = self.world.sessions[session]
+        return [(id, lease) for id, lease in self.grants if model.held(id, lease) and not model.taken(id)]
+
+    # Transactions
+
+    @rule(step=STEP)
+    def step(self, step: Step) -> None:
+        getattr(self, step.name)(**step.arguments)
+
+    def move(self, pick: int, sql: str, may: Callable[[Underway], bool], change: Callable[[Underway], None]) -> None:
+        """Begin or end a transaction in a session that may."""
+        number = self.pick([n for n, model in enumerate(self.world.sessions) if may(model)], pick)
+        if number is None:
+            return
+        self.sound = False
+        model = self.world.sessions[number]
+        note(f"-- {model.name}: {sql}")
+        for statement in sql.split("; "):
+            self.sessions[number].run(statement)
+        change(model)
+        self.look()
+
+    @drawn(8, pick=PICK)
+    def begin(self, pick: int) -> None:
+        began_at = f"set local model.began_at = '{self.world.now}'"
+        self.move(pick, f"begin; {began_at}", lambda model: not model.open, Underway.begin)
+
+    @drawn(3, pick=PICK)
+    def commit(self, pick: int) -> None:
+        self.move(pick, "commit", lambda model: model.open, Underway.commit)
+
+    @drawn(2, pick=PICK)
+    def rollback(self, pick: int) -> None:
+        self.move(pick, "rollback", lambda model: model.open, Underway.rollback)
+
+    @drawn(2, pick=PICK)
+    def savepoint(self, pick: int) -> None:
+        self.move(pick, "savepoint s", lambda model: model.open, Underway.set_savepoint)
+
+    @drawn(1, pick=PICK)
+    def rollback_to(self, pick: int) -> None:
+        self.move(pick, "rollback to s", lambda model: model.saved is not None, Underway.rollback_to_savepoint)
+
+    # Time
+
+    @drawn(7, passing=PASSING)
+    def time_passes(self, passing: timedelta) -> None:
+        self.set_clock(self.world.now + passing)
+        note(f"-- it is {self.world.now}")
+
+    @drawn(1, back=st.sampled_from([SECOND, 3600 * SECOND]))
+    def time_goes_back(self, back: timedelta) -> None:
+        if not self.exact:
+            self.time_passes(-back)
+
+    @drawn(5, session=SESSION)
+    def maintain(self, session: int) -> None:
+        self.do(session, "maintain")
+
+    @drawn(3, pick=PICK)
+    def raise_floors(self, pick: int) -> None:
+        """What claims do now and then, by chance; more often than it takes until what is noted counts."""
+        number = self.pick([n for n, model in enumerate(self.world.sessions) if not model.open], pick)
+        if number is None:
+            return
+        for _ in range(3):
+            self.time_passes(SECOND / 1000)
+            note(f"-- {self.world.sessions[number].name}: raise all floors")
+            self.sessions[number].run("select underway._raise_lane(l.queue, l.priority) from underway.lane l")
+            self.sessions[number].run("select underway._raise_leases()")
+        self.look()
+
+    # Queues
+
+    @initialize()
+    def set_up(self) -> None:
+        self.do(0, "create_queue", name="dead", retry_policy=Policy(2, SECOND))
+        self.do(0, "create_queue", name="a", dead_letter_queue="dead", retry_policy=Policy(2, 0 * SECOND))
+        self.do(0, "create_queue", name="b", retry_policy=Policy(2, SECOND), timeout=30 * SECOND)
+        self.do(0, "enqueue_many", queue="a", inputs=[{}, {}, {}])
+        self.do(0, "enqueue", queue="b", input={})
+
+    @drawn(4, session=SESSION, name=QUEUE, setting=SETTING)
+    def create_queue(self, session: int, name: str, setting: tuple[str, Any]) -> None:
+        given: dict[str, Any] = dict([setting])
+        if self.world.sessions[session].queue(name) is None:
+            given.setdefault("retry_policy", Policy(2, SECOND))  # without chance
+        self.do(session, "create_queue", name=name, **given)
+
+    @drawn(1, session=SESSION, name=QUEUE, force=st.booleans())
+    def drop_queue(self, session: int, name: str, force: bool) -> None:
+        if not self.world.sessions[session].open:
+            self.do(session, "drop_queue", name=name, force=force)
+
+    @drawn(1, session=SESSION, name=QUEUE)
+    def pause_queue(self, session: int, name: str) -> None:
+        self.do(session, "pause_queue", name=name)
+
+    @drawn(2, session=SESSION, pick=PICK)
+    def resume_queue(self, session: int, pick: int) -> None:
+        paused = [queue.name for queue in self.world.sessions[session].queues() if queue.paused]
+        self.do(session, "resume_queue", name=self.pick(paused, pick) or "a")
+
+    # Into the queue
+
+    def when(self, when: timedelta | None) -> dict[str, Any]:
+        if when is None:
+            return {}
+        return {"delay": when} if when == SECOND else {"run_at": self.world.now + when}
+
+    @drawn(4, session=SESSION, queue=QUEUE, priority=PRIORITY, when=WHEN, policy=st.none() | POLICY)
+    def enqueue(self, session: int, queue: str, priority: int, when: timedelta | None, policy: Policy | None) -> None:
+        options = {"priority": priority, "retry_policy": policy, **self.when(when)}
+        self.do(session, "enqueue", queue=queue, input={}, **options)
+
+    @drawn(3, session=SESSION, queue=QUEUE, count=COUNT, priority=PRIORITY, when=WHEN)
+    def enqueue_many(self, session: int, queue: str, count: int, priority: int, when: timedelta | None) -> None:
+        self.do(session, "enqueue_many", queue=queue, inputs=[{}] * count, priority=priority, **self.when(when))
+
+    @drawn(1, session=SESSION, queues=st.lists(QUEUE, min_size=1, max_size=3), priority=PRIORITY)
+    def enqueue_objects(self, session: int, queues: list[str], priority: int) -> None:
+        tasks = [{"queue": queue, "input": {}, "priority": priority} for queue in queues]
+        self.do(session, "enqueue_many", tasks=tasks)
+
+    # Claims
+
+    def some_queue(self, session: int, pick: int) -> str:
+        """A queue, most likely one that has something."""
+        model = self.world.sessions[session]
+        having = sorted({task.queue for task in model.tasks() if model.ready(task)})
+        return (NAMES + having * 5)[pick % len(NAMES + having * 5)]
+
+    @drawn(10, session=SESSION, pick=PICK, count=COUNT)
+    def dequeue(self, session: int, pick: int, count: int) -> None:
+        self.do(session, "dequeue", queue=self.some_queue(session, pick), max_tasks=count)
+
+    @drawn(4, session=SESSION, queues=st.permutations(NAMES), number=st.integers(1, 3), count=COUNT)
+    def dequeue_of_several(self, session: int, queues: list[str], number: int, count: int) -> None:
+        self.do(session, "dequeue", queues=queues[:number], max_tasks=count)
+
+    # Settlements
+
+    def settle(self, session: int, pick: int, verb: str, **arguments: Any) -> None:
+        for task, lease in zip(*self.some_grants(session, [pick]), strict=True):
+            self.do(session, verb, task=task, lease=lease, **arguments)
+
+    def settle_many(self, session: int, picks: list[int], verb: str, **arguments: Any) -> None:
+        tasks, leases = self.some_grants(session, picks)
+        for name, value in arguments.items():
+            arguments[name] = None if value is None else [value] * len(tasks)
+        if tasks:
+            self.do(session, verb, tasks=tasks, leases=leases, **arguments)
+
+    @drawn(3, session=SESSION, picks=PICKS)
+    def heartbeat(self, session: int, picks: list[int]) -> None:
+        self.settle_many(session, picks, "heartbeat")
+
+    @drawn(1, session=SESSION, pick=PICK)
+    def report_progress(self, session: int, pick: int) -> None:
+        self.settle(session, pick, "report_progress", progress={"percent": 40})
+
+    @drawn(5, session=SESSION, pick=PICK)
+    def complete(self, session: int, pick: int) -> None:
+        self.settle(session, pick, "complete", output={})
+
+    @drawn(1, session=SESSION, picks=PICKS)
+    def complete_many(self, session: int, picks: list[int]) -> None:
+        self.settle_many(session, picks, "complete_many", outputs={})
+
+    @drawn(2, session=SESSION, picks=PICKS, count=COUNT)
+    def complete_and_dequeue(self, session: int, picks: list[int], count: int) -> None:
+        queue = self.some_queue(session, picks[0])
+        tasks, leases = self.some_grants(session, picks)
+        settled = {"tasks": tasks, "leases": leases, "outputs": [{}] * len(tasks)}
+        if tasks:
+            self.do(session, "complete_and_dequeue", **settled, queues=[queue], max_tasks=count)
+
+    @drawn(6, session=SESSION, pick=PICK, retryable=st.sampled_from([None, False]), after=st.none() | DELAY)
+    def fail(self, session: int, pick: int, retryable: bool | None, after: timedelta | None) -> None:
+        self.settle(session, pick, "fail", error={"type": "E"}, retryable=retryable, retry_after=after)
+
+    @drawn(3, session=SESSION, picks=PICKS, retryable=st.sampled_from([None, True, False, False]))
+    def fail_many(self, session: int, picks: list[int], retryable: bool | None) -> None:
+        self.settle_many(session, picks, "fail_many", errors={}, retryable=retryable)
+
+    @drawn(3, session=SESSION, pick=PICK, delay=DELAY)
+    def snooze(self, session: int, pick: int, delay: timedelta) -> None:
+        self.settle(session, pick, "snooze", delay=delay)
+
+    @drawn(3, session=SESSION, pick=PICK)
+    def release(self, session: int, pick: int) -> None:
+        self.settle(session, pick, "release")
+
+    @drawn(1, session=SESSION, picks=PICKS)
+    def release_many(self, session: int, picks: list[int]) -> None:
+        self.settle_many(session, picks, "release_many")
+
+    # By anybody
+
+    @drawn(2, session=SESSION, pick=PICK)
+    def cancel(self, session: int, pick: int) -> None:
+        self.do(session, "cancel", task=self.some_task(session, pick, "pending", "in_progress"))
+
+    @drawn(4, session=SESSION, pick=PICK)
+    def retry(self, session: int, pick: int) -> None:
+        self.do(session, "retry", task=self.some_task(session, pick, "failed", "cancelled"))
+
+    @drawn(3, session=SESSION, queue=st.sampled_from(["dead", "dead", "dead", "b"]), count=COUNT)
+    def redrive(self, session: int, queue: str, count: int) -> None:
+        self.do(session, "redrive", queue=queue, max_tasks=count)
+
+    @drawn(2, session=SESSION, pick=PICK, when=WHEN)
+    def reschedule(self, session: int, pick: int, when: timedelta | None) -> None:
+        run_at = self.world.now + (when or 0 * SECOND)
+        self.do(session, "reschedule", task=self.some_task(session, pick, "pending"), run_at=run_at)
+
+    @drawn(2, session=SESSION, pick=PICK, priority=PRIORITY)
+    def reprioritize(self, session: int, pick: int, priority: int) -> None:
+        self.do(session, "reprioritize", task=self.some_task(session, pick, "pending"), priority=priority)
+
+    @drawn(1, session=SESSION, pick=PICK)
+    def delete_task(self, session: int, pick: int) -> None:
+        self.do(session, "delete_task", task=self.some_task(session, pick, "succeeded", "failed", "cancelled"))
+
+    @drawn(1, session=SESSION, pick=PICK)
+    def watch(self, session: int, pick: int) -> None:
+        self.do(session, "watch", task=self.some_task(session, pick, "pending", "in_progress"))
+
+    # The end
+
+    def teardown(self) -> None:
+        for session in self.sessions:
+            if session.connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+                session.run("rollback")
+        if self.sound:
+            self.see_that_all_comes()
+
+    def see_that_all_comes(self) -> None:
+        """What is pending in the end is given out, once its time has come."""
+        pending = {task.id for task in self.seen if task.state == "pending"}
+        self.set_clock(self.world.now + timedelta(days=365))
+        names = self.observer.column("select name from underway.queue")
+        self.observer.run("select underway.resume_queue(name) from underway.queue")
+        claimed = self.observer.column("select id from underway.dequeue(%s::text[], 10000)", names)
+        assert len(claimed) == len(pending)
+        assert set(claimed) == pending
+
+
+class MachineWhoseClockGoesBack(Machine):
+    """What no clock may do harm to; what comes when is another matter."""
+
+    exact = False
+
+
+@pytest.fixture
+def connected(database: str) -> Iterator[tuple[list[Session], Session]]:
+    with contextlib.ExitStack() as stack:
+        sessions = [stack.enter_context(Session(database, impatient=True)) for _ in range(4)]
+        for session in sessions:
+            session.run("set timezone = 'UTC'")
+        sessions[3].connection.execute(SETUP)
+        yield sessions[:3], sessions[3]
+
+
+def run(monkeypatch: pytest.MonkeyPatch, machine: Callable[[], Machine], examples: int) -> None:
+    # A failure is made smaller for so many seconds.
+    monkeypatch.setattr("hypothesis.internal.conjecture.engine.MAX_SHRINKING_SECONDS", 300 if LONG else 60)
+    run_state_machine_as_test(
+        machine,  # type: ignore[arg-type]  # it is only called
+        settings=settings(
+            max_examples=10 * examples if LONG else examples,
+            stateful_step_count=60,
+            derandomize=not LONG,
+            database=None,
+            deadline=None,
+            report_multiple_bugs=False,
+            phases=[Phase.generate, Phase.shrink],
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+def test_whatever_is_done_in_whatever_order_is_as_in_the_model(
+    connected: tuple[list[Session], Session], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(monkeypatch, lambda: Machine(*connected), 40)
+
+
+def test_nothing_is_lost_or_hidden_where_the_clock_goes_back(
+    connected: tuple[list[Session], Session], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(monkeypatch, lambda: MachineWhoseClockGoesBack(*connected), 10)

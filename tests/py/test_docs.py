@@ -17,6 +17,7 @@ WITH_PYTHON = {
     "enqueueing.md": "report of customer 0 for 2026-01",
     "retries.md": "['succeeded', 'failed', 'pending']\n1 task goes back",
     "schedules.md": "created: daily_report",
+    "unique-tasks.md": "start: revision 5",
     "workers.md": "3.57 {'account': 7}",
 }
 

@@ -18,6 +18,7 @@ WITH_PYTHON = {
     "limits.md": "customer 7 was pending, and has succeeded",
     "retries.md": "['succeeded', 'failed', 'pending']\n1 task goes back",
     "schedules.md": "created: daily_report",
+    "unique-tasks.md": "start: revision 5",
     "workers.md": "3.57 {'account': 7}",
 }
 

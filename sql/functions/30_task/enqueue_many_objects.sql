@@ -17,6 +17,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_ids    bigint[] := '{}';
+    v_inputs jsonb[];
+    v_keys   text[];
     v_task   jsonb;
     v_policy jsonb;
     v_wrong  text;
@@ -28,10 +30,15 @@ begin
             hint = 'Give an array of objects, such as [{"queue": "email", "input": {"to": "a@example.com"}}].';
     end if;
 
-    -- Here, where the place of an input is known.
-    perform underway._check_inputs(array(
+    -- Here, where the places are known; the calls of enqueue know of one task each.
+    v_inputs := array(
         select coalesce(given.task -> 'input', '{}') from jsonb_array_elements(enqueue_many.tasks) as given (task)
-    ));
+    );
+    v_keys := array(
+        select given.task ->> 'unique_key' from jsonb_array_elements(enqueue_many.tasks) as given (task)
+    );
+    perform underway._check_inputs(v_inputs);
+    perform underway._check_keys(v_inputs, v_keys, 'return', null, null);
 
     for v_task in select given.task from jsonb_array_elements(enqueue_many.tasks) as given (task) loop
         if jsonb_typeof(v_task) <> 'object' then

@@ -1,7 +1,7 @@
 -- tasks from objects, each with its own options
 
 begin;
-select plan(22);
+select plan(23);
 
 select underway_test.stop_clock();
 select underway.create_queue('email');
@@ -188,6 +188,11 @@ select throws_ok(
 select throws_ok(
     $$ select underway.enqueue_many('[{"queue": "email"}, {"queue": "email", "unique_key": "a", "on_conflict": "error"}]'::jsonb) $$,
     'UW010', null, 'a key that is taken is refused if its object says so'
+);
+
+select throws_ok(
+    $$ select underway.enqueue_many('[{"queue": "email"}, {"queue": "email", "unique_key": ""}]'::jsonb) $$,
+    'UW001', 'unique key 2 has 0 bytes', 'an empty key is refused with its place'
 );
 
 select throws_ok(

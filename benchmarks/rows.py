@@ -40,7 +40,8 @@ class Scale:
     idle_seconds: float = 10
     queues: int = 1000
     queues_tasks: int = 40_000
-    crowd_tasks: int = 200_000
+    crowd_tasks: int = 100_000
+    keyed_drained: int = 30_000
 
 
 @dataclass
@@ -399,6 +400,67 @@ def drain_beside_a_backlog(bench: Bench) -> Iterator[Line | Curve]:
         )
     rounds = [list(figure) for figure in zip(*figures.values(), strict=True)]
     yield Curve(panel="backlog", name="Underway", x=list(systems), rounds=rounds)
+
+
+# One task of the key runs for a day, and a million others wait for it, as claims would have left them.
+PARKED = """
+    with key as (
+        select underway.create_queue('bench', heartbeat => '1 day', timeout => '1 day'),
+            underway.enqueue('bench', '{}', 'noop', concurrency_key => 'taken') as task
+    ),
+    parked as (
+        insert into underway.task (queue, job, input, priority, ready_at, enqueued_at, concurrency_key, parked)
+        select 'bench', 'noop', '{}', 0, now(), now(), 'taken', true
+        from key, generate_series(1, %(tasks)s)
+        returning queue, concurrency_key, priority, ready_at, id
+    )
+    insert into underway.parked (queue, concurrency_key, priority, ready_at, task)
+    select queue, concurrency_key, priority, ready_at, id
+    from parked"""
+
+
+@row("parked")
+def drain_beside_a_taken_key(bench: Bench) -> Iterator[Line]:
+    scale = bench.scale
+
+    def start(number: int, parked: int | None) -> System:
+        system = bench.ours().start(f"bench_parked_{number}")
+        if parked is not None:
+            with system.connect() as connection:
+                connection.execute(PARKED, {"tasks": parked})
+                connection.execute("select from underway.dequeue('bench')")
+                connection.execute("vacuum analyze underway.task, underway.parked")
+                connection.execute("checkpoint")
+        return system
+
+    def run(system: System) -> float:
+        fill(system, scale.keyed_drained)
+        return system.drain_some(scale.keyed_drained)
+
+    systems = {"a plain queue": start(0, None), "none": start(1, 0), "many": start(2, scale.backlog)}
+    run(systems["a plain queue"])  # the first is slower than all that follow
+    figures = bench.in_turns(
+        {name: lambda system=system: run(system) for name, system in systems.items()}, scale.short_rounds
+    )
+    for system in systems.values():
+        bench.server.drop(system.database)
+    yield Line(
+        row="parked",
+        workload=f"drain with {scale.backlog / 1e6:g}M parked behind one concurrency key",
+        unit="tasks/s",
+        ours=figures["many"],
+        against="the same queue, one task of the key",
+        theirs=figures["none"],
+        goal=at_least(0.95),
+    )
+    yield Line(
+        row="parked",
+        workload="drain a queue that has concurrency keys",
+        unit="tasks/s",
+        ours=figures["none"],
+        against="our drain of a plain queue",
+        theirs=figures["a plain queue"],
+    )
 
 
 # Inputs of sixty bytes.

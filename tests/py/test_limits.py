@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import itertools
 import os
@@ -10,7 +11,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.py.support import Session, at_once, refused
+from tests.py.support import Session, at_once, beside, refused
+from underway_pg import App, Queue
 
 OpenSession = Callable[..., Session]
 
@@ -367,3 +369,27 @@ def test_limits_hold_at_each_instant_and_all_is_done(database: str, session: Ses
     assert sorted(done + failed) == sorted(ids)
     assert most == {"queue": 7, "key": 2}
     assert session.value("select deadlocks from pg_stat_database where datname = current_database()") == 0
+
+
+def test_workers_use_a_limit_up_and_do_not_sleep_over_it(database: str, session: Session) -> None:
+    """Who frees a place calls: forty rounds end long before workers that look once a second would be done."""
+    running, most, lock = 0, 0, threading.Lock()
+    app = App(database, queues=[Queue(name="q", max_running=3, max_running_per_key=2)])
+
+    @app.job(queue="q")
+    async def work(n: int) -> None:
+        nonlocal running, most
+        with lock:  # of two loops
+            running += 1
+            most = max(most, running)
+        await asyncio.sleep(0.01)  # the work
+        with lock:
+            running -= 1
+
+    with app:
+        for n in range(120):
+            work.options(concurrency_key=f"k{n % 4}").enqueue(n=n)
+        with beside(app.worker(concurrency=10), app.worker(concurrency=10)) as worker:
+            gone = "select 1 where not exists (select from underway.task)"
+            worker.until(lambda: session.column(gone), "all is done")
+    assert most == 3

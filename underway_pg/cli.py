@@ -436,6 +436,10 @@ def _limits(queue: QueueStats) -> str:
             (f"{queue.max_running} running", queue.max_running is not None),
             (f"{queue.max_running_per_key} of a key", queue.max_running_per_key != 1),
             (f"{queue.rate_limit} in {queue.rate_period.total_seconds():g} s", queue.rate_limit is not None),
+            (
+                f"{queue.rate_limit_per_key} of a key in {queue.rate_period.total_seconds():g} s",
+                queue.rate_limit_per_key is not None,
+            ),
             (f"{queue.max_length} long", queue.max_length is not None),
         )
         if given
@@ -481,6 +485,9 @@ def create_queue(
         int | None, _limit_option("The most tasks that start in a rate period, over all workers; 0 for no limit.")
     ] = None,
     rate_period: Annotated[timedelta | None, _duration_option("The length of a rate period.")] = None,
+    rate_limit_per_key: Annotated[
+        int | None, _limit_option("The same for each concurrency key; 0 for no limit.")
+    ] = None,
     max_length: Annotated[
         int | None, _limit_option("The most tasks that may wait in the queue; 0 for no limit.")
     ] = None,
@@ -508,6 +515,7 @@ def create_queue(
         rate_limit=rate_limit,
         rate_period=rate_period,
         max_length=max_length,
+        rate_limit_per_key=rate_limit_per_key,
     )
     _ask(dsn, statements.create_queue(queue))
     _print(f"queue {name} is there")

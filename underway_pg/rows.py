@@ -147,6 +147,7 @@ class QueueStats:
     max_length: int | None
     parked: int
     paused_keys: list[str]
+    rate_limit_per_key: int | None
 
 
 @dataclass(frozen=True, kw_only=True)

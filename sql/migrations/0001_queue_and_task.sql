@@ -49,6 +49,7 @@ create table underway.queue (
     max_running_per_key integer not null default 1,
     rate_limit          integer,
     rate_period         interval,
+    rate_limit_per_key  integer,
     max_length          integer
 );
 

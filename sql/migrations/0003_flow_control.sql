@@ -53,10 +53,11 @@ create unique index parked_of_key on underway.parked (queue, concurrency_key, pr
 -- claim that has looked at what is parked behind it. So none is ever waited for.
 create table underway.freed_key (
     queue           text collate "C" not null,
-    concurrency_key text collate "C" not null
+    concurrency_key text collate "C" not null,
+    look_at         timestamptz not null default '-infinity' -- not before: when a token comes
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
 
-create index freed_key_of_queue on underway.freed_key (queue, concurrency_key);
+create index freed_key_of_queue on underway.freed_key (queue, look_at, concurrency_key);
 
 -- Keys of which nothing is claimed for now.
 create table underway.paused_key (
@@ -66,16 +67,19 @@ create table underway.paused_key (
     primary key (queue, concurrency_key)
 );
 
--- The tokens of a rate limit, as they were at a time. The row that was noted last counts; like floors, rows are added and
+-- The tokens of a rate limit, of a queue or of one of its keys, as they were at a time. The row that was noted last counts; like floors, rows are added and
 -- deleted and never updated.
 create table underway.bucket (
-    queue     text collate "C" not null,
-    tokens    double precision not null,
-    filled_at timestamptz not null,
-    noted_by  bigint generated always as identity
+    queue           text collate "C" not null,
+    concurrency_key text collate "C" not null default '', -- empty for the queue's own
+    tokens          double precision not null,
+    filled_at       timestamptz not null,
+    noted_by        bigint generated always as identity
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200);
 
-create index bucket_of_queue on underway.bucket (queue, noted_by);
+create index bucket_of_key on underway.bucket (queue, concurrency_key, noted_by);
+
+create index bucket_to_prune on underway.bucket (filled_at) where concurrency_key <> '';
 
 -- A task as a claim has seen it in its lane.
 create type underway.seen_task as (

@@ -47,7 +47,8 @@ create or replace function underway._store_queue(
     max_running_per_key integer,
     rate_limit integer,
     rate_period interval,
-    max_length integer
+    max_length integer,
+    rate_limit_per_key integer
 )
 returns void
 language plpgsql
@@ -81,6 +82,7 @@ begin
             ('max_running', _store_queue.max_running, 0),
             ('max_running_per_key', _store_queue.max_running_per_key, 1),
             ('rate_limit', _store_queue.rate_limit, 0),
+            ('rate_limit_per_key', _store_queue.rate_limit_per_key, 0),
             ('max_length', _store_queue.max_length, 0)
     ) as given (setting, value, least)
     where given.value < given.least
@@ -99,7 +101,7 @@ begin
 
     insert into underway.queue as q (
         name, dead_letter_queue, retry_policy, timeout, heartbeat, ttl, keep_history, max_running, max_running_per_key,
-        rate_limit, rate_period, max_length, created_at
+        rate_limit, rate_period, max_length, rate_limit_per_key, created_at
     )
     values (
         _store_queue.name,
@@ -114,6 +116,7 @@ begin
         nullif(_store_queue.rate_limit, 0),
         coalesce(_store_queue.rate_period, '1 second'),
         nullif(_store_queue.max_length, 0),
+        nullif(_store_queue.rate_limit_per_key, 0),
         v_now
     )
     on conflict on constraint queue_pkey do update set
@@ -130,12 +133,14 @@ begin
         max_running_per_key = coalesce(_store_queue.max_running_per_key, q.max_running_per_key),
         rate_limit = nullif(coalesce(_store_queue.rate_limit, q.rate_limit), 0),
         rate_period = coalesce(_store_queue.rate_period, q.rate_period),
-        max_length = nullif(coalesce(_store_queue.max_length, q.max_length), 0);
+        max_length = nullif(coalesce(_store_queue.max_length, q.max_length), 0),
+        rate_limit_per_key = nullif(coalesce(_store_queue.rate_limit_per_key, q.rate_limit_per_key), 0);
 
     perform underway._open_lane(_store_queue.name, 0, v_now);
 end;
 $$;
 
 comment on function underway._store_queue(
-    text, text, underway.retry_policy, interval, interval, interval, boolean, integer, integer, integer, interval, integer
+    text, text, underway.retry_policy, interval, interval, interval, boolean, integer, integer, integer, interval, integer,
+    integer
 ) is 'Store a queue with its settings; what is null keeps its value, or has the default in a new queue.';

@@ -7,7 +7,7 @@
 -- Writes: task, running, parked, freed_key.
 -- Refuses: UW001 invalid_argument.
 
-create or replace function underway._key_room(queue underway.queue, key text)
+create or replace function underway._key_room(queue underway.queue, key text, now timestamptz)
 returns integer
 language plpgsql
 volatile
@@ -26,22 +26,61 @@ begin
         return 0;
     end if;
 
-    return greatest(0, (_key_room.queue).max_running_per_key - (
-        select count(*)
-        from (
-            select
-            from underway.running r
-            where r.queue = (_key_room.queue).name
-              and r.concurrency_key = _key_room.key
-            limit (_key_room.queue).max_running_per_key
-        ) running
+    return greatest(0, least(
+        (_key_room.queue).max_running_per_key - (
+            select count(*)
+            from (
+                select
+                from underway.running r
+                where r.queue = (_key_room.queue).name
+                  and r.concurrency_key = _key_room.key
+                limit (_key_room.queue).max_running_per_key
+            ) running
+        ),
+        case when (_key_room.queue).rate_limit_per_key is not null then
+            floor(underway._tokens(_key_room.queue, _key_room.now, _key_room.key))
+        end
     ));
 end;
 $$;
 
-comment on function underway._key_room(underway.queue, text) is 'How many more tasks of a key may run.';
+comment on function underway._key_room(underway.queue, text, timestamptz) is 'How many more tasks of a key may run now.';
 
-create or replace function underway._key_turns(lane underway.lane, queue underway.queue, key text)
+create or replace function underway._note_tokens(queue underway.queue, keys text[], now timestamptz)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+as $$
+begin
+    insert into underway.freed_key (queue, concurrency_key, look_at)
+    select (_note_tokens.queue).name, given.key, token.at
+    from unnest(_note_tokens.keys) as given (key)
+    cross join lateral (select underway._token_at(_note_tokens.queue, _note_tokens.now, given.key) as at) token
+    where token.at > _note_tokens.now
+      and (
+          select true
+          from underway.freed_key f
+          where f.queue = (_note_tokens.queue).name
+            and f.look_at = token.at
+            and f.concurrency_key = given.key
+          limit 1
+      ) is null;
+end;
+$$;
+
+comment on function underway._note_tokens(underway.queue, text[], timestamptz) is
+    'Note when to look again at what is parked for want of a token of its key.';
+
+create or replace function underway._key_turns(
+    lane underway.lane,
+    queue underway.queue,
+    key text,
+    now timestamptz
+)
 returns integer
 language plpgsql
 volatile
@@ -61,14 +100,19 @@ begin
         return 0;
     end if;
 
-    return underway._key_room(_key_turns.queue, _key_turns.key);
+    return underway._key_room(_key_turns.queue, _key_turns.key, _key_turns.now);
 end;
 $$;
 
-comment on function underway._key_turns(underway.lane, underway.queue, text) is
+comment on function underway._key_turns(underway.lane, underway.queue, text, timestamptz) is
     'How many more tasks of a key may run that are not parked: none while a parked one comes first.';
 
-create or replace function underway._lock_parked(lane underway.lane, queue underway.queue, max_tasks integer)
+create or replace function underway._lock_parked(
+    lane underway.lane,
+    queue underway.queue,
+    now timestamptz,
+    max_tasks integer
+)
 returns tid[]
 language plpgsql
 volatile
@@ -82,6 +126,7 @@ declare
         select distinct f.concurrency_key
         from underway.freed_key f
         where f.queue = (_lock_parked.queue).name
+          and f.look_at <= _lock_parked.now
         limit 1000
     );
     v_heads bigint[];
@@ -94,7 +139,9 @@ begin
     v_heads := array(
         select head.task
         from unnest(v_freed) as freed (key)
-        cross join lateral (select underway._key_room(_lock_parked.queue, freed.key) as tasks) room
+        cross join lateral (
+            select underway._key_room(_lock_parked.queue, freed.key, _lock_parked.now) as tasks
+        ) room
         cross join lateral (
             select p.task, p.ready_at
             from underway.parked p
@@ -115,12 +162,13 @@ begin
           and t.parked
         for no key update skip locked
     );
-    perform underway._count_running(_lock_parked.queue, v_taken);
+    perform underway._count_running(_lock_parked.queue, v_taken, _lock_parked.now);
 
     -- The note stays while there is more to take for the key. One statement, so that no note is deleted that is newer than
     -- the look at the room; and no exists, for which a plan may read the whole table once.
     delete from underway.freed_key f
     where f.queue = (_lock_parked.queue).name
+      and f.look_at <= _lock_parked.now
       and f.concurrency_key = any (v_freed)
       and (
           (
@@ -130,17 +178,25 @@ begin
                 and p.concurrency_key = f.concurrency_key
               limit 1
           ) is null
-          or underway._key_room(_lock_parked.queue, f.concurrency_key) = 0
+          or underway._key_room(_lock_parked.queue, f.concurrency_key, _lock_parked.now) = 0
       );
+
+    if (_lock_parked.queue).rate_limit_per_key is not null then
+        perform underway._note_tokens(_lock_parked.queue, v_freed, _lock_parked.now);
+    end if;
 
     return array(select t.place from unnest(v_taken) t);
 end;
 $$;
 
-comment on function underway._lock_parked(underway.lane, underway.queue, integer) is
+comment on function underway._lock_parked(underway.lane, underway.queue, timestamptz, integer) is
     'Lock parked tasks of a lane whose keys have become free, at most so many.';
 
-create or replace function underway._count_running(queue underway.queue, tasks underway.seen_task[])
+create or replace function underway._count_running(
+    queue underway.queue,
+    tasks underway.seen_task[],
+    now timestamptz
+)
 returns void
 language plpgsql
 volatile
@@ -155,13 +211,28 @@ begin
     from unnest(_count_running.tasks) t;
 
     delete from underway.parked p where p.task = any (array(select t.id from unnest(_count_running.tasks) t));
+
+    if (_count_running.queue).rate_limit_per_key is not null then
+        perform underway._take_tokens(_count_running.queue, _count_running.now, taken.tasks::integer, taken.key)
+        from (
+            select t.key, count(*) as tasks
+            from unnest(_count_running.tasks) t
+            where t.key is not null
+            group by t.key
+        ) taken;
+    end if;
 end;
 $$;
 
-comment on function underway._count_running(underway.queue, underway.seen_task[]) is
+comment on function underway._count_running(underway.queue, underway.seen_task[], timestamptz) is
     'Count tasks that the caller has locked and claims as running, and no longer as parked.';
 
-create or replace function underway._park(lane underway.lane, queue underway.queue, blocked tid[])
+create or replace function underway._park(
+    lane underway.lane,
+    queue underway.queue,
+    blocked tid[],
+    now timestamptz
+)
 returns void
 language plpgsql
 volatile
@@ -174,7 +245,7 @@ declare
     v_full text[] := array(
         select k.key
         from (select distinct t.concurrency_key as key from underway.task t where t.ctid = any (_park.blocked)) k
-        where underway._key_turns(_park.lane, _park.queue, k.key) = 0
+        where underway._key_turns(_park.lane, _park.queue, k.key, _park.now) = 0
     );
 begin
     -- A case, which no index takes for its own.
@@ -196,10 +267,14 @@ begin
     insert into underway.parked (queue, concurrency_key, priority, ready_at, task)
     select p.queue, p.concurrency_key, p.priority, p.ready_at, p.id
     from parked p;
+
+    if (_park.queue).rate_limit_per_key is not null then
+        perform underway._note_tokens(_park.queue, v_full, _park.now);
+    end if;
 end;
 $$;
 
-comment on function underway._park(underway.lane, underway.queue, tid[]) is
+comment on function underway._park(underway.lane, underway.queue, tid[], timestamptz) is
     'Park those of these rows whose key has no turn left.';
 
 create or replace function underway._lock_limited(
@@ -244,7 +319,7 @@ begin
         return v_rows;
     end if;
 
-    v_rows := underway._lock_parked(_lock_limited.lane, _lock_limited.queue, v_room);
+    v_rows := underway._lock_parked(_lock_limited.lane, _lock_limited.queue, _lock_limited.now, v_room);
 
     -- At most so many pages: a claim does not take long over what it parks.
     for v_number in 1..10 loop
@@ -270,7 +345,7 @@ begin
             from unnest(v_seen) s
         ),
         turns as (
-            select k.key, underway._key_turns(_lock_limited.lane, _lock_limited.queue, k.key) as tasks
+            select k.key, underway._key_turns(_lock_limited.lane, _lock_limited.queue, k.key, _lock_limited.now) as tasks
             from (select distinct s.key from seen s where s.key is not null) k
         )
         select
@@ -292,12 +367,12 @@ begin
               end
             for no key update skip locked
         );
-        perform underway._count_running(_lock_limited.queue, v_taken);
+        perform underway._count_running(_lock_limited.queue, v_taken, _lock_limited.now);
         v_rows := v_rows || array(select t.place from unnest(v_taken) t);
 
         -- Only where nothing is left for the key: a task that had its turn may have been cancelled just now.
         if v_blocked is not null then
-            perform underway._park(_lock_limited.lane, _lock_limited.queue, v_blocked);
+            perform underway._park(_lock_limited.lane, _lock_limited.queue, v_blocked, _lock_limited.now);
         end if;
 
         exit when cardinality(v_seen) < v_page;

@@ -44,6 +44,7 @@ begin
     get diagnostics v_pruned = row_count;
 
     perform underway._prune_holds(_prune.max_tasks);
+    perform underway._prune_buckets(_prune.max_tasks);
 
     return v_pruned;
 end;

@@ -44,7 +44,7 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_missing double precision; -- of a token
+    v_token_at timestamptz;
 begin
     -- Somebody else may be claiming from the queue at this moment: nobody looks again without a rest.
     if underway._queue_room(_open_at.queue, _open_at.now) > 0 then
@@ -53,11 +53,9 @@ begin
 
     -- Tokens come by themselves; who leaves off running calls.
     if (_open_at.queue).rate_limit is not null then
-        v_missing := 1 - underway._tokens(_open_at.queue, _open_at.now);
-        if v_missing > 0 then
-            return _open_at.now + greatest(
-                interval '10 milliseconds', v_missing * (_open_at.queue).rate_period / (_open_at.queue).rate_limit
-            );
+        v_token_at := underway._token_at(_open_at.queue, _open_at.now);
+        if v_token_at > _open_at.now then
+            return greatest(v_token_at, _open_at.now + interval '10 milliseconds');
         end if;
     end if;
 

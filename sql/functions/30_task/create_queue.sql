@@ -15,7 +15,8 @@ create or replace function underway.create_queue(
     max_running_per_key integer default null,
     rate_limit integer default null,
     rate_period interval default null,
-    max_length integer default null
+    max_length integer default null,
+    rate_limit_per_key integer default null
 )
 returns void
 language plpgsql
@@ -34,7 +35,8 @@ begin
     perform underway._store_queue(
         create_queue.name, create_queue.dead_letter_queue, create_queue.retry_policy, create_queue.timeout,
         create_queue.heartbeat, create_queue.ttl, create_queue.keep_history, create_queue.max_running,
-        create_queue.max_running_per_key, create_queue.rate_limit, create_queue.rate_period, create_queue.max_length
+        create_queue.max_running_per_key, create_queue.rate_limit, create_queue.rate_period, create_queue.max_length,
+        create_queue.rate_limit_per_key
     );
 
     if create_queue.max_running > 0 then
@@ -51,7 +53,9 @@ begin
         from counted c;
     end if;
 
-    if create_queue.max_running_per_key is not null then
+    if num_nonnulls(
+        create_queue.max_running_per_key, create_queue.rate_limit_per_key, create_queue.rate_period
+    ) > 0 then
         insert into underway.freed_key (queue, concurrency_key)
         select distinct p.queue, p.concurrency_key
         from underway.parked p
@@ -59,14 +63,18 @@ begin
     end if;
 
     -- Whatever has changed, more may be allowed now.
-    if num_nonnulls(create_queue.max_running, create_queue.max_running_per_key, create_queue.rate_limit) > 0 then
+    if num_nonnulls(
+        create_queue.max_running, create_queue.max_running_per_key, create_queue.rate_limit, create_queue.rate_period,
+        create_queue.rate_limit_per_key
+    ) > 0 then
         perform underway._wake(create_queue.name);
     end if;
 end;
 $$;
 
 comment on function underway.create_queue(
-    text, text, underway.retry_policy, interval, interval, interval, boolean, integer, integer, integer, interval, integer
+    text, text, underway.retry_policy, interval, interval, interval, boolean, integer, integer, integer, interval, integer,
+    integer
 ) is
     'Create a queue, or change the settings that are given. An empty dead_letter_queue takes it away, and 0 takes a'
-    ' max_running, rate_limit or max_length away; with keep_history false, tasks that succeed leave nothing behind.';
+    ' max_running, rate_limit, rate_limit_per_key or max_length away; with keep_history false, tasks that succeed leave nothing behind.';

@@ -51,12 +51,18 @@ begin
       and q.paused_at is null;
 
     -- What is parked may run where a key has become free.
-    select least(v_ready_at, min(underway._open_at(q, v_now)))
+    select least(v_ready_at, min(greatest(underway._open_at(q, v_now), note.look_at)))
     into v_ready_at
     from underway.queue q
+    cross join lateral (
+        select f.look_at
+        from underway.freed_key f
+        where f.queue = q.name
+        order by f.look_at
+        limit 1
+    ) note
     where q.name = any (next_wakeup.queues)
-      and q.paused_at is null
-      and exists (select from underway.freed_key f where f.queue = q.name);
+      and q.paused_at is null;
 
     -- Whoever sleeps wakes for the schedules too, so that their tasks are there on time. One that is due already may be
     -- held by somebody who edits it: for that nobody looks without a rest.

@@ -35,7 +35,8 @@ select
         from underway.paused_key p
         where p.queue = q.name
         order by p.concurrency_key
-    ) as paused_keys
+    ) as paused_keys,
+    q.rate_limit_per_key
 from underway.queue q
 left join (
     select

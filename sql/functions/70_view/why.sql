@@ -64,6 +64,19 @@ begin
             )::underway.reason;
         end if;
 
+        if (_why_waiting.queue).rate_limit_per_key is not null
+           and underway._tokens(_why_waiting.queue, _why_waiting.now, v_key) < 1 then
+            v_at := underway._token_at(_why_waiting.queue, _why_waiting.now, v_key);
+            return next row(
+                'key_rate_limit',
+                format('the rate limit of concurrency key %L, %s in %s, is used up until %s', v_key,
+                    (_why_waiting.queue).rate_limit_per_key, (_why_waiting.queue).rate_period, v_at),
+                jsonb_build_object('concurrency_key', v_key, 'rate_limit_per_key',
+                    (_why_waiting.queue).rate_limit_per_key, 'rate_period', (_why_waiting.queue).rate_period,
+                    'until', v_at)
+            )::underway.reason;
+        end if;
+
         select count(*)
         into v_number
         from (
@@ -104,8 +117,7 @@ begin
 
     if (_why_waiting.queue).rate_limit is not null
        and underway._tokens(_why_waiting.queue, _why_waiting.now) < 1 then
-        v_at := _why_waiting.now + (1 - underway._tokens(_why_waiting.queue, _why_waiting.now))
-            * (_why_waiting.queue).rate_period / (_why_waiting.queue).rate_limit;
+        v_at := underway._token_at(_why_waiting.queue, _why_waiting.now);
         return next row(
             'rate_limit',
             format('the rate limit of queue %L, %s in %s, is used up until %s', (_why_waiting.queue).name,

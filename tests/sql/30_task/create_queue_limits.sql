@@ -85,12 +85,14 @@ select is(
     'workers of the queue are woken'
 );
 truncate woken;
-select underway.create_queue('email', rate_period => '1 minute', max_length => 5, ttl => '1 day');
+select underway.create_queue('email', max_length => 5, ttl => '1 day');
 select underway.create_queue('email', max_running => 7);
 select underway.create_queue('email', max_running_per_key => 7);
 select underway.create_queue('email', rate_limit => 7);
+select underway.create_queue('email', rate_limit_per_key => 7);
+select underway.create_queue('email', rate_period => '1 minute');
 select is(
-    (select count(*) from woken), 3::bigint, 'for each limit that may let more run, and for no other setting'
+    (select count(*) from woken), 5::bigint, 'for each limit that may let more run, and for no other setting'
 );
 
 -- what runs already

@@ -1,5 +1,5 @@
 begin;
-select plan(30);
+select plan(31);
 
 create temp table given (code text);
 
@@ -130,6 +130,11 @@ select is(
     'the rate limit of queue ''rate'', 60 in 00:01:00, is used up until 2026-01-01 12:02:32+00', 'until when'
 )
 from rate;
+
+select underway.create_queue('keyed', rate_limit_per_key => 1, rate_period => '1 minute');
+create temp table rated as select pg_temp.keyed('c') as first, pg_temp.keyed('c') as second;
+select underway.complete(r.id, r.lease) from underway.dequeue('keyed', 10) r;
+select is(pg_temp.codes(second), 'key_rate_limit', 'a key has a rate of its own') from rated;
 
 -- the rest
 

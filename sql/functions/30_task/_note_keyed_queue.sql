@@ -7,6 +7,7 @@ returns void
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
 as $$
 begin
     -- Two transactions may both add the row; nothing is unique here, so neither waits for the other.

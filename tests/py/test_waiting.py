@@ -49,5 +49,5 @@ def test_one_listens_for_a_second_at_most_and_not_beyond_the_time() -> None:
     assert Waiting([1], None).listen() == 1
     assert Waiting([1], 60).listen() == 1
     assert 0.4 < Waiting([1], 0.5).listen() <= 0.5
-    with pytest.raises(WaitTimeout, match="^task 1 was not final after 0 s; it goes on$"):
+    with pytest.raises(WaitTimeout, match=r"^task 1 was not final after 0 s; it goes on$"):
         Waiting([1], 0).listen()

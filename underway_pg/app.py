@@ -362,6 +362,14 @@ class App:
         """Wait until a task is final, `timeout` seconds at most. Returns its output; raises how it ended otherwise."""
         return await (await self.async_client()).wait_for(task, timeout=timeout)
 
+    def wait_for_many(self, tasks: Iterable[int], *, timeout: float | None = None) -> dict[int, TaskInfo]:
+        """Wait until tasks are final, `timeout` seconds at most. Returns how each ended, by its id."""
+        return self.client.wait_for_many(tasks, timeout=timeout)
+
+    async def wait_for_many_async(self, tasks: Iterable[int], *, timeout: float | None = None) -> dict[int, TaskInfo]:
+        """Wait until tasks are final, `timeout` seconds at most. Returns how each ended, by its id."""
+        return await (await self.async_client()).wait_for_many(tasks, timeout=timeout)
+
     def task(self, task: int) -> TaskInfo | None:
         """All that is known of a task; None when there is no such task."""
         return self.client.task(task)

@@ -25,17 +25,20 @@ import psycopg
 from . import schema, statements
 from .app import App
 from .client import execute
+from .client import wait as wait_on
 from .cron import MACROS
 from .errors import ConfigurationError, Refusal, ScheduleNotFound, TaskNotFound, UnderwayError, WrongState
 from .rows import QueueStats, ScheduleStats, State, TaskInfo
 from .settings import OnConflict, Options, Queue, RetryPolicy, Schedule
 from .statements import Statement
+from .waiting import Waiting
 from .worker import Worker, WorkerSettings
 
 try:
     import cron_descriptor
     import typer
     from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
     from rich.table import Table
     from rich.text import Text
     from typer.main import get_command
@@ -366,6 +369,43 @@ def why(id: _Task, dsn: _Dsn = None, as_json: _Json = False) -> None:
         _print_json([asdict(reason) for reason in found])
     else:
         _print_table(["code", "reason"], [[reason.code, reason.reason] for reason in found], "no reason is known")
+
+
+@commands.command()
+def wait(
+    ids: _Tasks,
+    timeout: Annotated[timedelta | None, _duration_option("How long to wait at most.")] = None,
+    dsn: _Dsn = None,
+    as_json: _Json = False,
+) -> None:
+    """Wait until tasks are final, and show how they ended; the exit code is 0 when all of them succeeded."""
+    waiting = Waiting(ids, None if timeout is None else timeout.total_seconds())
+    # On stderr, so that what is told in the end can go elsewhere.
+    progress = Progress(
+        BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+        console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty(),
+    )  # fmt: skip
+    with _connect(dsn) as connection, progress:
+        bar = progress.add_task("", total=len(waiting.tasks))
+        for _ in wait_on(connection, waiting):
+            progress.update(bar, completed=len(waiting.final))
+    ended = list(waiting.final.values())
+    if as_json:
+        _print_json([asdict(task) for task in ended])
+    else:
+        _print_table(
+            ["id", "queue", "job", "state", "attempt", "result"],
+            [[task.id, task.queue, task.job, task.state, task.attempt, _result(task)] for task in ended],
+        )
+    if any(task.state != "succeeded" for task in ended):
+        raise typer.Exit(1)
+
+
+def _result(task: TaskInfo) -> str | None:
+    """What a final task gave, in a line: its output, or its last error."""
+    if task.state == "failed" and task.errors:
+        return " ".join(_error_words(task.errors[-1]).split())
+    return None if task.output is None else json.dumps(task.output, ensure_ascii=False)
 
 
 @commands.command()
@@ -945,10 +985,14 @@ def _shown(task: TaskInfo, now: datetime) -> str:
     for error in [*(task.errors or ()), *([letter["error"]] if letter.get("error") else ())]:
         whose = f"of task {letter.get('task')}, " if error is letter.get("error") else ""
         lines.append(f"error {whose}attempt {error.get('attempt')}, {error.get('failed_at')}")
-        lines.append(_indented(f"{error.get('type', 'error')}: {error.get('message', '')}"))
+        lines.append(_indented(_error_words(error)))
         if error.get("traceback"):
             lines.append(_indented(error["traceback"].rstrip()))
     return "\n".join(lines)
+
+
+def _error_words(error: Mapping[str, Any]) -> str:
+    return f"{error.get('type', 'error')}: {error.get('message', '')}"
 
 
 def _indented(text: str) -> str:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -14,19 +13,17 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from . import statements
 from .binary import leave_as_bytes
-from .errors import TaskCancelled, TaskFailed, WaitTimeout, refusals
-from .rows import FINAL_STATES, Enqueued, ListedTask, QueueStats, Reason, ScheduleStats, State, TaskInfo, WorkerStats
+from .errors import TaskCancelled, TaskFailed, refusals
+from .rows import Enqueued, ListedTask, QueueStats, Reason, ScheduleStats, State, TaskInfo, WorkerStats
 from .settings import Options, Queue, Schedule
 from .statements import Statement
+from .waiting import Waiting
 
 __all__ = ["AsyncClient", "Client"]
 
 T = TypeVar("T")
 
 _DEFAULT = Options()
-
-# A notification is a hint: a client that waits looks by itself so often, in seconds.
-_LOOK_AGAIN = 1.0
 
 
 def execute(connection: psycopg.Connection[Any], statement: Statement[T]) -> T:
@@ -50,6 +47,31 @@ async def execute_async(connection: psycopg.AsyncConnection[Any], statement: Sta
         return statement.read(await (await cursor.execute(statement.sql.encode(), statement.parameters)).fetchall())
 
 
+def wait(connection: psycopg.Connection[Any], waiting: Waiting) -> Iterator[None]:
+    """Wait until tasks are final, on a connection with autocommit; yields after each look at them."""
+    connection.execute("listen underway_finished")
+    while waiting.open:
+        if ended := execute(connection, statements.watch(waiting.open)):
+            waiting.note(execute(connection, statements.task_infos(ended)))
+        yield
+        if waiting.open:
+            for notification in connection.notifies(timeout=waiting.listen()):
+                if waiting.hear(notification.payload):
+                    break
+
+
+async def wait_async(connection: psycopg.AsyncConnection[Any], waiting: Waiting) -> None:
+    """Wait until tasks are final, on an async connection with autocommit."""
+    await connection.execute("listen underway_finished")
+    while waiting.open:
+        if ended := await execute_async(connection, statements.watch(waiting.open)):
+            waiting.note(await execute_async(connection, statements.task_infos(ended)))
+        if waiting.open:
+            async for notification in connection.notifies(timeout=waiting.listen()):
+                if waiting.hear(notification.payload):
+                    break
+
+
 def _result(task: TaskInfo) -> Any:
     """The output of a finished task; raises how it ended otherwise."""
     if task.state == "failed":
@@ -57,10 +79,6 @@ def _result(task: TaskInfo) -> Any:
     if task.state == "cancelled":
         raise TaskCancelled(f"task {task.id} was cancelled")
     return task.output
-
-
-def _timed_out(task: int, timeout: float) -> WaitTimeout:
-    return WaitTimeout(f"task {task} was not final after {timeout:g} s; it goes on")
 
 
 class Client:
@@ -149,20 +167,18 @@ class Client:
 
         `timeout` is in seconds. Raises TaskFailed, TaskCancelled, WaitTimeout or TaskNotFound.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
+        return _result(self.wait_for_many([task], timeout=timeout)[task])
+
+    def wait_for_many(self, tasks: Iterable[int], *, timeout: float | None = None) -> dict[int, TaskInfo]:
+        """Wait until tasks are final, however they end. Returns all that is known of each, by its id.
+
+        `timeout` is in seconds, for all of them. Raises WaitTimeout, or TaskNotFound when one of them does not exist.
+        """
+        waiting = Waiting(tasks, timeout)
         with psycopg.connect(self._dsn, autocommit=True) as connection:
-            connection.execute("listen underway_finished")
-            while execute(connection, statements.watch(task)) not in FINAL_STATES:
-                left = _LOOK_AGAIN if deadline is None else min(_LOOK_AGAIN, deadline - time.monotonic())
-                if left <= 0:
-                    assert timeout is not None
-                    raise _timed_out(task, timeout)
-                for notification in connection.notifies(timeout=left):
-                    if notification.payload == str(task):
-                        break
-            finished = execute(connection, statements.task_info(task))
-        assert finished is not None
-        return _result(finished)
+            for _ in wait(connection, waiting):
+                pass
+        return waiting.final
 
     def task(self, task: int, *, connection: psycopg.Connection[Any] | None = None) -> TaskInfo | None:
         """All that is known of a task, live or finished; None when there is no such task."""
@@ -360,20 +376,17 @@ class AsyncClient:
 
         `timeout` is in seconds. Raises TaskFailed, TaskCancelled, WaitTimeout or TaskNotFound.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
+        return _result((await self.wait_for_many([task], timeout=timeout))[task])
+
+    async def wait_for_many(self, tasks: Iterable[int], *, timeout: float | None = None) -> dict[int, TaskInfo]:
+        """Wait until tasks are final, however they end. Returns all that is known of each, by its id.
+
+        `timeout` is in seconds, for all of them. Raises WaitTimeout, or TaskNotFound when one of them does not exist.
+        """
+        waiting = Waiting(tasks, timeout)
         async with await psycopg.AsyncConnection.connect(self._dsn, autocommit=True) as connection:
-            await connection.execute("listen underway_finished")
-            while await execute_async(connection, statements.watch(task)) not in FINAL_STATES:
-                left = _LOOK_AGAIN if deadline is None else min(_LOOK_AGAIN, deadline - time.monotonic())
-                if left <= 0:
-                    assert timeout is not None
-                    raise _timed_out(task, timeout)
-                async for notification in connection.notifies(timeout=left):
-                    if notification.payload == str(task):
-                        break
-            finished = await execute_async(connection, statements.task_info(task))
-        assert finished is not None
-        return _result(finished)
+            await wait_async(connection, waiting)
+        return waiting.final
 
     async def task(self, task: int, *, connection: psycopg.AsyncConnection[Any] | None = None) -> TaskInfo | None:
         """All that is known of a task, live or finished; None when there is no such task."""

@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 from .binary import uuid_text
 from .errors import InputError
 from .rows import (
+    FINAL_STATES,
     ClaimedTask,
     Enqueued,
     FailedTask,
@@ -495,18 +496,29 @@ def delete_task(task: int) -> Statement[None]:
     return Statement("select underway.delete_task(%(task)s::bigint)", {"task": task}, _nothing)
 
 
-def watch(task: int) -> Statement[State]:
-    """Ask that the finish of a task be announced; gives its state now."""
-    return Statement("select underway.watch(%(task)s::bigint)::text", {"task": task}, _scalar)
+def watch(tasks: list[int]) -> Statement[list[int]]:
+    """Ask that the finish of tasks be announced; gives those that are final already."""
+    return Statement(
+        """select asked.task, underway.watch(asked.task)::text
+        from unnest(%(tasks)s::bigint[]) as asked (task)""",
+        {"tasks": tasks},
+        lambda rows: [task for task, state in rows if state in FINAL_STATES],
+    )
 
 
 def task_info(task: int) -> Statement[TaskInfo | None]:
     """All that is known of a task, or None."""
-    names = [field.name for field in fields(TaskInfo)]
+    several = task_infos([task])
+    return Statement(several.sql, several.parameters, lambda rows: next(iter(several.read(rows)), None))
+
+
+def task_infos(tasks: list[int]) -> Statement[list[TaskInfo]]:
+    """All that is known of tasks, of those that exist."""
     return Statement(
-        f"select {_columns(TaskInfo)} from underway.task_info(%(task)s::bigint)",
-        {"task": task},
-        lambda rows: TaskInfo(**dict(zip(names, rows[0], strict=True))) if rows else None,
+        f"""select {_columns(TaskInfo)}
+        from unnest(%(tasks)s::bigint[]) as asked (task), underway.task_info(asked.task)""",
+        {"tasks": tasks},
+        _listed(TaskInfo),
     )
 
 

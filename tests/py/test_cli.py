@@ -363,14 +363,15 @@ def test_on_a_narrow_terminal_ids_stay_whole_and_states_have_colour(database: st
     assert "…" not in shown
 
 
-def on_terminal(*arguments: str, database: str) -> str:
-    """What a command prints on a terminal of 60 columns."""
+def on_terminal(*arguments: str, database: str, errors: bool = False) -> str:
+    """What a command prints on a terminal of 60 columns: its output, or what it says on stderr."""
     ours, its = pty.openpty()
     environment = {**environment_for(database), "TERM": "xterm", "COLUMNS": "60"}
     environment.pop("NO_COLOR", None)
     with subprocess.Popen(
         [sys.executable, "-m", "underway_pg", *arguments],
-        stdin=its, stdout=its, stderr=subprocess.PIPE, env=environment,
+        stdin=its, stdout=subprocess.DEVNULL if errors else its, stderr=its if errors else subprocess.PIPE,
+        env=environment,
     ) as process:  # fmt: skip
         os.close(its)
         shown = b""
@@ -419,13 +420,106 @@ def test_task_shows_errors_with_their_traceback_and_the_link_of_a_dead_letter(
     assert mail("task", letter["id"], "--json").json["dead_letter"]["task"] == id
 
 
+def test_task_shows_the_progress_of_a_running_task(mail: Underway, connection: psycopg.Connection[Any]) -> None:
+    id = mail("enqueue", "mail", "--json").json["id"]
+    (held,) = execute(connection, statements.dequeue(["mail"], 1))
+    connection.execute(
+        'select underway.report_progress(id, lease, \'{"percent": 40, "message": "half"}\') from underway.task'
+    )
+    assert held.id == id
+    assert '\nprogress\n  {\n    "message": "half",\n    "percent": 40\n  }' in mail("task", id).out
+    assert mail("task", id, "--json").json["progress"] == {"percent": 40, "message": "half"}
+
+
+def test_why_says_each_reason(mail: Underway) -> None:
+    id = mail("enqueue", "mail", "--delay", "1h", "--json").json["id"]
+    mail("queue", "pause", "mail")
+    answer = mail("why", id)
+    assert answer.code == 0
+    assert answer.out.splitlines()[0].split() == ["code", "reason"]
+    codes, reasons = zip(*answer.cells(), strict=True)
+    assert codes == ("not_due", "queue_paused", "no_worker")
+    assert re.fullmatch(r"it is due at .*, in 00:5\d:.*", reasons[0])
+    assert reasons[1].startswith("queue 'mail' is paused since ")
+    assert reasons[2] == "no worker that is alive serves queue 'mail'"
+
+
+def test_why_as_json_has_the_numbers(mail: Underway, connection: psycopg.Connection[Any]) -> None:
+    first, second = (mail("enqueue", "mail", "--concurrency-key", "c", "--json").json["id"] for _ in range(2))
+    execute(connection, statements.dequeue(["mail"], 1))
+    taken, nobody = mail("why", second, "--json").json
+    assert taken == {
+        "code": "key_taken",
+        "reason": f"concurrency key 'c' is taken: 1 of at most 1 tasks of it run: {first}",
+        "details": {"concurrency_key": "c", "running": [first], "max_running_per_key": 1},
+    }
+    assert (nobody["code"], nobody["details"]) == ("no_worker", {"queue": "mail"})
+    assert [reason["code"] for reason in mail("why", first, "--json").json] == ["running"]
+
+
+def test_wait_shows_how_tasks_ended_and_fails_unless_all_succeeded(
+    mail: Underway, connection: psycopg.Connection[Any]
+) -> None:
+    good, bad, off = (mail("enqueue", "mail", "--job", "send", "--json").json["id"] for _ in range(3))
+    complete_next(connection, {"sent": True})
+    fail_next(connection)
+    mail("cancel", off)
+
+    answer = mail("wait", good)
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.cells() == [[str(good), "mail", "send", "succeeded", "1", '{"sent": true}']]
+
+    answer = mail("wait", off, bad, good, bad)
+    assert (answer.code, answer.err) == (1, "")
+    assert answer.cells() == [
+        [str(off), "mail", "send", "cancelled", "0"],
+        [str(bad), "mail", "send", "failed", "1", "ValueError: no such address"],
+        [str(good), "mail", "send", "succeeded", "1", '{"sent": true}'],
+    ]
+
+    answer = mail("wait", good, bad, "--json")
+    assert answer.code == 1
+    assert [(task["id"], task["state"]) for task in answer.json] == [(good, "succeeded"), (bad, "failed")]
+    assert (answer.json[0]["output"], answer.json[1]["errors"][0]["type"]) == ({"sent": True}, "ValueError")
+
+
+def test_wait_is_for_producers_and_why_for_observers_and_operators(
+    database: str, mail: Underway, connection: psycopg.Connection[Any]
+) -> None:
+    id = mail("enqueue", "mail", "--json").json["id"]
+    complete_next(connection, None)
+    for command, role in (("wait", "producer"), ("why", "observer"), ("why", "operator")):
+        answer = mail(command, id, "--dsn", make_conninfo(database, options=f"-c role=underway_{role}"))
+        assert (answer.code, answer.err) == (0, "")
+
+
+def test_wait_ends_after_its_time(mail: Underway) -> None:
+    id, other = (mail("enqueue", "mail", "--json").json["id"] for _ in range(2))
+    assert_refused(mail("wait", id, "--timeout", "0.2s"), 1, f"task {id} was not final after 0.2 s")
+    mail("cancel", other)
+    for form in ([], ["--json"]):
+        assert_refused(mail("wait", id, other, "--timeout", "0", *form), 1, f"1 of 2 tasks ({id})")
+
+
+def test_wait_shows_how_far_it_is_on_a_terminal_and_takes_that_away_again(
+    database: str, mail: Underway, connection: psycopg.Connection[Any]
+) -> None:
+    ids = [mail("enqueue", "mail", "--json").json["id"] for _ in range(2)]
+    for _ in ids:
+        complete_next(connection, None)
+    shown = on_terminal("wait", *map(str, ids), database=database, errors=True)
+    assert "2/2" in shown
+    assert shown.endswith("\x1b[2K")  # the line is cleared
+
+
 def test_a_task_that_does_not_exist_is_refused(underway: Underway) -> None:
-    for arguments in (["task", "99"], ["task", "99", "--json"], ["retry", "99"], ["cancel", "99"]):
+    for arguments in (["task", "99"], ["task", "99", "--json"], ["retry", "99"], ["cancel", "99"], ["why", "99"],
+                      ["wait", "99"], ["wait", "99", "--json"]):  # fmt: skip
         answer = underway(*arguments)
         assert_refused(answer, 1, "task 99 does not exist")
 
 
-@pytest.mark.parametrize("command", ["task", "retry", "cancel"])
+@pytest.mark.parametrize("command", ["task", "why", "wait", "retry", "cancel"])
 @pytest.mark.parametrize("id", ["0", "abc", "99999999999999999999"])
 def test_what_is_no_id_is_wrong_usage(bare: Underway, command: str, id: str) -> None:
     assert_refused(bare(command, id, "--dsn", NOWHERE), 2, "ID")
@@ -752,9 +846,9 @@ def test_with_nothing_there_a_list_says_so(underway: Underway) -> None:
 # The command line as such
 
 COMMANDS = [
-    ["migrate"], ["migrate", "--plan"], ["enqueue", "mail"], ["tasks"], ["task", "1"], ["queues"], ["workers"],
-    ["stats"], ["retry", "1"], ["cancel", "1"], ["redrive", "mail"], ["queue", "create", "mail"],
-    ["queue", "pause", "mail"], ["queue", "resume", "mail"], ["queue", "drop", "mail"],
+    ["migrate"], ["migrate", "--plan"], ["enqueue", "mail"], ["tasks"], ["task", "1"], ["why", "1"], ["wait", "1"],
+    ["queues"], ["workers"], ["stats"], ["retry", "1"], ["cancel", "1"], ["redrive", "mail"],
+    ["queue", "create", "mail"], ["queue", "pause", "mail"], ["queue", "resume", "mail"], ["queue", "drop", "mail"],
     ["schedules"], ["schedule", "add", "s", "mail", "@daily"], ["schedule", "remove", "s"], ["schedule", "pause", "s"],
     ["schedule", "resume", "s"], ["schedule", "run", "s"],
 ]  # fmt: skip
@@ -816,8 +910,9 @@ def test_version_is_printed(bare: Underway) -> None:
 
 
 def test_every_command_explains_itself(bare: Underway) -> None:
-    for command in ([], ["migrate"], ["worker"], ["demo"], ["enqueue"], ["tasks"], ["task"], ["queues"], ["workers"],
-                    ["stats"], ["retry"], ["cancel"], ["redrive"], ["queue"], ["queue", "create"]):  # fmt: skip
+    for command in ([], ["migrate"], ["worker"], ["demo"], ["enqueue"], ["tasks"], ["task"], ["why"], ["wait"],
+                    ["queues"], ["workers"], ["stats"], ["retry"], ["cancel"], ["redrive"], ["queue"],
+                    ["queue", "create"]):  # fmt: skip
         answer = bare(*command, "--help")
         assert answer.code == 0
         assert "Usage: " in answer.out
@@ -912,6 +1007,16 @@ def test_from_an_empty_database_to_a_result(project_nowhere: Project, empty_data
 
 def test_the_log_level_is_kept(project: Project) -> None:
     assert project.run("worker", "tasks:app", "--drain", "--log-level", "error") == Answer(0, "", "")
+
+
+def test_wait_ends_when_the_last_task_is_done(project: Project, underway: Underway) -> None:
+    assert project.run("worker", "tasks:app", "--drain").code == 0  # its queues are there now
+    ids = [underway("enqueue", "mail", '{"to": "a"}', "--job", "send", "--json").json["id"] for _ in range(3)]
+    waits = project.start("wait", *ids, "--json")
+    assert project.run("worker", "tasks:app", "--drain").code == 0
+    answer = ended(waits)
+    assert (answer.code, answer.err) == (0, "")
+    assert [(task["id"], task["output"]) for task in answer.json] == [(id, "sent to a") for id in ids]
 
 
 def test_a_worker_serves_the_queues_that_it_is_given(project: Project, mail: Underway) -> None:

@@ -68,3 +68,19 @@ def test_links_between_pages_lead_somewhere() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#:]+)[^)]*\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_operations_explains_each_reason_why_a_task_is_not_running(database: str) -> None:
+    section = (ROOT / "docs/guides/operations.md").read_text().split("## Why is it not running?")[1].split("\n## ")[0]
+    with psycopg.connect(database) as connection:
+        # As tests/sql/70_view/why.sql finds them, which sees each of them returned.
+        codes = connection.execute(
+            r"""select distinct found.code[1]
+            from pg_proc p, lateral regexp_matches(
+                p.prosrc, '(?:row\(\s*|then |else )''([a-z_]+)''(?=,| else| end)', 'g'
+            ) as found (code)
+            where p.pronamespace = 'underway'::regnamespace
+              and p.proname in ('why', '_why_waiting')
+              and found.code[1] <> 'in_progress'"""
+        ).fetchall()
+    assert sorted(re.findall(r"^\| ([a-z_]+) \|", section, re.M)[1:]) == sorted(code for (code,) in codes)

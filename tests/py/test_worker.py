@@ -32,6 +32,7 @@ from underway_pg import (
     Worker,
 )
 from underway_pg.errors import SchemaMissing, TaskNotFound, WaitTimeout
+from underway_pg.rows import Reason
 from underway_pg.settings import Options
 
 AT_ONCE = RetryPolicy(initial_interval=0, jitter=0)
@@ -1528,8 +1529,22 @@ class Waiter:
             return self._app.wait_for(task, timeout=timeout)
 
         async def wait() -> Any:
-            async with AsyncClient(self._app.dsn) as client:
-                return await client.wait_for(task, timeout=timeout)
+            try:
+                return await self._app.wait_for_async(task, timeout=timeout)
+            finally:
+                await (await self._app.async_client()).close()
+
+        return asyncio.run(wait())
+
+    def many(self, tasks: list[int], timeout: float | None = SECONDS) -> dict[int, TaskInfo]:
+        if self._kind == "sync":
+            return self._app.wait_for_many(tasks, timeout=timeout)
+
+        async def wait() -> dict[int, TaskInfo]:
+            try:
+                return await self._app.wait_for_many_async(tasks, timeout=timeout)
+            finally:
+                await (await self._app.async_client()).close()
 
         return asyncio.run(wait())
 
@@ -1614,6 +1629,102 @@ def test_waiting_ends_after_its_time_while_a_handler_completes_in_an_open_transa
         assert time.monotonic() - began_at < 2.5
     finally:
         commit.cancel()
+
+
+def test_waiting_for_many_gives_how_each_ended_in_the_order_in_which_they_were_given(
+    app: App, wait_for: Waiter
+) -> None:
+    @app.job(queue="q")
+    def half(n: int) -> int:
+        if n % 2:
+            raise Fatal("odd")
+        return n // 2
+
+    ids = half.enqueue_many({"n": n} for n in range(20))
+    cancelled = half.options(delay=3600).enqueue(n=0)
+    app.cancel(cancelled)
+    asked = [cancelled, *reversed(ids), ids[3]]
+    with beside(app.worker()):
+        ended = wait_for.many(asked)
+    assert list(ended) == asked[:-1]
+    assert [ended[id].output for id in ids[::2]] == list(range(10))
+    assert {ended[id].state for id in ids[1::2]} == {"failed"}
+    assert messages(ended[ids[1]]) == ["odd"]
+    assert ended[cancelled].state == "cancelled"
+    assert wait_for.many([]) == {}
+
+
+def test_waiting_for_many_ends_by_the_notification_of_the_last_and_not_at_a_look(app: App, wait_for: Waiter) -> None:
+    ends: list[float] = []
+
+    @app.job(queue="q")
+    def slow(context: Context, seconds: float) -> None:
+        context.wait_cancelled(seconds)
+        ends.append(time.monotonic())
+
+    late = []
+    with beside(app.worker(concurrency=3)):
+        for _ in range(3):
+            wait_for.many(slow.enqueue_many({"seconds": seconds} for seconds in (0.1, 0.2, 0.3)))
+            late.append(time.monotonic() - max(ends))
+    assert min(late) < 0.5  # a look comes a second after the one before
+
+
+def test_waiting_for_many_waits_for_none_when_one_does_not_exist(app: App, wait_for: Waiter) -> None:
+    id = app.client.enqueue("q", {})
+    with pytest.raises(TaskNotFound, match="task 987654321 does not exist"):
+        wait_for.many([id, 987654321], timeout=None)
+
+
+def test_waiting_for_many_ends_after_its_time_and_says_which_go_on(app: App, wait_for: Waiter) -> None:
+    first, *rest = app.client.enqueue_many("q", [{}] * 7)
+    app.cancel(first)
+    with pytest.raises(WaitTimeout) as late:
+        wait_for.many([first, *rest], timeout=0.3)
+    names = ", ".join(map(str, rest[:5]))
+    assert str(late.value) == f"6 of 7 tasks ({names}, ...) were not final after 0.3 s; they go on"
+    for id in rest[1:]:
+        app.cancel(id)
+    with pytest.raises(WaitTimeout, match=rf"^1 of 7 tasks \({rest[0]}\) was not final after 0 s; it goes on$"):
+        wait_for.many([first, *rest], timeout=0)
+
+
+def test_waiting_goes_on_when_what_is_told_is_not_so(app: App, session: Session, wait_for: Waiter) -> None:
+    ids = app.client.enqueue_many("q", [{}] * 2)
+    looks = "select 1 from underway.task where id = %s and watched"
+
+    def tell_lies() -> None:
+        wait_until(lambda: session.column(looks, ids[1]), "the tasks are watched")
+        for payload in (ids[0], ids[1], "nonsense", ids[1], "", "-1"):
+            session.run("select pg_notify('underway_finished', %s)", str(payload))
+        for id in ids:
+            session.run("select underway.cancel(%s)", id)
+
+    teller = threading.Thread(target=tell_lies)
+    teller.start()
+    ended = wait_for.many(ids)
+    teller.join()
+    assert [ended[id].state for id in ids] == ["cancelled", "cancelled"]
+
+
+def test_a_client_says_why_a_task_is_not_running(app: App) -> None:
+    app.client.create_queue(Queue(name="q"))
+    id = app.client.enqueue("q", {}, options=Options(delay=3600))
+    app.client.pause_queue("q")
+
+    async def ask() -> list[Reason]:
+        async with AsyncClient(app.dsn) as client:
+            with pytest.raises(TaskNotFound):
+                await client.why(987654321)
+            return await client.why(id)
+
+    reasons = app.client.why(id)
+    assert [reason.code for reason in reasons] == ["not_due", "queue_paused", "no_worker"]
+    assert reasons[1].reason.startswith("queue 'q' is paused since ")
+    assert (reasons[1].details["queue"], reasons[2].details) == ("q", {"queue": "q"})
+    assert [reason.code for reason in asyncio.run(ask())] == ["not_due", "queue_paused", "no_worker"]
+    with pytest.raises(TaskNotFound):
+        app.client.why(987654321)
 
 
 # The two clients

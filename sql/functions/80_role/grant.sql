@@ -33,7 +33,7 @@ begin
                 'create_queue', 'pause_queue', 'resume_queue', 'pause_key', 'resume_key', 'drop_queue', 'retry_policy',
                 'cancel', 'retry', 'redrive', 'reschedule', 'reprioritize', 'delete_task', 'schedule', 'unschedule',
                 'pause_schedule', 'resume_schedule', 'run_schedule_now', 'run_schedules', 'cron_next', 'cron_preview',
-                'maintain'
+                'maintain', 'why'
             ])
     loop
         -- Roles belong to the whole cluster: another database may be creating them now, and the installing user may

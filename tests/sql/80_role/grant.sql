@@ -74,7 +74,7 @@ select set_eq(
     '{
         create_queue, pause_queue, resume_queue, pause_key, resume_key, drop_queue, retry_policy, cancel, retry,
         redrive, reschedule, reprioritize, delete_task, schedule, unschedule, pause_schedule, resume_schedule,
-        run_schedule_now, run_schedules, cron_next, cron_preview, maintain, task_info, stats, _clock
+        run_schedule_now, run_schedules, cron_next, cron_preview, maintain, task_info, why, stats, _clock
     }'::text[],
     'an operator cares for queues, schedules and single tasks, and sees what an observer sees'
 );

@@ -51,9 +51,9 @@ class Queue:
 
     The limits hold over all workers. At most `max_running` tasks run at once, and at most `max_running_per_key` (1 by
     default) of those that share a concurrency key. `rate_limit` tasks start in each `rate_period` (seconds or a
-    timedelta; 1 s by default), evenly, or after a rest at once, and `rate_limit_per_key` of each concurrency key. When `max_length` tasks wait, due or not, enqueueing is
-    refused. 0 takes a limit away, except max_running_per_key, which is at least 1. A change counts from the next claim
-    on, one of max_length from the next enqueue.
+    timedelta; 1 s by default), evenly, or after a rest at once, and `rate_limit_per_key` of each concurrency key. When
+    `max_length` tasks wait, due or not, enqueueing is refused. 0 takes a limit away, except max_running_per_key, which
+    is at least 1. A change counts from the next claim on, one of max_length from the next enqueue.
     """
 
     name: str

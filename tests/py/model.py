@@ -75,6 +75,7 @@ class Task:
     dead_letter: DeadLetter | None = None
     watched: bool = False
     progress: Any = None
+    input: Any = None
     unique_key: str | None = None
     concurrency_key: str | None = None
     limited: bool = False  # it is in progress, and counted by limits
@@ -313,50 +314,74 @@ class Underway:
 
     # Into the queue
 
-    def enqueue(self, queue: str, input: Any, unique_key: str | None = None, **options: Any) -> list[int]:
-        return self.enqueue_many(queue, [input], unique_keys=[unique_key], **options)[0]
+    def enqueue(self, queue: str, input: Any, **options: Any) -> list[int]:
+        return self.enqueue_many(queue, [input], **options)[0]
 
     def enqueue_many(
         self,
         queue: str = "",
         inputs: Sequence[Any] = (),
+        tasks: Sequence[dict[str, Any]] | None = None,
+        **options: Any,
+    ) -> list[list[int]]:
+        if tasks is not None:
+            return [[self.enqueue(**options)[0] for options in tasks]]
+        return [[id for id, _, _ in self.enqueue_unique(queue, inputs, [None] * len(inputs), **options)]]
+
+    def enqueue_unique(
+        self,
+        queue: str,
+        inputs: Sequence[Any],
+        unique_keys: Sequence[str | None],
         priority: int = 0,
         delay: timedelta | None = None,
         run_at: datetime | None = None,
         retry_policy: Policy | None = None,
-        tasks: Sequence[dict[str, Any]] | None = None,
-        unique_keys: Sequence[str | None] | None = None,
         on_conflict: str = "return",
         concurrency_key: str | None = None,
-    ) -> list[list[int]]:
-        if tasks is not None:
-            return [[self.enqueue(**options)[0] for options in tasks]]
+    ) -> list[tuple[int, bool, bool]]:
         self.existing_queue(queue)
         if concurrency_key is not None:
             self.keyed.add(queue)
-        fields = {
-            "priority": priority,
-            "ready_at": max(self.now + (delay or 0 * SECOND), run_at or self.now),
-            "retry_policy": retry_policy,
-            "concurrency_key": concurrency_key,
-        }
-        ids = [self.new_id() for _ in inputs]
-        for place, key in enumerate(unique_keys or ()):
-            ids[place] = self.take_key(ids[place], queue, key, on_conflict, fields)
-        if unique_keys is None:
-            ids = [self.take_key(id, queue, None, on_conflict, fields) for id in ids]
-        return [ids]
+        first = self.world.next_id
+        self.world.next_id += len(inputs)
+        rows = []
+        for place, (input, unique_key) in enumerate(zip(inputs, unique_keys, strict=True)):
+            task = Task(
+                id=first + place,
+                queue=queue,
+                enqueued_at=self.now,
+                priority=priority,
+                ready_at=max(self.now + (delay or 0 * SECOND), run_at or self.now),
+                retry_policy=retry_policy,
+                unique_key=unique_key,
+                concurrency_key=concurrency_key,
+                input=input,
+            )
+            rows.append(self.take_key(task, on_conflict))
+        return rows
 
-    def take_key(self, id: int, queue: str, unique_key: str | None, on_conflict: str, fields: dict[str, Any]) -> int:
-        holder = self.holder(queue, unique_key)
+    def take_key(self, task: Task, on_conflict: str) -> tuple[int, bool, bool]:
+        """Who has its unique key then, and whether that one was created or replaced."""
+        holder = self.holder(task.queue, task.unique_key)
         if holder is None:
-            self.add(Task(id=id, queue=queue, enqueued_at=self.now, unique_key=unique_key, **fields))
-            return id
+            self.add(task)
+            return task.id, True, False
         if on_conflict == "error":
             raise Refused(UNIQUE_CONFLICT)
-        if on_conflict == "replace" and holder.state == "pending":
-            self.write(holder.id, replace(holder, parked=False, **fields))
-        return holder.id
+        if on_conflict != "replace" or holder.state != "pending":
+            return holder.id, False, False
+        task = replace(
+            holder,
+            parked=False,
+            priority=task.priority,
+            ready_at=task.ready_at,
+            input=task.input,
+            retry_policy=task.retry_policy,
+            concurrency_key=task.concurrency_key,
+        )
+        self.write(task.id, task)
+        return task.id, False, True
 
     def holder(self, queue: str, unique_key: str | None) -> Task | None:
         """The live task that has a key."""
@@ -384,10 +409,6 @@ class Underway:
             ):
                 raise Waits
         self.write(task.id, task)
-
-    def new_id(self) -> int:
-        self.world.next_id += 1
-        return self.world.next_id - 1
 
     def reschedule(self, task: int, run_at: datetime) -> list[datetime]:
         found = self.pending(task)
@@ -636,15 +657,17 @@ class Underway:
                 enqueued_at=task.enqueued_at,
                 dead_letter=task.dead_letter,
             )
+            self.world.next_id += 1
             self.add(
                 Task(
-                    id=self.new_id(),
+                    id=self.world.next_id - 1,
                     queue=name,
                     enqueued_at=self.now,
                     priority=task.priority,
                     ready_at=self.now,
                     retry_policy=task.retry_policy,
                     dead_letter=letter,
+                    input=task.input,
                 )
             )
 

@@ -82,7 +82,7 @@ TASKS = """
         (select count(*) from underway.attempt a where a.task = t.id),
         case t.state when 'pending' then t.ready_at end, t.started_at, t.lease, t.lease_expires_at,
         (t.retry_policy).max_attempts, (t.retry_policy).initial_interval, t.dead_letter, t.watched, t.progress,
-        t.unique_key, t.concurrency_key, t.limited and t.state = 'in_progress', t.parked
+        t.unique_key, t.concurrency_key, t.limited and t.state = 'in_progress', t.parked, t.input
     from underway.task t
     union all
     select
@@ -90,7 +90,7 @@ TASKS = """
         coalesce(jsonb_array_length(h.errors), 0),
         null, h.started_at, null, null,
         (h.retry_policy).max_attempts, (h.retry_policy).initial_interval, h.dead_letter, false, null,
-        h.unique_key, h.concurrency_key, false, false
+        h.unique_key, h.concurrency_key, false, false, h.input
     from underway.task_history h
     order by 1"""
 
@@ -175,6 +175,7 @@ INVARIANTS = f"""
 COLUMNS = {
     "dequeue": "id, attempt, lease",
     "complete_and_dequeue": "id, attempt, lease",
+    "enqueue_unique": "id, created, replaced",
     "fail_many": "id, state::text, ready_at",
 }
 
@@ -213,6 +214,7 @@ def tasks_of(session: Session) -> list[Task]:
             concurrency_key=row[17],
             limited=row[18],
             parked=row[19],
+            input=row[20],
         )
         for row in session.rows(TASKS)
     ]
@@ -373,12 +375,13 @@ class Machine(RuleBasedStateMachine):
 
         self.sound = False
         model.ask = ask
-        before = model.save()
+        before, next_id = model.save(), self.world.next_id
         expected: Any
         try:
             expected = getattr(model, verb)(**arguments)
         except Waits:
             model.go_back(before)
+            self.world.next_id = next_id
             self.sound = True
             return
         except Refused as refusal:
@@ -630,6 +633,13 @@ class Machine(RuleBasedStateMachine):
         queue, key = self.pick(self.world.sessions[session].paused_keys(), pick) or ("b", "k")
         self.do(session, "resume_key", queue=queue, concurrency_key=key)
 
+    @drawn(3, session=SESSION, pick=PICK, limit=st.sampled_from([1, 1, 2, 0]))
+    def limit_running(self, session: int, pick: int, limit: int) -> None:
+        """Mostly where something runs that is not counted yet."""
+        tasks = [task for task in self.world.sessions[session].tasks() if task.state == "in_progress"]
+        queues = sorted({task.queue for task in tasks if not task.limited} or {"a", "b"})
+        self.do(session, "create_queue", name=self.pick(queues, pick), max_running=limit)
+
     # Into the queue
 
     def when(self, when: timedelta | None) -> dict[str, Any]:
@@ -661,20 +671,34 @@ class Machine(RuleBasedStateMachine):
         tasks = [{"queue": queue, "input": {}, "priority": priority, "concurrency_key": key} for queue, key in places]
         self.do(session, "enqueue_many", tasks=tasks)
 
-    @drawn(5, session=SESSION, where=WHERE, keys=UNIQUE_KEYS, on_conflict=ON_CONFLICT, priority=PRIORITY, when=WHEN)
+    @drawn(
+        8,
+        session=SESSION,
+        where=WHERE,
+        keys=UNIQUE_KEYS,
+        pick=PICK,
+        on_conflict=ON_CONFLICT,
+        priority=PRIORITY,
+        when=WHEN,
+    )
     def enqueue_unique(
         self,
         session: int,
         where: tuple[str, str | None],
         keys: list[str],
+        pick: int,
         on_conflict: str,
         priority: int,
         when: timedelta | None,
     ) -> None:
-        """Without a policy: a task that has had its attempts would be allowed fewer."""
-        unique: dict[str, Any] = {"unique_keys": keys, "on_conflict": on_conflict, "concurrency_key": where[1]}
-        options = {"inputs": [{}] * len(keys), "priority": priority, **self.when(when)}
-        self.do(session, "enqueue_many", queue=where[0], **unique, **options)
+        """Often with the key of a task that runs. Without a policy, for one of fewer attempts may replace another."""
+        queue, key = where
+        running = [t for t in self.world.sessions[session].tasks() if t.state == "in_progress" and t.unique_key]
+        if pick % 2 and (met := self.pick(running, pick)) is not None and met.unique_key is not None:
+            queue, keys = met.queue, [*keys[1:], met.unique_key]
+        unique: dict[str, Any] = {"unique_keys": keys, "on_conflict": on_conflict, "concurrency_key": key}
+        inputs = [{"number": self.world.next_id + place} for place in range(len(keys))]
+        self.do(session, "enqueue_unique", queue=queue, inputs=inputs, **unique, priority=priority, **self.when(when))
 
     # Claims
 

@@ -86,8 +86,17 @@ class Task:
         return self.state in ("pending", "in_progress", "waiting")
 
 
-Key = int | str | tuple[str, str]  # a task by its id, a queue by its name, whether a key of a queue is paused
-Written = Task | Queue | bool | None
+@dataclass(frozen=True, kw_only=True)
+class Hold:
+    """A unique key that is taken for a while, whether its task has succeeded or not."""
+
+    task: int
+    expires_at: datetime
+
+
+# A task by its id, a queue by its name; by a kind, a queue and a key, whether that one is paused, or its hold.
+Key = int | str | tuple[str, str, str]
+Written = Task | Queue | Hold | bool | None
 Saved = tuple[dict[Key, Written], dict[str, bool], set[str]]
 
 
@@ -201,7 +210,11 @@ class Underway:
 
     def paused_keys(self) -> list[tuple[str, str]]:
         seen = {**self.world.committed, **self.changes}
-        return sorted(key for key, paused in seen.items() if isinstance(key, tuple) and paused)
+        return sorted(key[1:] for key, paused in seen.items() if isinstance(key, tuple) and paused is True)
+
+    def holds(self) -> dict[tuple[str, str], Hold]:
+        seen = {**self.world.committed, **self.changes}
+        return {key[1:]: hold for key, hold in seen.items() if isinstance(key, tuple) and isinstance(hold, Hold)}
 
     def existing_queue(self, name: str) -> Queue:
         if (queue := self.queue(name)) is None:
@@ -284,9 +297,10 @@ class Underway:
         for referring in self.queues():
             if referring.dead_letter_queue == name:
                 self.write(referring.name, replace(referring, dead_letter_queue=None))
-        for key in self.paused_keys():
-            if key[0] == name:
-                self.write(key, False)
+        for kind, keys in (("paused", self.paused_keys()), ("held", [*self.holds()])):
+            for queue_of_key, key in keys:
+                if queue_of_key == name:
+                    self.write((kind, name, key), None)
         self.write(name, None)
 
     def pause_queue(self, name: str) -> list[bool]:
@@ -309,7 +323,7 @@ class Underway:
     def set_key_paused(self, queue: str, key: str, paused: bool) -> list[bool]:
         self.existing_queue(queue)
         changes = ((queue, key) in self.paused_keys()) is not paused
-        self.write((queue, key), paused)
+        self.write(("paused", queue, key), paused)
         return [changes]
 
     # Into the queue
@@ -338,6 +352,7 @@ class Underway:
         run_at: datetime | None = None,
         retry_policy: Policy | None = None,
         on_conflict: str = "return",
+        unique_for: timedelta | None = None,
         concurrency_key: str | None = None,
     ) -> list[tuple[int, bool, bool]]:
         self.existing_queue(queue)
@@ -358,17 +373,24 @@ class Underway:
                 concurrency_key=concurrency_key,
                 input=input,
             )
-            rows.append(self.take_key(task, on_conflict))
+            rows.append(self.take_key(task, on_conflict, unique_for))
         return rows
 
-    def take_key(self, task: Task, on_conflict: str) -> tuple[int, bool, bool]:
+    def take_key(self, task: Task, on_conflict: str, unique_for: timedelta | None) -> tuple[int, bool, bool]:
         """Who has its unique key then, and whether that one was created or replaced."""
         holder = self.holder(task.queue, task.unique_key)
-        if holder is None:
+        held = None if holder is not None else self.held_by(task.queue, task.unique_key)
+        if holder is None and held is None:
             self.add(task)
+            if unique_for is not None and task.unique_key is not None:
+                hold = Hold(task=task.id, expires_at=self.now + unique_for)
+                self.write(("held", task.queue, task.unique_key), hold)
             return task.id, True, False
         if on_conflict == "error":
             raise Refused(UNIQUE_CONFLICT)
+        if holder is None:
+            assert held is not None
+            return held, False, False
         if on_conflict != "replace" or holder.state != "pending":
             return holder.id, False, False
         task = replace(
@@ -382,6 +404,14 @@ class Underway:
         )
         self.write(task.id, task)
         return task.id, False, True
+
+    def held_by(self, queue: str, unique_key: str | None) -> int | None:
+        """The task that a key is held for; one that failed or was cancelled holds it no longer."""
+        hold = self.holds().get((queue, unique_key or ""))
+        if hold is None or hold.expires_at <= self.now:
+            return None
+        found = self.task(hold.task)
+        return None if found is not None and found.state in ("failed", "cancelled") else hold.task
 
     def holder(self, queue: str, unique_key: str | None) -> Task | None:
         """The live task that has a key."""
@@ -575,6 +605,9 @@ class Underway:
             if task.lease_expires_at is not None and task.lease_expires_at <= self.now and not self.taken(task.id)
         ]
         self.fail_all((task, True, None) for task in lapsed)
+        for (queue, key), hold in self.holds().items():
+            if hold.expires_at <= self.now and not self.taken(("held", queue, key)):
+                self.write(("held", queue, key), None)
         return [{"scheduled": 0, "reclaimed": len(lapsed), "pruned": 0, "forgotten_workers": 0}]
 
     # Settlements
@@ -758,6 +791,9 @@ class Underway:
         if found is None or found.live:
             raise self.wrong_state(task)
         self.write(task, None)
+        place = (found.queue, found.unique_key or "")
+        if found.state != "succeeded" and place in self.holds() and self.holds()[place].task == task:
+            self.write(("held", *place), None)
 
     def watch(self, task: int) -> list[str]:
         found = self.task(task)

@@ -62,6 +62,7 @@ RESET = """
     delete from underway.parked;
     delete from underway.freed_key;
     delete from underway.paused_key;
+    delete from underway.unique_hold;
     insert into underway.floor values ('', 0, '-infinity', '-infinity', '0');
     do $$
     declare
@@ -102,6 +103,8 @@ QUEUES = """
     order by 1"""
 
 PAUSED_KEYS = "select queue, concurrency_key from underway.paused_key order by 1, 2"
+
+HOLDS = "select queue, unique_key, task, expires_at from underway.unique_hold order by 1, 2"
 
 PARKED = "select id from underway.task where parked"
 
@@ -460,6 +463,7 @@ class Machine(RuleBasedStateMachine):
             same(tasks, model.tasks())
             same(queues, model.queues())
             same(session.rows(PAUSED_KEYS), model.paused_keys())
+            same(session.rows(HOLDS), [(*key, hold.task, hold.expires_at) for key, hold in model.holds().items()])
         else:
             model.adopt(tasks, queues)
         return tasks
@@ -678,6 +682,7 @@ class Machine(RuleBasedStateMachine):
         keys=UNIQUE_KEYS,
         pick=PICK,
         on_conflict=ON_CONFLICT,
+        unique_for=st.sampled_from([None, None, SECOND, 40 * SECOND]),
         priority=PRIORITY,
         when=WHEN,
     )
@@ -688,6 +693,7 @@ class Machine(RuleBasedStateMachine):
         keys: list[str],
         pick: int,
         on_conflict: str,
+        unique_for: timedelta | None,
         priority: int,
         when: timedelta | None,
     ) -> None:
@@ -696,7 +702,12 @@ class Machine(RuleBasedStateMachine):
         running = [t for t in self.world.sessions[session].tasks() if t.state == "in_progress" and t.unique_key]
         if pick % 2 and (met := self.pick(running, pick)) is not None and met.unique_key is not None:
             queue, keys = met.queue, [*keys[1:], met.unique_key]
-        unique: dict[str, Any] = {"unique_keys": keys, "on_conflict": on_conflict, "concurrency_key": key}
+        unique: dict[str, Any] = {
+            "unique_keys": keys,
+            "on_conflict": on_conflict,
+            "concurrency_key": key,
+            "unique_for": unique_for,
+        }
         inputs = [{"number": self.world.next_id + place} for place in range(len(keys))]
         self.do(session, "enqueue_unique", queue=queue, inputs=inputs, **unique, priority=priority, **self.when(when))
 

@@ -2,11 +2,12 @@
 
 A further verb is a method of `Underway` with the arguments of its function in SQL; a further setting is a field of
 `Queue` or `Task`. What keeps a task from being claimed belongs into `ready`, how many of a lane may be claimed into
-`from_lane`, and what a new task meets into `add`.
+`from_lane` and `from_limited_lane`, and what a new task meets into `take_key`.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,7 @@ from uuid import UUID
 
 INVALID_ARGUMENT, LEASE_LOST, QUEUE_NOT_FOUND = "UW001", "UW002", "UW003"
 TASK_NOT_FOUND, WRONG_STATE, QUEUE_IN_USE = "UW004", "UW005", "UW006"
+UNIQUE_CONFLICT = "UW010"
 
 START = datetime(2026, 1, 5, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -41,6 +43,8 @@ class Queue:
     heartbeat: timedelta = 30 * SECOND
     keep_history: bool = True
     paused: bool = False
+    max_running: int | None = None
+    max_running_per_key: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,15 +75,29 @@ class Task:
     dead_letter: DeadLetter | None = None
     watched: bool = False
     progress: Any = None
+    input: Any = None
+    unique_key: str | None = None
+    concurrency_key: str | None = None
+    limited: bool = False  # it is in progress, and counted by limits
+    parked: bool = False
 
     @property
     def live(self) -> bool:
         return self.state in ("pending", "in_progress", "waiting")
 
 
-Key = int | str  # a task by its id, a queue by its name
-Written = Task | Queue | None
-Saved = tuple[dict[Key, Written], set[str]]
+@dataclass(frozen=True, kw_only=True)
+class Hold:
+    """A unique key that is taken for a while, whether its task has succeeded or not."""
+
+    task: int
+    expires_at: datetime
+
+
+# A task by its id, a queue by its name; by a kind, a queue and a key, whether that one is paused, or its hold.
+Key = int | str | tuple[str, str, str]
+Written = Task | Queue | Hold | bool | None
+Saved = tuple[dict[Key, Written], dict[str, bool], set[str]]
 
 
 class Refused(Exception):
@@ -102,6 +120,7 @@ class World:
     sessions: list[Underway] = field(default_factory=list)
     now: datetime = START
     next_id: int = 1
+    keyed: set[str] = field(default_factory=set)  # the queues that ever had a concurrency key
 
 
 class Underway:
@@ -117,9 +136,12 @@ class Underway:
         self.name = "ABC"[number]
         self.open = False
         self.changes: dict[Key, Written] = {}
-        self.claimed_from: set[str] = set()  # it may be at the head of lanes of these, until its transaction ends
+        self.claimed_from: dict[str, bool] = {}  # whose claim lock it has until its transaction ends; whether alone
+        self.keyed: set[str] = set()
         self.saved: Saved | None = None
         self.ask: Callable[[], list[Any]] = list
+        self.ask_parked: Callable[[], set[int]] = set
+        self.ask_locked: Callable[[], set[str]] = set
 
     # Transactions
 
@@ -128,10 +150,11 @@ class Underway:
 
     def commit(self) -> None:
         self.world.committed.update(self.changes)
+        self.world.keyed |= self.keyed
         self.rollback()
 
     def rollback(self) -> None:
-        self.changes, self.claimed_from, self.saved, self.open = {}, set(), None, False
+        self.changes, self.claimed_from, self.keyed, self.saved, self.open = {}, {}, set(), None, False
 
     def set_savepoint(self) -> None:
         self.saved = self.save()
@@ -141,17 +164,17 @@ class Underway:
         self.go_back(self.saved)
 
     def save(self) -> Saved:
-        return dict(self.changes), set(self.claimed_from)
+        return dict(self.changes), dict(self.claimed_from), set(self.keyed)
 
     def go_back(self, saved: Saved) -> None:
-        self.changes, self.claimed_from = dict(saved[0]), set(saved[1])
+        self.changes, self.claimed_from, self.keyed = dict(saved[0]), dict(saved[1]), set(saved[2])
 
     def adopt(self, tasks: Iterable[Task], queues: Iterable[Queue]) -> None:
         """Take over what there is: the keys that differ count as written."""
         there: dict[Key, Written] = {**{task.id: task for task in tasks}, **{queue.name: queue for queue in queues}}
         seen = {**self.world.committed, **self.changes}
         for key in seen.keys() | there.keys():
-            if seen.get(key) != there.get(key):
+            if seen.get(key) != there.get(key) and not isinstance(key, tuple):
                 self.changes[key] = there.get(key)
         if not self.open:
             self.world.committed.update(self.changes)
@@ -177,13 +200,21 @@ class Underway:
 
     def task(self, id: int) -> Task | None:
         found = self.changes[id] if id in self.changes else self.world.committed.get(id)
-        assert not isinstance(found, Queue)
+        assert found is None or isinstance(found, Task)
         return found
 
     def queue(self, name: str) -> Queue | None:
         found = self.changes[name] if name in self.changes else self.world.committed.get(name)
-        assert not isinstance(found, Task)
+        assert found is None or isinstance(found, Queue)
         return found
+
+    def paused_keys(self) -> list[tuple[str, str]]:
+        seen = {**self.world.committed, **self.changes}
+        return sorted(key[1:] for key, paused in seen.items() if isinstance(key, tuple) and paused is True)
+
+    def holds(self) -> dict[tuple[str, str], Hold]:
+        seen = {**self.world.committed, **self.changes}
+        return {key[1:]: hold for key, hold in seen.items() if isinstance(key, tuple) and isinstance(hold, Hold)}
 
     def existing_queue(self, name: str) -> Queue:
         if (queue := self.queue(name)) is None:
@@ -215,7 +246,13 @@ class Underway:
         timeout: timedelta | None = None,
         heartbeat: timedelta | None = None,
         keep_history: bool | None = None,
+        max_running: int | None = None,
+        max_running_per_key: int | None = None,
     ) -> None:
+        if max_running is not None or max_running_per_key is not None:
+            if not self.may_claim(name, alone=True):
+                raise Waits
+            self.claimed_from[name] = True
         if dead_letter_queue:
             self.write("one at a time", None)
         following = dead_letter_queue
@@ -231,17 +268,25 @@ class Underway:
             "timeout": timeout,
             "heartbeat": heartbeat,
             "keep_history": keep_history,
+            "max_running": max_running,
+            "max_running_per_key": max_running_per_key,
         }
         queue = replace(queue, **{setting: value for setting, value in given.items() if value is not None})
         if dead_letter_queue is not None:
             queue = replace(queue, dead_letter_queue=dead_letter_queue or None)
-        self.write(name, queue)
+        self.write(name, replace(queue, max_running=queue.max_running or None))
+        if max_running:
+            for task in self.tasks():
+                if task.queue == name and task.state == "in_progress" and not task.limited:
+                    self.write(task.id, replace(task, limited=True))
 
     def drop_queue(self, name: str, force: bool) -> None:
         queue = self.existing_queue(name)
         # What others are putting into it would be left without a queue: allowed, and not modelled.
         for other in self.others:
             if any(isinstance(value, Task) and value.queue == name for value in other.changes.values()):
+                raise Waits
+            if name in other.claimed_from:
                 raise Waits
         self.write(name, queue)
         tasks = [task for task in self.tasks() if task.live and task.queue == name]
@@ -252,6 +297,10 @@ class Underway:
         for referring in self.queues():
             if referring.dead_letter_queue == name:
                 self.write(referring.name, replace(referring, dead_letter_queue=None))
+        for kind, keys in (("paused", self.paused_keys()), ("held", [*self.holds()])):
+            for queue_of_key, key in keys:
+                if queue_of_key == name:
+                    self.write((kind, name, key), None)
         self.write(name, None)
 
     def pause_queue(self, name: str) -> list[bool]:
@@ -265,6 +314,18 @@ class Underway:
         self.write(name, replace(queue, paused=paused))
         return [queue.paused is not paused]
 
+    def pause_key(self, queue: str, concurrency_key: str) -> list[bool]:
+        return self.set_key_paused(queue, concurrency_key, True)
+
+    def resume_key(self, queue: str, concurrency_key: str) -> list[bool]:
+        return self.set_key_paused(queue, concurrency_key, False)
+
+    def set_key_paused(self, queue: str, key: str, paused: bool) -> list[bool]:
+        self.existing_queue(queue)
+        changes = ((queue, key) in self.paused_keys()) is not paused
+        self.write(("paused", queue, key), paused)
+        return [changes]
+
     # Into the queue
 
     def enqueue(self, queue: str, input: Any, **options: Any) -> list[int]:
@@ -274,32 +335,110 @@ class Underway:
         self,
         queue: str = "",
         inputs: Sequence[Any] = (),
+        tasks: Sequence[dict[str, Any]] | None = None,
+        **options: Any,
+    ) -> list[list[int]]:
+        if tasks is not None:
+            return [[self.enqueue(**options)[0] for options in tasks]]
+        return [[id for id, _, _ in self.enqueue_unique(queue, inputs, [None] * len(inputs), **options)]]
+
+    def enqueue_unique(
+        self,
+        queue: str,
+        inputs: Sequence[Any],
+        unique_keys: Sequence[str | None],
         priority: int = 0,
         delay: timedelta | None = None,
         run_at: datetime | None = None,
         retry_policy: Policy | None = None,
-        tasks: Sequence[dict[str, Any]] | None = None,
-    ) -> list[list[int]]:
-        if tasks is not None:
-            return [[self.enqueue(**options)[0] for options in tasks]]
+        on_conflict: str = "return",
+        unique_for: timedelta | None = None,
+        concurrency_key: str | None = None,
+    ) -> list[tuple[int, bool, bool]]:
         self.existing_queue(queue)
-        return [
-            [
-                self.add(
-                    queue=queue,
-                    priority=priority,
-                    ready_at=max(self.now + (delay or 0 * SECOND), run_at or self.now),
-                    retry_policy=retry_policy,
-                )
-                for _ in inputs
-            ]
-        ]
+        if concurrency_key is not None:
+            self.keyed.add(queue)
+        first = self.world.next_id
+        self.world.next_id += len(inputs)
+        rows = []
+        for place, (input, unique_key) in enumerate(zip(inputs, unique_keys, strict=True)):
+            task = Task(
+                id=first + place,
+                queue=queue,
+                enqueued_at=self.now,
+                priority=priority,
+                ready_at=max(self.now + (delay or 0 * SECOND), run_at or self.now),
+                retry_policy=retry_policy,
+                unique_key=unique_key,
+                concurrency_key=concurrency_key,
+                input=input,
+            )
+            rows.append(self.take_key(task, on_conflict, unique_for))
+        return rows
 
-    def add(self, **fields: Any) -> int:
-        id = self.world.next_id
-        self.world.next_id += 1
-        self.write(id, Task(id=id, enqueued_at=self.now, **fields))
-        return id
+    def take_key(self, task: Task, on_conflict: str, unique_for: timedelta | None) -> tuple[int, bool, bool]:
+        """Who has its unique key then, and whether that one was created or replaced."""
+        holder = self.holder(task.queue, task.unique_key)
+        held = None if holder is not None else self.held_by(task.queue, task.unique_key)
+        if holder is None and held is None:
+            self.add(task)
+            if unique_for is not None and task.unique_key is not None:
+                hold = Hold(task=task.id, expires_at=self.now + unique_for)
+                self.write(("held", task.queue, task.unique_key), hold)
+            return task.id, True, False
+        if on_conflict == "error":
+            raise Refused(UNIQUE_CONFLICT)
+        if holder is None:
+            assert held is not None
+            return held, False, False
+        if on_conflict != "replace" or holder.state != "pending":
+            return holder.id, False, False
+        task = replace(
+            holder,
+            parked=False,
+            priority=task.priority,
+            ready_at=task.ready_at,
+            input=task.input,
+            retry_policy=task.retry_policy,
+            concurrency_key=task.concurrency_key,
+        )
+        self.write(task.id, task)
+        return task.id, False, True
+
+    def held_by(self, queue: str, unique_key: str | None) -> int | None:
+        """The task that a key is held for; one that failed or was cancelled holds it no longer."""
+        hold = self.holds().get((queue, unique_key or ""))
+        if hold is None or hold.expires_at <= self.now:
+            return None
+        found = self.task(hold.task)
+        return None if found is not None and found.state in ("failed", "cancelled") else hold.task
+
+    def holder(self, queue: str, unique_key: str | None) -> Task | None:
+        """The live task that has a key."""
+        if unique_key is None:
+            return None
+        having = [t for t in self.tasks() if t.live and (t.queue, t.unique_key) == (queue, unique_key)]
+        return having[0] if having else None
+
+    def add(self, task: Task) -> None:
+        """Make it live, where none is that has its key. Who is just taking the key or giving it up is waited for."""
+        holder = self.holder(task.queue, task.unique_key)
+        if holder is not None and self.taken(holder.id):
+            raise Waits
+        if holder is not None:
+            raise Refused(UNIQUE_CONFLICT)
+        for value in (value for other in self.others for value in other.changes.values()):
+            if (
+                isinstance(value, Task)
+                and task.unique_key
+                and (value.queue, value.unique_key)
+                == (
+                    task.queue,
+                    task.unique_key,
+                )
+            ):
+                raise Waits
+        self.write(task.id, task)
 
     def reschedule(self, task: int, run_at: datetime) -> list[datetime]:
         found = self.pending(task)
@@ -315,7 +454,7 @@ class Underway:
         found = self.task(task)
         if found is None or found.state != "pending":
             raise self.wrong_state(task)
-        return found
+        return replace(found, parked=False)
 
     # Claims
 
@@ -330,36 +469,61 @@ class Underway:
         given = self.ask()
         order = [row[0] for row in given if row[2] is not None]
         lease = next((row[2] for row in given if row[2] is not None), None)
-        expected: list[Task] = []
-        for lane in self.lanes(open_queues, order):
-            left = max_tasks - len(expected)
-            if left > 0:
-                self.claimed_from.add(lane[0].queue)
-                expected += self.from_lane(lane, left, order[len(expected) :])
-        self.claimed_from.update(open_queues)
-        claimed = []
-        for task in expected:
-            heartbeat = open_queues[task.queue].heartbeat
-            task = replace(task, state="in_progress", attempt=task.attempt + 1, ready_at=None, lease=lease)
-            self.write(task.id, replace(task, started_at=self.now, lease_expires_at=self.now + heartbeat))
-            claimed.append((task.id, task.attempt, lease))
+        several = queue is None and len(queues) > 1
+        parked = self.ask_parked() if several else set()
+        # A queue from which another has claimed under a limit, or is claiming without this one, is left alone.
+        limited = {name for name, found in open_queues.items() if found.max_running or self.is_keyed(name)}
+        free = {name for name in open_queues if self.may_claim(name, alone=name in limited)}
+        claimed: list[tuple[int, int, UUID | None]] = []
+        for lane in self.lanes(free, order, parked):
+            left = max_tasks - len(claimed)
+            if left == 0:
+                break
+            name = lane[0].queue
+            if name in limited:
+                given_out = self.from_limited_lane(lane, left)
+            else:
+                lane = [task for task in lane if self.ready(task)]
+                given_out = self.from_lane(lane, left, order[len(claimed) :])
+            for task in given_out:
+                task = replace(task, state="in_progress", attempt=task.attempt + 1, ready_at=None, lease=lease)
+                task = replace(task, limited=name in limited, parked=False, started_at=self.now)
+                self.write(task.id, replace(task, lease_expires_at=self.now + open_queues[name].heartbeat))
+                claimed.append((task.id, task.attempt, lease))
+        if self.open:
+            # Of several queues chance decides how many are looked at.
+            for name in free & self.ask_locked() if several else free:
+                self.claimed_from[name] = self.claimed_from.get(name, False) or name in limited
         return claimed
 
-    def lanes(self, queues: Iterable[str], order: list[int]) -> list[list[Task]]:
-        """What is ready, by priority and queue; among queues of one priority chance decides, as `order` shows."""
-        ready: dict[tuple[int, str], list[Task]] = {}
+    def is_keyed(self, queue: str) -> bool:
+        return queue in self.world.keyed | self.keyed
+
+    def may_claim(self, queue: str, alone: bool) -> bool:
+        locks = [other.claimed_from[queue] for other in self.others if queue in other.claimed_from]
+        return not (locks if alone else any(locks))
+
+    def lanes(self, queues: Iterable[str], order: list[int], parked: set[int]) -> list[list[Task]]:
+        """What is pending, by priority and queue, each lane in its order.
+
+        Among queues of one priority chance decides, as `order` shows, and what is newly parked.
+        """
+        pending: dict[tuple[int, str], list[Task]] = {}
         for task in self.tasks():
-            if task.queue in queues and self.ready(task):
-                ready.setdefault((-task.priority, task.queue), []).append(task)
+            if task.queue in queues and task.state == "pending":
+                pending.setdefault((-task.priority, task.queue), []).append(task)
 
         def place(lane: list[Task]) -> tuple[int, int]:
-            return -lane[0].priority, min((order.index(t.id) for t in lane if t.id in order), default=len(order))
+            looked_at = any(task.id in parked and not task.parked for task in lane)
+            last = -1 if looked_at else len(order)
+            return -lane[0].priority, min((order.index(t.id) for t in lane if t.id in order), default=last)
 
-        return sorted((sorted(lane, key=lambda task: (task.ready_at, task.id)) for lane in ready.values()), key=place)
+        return sorted((sorted(lane, key=lambda task: (task.ready_at, task.id)) for lane in pending.values()), key=place)
 
     def ready(self, task: Task) -> bool:
         return (
             task.state == "pending"
+            and not task.parked
             and task.ready_at is not None
             and task.ready_at <= self.now
             and not self.taken(task.id)
@@ -367,13 +531,56 @@ class Underway:
 
     def from_lane(self, lane: list[Task], left: int, order: list[int]) -> list[Task]:
         """The head of the lane. A third claimer beside two open ones may begin further on, and misses nothing."""
-        crowd = sum(lane[0].queue in other.claimed_from for other in self.others)
-        if crowd >= 2:
+        if lane and sum(lane[0].queue in other.claimed_from for other in self.others) >= 2:
             there = set(order[:left])
             drawn = [task for task in lane if task.id in there]
             if len(drawn) == min(left, len(lane)):
                 return drawn
         return lane[:left]
+
+    def from_limited_lane(self, lane: list[Task], left: int) -> list[Task]:
+        """What limits allow: of each key what is parked first. Parks what waits for its key.
+
+        Who claims is alone, and whoever frees a key notes it: all that is parked and has room is looked at.
+        """
+        name, priority = lane[0].queue, lane[0].priority
+        queue, tasks = self.existing_queue(name), [task for task in self.tasks() if task.queue == name]
+        running = [task for task in tasks if task.limited]
+        if queue.max_running is not None:
+            left = min(left, queue.max_running - len(running))
+        if left <= 0:
+            return []
+        room = Counter({task.concurrency_key: queue.max_running_per_key for task in lane})
+        room.subtract(task.concurrency_key for task in running)
+        for key in room:
+            room[key] = 0 if (name, key) in self.paused_keys() else room[key]
+
+        def turns(lane: list[Task], room: Counter[str | None]) -> tuple[list[Task], list[Task]]:
+            """Those that have a turn, and those that have none."""
+            split: tuple[list[Task], list[Task]] = [], []
+            had: Counter[str | None] = Counter()
+            for task in lane:
+                had[task.concurrency_key] += 1
+                blocked = task.concurrency_key is not None and had[task.concurrency_key] > room[task.concurrency_key]
+                split[blocked].append(task)
+            return split
+
+        # What another is changing has its turn as it was, and is passed over.
+        drawn = [t for t in turns([t for t in lane if t.parked], room)[0][:left] if not self.taken(t.id)]
+        room.subtract(task.concurrency_key for task in drawn)
+        if len(drawn) < left:
+            for task in tasks:
+                if task.parked and task.priority >= priority and task not in drawn:
+                    room[task.concurrency_key] = 0
+            came = [t for t in lane if not t.parked and t.ready_at is not None and t.ready_at <= self.now]
+            with_turn, blocked = turns(came, room)
+            fresh = [task for task in with_turn[: left - len(drawn)] if not self.taken(task.id)]
+            room.subtract(task.concurrency_key for task in fresh)
+            for task in blocked:
+                if room[task.concurrency_key] <= 0 and not self.taken(task.id):
+                    self.write(task.id, replace(task, parked=True))
+            drawn += fresh
+        return sorted(drawn, key=lambda task: (task.ready_at, task.id))
 
     def heartbeat(self, tasks: Sequence[int], leases: Sequence[UUID]) -> set[int]:
         held = set()
@@ -398,6 +605,9 @@ class Underway:
             if task.lease_expires_at is not None and task.lease_expires_at <= self.now and not self.taken(task.id)
         ]
         self.fail_all((task, True, None) for task in lapsed)
+        for (queue, key), hold in self.holds().items():
+            if hold.expires_at <= self.now and not self.taken(("held", queue, key)):
+                self.write(("held", queue, key), None)
         return [{"scheduled": 0, "reclaimed": len(lapsed), "pruned": 0, "forgotten_workers": 0}]
 
     # Settlements
@@ -480,12 +690,18 @@ class Underway:
                 enqueued_at=task.enqueued_at,
                 dead_letter=task.dead_letter,
             )
+            self.world.next_id += 1
             self.add(
-                queue=name,
-                priority=task.priority,
-                ready_at=self.now,
-                retry_policy=task.retry_policy,
-                dead_letter=letter,
+                Task(
+                    id=self.world.next_id - 1,
+                    queue=name,
+                    enqueued_at=self.now,
+                    priority=task.priority,
+                    ready_at=self.now,
+                    retry_policy=task.retry_policy,
+                    dead_letter=letter,
+                    input=task.input,
+                )
             )
 
     def snooze(self, task: int, lease: UUID, delay: timedelta) -> list[datetime]:
@@ -506,13 +722,14 @@ class Underway:
         return released
 
     def put_back(self, task: Task, ready_at: datetime) -> None:
-        task = replace(task, state="pending", ready_at=ready_at)
+        task = replace(task, state="pending", ready_at=ready_at, limited=False)
         self.write(task.id, replace(task, started_at=None, lease=None, lease_expires_at=None))
 
     def finish(self, task: Task, state: str) -> None:
         queue = self.queue(task.queue)
         kept = queue is None or queue.keep_history or state != "succeeded" or task.watched
         task = replace(task, state=state, ready_at=None, lease=None, lease_expires_at=None)
+        task = replace(task, limited=False, parked=False)
         self.write(task.id, replace(task, watched=False, progress=None) if kept else None)
 
     # By anybody
@@ -532,7 +749,7 @@ class Underway:
         if found is None or found.state not in ("failed", "cancelled"):
             raise self.wrong_state(task)
         self.existing_queue(found.queue)
-        self.write(task, replace(found, state="pending", ready_at=self.now, attempt=0, started_at=None))
+        self.add(replace(found, state="pending", ready_at=self.now, attempt=0, started_at=None))
 
     def redrive(self, queue: str, max_tasks: int) -> list[int]:
         self.existing_queue(queue)
@@ -541,28 +758,42 @@ class Underway:
             for task in self.tasks()
             if task.queue == queue and task.state == "pending" and task.dead_letter and not self.taken(task.id)
         ]
+        keys = {letter.id: self.keys_of_origin(letter) for letter in letters}
         count = 0
-        for letter in letters[:max_tasks]:
+        for letter in sorted(letters[:max_tasks], key=lambda letter: (keys[letter.id][0] or "", letter.id)):
             about = letter.dead_letter
             assert about is not None
             self.existing_queue(about.queue)
             origin = self.task(about.task)
+            self.write(letter.id, letter)
             self.write(about.task, origin)
             if origin is not None and origin.state != "failed":
                 self.finish(letter, "cancelled")
                 continue
-            self.write(letter.id, None)
-            task = replace(letter, id=about.task, queue=about.queue, ready_at=self.now, attempt=0)
+            unique_key, concurrency_key = keys[letter.id]
+            task = replace(letter, id=about.task, queue=about.queue, ready_at=self.now, attempt=0, parked=False)
             task = replace(task, enqueued_at=about.enqueued_at, dead_letter=about.dead_letter, watched=False)
-            self.write(about.task, replace(task, errors=origin.errors if origin else 1, progress=None))
+            task = replace(task, unique_key=unique_key, concurrency_key=concurrency_key)
+            try:
+                self.add(replace(task, errors=origin.errors if origin else 1, progress=None))
+            except Refused:
+                continue  # the letter stays
+            self.write(letter.id, None)
             count += 1
         return [count]
+
+    def keys_of_origin(self, letter: Task) -> tuple[str | None, str | None]:
+        origin = self.task(letter.dead_letter.task) if letter.dead_letter else None
+        return (None, None) if origin is None or origin.live else (origin.unique_key, origin.concurrency_key)
 
     def delete_task(self, task: int) -> None:
         found = self.task(task)
         if found is None or found.live:
             raise self.wrong_state(task)
         self.write(task, None)
+        place = (found.queue, found.unique_key or "")
+        if found.state != "succeeded" and place in self.holds() and self.holds()[place].task == task:
+            self.write(("held", *place), None)
 
     def watch(self, task: int) -> list[str]:
         found = self.task(task)

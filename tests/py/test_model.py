@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -27,6 +28,7 @@ from psycopg.types.json import Jsonb
 from tests.py.model import SECOND, START, DeadLetter, Policy, Queue, Refused, Task, Underway, Waits, World
 from tests.py.support import Session
 from tests.py.test_floor import HIDDEN
+from tests.py.test_limits import FORGOTTEN
 
 T = TypeVar("T")
 
@@ -55,6 +57,12 @@ RESET = """
     delete from underway.queue;
     delete from underway.lane;
     delete from underway.floor;
+    delete from underway.keyed_queue;
+    delete from underway.running;
+    delete from underway.parked;
+    delete from underway.freed_key;
+    delete from underway.paused_key;
+    delete from underway.unique_hold;
     insert into underway.floor values ('', 0, '-infinity', '-infinity', '0');
     do $$
     declare
@@ -74,23 +82,40 @@ TASKS = """
         t.id, t.queue, t.enqueued_at, t.priority, t.state::text, t.attempt,
         (select count(*) from underway.attempt a where a.task = t.id),
         case t.state when 'pending' then t.ready_at end, t.started_at, t.lease, t.lease_expires_at,
-        (t.retry_policy).max_attempts, (t.retry_policy).initial_interval, t.dead_letter, t.watched, t.progress
+        (t.retry_policy).max_attempts, (t.retry_policy).initial_interval, t.dead_letter, t.watched, t.progress,
+        t.unique_key, t.concurrency_key, t.limited and t.state = 'in_progress', t.parked, t.input
     from underway.task t
     union all
     select
         h.id, h.queue, h.enqueued_at, h.priority, h.state::text, h.attempt,
         coalesce(jsonb_array_length(h.errors), 0),
         null, h.started_at, null, null,
-        (h.retry_policy).max_attempts, (h.retry_policy).initial_interval, h.dead_letter, false, null
+        (h.retry_policy).max_attempts, (h.retry_policy).initial_interval, h.dead_letter, false, null,
+        h.unique_key, h.concurrency_key, false, false, h.input
     from underway.task_history h
     order by 1"""
 
 QUEUES = """
     select
         q.name, q.dead_letter_queue, (q.retry_policy).max_attempts, (q.retry_policy).initial_interval,
-        q.timeout, q.heartbeat, q.keep_history, q.paused_at is not null
+        q.timeout, q.heartbeat, q.keep_history, q.paused_at is not null, q.max_running, q.max_running_per_key
     from underway.queue q
     order by 1"""
+
+PAUSED_KEYS = "select queue, concurrency_key from underway.paused_key order by 1, 2"
+
+HOLDS = "select queue, unique_key, task, expires_at from underway.unique_hold order by 1, 2"
+
+PARKED = "select id from underway.task where parked"
+
+# The queues whose claim lock a session has.
+LOCKED = """
+    select name
+    from unnest(%s::text[]) name
+    join pg_locks l on (l.classid::bigint, l.objid::bigint)
+        = (hashtext('underway.claim')::bigint & 4294967295, hashtext(name)::bigint & 4294967295)
+    where l.locktype = 'advisory'
+      and l.pid = pg_backend_pid()"""
 
 NEXT_ID = "select last_value + is_called::integer from underway.task_id_seq"
 
@@ -125,11 +150,35 @@ INVARIANTS = f"""
     where not exists (select from underway.lane l where (l.queue, l.priority) = (t.queue, t.priority))
        or not exists (select from underway.floor f where (f.queue, f.priority) = (t.queue, t.priority))
     union all
-    select 'claims have passed it', hidden.id from ({HIDDEN}) hidden"""
+    select 'claims have passed it', hidden.id from ({HIDDEN}) hidden
+    union all
+    select 'it is counted by limits and should not be, or the other way round', coalesce(t.id, r.task)
+    from (select t.* from underway.task t where t.state = 'in_progress' and t.limited) t
+    full join underway.running r
+        on (r.queue, r.concurrency_key, r.task) = (t.queue, coalesce(t.concurrency_key, ''), t.id)
+    where t.id is null or r.task is null
+    union all
+    select 'it is not parked as it says', coalesce(t.id, p.task)
+    from (select t.* from underway.task t where t.state = 'pending' and t.parked) t
+    full join underway.parked p
+        on (p.queue, p.concurrency_key, p.priority, p.ready_at, p.task)
+            = (t.queue, t.concurrency_key, t.priority, t.ready_at, t.id)
+    where t.id is null or p.task is null
+    union all
+    select 'it is parked and not pending', t.id from underway.task t where t.parked and t.state <> 'pending'
+    union all
+    select 'nobody says that the key is free for which it is parked', t.id
+    from ({FORGOTTEN}) forgotten
+    join underway.task t using (queue, concurrency_key)
+    where t.parked
+    union all
+    select 'another has its unique key', max(t.id) from underway.task t where t.unique_key is not null
+    group by t.queue, t.unique_key having count(*) > 1"""
 
 COLUMNS = {
     "dequeue": "id, attempt, lease",
     "complete_and_dequeue": "id, attempt, lease",
+    "enqueue_unique": "id, created, replaced",
     "fail_many": "id, state::text, ready_at",
 }
 
@@ -164,6 +213,11 @@ def tasks_of(session: Session) -> list[Task]:
             dead_letter=letter_of(row[13]),
             watched=row[14],
             progress=row[15],
+            unique_key=row[16],
+            concurrency_key=row[17],
+            limited=row[18],
+            parked=row[19],
+            input=row[20],
         )
         for row in session.rows(TASKS)
     ]
@@ -179,6 +233,8 @@ def queues_of(session: Session) -> list[Queue]:
             heartbeat=row[5],
             keep_history=row[6],
             paused=row[7],
+            max_running=row[8],
+            max_running_per_key=row[9],
         )
         for row in session.rows(QUEUES)
     ]
@@ -208,6 +264,7 @@ def same(seen: Sequence[T], expected: Sequence[T]) -> None:
 # The steps
 
 NAMES = ["a", "b", "dead"]
+LIMITS = ["max_running", "max_running_per_key"]
 SESSION = st.integers(0, 2)
 PICK = st.integers(0, 99)
 PICKS = st.lists(PICK, min_size=1, max_size=4)
@@ -218,7 +275,17 @@ DELAY = st.sampled_from([0 * SECOND, SECOND, 40 * SECOND])
 POLICY = st.sampled_from([Policy(2, 0 * SECOND), Policy(2, SECOND), Policy(1, SECOND), Policy(3, 10 * SECOND)])
 WHEN = st.sampled_from([None, None, None, None, SECOND, 40 * SECOND, -timedelta(days=1)])
 PASSING = st.sampled_from([SECOND / 1000, SECOND, 3 * SECOND, 31 * SECOND, 3600 * SECOND])
+# Mostly in one queue, for the others to be without limits for a while.
+WHERE = st.sampled_from(
+    [("a", None)] * 4 + [("b", None), ("b", "k"), ("b", "k"), ("b", "k"), ("b", "l")] + [("dead", None), ("a", "k")]
+)
+KEY = st.sampled_from([("b", "k"), ("b", "k"), ("b", "l"), ("a", "k")])
+UNIQUE_KEYS = st.lists(st.sampled_from(["u", "u", "v"]), min_size=1, max_size=2)
+ON_CONFLICT = st.sampled_from(["return", "error", "replace", "replace"])
 SETTING = st.one_of(
+    st.tuples(st.just("max_running"), st.sampled_from([0, 1, 2, 3])),
+    st.tuples(st.just("max_running"), st.sampled_from([0, 1, 2, 3])),
+    st.tuples(st.just("max_running_per_key"), st.sampled_from([1, 2])),
     st.tuples(st.just("retry_policy"), POLICY),
     st.tuples(st.just("dead_letter_queue"), st.sampled_from(["", "dead", "b", "a"])),
     st.tuples(st.just("keep_history"), st.booleans()),
@@ -271,10 +338,15 @@ class Machine(RuleBasedStateMachine):
         self.world = World()
         self.world.sessions = [Underway(self.world, number) for number in range(len(sessions))]
         self.looker = Underway(World(committed=self.world.committed), 0)
+        for session, model in zip(sessions, self.world.sessions, strict=True):
+            model.ask_parked = lambda session=session: set(session.column(PARKED))  # type: ignore[misc]
+            model.ask_locked = lambda session=session: set(session.column(LOCKED, NAMES))  # type: ignore[misc]
         self.grants: list[tuple[int, UUID]] = []
         self.most_attempts: dict[str, int] = {}
         self.may_go: set[int] = set()
         self.unkept: set[str] = set()
+        self.limits: list[tuple[str, Queue]] = []  # that may have counted since the last look
+        self.running: Counter[tuple[str, str | None]] = Counter()
         self.seen: list[Task] = []
         self.sound = True
         observer.connection.execute(RESET)
@@ -306,12 +378,13 @@ class Machine(RuleBasedStateMachine):
 
         self.sound = False
         model.ask = ask
-        before = model.save()
+        before, next_id = model.save(), self.world.next_id
         expected: Any
         try:
             expected = getattr(model, verb)(**arguments)
         except Waits:
             model.go_back(before)
+            self.world.next_id = next_id
             self.sound = True
             return
         except Refused as refusal:
@@ -329,6 +402,9 @@ class Machine(RuleBasedStateMachine):
             self.most_attempts[arguments["name"]] = most
         if verb == "create_queue" and arguments.get("keep_history") is False:
             self.unkept.add(arguments["name"])
+        if verb == "create_queue":
+            given_limits = Queue(name="", **{name: arguments[name] for name in LIMITS if name in arguments})
+            self.limits.append((arguments["name"], given_limits))
         if model.open:
             self.compare(session, model)
             self.world.next_id = self.observer.value(NEXT_ID)
@@ -376,6 +452,7 @@ class Machine(RuleBasedStateMachine):
         seen = self.compare(self.observer, self.looker)
         assert self.observer.rows(INVARIANTS, Jsonb(self.most_attempts)) == []
         self.see_nothing_lost(seen)
+        self.see_limits_kept(seen)
         self.seen = seen
         self.sound = True
 
@@ -385,6 +462,8 @@ class Machine(RuleBasedStateMachine):
         if self.exact:
             same(tasks, model.tasks())
             same(queues, model.queues())
+            same(session.rows(PAUSED_KEYS), model.paused_keys())
+            same(session.rows(HOLDS), [(*key, hold.task, hold.expires_at) for key, hold in model.holds().items()])
         else:
             model.adopt(tasks, queues)
         return tasks
@@ -401,6 +480,21 @@ class Machine(RuleBasedStateMachine):
             elif not task.live and after != task:
                 assert task.state != "succeeded", f"{task} was final"
                 assert after.live or after.state in ("failed", "cancelled", "succeeded")
+
+    def see_limits_kept(self, seen: list[Task]) -> None:
+        """No more runs than a limit allows or allowed just now, unless it ran before the limit."""
+        before, self.running = self.running, Counter()
+        for task in seen:
+            if task.state == "in_progress":
+                self.running.update({(task.queue, key) for key in (None, task.concurrency_key)})
+        queues = [(queue.name, queue) for queue in self.looker.queues()]
+        for (name, key), count in self.running.items():
+            known = [queue for other, queue in self.limits + queues if other == name]
+            most = [queue.max_running_per_key if key else queue.max_running or count for queue in known]
+            assert count <= max([*most, before[name, key]]), f"of {name}, {key} there run {count}"
+        # What an open transaction does under a limit of its own is seen later.
+        kept = self.limits if any(model.open for model in self.world.sessions) else []
+        self.limits = kept + queues
 
     # What to draw from
 
@@ -511,6 +605,7 @@ class Machine(RuleBasedStateMachine):
         self.do(0, "create_queue", name="b", retry_policy=Policy(2, SECOND), timeout=30 * SECOND)
         self.do(0, "enqueue_many", queue="a", inputs=[{}, {}, {}])
         self.do(0, "enqueue", queue="b", input={})
+        self.do(0, "enqueue_many", queue="b", inputs=[{}, {}], concurrency_key="k")
 
     @drawn(4, session=SESSION, name=QUEUE, setting=SETTING)
     def create_queue(self, session: int, name: str, setting: tuple[str, Any]) -> None:
@@ -533,6 +628,22 @@ class Machine(RuleBasedStateMachine):
         paused = [queue.name for queue in self.world.sessions[session].queues() if queue.paused]
         self.do(session, "resume_queue", name=self.pick(paused, pick) or "a")
 
+    @drawn(2, session=SESSION, where=KEY)
+    def pause_key(self, session: int, where: tuple[str, str]) -> None:
+        self.do(session, "pause_key", queue=where[0], concurrency_key=where[1])
+
+    @drawn(3, session=SESSION, pick=PICK)
+    def resume_key(self, session: int, pick: int) -> None:
+        queue, key = self.pick(self.world.sessions[session].paused_keys(), pick) or ("b", "k")
+        self.do(session, "resume_key", queue=queue, concurrency_key=key)
+
+    @drawn(3, session=SESSION, pick=PICK, limit=st.sampled_from([1, 1, 2, 0]))
+    def limit_running(self, session: int, pick: int, limit: int) -> None:
+        """Mostly where something runs that is not counted yet."""
+        tasks = [task for task in self.world.sessions[session].tasks() if task.state == "in_progress"]
+        queues = sorted({task.queue for task in tasks if not task.limited} or {"a", "b"})
+        self.create_queue(session, self.pick(queues, pick) or "a", ("max_running", limit))
+
     # Into the queue
 
     def when(self, when: timedelta | None) -> dict[str, Any]:
@@ -540,19 +651,66 @@ class Machine(RuleBasedStateMachine):
             return {}
         return {"delay": when} if when == SECOND else {"run_at": self.world.now + when}
 
-    @drawn(4, session=SESSION, queue=QUEUE, priority=PRIORITY, when=WHEN, policy=st.none() | POLICY)
-    def enqueue(self, session: int, queue: str, priority: int, when: timedelta | None, policy: Policy | None) -> None:
-        options = {"priority": priority, "retry_policy": policy, **self.when(when)}
-        self.do(session, "enqueue", queue=queue, input={}, **options)
+    @drawn(4, session=SESSION, where=WHERE, priority=PRIORITY, when=WHEN, policy=st.none() | POLICY)
+    def enqueue(
+        self,
+        session: int,
+        where: tuple[str, str | None],
+        priority: int,
+        when: timedelta | None,
+        policy: Policy | None,
+    ) -> None:
+        options = {"priority": priority, "retry_policy": policy, "concurrency_key": where[1], **self.when(when)}
+        self.do(session, "enqueue", queue=where[0], input={}, **options)
 
-    @drawn(3, session=SESSION, queue=QUEUE, count=COUNT, priority=PRIORITY, when=WHEN)
-    def enqueue_many(self, session: int, queue: str, count: int, priority: int, when: timedelta | None) -> None:
-        self.do(session, "enqueue_many", queue=queue, inputs=[{}] * count, priority=priority, **self.when(when))
+    @drawn(3, session=SESSION, where=WHERE, count=COUNT, priority=PRIORITY, when=WHEN)
+    def enqueue_many(
+        self, session: int, where: tuple[str, str | None], count: int, priority: int, when: timedelta | None
+    ) -> None:
+        options = {"priority": priority, "concurrency_key": where[1], **self.when(when)}
+        self.do(session, "enqueue_many", queue=where[0], inputs=[{}] * count, **options)
 
-    @drawn(1, session=SESSION, queues=st.lists(QUEUE, min_size=1, max_size=3), priority=PRIORITY)
-    def enqueue_objects(self, session: int, queues: list[str], priority: int) -> None:
-        tasks = [{"queue": queue, "input": {}, "priority": priority} for queue in queues]
+    @drawn(1, session=SESSION, places=st.lists(WHERE, min_size=1, max_size=3), priority=PRIORITY)
+    def enqueue_objects(self, session: int, places: list[tuple[str, str | None]], priority: int) -> None:
+        tasks = [{"queue": queue, "input": {}, "priority": priority, "concurrency_key": key} for queue, key in places]
         self.do(session, "enqueue_many", tasks=tasks)
+
+    @drawn(
+        8,
+        session=SESSION,
+        where=WHERE,
+        keys=UNIQUE_KEYS,
+        pick=PICK,
+        on_conflict=ON_CONFLICT,
+        unique_for=st.sampled_from([None, None, SECOND, 40 * SECOND]),
+        priority=PRIORITY,
+        when=WHEN,
+    )
+    def enqueue_unique(
+        self,
+        session: int,
+        where: tuple[str, str | None],
+        keys: list[str],
+        pick: int,
+        on_conflict: str,
+        unique_for: timedelta | None,
+        priority: int,
+        when: timedelta | None,
+    ) -> None:
+        """Mostly with the key of one that runs or has run. Without a policy: a replacement may have fewer attempts."""
+        queue, key = where
+        begun = [task for task in self.world.sessions[session].tasks() if task.unique_key and task.state != "pending"]
+        begun += [task for task in begun if task.live] * 2
+        if pick % 3 and (met := self.pick(begun, pick)) is not None and met.unique_key is not None:
+            queue, keys = met.queue, [*keys[1:], met.unique_key]
+        unique: dict[str, Any] = {
+            "unique_keys": keys,
+            "on_conflict": on_conflict,
+            "concurrency_key": key,
+            "unique_for": unique_for,
+        }
+        inputs = [{"number": self.world.next_id + place} for place in range(len(keys))]
+        self.do(session, "enqueue_unique", queue=queue, inputs=inputs, **unique, priority=priority, **self.when(when))
 
     # Claims
 
@@ -673,6 +831,13 @@ class Machine(RuleBasedStateMachine):
         self.set_clock(self.world.now + timedelta(days=365))
         names = self.observer.column("select name from underway.queue")
         self.observer.run("select underway.resume_queue(name) from underway.queue")
+        self.observer.run(
+            "select underway.resume_key(p.queue, p.concurrency_key)"
+            " from underway.paused_key p join underway.queue q on q.name = p.queue"
+        )
+        self.observer.run(
+            "select underway.create_queue(name, max_running => 0, max_running_per_key => 1000) from underway.queue"
+        )
         claimed = self.observer.column("select id from underway.dequeue(%s::text[], 10000)", names)
         assert len(claimed) == len(pending)
         assert set(claimed) == pending
@@ -715,7 +880,7 @@ def run(monkeypatch: pytest.MonkeyPatch, machine: Callable[[], Machine], example
 def test_whatever_is_done_in_whatever_order_is_as_in_the_model(
     connected: tuple[list[Session], Session], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run(monkeypatch, lambda: Machine(*connected), 40)
+    run(monkeypatch, lambda: Machine(*connected), 50)
 
 
 def test_nothing_is_lost_or_hidden_where_the_clock_goes_back(

@@ -880,7 +880,7 @@ def run(monkeypatch: pytest.MonkeyPatch, machine: Callable[[], Machine], example
 def test_whatever_is_done_in_whatever_order_is_as_in_the_model(
     connected: tuple[list[Session], Session], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run(monkeypatch, lambda: Machine(*connected), 50)
+    run(monkeypatch, lambda: Machine(*connected), 40)
 
 
 def test_nothing_is_lost_or_hidden_where_the_clock_goes_back(

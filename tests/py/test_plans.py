@@ -265,7 +265,7 @@ def test_a_call_reads_what_it_needs_and_not_the_backlog(bench: Bench, name: str,
         session = bench.warm.get(mode) or stack.enter_context(Session(bench.dsn))
         session.run(f"set plan_cache_mode = '{mode}'")
         # More often than it takes to try a generic plan.
-        rounds = 7 if mode == "auto" and not bench.warm else 1
+        rounds = 6 if mode == "auto" and not bench.warm else 1
         for _ in range(rounds):
             batch = BATCH if rounds == 1 else BATCH // 4
             claimed = session.claim("q", batch)

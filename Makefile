@@ -30,7 +30,7 @@ sql: venv  ## the whole schema as one file, dist/underway.sql
 reference: venv  ## docs/reference, from the comments of the SQL functions
 	PYTHONPATH=. $(python) tools/reference.py
 
-bench: venv .venv/made-for-bench  ## the whole benchmark, in less than ten minutes, into docs/benchmarks
+bench: venv .venv/made-for-bench  ## the whole benchmark, into docs/benchmarks
 	$(python) benchmarks/run.py --write docs/benchmarks
 
 bench-peers: venv .venv/made-for-bench  ## the same beside other queues, which it installs below .cache (needs npm)

@@ -69,6 +69,7 @@ create table underway.task (
     watched          boolean not null default false,
     parked           boolean not null default false, -- pending, and its concurrency key is taken
     limited          boolean not null default false, -- its last claim is counted by a limit
+    followed         boolean not null default false, -- a batch is to learn of its end
     lease            uuid,
     queue            text collate "C" not null,
     unique_key       text collate "C",

@@ -14,6 +14,8 @@ values
     ('UW008', 'invalid_cron', 'The cron expression or its time zone can not be read, or names no time to come.'),
     ('UW009', 'schedule_not_found', 'There is no schedule of this name; create it first.'),
     ('UW010', 'unique_conflict', 'The unique key is taken by another task of the queue.'),
-    ('UW011', 'queue_full', 'The queue has as many tasks that wait as its max_length allows.');
+    ('UW011', 'queue_full', 'The queue has as many tasks that wait as its max_length allows.'),
+    ('UW012', 'batch_not_found', 'There is no batch of this id.'),
+    ('UW013', 'batch_final', 'All tasks of the batch are final; it takes no more.');
 
 comment on view underway.refusal is 'The errors that Underway raises: SQLSTATE, name, and what it means.';

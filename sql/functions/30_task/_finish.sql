@@ -43,6 +43,7 @@ declare
     v_finished    bigint[];
     v_with_errors bigint[];
     v_watched     bigint[];
+    v_followed    bigint[];
     v_freed       bigint[];
     v_free_queues text[];
     v_free_keys   text[];
@@ -89,9 +90,10 @@ begin
     )
     select
         array_agg(g.id), array_agg(g.id) filter (where g.has_errors), array_agg(g.id) filter (where g.watched),
+        array_agg(g.id) filter (where g.followed),
         array_agg(g.id) filter (where g.limited or g.parked), array_agg(g.queue) filter (where g.limited or g.parked),
         array_agg(case when g.limited then g.concurrency_key end) filter (where g.limited or g.parked)
-    into v_finished, v_with_errors, v_watched, v_freed, v_free_queues, v_free_keys
+    into v_finished, v_with_errors, v_watched, v_followed, v_freed, v_free_queues, v_free_keys
     from gone g;
 
     if v_with_errors is not null then
@@ -100,6 +102,10 @@ begin
 
     if v_freed is not null then
         perform underway._free_keys(v_freed, v_free_queues, v_free_keys);
+    end if;
+
+    if v_followed is not null then
+        perform underway._follow(v_followed, _finish.state);
     end if;
 
     if v_watched is not null then

@@ -1,4 +1,5 @@
--- _prune: forget finished tasks whose time to live is over, and unique keys that are held no longer.
+-- _prune: forget finished tasks whose time to live is over, unique keys that are held no longer, and
+-- batches.
 --
 -- Writes: task_history.
 
@@ -45,6 +46,7 @@ begin
 
     perform underway._prune_holds(_prune.max_tasks);
     perform underway._prune_buckets(_prune.max_tasks);
+    perform underway._prune_batches(_prune.max_tasks);
 
     return v_pruned;
 end;
@@ -52,4 +54,4 @@ $$;
 
 comment on function underway._prune(integer) is
     'Empty the expired days of the history, and delete at most max_tasks expired tasks among those kept for longer.'
-    ' Forgets the unique keys whose time is over, too. Returns how many tasks were deleted one by one.';
+    ' Forgets the unique keys and the batches whose time is over, too. Returns how many tasks were deleted one by one.';

@@ -3,7 +3,7 @@
 --   -> pending
 --
 -- Writes: nothing.
--- Refuses: UW001 invalid_argument, UW003 queue_not_found, UW007 input_too_large, UW010 unique_conflict, UW011 queue_full.
+-- Refuses: UW001 invalid_argument, UW003 queue_not_found, UW004 task_not_found, UW005 wrong_state, UW007 input_too_large, UW010 unique_conflict, UW011 queue_full.
 
 create or replace function underway.enqueue(
     queue text,
@@ -20,7 +20,9 @@ create or replace function underway.enqueue(
     unique_key text default null,
     on_conflict text default 'return',
     unique_for interval default null,
-    concurrency_key text default null
+    concurrency_key text default null,
+    after bigint[] default null,
+    after_failure text default 'wait'
 )
 returns bigint
 language sql
@@ -31,12 +33,13 @@ as $$
     select (underway.enqueue_many(
         enqueue.queue, array[enqueue.input], enqueue.job, enqueue.delay, enqueue.run_at, enqueue.priority,
         enqueue.retry_policy, enqueue.timeout, enqueue.heartbeat, enqueue.ttl, enqueue.headers,
-        array[enqueue.unique_key], enqueue.on_conflict, enqueue.unique_for, enqueue.concurrency_key
+        array[enqueue.unique_key], enqueue.on_conflict, enqueue.unique_for, enqueue.concurrency_key,
+        enqueue.after, enqueue.after_failure
     ))[1];
 $$;
 
 comment on function underway.enqueue(
     text, jsonb, text, interval, timestamptz, integer, underway.retry_policy, interval, interval, interval, jsonb, text, text,
-    interval, text
+    interval, text, bigint[], text
 ) is
     'Enqueue a task in the transaction of the caller. Returns its id, or that of the task which has its unique key already.';

@@ -3,7 +3,7 @@
 --   -> pending
 --
 -- Writes: task.
--- Refuses: UW001 invalid_argument, UW003 queue_not_found, UW007 input_too_large, UW010 unique_conflict, UW011 queue_full.
+-- Refuses: UW001 invalid_argument, UW003 queue_not_found, UW004 task_not_found, UW005 wrong_state, UW007 input_too_large, UW010 unique_conflict, UW011 queue_full.
 
 create or replace function underway.enqueue_many(
     queue text,
@@ -20,7 +20,9 @@ create or replace function underway.enqueue_many(
     unique_keys text[] default null,
     on_conflict text default 'return',
     unique_for interval default null,
-    concurrency_key text default null
+    concurrency_key text default null,
+    after bigint[] default null,
+    after_failure text default 'wait'
 )
 returns bigint[]
 language plpgsql
@@ -42,11 +44,12 @@ begin
         f.ready_at is not null
             and q.max_length is null
             and enqueue_many.on_conflict = 'return'
+            and enqueue_many.after_failure = 'wait'
             and (enqueue_many.unique_keys is null or cardinality(enqueue_many.inputs) = 1)
             and num_nonnulls(
                 enqueue_many.delay, enqueue_many.run_at, enqueue_many.retry_policy, enqueue_many.timeout,
                 enqueue_many.heartbeat, enqueue_many.ttl, enqueue_many.headers, enqueue_many.unique_for,
-                enqueue_many.concurrency_key
+                enqueue_many.concurrency_key, enqueue_many.after
             ) = 0
             and (
                 select bool_and(coalesce(octet_length(given.input::text) <= (select underway._max_input_size()), false))
@@ -77,7 +80,8 @@ begin
                     enqueue_many.queue, enqueue_many.inputs, enqueue_many.unique_keys, enqueue_many.job,
                     enqueue_many.delay, enqueue_many.run_at, enqueue_many.priority, enqueue_many.retry_policy,
                     enqueue_many.timeout, enqueue_many.heartbeat, enqueue_many.ttl, enqueue_many.headers,
-                    enqueue_many.on_conflict, enqueue_many.unique_for, enqueue_many.concurrency_key
+                    enqueue_many.on_conflict, enqueue_many.unique_for, enqueue_many.concurrency_key,
+                    enqueue_many.after, enqueue_many.after_failure
                 ) with ordinality as given (id, created, replaced, place)
                 order by given.place
             );
@@ -110,6 +114,9 @@ begin
         enqueue_many.headers, enqueue_many.concurrency_key
     from unnest(v_ids, enqueue_many.inputs) as given (id, input);
 
+    if v_usual is not true then
+        perform underway._come_after(v_ids, enqueue_many.after, enqueue_many.after_failure);
+    end if;
     if v_idle and v_ids <> '{}' then
         perform underway._wake(enqueue_many.queue, v_ready_at - v_now);
     end if;
@@ -120,7 +127,7 @@ $$;
 
 comment on function underway.enqueue_many(
     text, jsonb[], text, interval, timestamptz, integer, underway.retry_policy, interval, interval, interval, jsonb, text[],
-    text, interval, text
+    text, interval, text, bigint[], text
 ) is
     'Enqueue one task for each input, all with the same options but for their unique keys. Returns their ids in the order of'
     ' the inputs; for a unique key that is taken already, the id of the task that has it.';

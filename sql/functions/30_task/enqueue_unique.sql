@@ -6,7 +6,7 @@
 -- never wait for each other in a circle.
 --
 -- Writes: nothing.
--- Refuses: UW001 invalid_argument, UW003 queue_not_found, UW007 input_too_large, UW010 unique_conflict, UW011 queue_full.
+-- Refuses: UW001 invalid_argument, UW003 queue_not_found, UW004 task_not_found, UW005 wrong_state, UW007 input_too_large, UW010 unique_conflict, UW011 queue_full.
 
 create or replace function underway.enqueue_unique(
     queue text,
@@ -23,7 +23,9 @@ create or replace function underway.enqueue_unique(
     headers jsonb default null,
     on_conflict text default 'return',
     unique_for interval default null,
-    concurrency_key text default null
+    concurrency_key text default null,
+    after bigint[] default null,
+    after_failure text default 'wait'
 )
 returns setof underway.enqueued_task
 language plpgsql
@@ -103,6 +105,10 @@ begin
     perform underway._check_length(
         enqueue_unique.queue, cardinality(array_positions(v_created, true)), inserted => true
     );
+    perform underway._come_after(
+        array(select made.id from unnest(v_ids, v_created) as made (id, created) where made.created),
+        enqueue_unique.after, enqueue_unique.after_failure
+    );
     if true = any (v_created || v_replaced) then
         perform underway._wake(enqueue_unique.queue, v_task.ready_at - v_now);
     end if;
@@ -113,7 +119,7 @@ $$;
 
 comment on function underway.enqueue_unique(
     text, jsonb[], text[], text, interval, timestamptz, integer, underway.retry_policy, interval, interval, interval,
-    jsonb, text, interval, text
+    jsonb, text, interval, text, bigint[], text
 ) is
     'Enqueue a task for each input whose unique key is free; on_conflict says what becomes of the others: return the id of'
     ' the task that has the key, error, or replace what that one is while it is pending. With unique_for a key is taken for'

@@ -15,9 +15,10 @@ set enable_seqscan = off
 as $$
 #variable_conflict use_column
 declare
-    v_now    timestamptz := underway._clock_of_writer();
-    v_letter record;
-    v_count  integer := 0;
+    v_now      timestamptz := underway._clock_of_writer();
+    v_letter   record;
+    v_followed boolean;
+    v_count    integer := 0;
 begin
     perform underway._check_claim(array[redrive.queue], redrive.max_tasks);
 
@@ -79,7 +80,10 @@ begin
         end if;
 
         -- The task has its own errors; if it has left the history, the letter knows the last of them.
-        delete from underway.task t where t.id = v_letter.id;
+        delete from underway.task t where t.id = v_letter.id returning t.followed into v_followed;
+        if v_followed then
+            perform underway._follow(array[v_letter.id], 'cancelled');
+        end if;
         delete from underway.attempt a where a.task = v_letter.id;
         perform underway._recall_errors(array[v_letter.origin_task]);
         delete from underway.task_history h where h.id = v_letter.origin_task;
@@ -91,6 +95,7 @@ begin
             );
         end if;
 
+        perform underway._reopen(v_letter.origin_task);
         perform underway._wake(v_letter.origin_queue);
         v_count := v_count + 1;
     end loop;

@@ -73,6 +73,7 @@ begin
         end if;
     end loop;
 
+    perform underway._reopen(v_gone.id);
     perform underway._wake(v_gone.queue);
 end;
 $$;

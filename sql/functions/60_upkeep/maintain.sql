@@ -28,6 +28,8 @@ begin
     ));
     get diagnostics v_forgotten = row_count;
 
+    perform underway._settle_noted_batches();
+
     return jsonb_build_object(
         'scheduled', underway.run_schedules(),
         'reclaimed', underway._reclaim(),
@@ -38,5 +40,5 @@ end;
 $$;
 
 comment on function underway.maintain(bigint) is
-    'Enqueue what schedules have due, reclaim lapsed leases, prune the history, forget lost workers. Returns what was'
+    'Enqueue what schedules have due, reclaim lapsed leases, prune the history, see to batches, forget lost workers. Returns what was'
     ' done. Call it every second from as many sessions as you like; a worker passes its id and is seen thereby.';

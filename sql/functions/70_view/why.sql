@@ -132,6 +132,65 @@ $$;
 comment on function underway._why_waiting(underway.task, underway.queue, timestamptz) is
     'What holds a pending task back, beside workers.';
 
+create or replace function underway._why_after(task bigint)
+returns setof underway.reason
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_follower underway.follower;
+    v_live     bigint[];
+    v_failed   bigint[];
+begin
+    select f.* into v_follower from underway.follower f where f.task = _why_after.task;
+
+    v_live := array(
+        select m.task from underway.batch_task m
+        where m.batch = v_follower.batch and m.outcome is null
+        order by m.task limit 100
+    );
+    v_failed := array(
+        select m.task from underway.batch_task m
+        where m.batch = v_follower.batch and m.outcome is not null
+        order by m.task limit 100
+    );
+
+    if v_follower.event = 'failure' then
+        return next row(
+            'on_failure',
+            format('it runs when a task of batch %s does not succeed; %s of them are live', v_follower.batch,
+                case when cardinality(v_live) = 100 then 'a hundred or more' else cardinality(v_live)::text end),
+            jsonb_build_object('batch', v_follower.batch, 'live', to_jsonb(v_live))
+        )::underway.reason;
+        return;
+    end if;
+
+    if v_live <> '{}' or v_failed = '{}' then
+        return next row(
+            'after',
+            case
+                when v_live = '{}' then 'what it comes after has just ended: maintain() will see it'
+                else format('it comes after tasks that are not final: %s%s', array_to_string(v_live[1:10], ', '),
+                    case when cardinality(v_live) > 10 then ', ...' else '' end)
+            end,
+            jsonb_build_object('batch', v_follower.batch, 'live', to_jsonb(v_live))
+        )::underway.reason;
+    end if;
+
+    if v_follower.event = 'success' and v_failed <> '{}' then
+        return next row(
+            'after_failed',
+            format('it comes after tasks that have not succeeded: %s%s; it waits until they are retried',
+                array_to_string(v_failed[1:10], ', '), case when cardinality(v_failed) > 10 then ', ...' else '' end),
+            jsonb_build_object('batch', v_follower.batch, 'failed', to_jsonb(v_failed))
+        )::underway.reason;
+    end if;
+end;
+$$;
+
+comment on function underway._why_after(bigint) is 'What a waiting task waits for.';
+
 create or replace function underway.why(task bigint)
 returns setof underway.reason
 language plpgsql
@@ -189,7 +248,7 @@ begin
     end if;
 
     if v_task.state = 'waiting' then
-        return next row('waiting', 'it waits for an activity, an event or a time', '{}')::underway.reason;
+        return query select * from underway._why_after(v_task.id);
         return;
     end if;
 

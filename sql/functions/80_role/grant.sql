@@ -20,8 +20,8 @@ begin
     for v_role, v_names in
         values
             ('underway_producer', array[
-                'enqueue', 'enqueue_many', 'enqueue_unique', 'retry_policy', 'watch', 'task_info', 'cron_next',
-                'cron_preview'
+                'enqueue', 'enqueue_many', 'enqueue_unique', 'enqueue_batch', 'extend_batch', 'retry_policy', 'watch',
+                'task_info', 'cron_next', 'cron_preview'
             ]),
             ('underway_worker', array[
                 'dequeue', 'complete', 'complete_many', 'complete_and_dequeue', 'fail', 'fail_many', 'snooze', 'release',
@@ -31,7 +31,7 @@ begin
             ('underway_observer', array['task_info', 'why', 'stats', 'backoff', 'cron_next', 'cron_preview']),
             ('underway_operator', array[
                 'create_queue', 'pause_queue', 'resume_queue', 'pause_key', 'resume_key', 'drop_queue', 'retry_policy',
-                'cancel', 'retry', 'redrive', 'reschedule', 'reprioritize', 'delete_task', 'schedule', 'unschedule',
+                'cancel', 'cancel_batch', 'retry', 'redrive', 'reschedule', 'reprioritize', 'delete_task', 'schedule', 'unschedule',
                 'pause_schedule', 'resume_schedule', 'run_schedule_now', 'run_schedules', 'cron_next', 'cron_preview',
                 'maintain', 'why'
             ])
@@ -63,7 +63,8 @@ begin
 
         if v_role in ('underway_observer', 'underway_operator') then
             execute format(
-                'grant select on underway.task_list, underway.queue_stats, underway.worker_stats, underway.schedule_stats'
+                'grant select on underway.task_list, underway.queue_stats, underway.worker_stats, underway.schedule_stats,'
+                ' underway.batch_stats'
                 ' to %I', v_role
             );
             -- What a view calls is called with the rights of its reader.

@@ -1,0 +1,23 @@
+-- _reopen: a finished task is live again; the batches that it is a task of follow it anew.
+--
+-- Writes: task, batch_task.
+
+create or replace function underway._reopen(task bigint)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+as $$
+begin
+    update underway.batch_task m set outcome = null where m.task = _reopen.task;
+    if found then
+        update underway.task t set followed = true where t.id = _reopen.task;
+    end if;
+end;
+$$;
+
+comment on function underway._reopen(bigint) is
+    'A task has come back from the history: its batches follow it anew.';

@@ -1,0 +1,170 @@
+-- _settle_batches: look what has become of batches, and release the tasks that wait for it.
+--
+-- Two may settle the last two tasks of a batch at once, and neither sees that the other does. But each writes to the row
+-- of its own task first and reads the other's then, so that one of them at least finds it written to, and notes the batch:
+-- maintain looks at it again when both have committed. Nobody waits for anybody.
+--
+-- Writes: batch, batch_to_settle.
+
+create or replace function underway._followers(batch bigint, event text)
+returns bigint[]
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+as $$
+begin
+    return array(
+        select t.id
+        from underway.task t
+        where t.id = any (array(
+            select f.task
+            from underway.follower f
+            where f.batch = _followers.batch
+              and f.event = _followers.event
+        ))
+          and t.state = 'waiting'
+        order by t.id
+        for update
+    );
+end;
+$$;
+
+comment on function underway._followers(bigint, text) is
+    'The tasks that still wait for something that becomes of a batch, locked.';
+
+create or replace function underway._settle_batch(batch bigint)
+returns bigint[]
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_nestloop = on -- off where tasks are settled
+as $$
+declare
+    v_now    timestamptz := underway._clock();
+    v_batch  underway.batch;
+    v_live   boolean;
+    v_quiet  boolean;
+    v_failed boolean;
+    v_doomed bigint[] := '{}';
+begin
+    -- An old snapshot does not show what others have settled, and a locked batch is being looked at, or added to.
+    if current_setting('transaction_isolation') = 'read committed' then
+        select b.* into v_batch from underway.batch b where b.id = _settle_batch.batch for no key update skip locked;
+    end if;
+    if v_batch.id is null then
+        insert into underway.batch_to_settle values (_settle_batch.batch);
+        return v_doomed;
+    end if;
+
+    select
+        (select true from underway.batch_task m where m.batch = v_batch.id and m.outcome is null limit 1) is true,
+        (
+            select true
+            from underway.batch_task m
+            where m.batch = v_batch.id
+              and m.outcome is null
+              and m.xmax = 0
+            order by m.task desc
+            limit 1
+        ) is true,
+        (select true from underway.batch_task m where m.batch = v_batch.id and m.outcome is not null limit 1) is true
+    into v_live, v_quiet, v_failed;
+
+    if v_failed and v_batch.failed_at is null then
+        v_batch.failed_at := v_now;
+        perform underway._end_waiting(underway._followers(v_batch.id, 'failure'));
+        v_doomed := array(
+            select f.task from underway.follower f where f.batch = v_batch.id and f.event = 'success' and f.fails
+        );
+    end if;
+
+    if not v_live and v_batch.final_at is null then
+        v_batch.final_at := v_now;
+        v_batch.expires_at := v_now + v_batch.ttl;
+        perform underway._end_waiting(underway._followers(v_batch.id, 'final'));
+    end if;
+
+    if not v_live and not v_failed and v_batch.succeeded_at is null then
+        v_batch.succeeded_at := v_now;
+        v_batch.expires_at := v_now + v_batch.ttl;
+        perform underway._end_waiting(underway._followers(v_batch.id, 'success'));
+        perform underway._finish(underway._followers(v_batch.id, 'failure'), null, 'cancelled');
+    end if;
+
+    update underway.batch b
+    set (failed_at, final_at, succeeded_at, expires_at)
+        = (v_batch.failed_at, v_batch.final_at, v_batch.succeeded_at, v_batch.expires_at)
+    where b.id = v_batch.id
+      and (b.failed_at, b.final_at, b.succeeded_at)
+          is distinct from (v_batch.failed_at, v_batch.final_at, v_batch.succeeded_at);
+
+    if v_live and not v_quiet then
+        insert into underway.batch_to_settle values (v_batch.id);
+    end if;
+
+    return v_doomed;
+end;
+$$;
+
+comment on function underway._settle_batch(bigint) is
+    'Look what has become of a batch, and release the tasks that wait for it. Returns those that fail with it.';
+
+create or replace function underway._settle_batches(batches bigint[])
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+declare
+    v_batches bigint[] := _settle_batches.batches;
+    v_batch   bigint;
+    v_doomed  bigint[];
+begin
+    -- What fails with a batch may be a task of others, and so on; not by recursion, for that may go deep.
+    while v_batches <> '{}' loop
+        v_doomed := '{}';
+        foreach v_batch in array v_batches loop
+            v_doomed := v_doomed || underway._settle_batch(v_batch);
+        end loop;
+        v_batches := underway._fail_waiting(v_doomed);
+    end loop;
+end;
+$$;
+
+comment on function underway._settle_batches(bigint[]) is
+    'Look what has become of batches, release the tasks that wait for it, and fail those that fail with them.';
+
+create or replace function underway._settle_noted_batches(max_batches integer default 1000)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_batches bigint[];
+begin
+    with noted as (
+        delete from underway.batch_to_settle n
+        where n.ctid = any (array(
+            select one.ctid
+            from underway.batch_to_settle one
+            limit _settle_noted_batches.max_batches
+            for update skip locked
+        ))
+        returning n.batch
+    )
+    select array_agg(distinct n.batch order by n.batch) into v_batches from noted n;
+
+    perform underway._settle_batches(array(select b.id from underway.batch b where b.id = any (v_batches) order by b.id));
+end;
+$$;
+
+comment on function underway._settle_noted_batches(integer) is
+    'Look again at batches of which it could not be seen whether their last task was settled.';

@@ -50,7 +50,8 @@ create table underway.queue (
     rate_limit          integer,
     rate_period         interval,
     rate_limit_per_key  integer,
-    max_length          integer
+    max_length          integer,
+    fair                boolean not null default false -- keys are served in turn
 );
 
 -- The live tasks, and nothing else: the table stays as small as the backlog. Columns are ordered by their

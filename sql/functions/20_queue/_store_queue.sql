@@ -48,7 +48,8 @@ create or replace function underway._store_queue(
     rate_limit integer,
     rate_period interval,
     max_length integer,
-    rate_limit_per_key integer
+    rate_limit_per_key integer,
+    fair boolean
 )
 returns void
 language plpgsql
@@ -101,7 +102,7 @@ begin
 
     insert into underway.queue as q (
         name, dead_letter_queue, retry_policy, timeout, heartbeat, ttl, keep_history, max_running, max_running_per_key,
-        rate_limit, rate_period, max_length, rate_limit_per_key, created_at
+        rate_limit, rate_period, max_length, rate_limit_per_key, fair, created_at
     )
     values (
         _store_queue.name,
@@ -117,6 +118,7 @@ begin
         coalesce(_store_queue.rate_period, '1 second'),
         nullif(_store_queue.max_length, 0),
         nullif(_store_queue.rate_limit_per_key, 0),
+        coalesce(_store_queue.fair, false),
         v_now
     )
     on conflict on constraint queue_pkey do update set
@@ -134,7 +136,8 @@ begin
         rate_limit = nullif(coalesce(_store_queue.rate_limit, q.rate_limit), 0),
         rate_period = coalesce(_store_queue.rate_period, q.rate_period),
         max_length = nullif(coalesce(_store_queue.max_length, q.max_length), 0),
-        rate_limit_per_key = nullif(coalesce(_store_queue.rate_limit_per_key, q.rate_limit_per_key), 0);
+        rate_limit_per_key = nullif(coalesce(_store_queue.rate_limit_per_key, q.rate_limit_per_key), 0),
+        fair = coalesce(_store_queue.fair, q.fair);
 
     perform underway._open_lane(_store_queue.name, 0, v_now);
 end;
@@ -142,5 +145,5 @@ $$;
 
 comment on function underway._store_queue(
     text, text, underway.retry_policy, interval, interval, interval, boolean, integer, integer, integer, interval, integer,
-    integer
+    integer, boolean
 ) is 'Store a queue with its settings; what is null keeps its value, or has the default in a new queue.';

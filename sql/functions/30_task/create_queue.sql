@@ -16,7 +16,8 @@ create or replace function underway.create_queue(
     rate_limit integer default null,
     rate_period interval default null,
     max_length integer default null,
-    rate_limit_per_key integer default null
+    rate_limit_per_key integer default null,
+    fair boolean default null
 )
 returns void
 language plpgsql
@@ -28,7 +29,7 @@ as $$
 begin
     -- No claim from the queue is under way while a limit changes: all that follow know it, and all that came before are
     -- counted by it.
-    if create_queue.max_running is not null or create_queue.max_running_per_key is not null then
+    if num_nonnulls(create_queue.max_running, create_queue.max_running_per_key, create_queue.fair) > 0 then
         perform pg_advisory_xact_lock(hashtext('underway.claim'), hashtext(create_queue.name));
     end if;
 
@@ -36,7 +37,7 @@ begin
         create_queue.name, create_queue.dead_letter_queue, create_queue.retry_policy, create_queue.timeout,
         create_queue.heartbeat, create_queue.ttl, create_queue.keep_history, create_queue.max_running,
         create_queue.max_running_per_key, create_queue.rate_limit, create_queue.rate_period, create_queue.max_length,
-        create_queue.rate_limit_per_key
+        create_queue.rate_limit_per_key, create_queue.fair
     );
 
     if create_queue.max_running > 0 then
@@ -65,7 +66,7 @@ begin
     -- Whatever has changed, more may be allowed now.
     if num_nonnulls(
         create_queue.max_running, create_queue.max_running_per_key, create_queue.rate_limit, create_queue.rate_period,
-        create_queue.rate_limit_per_key
+        create_queue.rate_limit_per_key, create_queue.fair
     ) > 0 then
         perform underway._wake(create_queue.name);
     end if;
@@ -74,7 +75,8 @@ $$;
 
 comment on function underway.create_queue(
     text, text, underway.retry_policy, interval, interval, interval, boolean, integer, integer, integer, interval, integer,
-    integer
+    integer, boolean
 ) is
     'Create a queue, or change the settings that are given. An empty dead_letter_queue takes it away, and 0 takes a'
-    ' max_running, rate_limit, rate_limit_per_key or max_length away; with keep_history false, tasks that succeed leave nothing behind.';
+    ' max_running, rate_limit, rate_limit_per_key or max_length away; with keep_history false, tasks that succeed leave nothing'
+    ' behind; with fair, the concurrency keys of the queue are served in turn.';

@@ -56,7 +56,7 @@ begin
             limit 1
         ) f
         cross join lateral (
-            select q.max_running is not null or q.rate_limit is not null or exists (
+            select q.max_running is not null or q.rate_limit is not null or q.fair or exists (
                 select from underway.keyed_queue k where k.queue = l.queue
             ) as limited
         ) x

@@ -35,6 +35,7 @@ declare
     v_now      timestamptz := underway._clock_of_writer();
     v_ready_at timestamptz;
     v_usual    boolean;
+    v_parked   boolean := false;
     v_idle     boolean;
     v_ids      bigint[];
 begin
@@ -43,6 +44,7 @@ begin
     select
         f.ready_at is not null
             and q.max_length is null
+            and not q.fair
             and enqueue_many.on_conflict = 'return'
             and enqueue_many.after_failure = 'wait'
             and (enqueue_many.unique_keys is null or cardinality(enqueue_many.inputs) = 1)
@@ -102,18 +104,25 @@ begin
         if enqueue_many.concurrency_key is not null then
             perform underway._note_keyed_queue(enqueue_many.queue);
         end if;
+        -- What is due; the rest is parked by the claim that finds it due.
+        v_parked := enqueue_many.after is null
+            and num_nonnulls(enqueue_many.delay, enqueue_many.run_at) = 0
+            and (select q.fair from underway.queue q where q.name = enqueue_many.queue);
     end if;
 
     insert into underway.task (
         id, queue, job, input, priority, ready_at, enqueued_at, retry_policy, timeout, heartbeat, ttl, headers,
-        concurrency_key
+        concurrency_key, parked
     )
     select
         given.id, enqueue_many.queue, enqueue_many.job, given.input, enqueue_many.priority, v_ready_at, v_now,
         enqueue_many.retry_policy, enqueue_many.timeout, enqueue_many.heartbeat, enqueue_many.ttl,
-        enqueue_many.headers, enqueue_many.concurrency_key
+        enqueue_many.headers, enqueue_many.concurrency_key, v_parked
     from unnest(v_ids, enqueue_many.inputs) as given (id, input);
 
+    if v_parked then
+        perform underway._park_new(v_ids);
+    end if;
     if v_usual is not true then
         perform underway._come_after(v_ids, enqueue_many.after, enqueue_many.after_failure);
     end if;

@@ -43,7 +43,7 @@ begin
         limit 1
     ) head
     cross join lateral (
-        select q.max_running is not null or q.rate_limit is not null or exists (
+        select q.max_running is not null or q.rate_limit is not null or q.fair or exists (
             select from underway.keyed_queue k where k.queue = q.name
         ) as limited
     ) x

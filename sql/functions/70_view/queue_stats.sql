@@ -12,12 +12,12 @@ select
     q.heartbeat,
     q.ttl,
     q.keep_history,
-    coalesce(live.ready, 0) as ready,
+    coalesce(live.ready + case when q.fair then live.parked else 0 end, 0) as ready,
     coalesce(live.scheduled, 0) as scheduled,
     coalesce(live.in_progress, 0) as in_progress,
     coalesce(live.waiting, 0) as waiting,
     coalesce(live.dead_letters, 0) as dead_letters,
-    live.oldest_ready_at,
+    least(live.oldest_ready_at, case when q.fair then live.oldest_parked_at end) as oldest_ready_at,
     (
         select count(*)
         from underway.worker w
@@ -29,14 +29,15 @@ select
     q.rate_limit,
     q.rate_period,
     q.max_length,
-    coalesce(live.parked, 0) as parked,
+    coalesce(case when q.fair then 0 else live.parked end, 0) as parked,
     array(
         select p.concurrency_key::text
         from underway.paused_key p
         where p.queue = q.name
         order by p.concurrency_key
     ) as paused_keys,
-    q.rate_limit_per_key
+    q.rate_limit_per_key,
+    q.fair
 from underway.queue q
 left join (
     select
@@ -49,7 +50,8 @@ left join (
         count(*) filter (where t.dead_letter is not null) as dead_letters,
         min(t.ready_at) filter (
             where t.state = 'pending' and not t.parked and t.ready_at <= tick.now
-        ) as oldest_ready_at
+        ) as oldest_ready_at,
+        min(t.ready_at) filter (where t.parked) as oldest_parked_at
     from underway.task t
     cross join (select underway._clock() as now) as tick
     group by t.queue
@@ -57,4 +59,5 @@ left join (
 
 comment on view underway.queue_stats is
     'Each queue with its settings and what lies in it now. Parked is what is due and, as the last claim has seen it, has to'
-    ' wait for its concurrency key; it is not ready. Reads the live tasks, not the history.';
+    ' wait for its concurrency key; it is not ready. In a fair queue, where all wait for the turn of their key, none is'
+    ' parked in this sense. Reads the live tasks, not the history.';

@@ -290,9 +290,13 @@ begin
         ) before;
         return next row(
             'in_line',
-            format('nothing holds it back: %s tasks of its priority come before it, and %s workers serve its queue: %s',
-                case when v_before = 1000 then 'a thousand or more' else v_before::text end, cardinality(v_workers),
-                array_to_string(v_workers, ', ')),
+            format('nothing holds it back: %s, and %s workers serve its queue: %s',
+                case
+                    when v_queue.fair then 'the keys of its queue are served in turn'
+                    when v_before = 1000 then 'a thousand or more tasks of its priority come before it'
+                    else format('%s tasks of its priority come before it', v_before)
+                end,
+                cardinality(v_workers), array_to_string(v_workers, ', ')),
             jsonb_build_object('before', v_before, 'workers', to_jsonb(v_workers))
         )::underway.reason;
     end if;

@@ -1,0 +1,32 @@
+-- _note_tokens: note when to look again at what is parked for want of a token of its key.
+--
+-- Writes: freed_key.
+
+create or replace function underway._note_tokens(queue underway.queue, keys text[], now timestamptz)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+as $$
+begin
+    insert into underway.freed_key (queue, concurrency_key, look_at)
+    select (_note_tokens.queue).name, given.key, token.at
+    from unnest(_note_tokens.keys) as given (key)
+    cross join lateral (select underway._token_at(_note_tokens.queue, _note_tokens.now, given.key) as at) token
+    where token.at > _note_tokens.now
+      and (
+          select true
+          from underway.freed_key f
+          where f.queue = (_note_tokens.queue).name
+            and f.look_at = token.at
+            and f.concurrency_key = given.key
+          limit 1
+      ) is null;
+end;
+$$;
+
+comment on function underway._note_tokens(underway.queue, text[], timestamptz) is
+    'Note when to look again at what is parked for want of a token of its key.';

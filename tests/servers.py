@@ -36,6 +36,8 @@ SETTINGS = {"fsync": "off", "full_page_writes": "off", "max_wal_size": "128MB"}
 # A disk is slower, and much so with ext4 without a journal: a new file passes over each that was deleted just before.
 MEMORY = Path("/dev/shm")
 MEMORY_BYTES = 2 * 2**30
+# Each process of a parallel run has names of its own, for all may have been given the same server.
+NAMES = f"underway_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
 PGTAP_SEARCH_PATH = "public, pgtap, underway_test"
 HELPERS = Path(__file__).parent / "sql" / "helpers.sql"
 
@@ -143,14 +145,14 @@ class Server:
     @functools.cached_property
     def template(self) -> str:
         """The name of a database with the schema of Underway, to make others from."""
-        name = "underway_template"
+        name = f"{NAMES}_template"
         schema.migrate(self._cleanup.enter_context(self._database(name, "template1")))
         return name
 
     @functools.cached_property
     def pgtap_dsn(self) -> str:
         """A database with the schema, pgTAP and the helpers; every pgTAP file rolls back in it."""
-        dsn = self._cleanup.enter_context(self._database("underway_pgtap", self.template))
+        dsn = self._cleanup.enter_context(self._database(f"{NAMES}_pgtap", self.template))
         with psycopg.connect(dsn, autocommit=True) as connection:
             pgtap.load(connection)
             connection.execute(f"set search_path = {PGTAP_SEARCH_PATH}")
@@ -159,7 +161,7 @@ class Server:
 
     def new_database(self, template: str = "template1") -> AbstractContextManager[str]:
         """A fresh database, dropped at the end with whoever is still connected; yields its dsn."""
-        return self._database(f"underway_test_{next(self._numbers)}", template)
+        return self._database(f"{NAMES}_{next(self._numbers)}", template)
 
     @contextlib.contextmanager
     def _database(self, name: str, template: str) -> Iterator[str]:

@@ -34,10 +34,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("server", sources, ids=ids, indirect=True, scope="session")
 
 
-def pytest_unconfigure(config: pytest.Config) -> None:
-    # pytest comes here too when it was refused to configure.
-    if SERVERS in config.stash:
-        config.stash[SERVERS].stop()
+# Last, after the fixtures; and not later than this, for a process of a parallel run has ten seconds from here.
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    session.config.stash[SERVERS].stop()
 
 
 @pytest.hookimpl(wrapper=True)

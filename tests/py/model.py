@@ -67,7 +67,7 @@ class Task:
     state: str = "pending"
     attempt: int = 0
     errors: int = 0
-    ready_at: datetime | None = None  # while it is pending
+    ready_at: datetime | None = None  # while it is pending or waiting
     started_at: datetime | None = None
     lease: UUID | None = None
     lease_expires_at: datetime | None = None
@@ -80,6 +80,7 @@ class Task:
     concurrency_key: str | None = None
     limited: bool = False  # it is in progress, and counted by limits
     parked: bool = False
+    followed: bool = False  # by a batch, while it is live
 
     @property
     def live(self) -> bool:
@@ -94,9 +95,28 @@ class Hold:
     expires_at: datetime
 
 
-# A task by its id, a queue by its name; by a kind, a queue and a key, whether that one is paused, or its hold.
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """What has become of the tasks that some tasks come after. `followers` are those, each with its event."""
+
+    followers: tuple[int, ...]
+    event: str
+    fails: bool
+    became: tuple[bool, bool, bool] = (False, False, False)  # failed, final, succeeded
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a task of a batch has ended that has not succeeded; None while it is live."""
+
+    state: str | None = None
+
+
+# A task by its id, a queue by its name; by a kind, a queue and a key, whether that one is paused, or its hold; a batch,
+# and what is known of one of its tasks.
 Key = int | str | tuple[str, str, str]
-Written = Task | Queue | Hold | bool | None
+Written = Task | Queue | Hold | Batch | Outcome | bool | None
 Saved = tuple[dict[Key, Written], dict[str, bool], set[str]]
 
 
@@ -120,6 +140,7 @@ class World:
     sessions: list[Underway] = field(default_factory=list)
     now: datetime = START
     next_id: int = 1
+    next_batch: int = 1
     keyed: set[str] = field(default_factory=set)  # the queues that ever had a concurrency key
 
 
@@ -142,6 +163,7 @@ class Underway:
         self.ask: Callable[[], list[Any]] = list
         self.ask_parked: Callable[[], set[int]] = set
         self.ask_locked: Callable[[], set[str]] = set
+        self.ask_became: Callable[[], dict[int, tuple[bool, bool, bool]]] = dict
 
     # Transactions
 
@@ -292,8 +314,7 @@ class Underway:
         tasks = [task for task in self.tasks() if task.live and task.queue == name]
         if tasks and not force:
             raise Refused(QUEUE_IN_USE)
-        for task in tasks:
-            self.finish(task, "cancelled")
+        self.finish(tasks, "cancelled")
         for referring in self.queues():
             if referring.dead_letter_queue == name:
                 self.write(referring.name, replace(referring, dead_letter_queue=None))
@@ -354,6 +375,8 @@ class Underway:
         on_conflict: str = "return",
         unique_for: timedelta | None = None,
         concurrency_key: str | None = None,
+        after: Sequence[int] = (),
+        after_failure: str = "wait",
     ) -> list[tuple[int, bool, bool]]:
         self.existing_queue(queue)
         if concurrency_key is not None:
@@ -374,6 +397,8 @@ class Underway:
                 input=input,
             )
             rows.append(self.take_key(task, on_conflict, unique_for))
+        if after:
+            self.come_after([id for id, created, _ in rows if created], sorted(set(after)), after_failure)
         return rows
 
     def take_key(self, task: Task, on_conflict: str, unique_for: timedelta | None) -> tuple[int, bool, bool]:
@@ -599,12 +624,14 @@ class Underway:
         self.write(task, replace(self.surely_held(task, lease), progress=progress))
 
     def maintain(self) -> list[dict[str, int]]:
+        self.settle_batches(sorted(self.batches()))
         lapsed = [
             task
             for task in self.tasks()
             if task.lease_expires_at is not None and task.lease_expires_at <= self.now and not self.taken(task.id)
         ]
         self.fail_all((task, True, None) for task in lapsed)
+        self.prune_batches()
         for (queue, key), hold in self.holds().items():
             if hold.expires_at <= self.now and not self.taken(("held", queue, key)):
                 self.write(("held", queue, key), None)
@@ -618,15 +645,13 @@ class Underway:
         return found
 
     def complete(self, task: int, lease: UUID, output: Any) -> None:
-        self.finish(self.surely_held(task, lease), "succeeded")
+        self.finish([self.surely_held(task, lease)], "succeeded")
 
     def complete_many(self, tasks: Sequence[int], leases: Sequence[UUID], outputs: Sequence[Any]) -> set[int]:
-        settled = set()
-        for id, lease in zip(tasks, leases, strict=True):
-            if (task := self.held(id, lease)) is not None:
-                self.finish(task, "succeeded")
-                settled.add(id)
-        return settled
+        held = [self.held(id, lease) for id, lease in zip(tasks, leases, strict=True)]
+        settled = {task.id: task for task in held if task is not None}
+        self.finish(settled.values(), "succeeded")
+        return set(settled)
 
     def complete_and_dequeue(
         self,
@@ -678,7 +703,7 @@ class Underway:
                 rows.add((task.id, "failed", None))
         for task in for_good:
             self.leave_letter(task)
-            self.finish(task, "failed")
+        self.finish(for_good, "failed")
         return rows
 
     def leave_letter(self, task: Task) -> None:
@@ -725,12 +750,132 @@ class Underway:
         task = replace(task, state="pending", ready_at=ready_at, limited=False)
         self.write(task.id, replace(task, started_at=None, lease=None, lease_expires_at=None))
 
-    def finish(self, task: Task, state: str) -> None:
-        queue = self.queue(task.queue)
-        kept = queue is None or queue.keep_history or state != "succeeded" or task.watched
-        task = replace(task, state=state, ready_at=None, lease=None, lease_expires_at=None)
-        task = replace(task, limited=False, parked=False)
-        self.write(task.id, replace(task, watched=False, progress=None) if kept else None)
+    def finish(self, tasks: Iterable[Task], state: str) -> None:
+        followed = []
+        for task in tasks:
+            if task.followed:
+                followed.append(task.id)
+            queue = self.queue(task.queue)
+            kept = queue is None or queue.keep_history or state != "succeeded" or task.watched
+            task = replace(task, state=state, ready_at=None, lease=None, lease_expires_at=None)
+            task = replace(task, limited=False, parked=False, followed=False)
+            self.write(task.id, replace(task, watched=False, progress=None) if kept else None)
+        self.settle_batches(self.note_outcome(followed, state))
+
+    # After others
+
+    def batches(self) -> dict[int, Batch]:
+        seen = {**self.world.committed, **self.changes}
+        return {
+            int(key[2]): batch for key, batch in seen.items() if isinstance(key, tuple) and isinstance(batch, Batch)
+        }
+
+    def outcomes(self, batch: int) -> dict[int, str | None]:
+        """What is known of those tasks of a batch that have not succeeded."""
+        seen = {**self.world.committed, **self.changes}
+        return {
+            int(key[2]): outcome.state
+            for key, outcome in seen.items()
+            if isinstance(key, tuple) and isinstance(outcome, Outcome) and key[1] == str(batch)
+        }
+
+    def come_after(self, tasks: Sequence[int], after: Sequence[int], after_failure: str) -> None:
+        if not tasks:
+            return
+        found = {id: self.task(id) for id in after}
+        if any(task is not None and self.taken(id) for id, task in found.items()):
+            raise Waits
+        number = self.world.next_batch
+        for id, task in found.items():
+            if task is None:
+                raise Refused(TASK_NOT_FOUND)
+            self.write(id, replace(task, followed=task.live))
+            if task.live or task.state != "succeeded":
+                self.write(("outcome", str(number), str(id)), Outcome(None if task.live else task.state))
+        event = "final" if after_failure == "run" else "success"
+        batch = Batch(followers=tuple(tasks), event=event, fails=after_failure == "fail")
+        self.write(("batch", "", str(number)), batch)
+        for id in tasks:
+            waiting = self.task(id)
+            assert waiting is not None
+            self.write(id, replace(waiting, state="waiting"))
+        self.settle_batches([number])
+
+    def note_outcome(self, tasks: Sequence[int], state: str) -> list[int]:
+        """Note how tasks have ended that batches follow; gives those batches."""
+        noted = []
+        for number in sorted(self.batches()):
+            ended = [id for id in tasks if id in self.outcomes(number)]
+            for id in ended:
+                self.write(("outcome", str(number), str(id)), None if state == "succeeded" else Outcome(state))
+            noted += [number] * bool(ended)
+        return noted
+
+    def settle_batches(self, numbers: Sequence[int]) -> None:
+        while numbers:
+            doomed = [id for number in numbers for id in self.settle_batch(number)]
+            failed = [replace(self.waiting(id), errors=1) for id in sorted(doomed)]
+            for task in failed:
+                self.leave_letter(task)
+            self.finish([replace(task, followed=False) for task in failed], "failed")
+            numbers = self.note_outcome([task.id for task in failed if task.followed], "failed")
+
+    def settle_batch(self, number: int) -> list[int]:
+        """Release what waits for what has become of it; gives those of its followers that fail with it.
+
+        Where another transaction is open, it may be left to `maintain`: the database says whether it was.
+        """
+        batch, outcomes = self.batches()[number], self.outcomes(number)
+        live, failed = None in outcomes.values(), any(outcomes.values())
+        was = batch.became
+        became = (was[0] or failed, was[1] or not live, was[2] or not (live or failed))
+        if became == was:
+            return []
+        if any(other.open for other in self.others) and self.ask_became().get(number, became) != became:
+            return []
+        if became[1:] != was[1:]:
+            batch = replace(batch, expires_at=self.now)
+        self.write(("batch", "", str(number)), replace(batch, became=became))
+        waiting = [id for id in batch.followers if self.is_waiting(id)]
+        if became[0] > was[0] and batch.fails:
+            return waiting
+        if became[1 if batch.event == "final" else 2] > was[1 if batch.event == "final" else 2]:
+            for id in waiting:
+                task = self.waiting(id)
+                assert task.ready_at is not None
+                self.write(id, replace(task, state="pending", ready_at=max(task.ready_at, self.now)))
+        return []
+
+    def is_waiting(self, task: int) -> bool:
+        found = self.task(task)
+        return found is not None and found.state == "waiting"
+
+    def waiting(self, task: int) -> Task:
+        found = self.task(task)
+        assert found is not None
+        assert found.state == "waiting"
+        return found
+
+    def prune_batches(self) -> None:
+        for number, batch in self.batches().items():
+            if batch.expires_at is None or batch.expires_at > self.now or self.taken(("batch", "", str(number))):
+                continue
+            if any(self.is_waiting(id) for id in batch.followers):
+                self.write(("batch", "", str(number)), replace(batch, expires_at=self.now + timedelta(days=1)))
+                continue
+            outcomes = self.outcomes(number)
+            if None in outcomes.values() or any(self.taken(("outcome", str(number), str(id))) for id in outcomes):
+                continue
+            for id in outcomes:
+                self.write(("outcome", str(number), str(id)), None)
+            self.write(("batch", "", str(number)), None)
+
+    def reopen(self, task: Task) -> Task:
+        """A task has come back from the history: its batches follow it anew."""
+        followed = [number for number in self.batches() if task.id in self.outcomes(number)]
+        for number in followed:
+            self.write(("outcome", str(number), str(task.id)), Outcome())
+        return replace(task, followed=bool(followed))
 
     # By anybody
 
@@ -738,18 +883,23 @@ class Underway:
         found = self.task(task)
         if found is None or not found.live:
             return [False]
-        self.finish(found, "cancelled")
+        self.finish([found], "cancelled")
         return [True]
 
     def retry(self, task: int) -> None:
-        for letter in self.tasks():
-            if letter.state == "pending" and letter.dead_letter is not None and letter.dead_letter.task == task:
-                self.finish(letter, "cancelled")
+        self.finish(
+            [
+                letter
+                for letter in self.tasks()
+                if letter.state == "pending" and letter.dead_letter is not None and letter.dead_letter.task == task
+            ],
+            "cancelled",
+        )
         found = self.task(task)
         if found is None or found.state not in ("failed", "cancelled"):
             raise self.wrong_state(task)
         self.existing_queue(found.queue)
-        self.add(replace(found, state="pending", ready_at=self.now, attempt=0, started_at=None))
+        self.add(self.reopen(replace(found, state="pending", ready_at=self.now, attempt=0, started_at=None)))
 
     def redrive(self, queue: str, max_tasks: int) -> list[int]:
         self.existing_queue(queue)
@@ -768,17 +918,19 @@ class Underway:
             self.write(letter.id, letter)
             self.write(about.task, origin)
             if origin is not None and origin.state != "failed":
-                self.finish(letter, "cancelled")
+                self.finish([letter], "cancelled")
                 continue
             unique_key, concurrency_key = keys[letter.id]
             task = replace(letter, id=about.task, queue=about.queue, ready_at=self.now, attempt=0, parked=False)
             task = replace(task, enqueued_at=about.enqueued_at, dead_letter=about.dead_letter, watched=False)
-            task = replace(task, unique_key=unique_key, concurrency_key=concurrency_key)
+            task = replace(task, unique_key=unique_key, concurrency_key=concurrency_key, followed=False)
             try:
                 self.add(replace(task, errors=origin.errors if origin else 1, progress=None))
             except Refused:
                 continue  # the letter stays
             self.write(letter.id, None)
+            self.settle_batches(self.note_outcome([letter.id] if letter.followed else [], "cancelled"))
+            self.write(task.id, self.reopen(self.task(task.id) or task))
             count += 1
         return [count]
 

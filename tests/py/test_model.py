@@ -63,6 +63,10 @@ RESET = """
     delete from underway.freed_key;
     delete from underway.paused_key;
     delete from underway.unique_hold;
+    delete from underway.batch;
+    delete from underway.batch_task;
+    delete from underway.batch_to_settle;
+    delete from underway.follower;
     insert into underway.floor values ('', 0, '-infinity', '-infinity', '0');
     do $$
     declare
@@ -81,9 +85,10 @@ TASKS = """
     select
         t.id, t.queue, t.enqueued_at, t.priority, t.state::text, t.attempt,
         (select count(*) from underway.attempt a where a.task = t.id),
-        case t.state when 'pending' then t.ready_at end, t.started_at, t.lease, t.lease_expires_at,
+        case when t.state in ('pending', 'waiting') then t.ready_at end, t.started_at, t.lease, t.lease_expires_at,
         (t.retry_policy).max_attempts, (t.retry_policy).initial_interval, t.dead_letter, t.watched, t.progress,
-        t.unique_key, t.concurrency_key, t.limited and t.state = 'in_progress', t.parked, t.input
+        t.unique_key, t.concurrency_key, t.limited and t.state = 'in_progress', t.parked, t.followed,
+        t.input
     from underway.task t
     union all
     select
@@ -91,7 +96,7 @@ TASKS = """
         coalesce(jsonb_array_length(h.errors), 0),
         null, h.started_at, null, null,
         (h.retry_policy).max_attempts, (h.retry_policy).initial_interval, h.dead_letter, false, null,
-        h.unique_key, h.concurrency_key, false, false, h.input
+        h.unique_key, h.concurrency_key, false, false, false, h.input
     from underway.task_history h
     order by 1"""
 
@@ -117,7 +122,26 @@ LOCKED = """
     where l.locktype = 'advisory'
       and l.pid = pg_backend_pid()"""
 
+# What has become of batches: failed, final, succeeded.
+BECAME = (
+    "select id, failed_at is not null, final_at is not null, succeeded_at is not null from underway.batch order by 1"
+)
+
+NEXT_BATCH = "select last_value + is_called::integer from underway.batch_id_seq"
+
 NEXT_ID = "select last_value + is_called::integer from underway.task_id_seq"
+
+# Tasks that wait for what has come, and what no open transaction holds up any more.
+FORGOTTEN_FOLLOWERS = """
+    select f.task
+    from underway.follower f
+    join underway.task t on t.id = f.task and t.state = 'waiting'
+    where case f.event
+        when 'success' then
+            not exists (select from underway.batch_task m where m.batch = f.batch)
+            or f.fails and exists (select from underway.batch_task m where m.batch = f.batch and m.outcome is not null)
+        when 'final' then not exists (select from underway.batch_task m where m.batch = f.batch and m.outcome is null)
+    end"""
 
 # What must never be, whatever was done: the tasks of which it is true.
 INVARIANTS = f"""
@@ -217,7 +241,8 @@ def tasks_of(session: Session) -> list[Task]:
             concurrency_key=row[17],
             limited=row[18],
             parked=row[19],
-            input=row[20],
+            followed=row[20],
+            input=row[21],
         )
         for row in session.rows(TASKS)
     ]
@@ -259,6 +284,12 @@ def same(seen: Sequence[T], expected: Sequence[T]) -> None:
     added = [each for each in seen if each not in expected]
     assert added + missing == [], f"there is {added}, and there should be {missing}"
     assert len(seen) == len(expected)
+
+
+def became_of(model: Underway, session: Session) -> dict[int, tuple[bool, bool, bool]]:
+    """What has become of batches by what was done now."""
+    model.ask()
+    return {number: (failed, final, succeeded) for number, failed, final, succeeded in session.rows(BECAME)}
 
 
 # The steps
@@ -341,6 +372,7 @@ class Machine(RuleBasedStateMachine):
         for session, model in zip(sessions, self.world.sessions, strict=True):
             model.ask_parked = lambda session=session: set(session.column(PARKED))  # type: ignore[misc]
             model.ask_locked = lambda session=session: set(session.column(LOCKED, NAMES))  # type: ignore[misc]
+            model.ask_became = lambda model=model, session=session: became_of(model, session)  # type: ignore[misc]
         self.grants: list[tuple[int, UUID]] = []
         self.most_attempts: dict[str, int] = {}
         self.may_go: set[int] = set()
@@ -378,13 +410,13 @@ class Machine(RuleBasedStateMachine):
 
         self.sound = False
         model.ask = ask
-        before, next_id = model.save(), self.world.next_id
+        before, next_id, next_batch = model.save(), self.world.next_id, self.world.next_batch
         expected: Any
         try:
             expected = getattr(model, verb)(**arguments)
         except Waits:
             model.go_back(before)
-            self.world.next_id = next_id
+            self.world.next_id, self.world.next_batch = next_id, next_batch
             self.sound = True
             return
         except Refused as refusal:
@@ -407,7 +439,7 @@ class Machine(RuleBasedStateMachine):
             self.limits.append((arguments["name"], given_limits))
         if model.open:
             self.compare(session, model)
-            self.world.next_id = self.observer.value(NEXT_ID)
+            self.count_up()
             self.sound = True
         else:
             model.commit()
@@ -448,13 +480,18 @@ class Machine(RuleBasedStateMachine):
 
     def look(self) -> None:
         """Compare what is committed, and see that nothing is as it must never be."""
-        self.world.next_id = self.observer.value(NEXT_ID)
+        self.count_up()
         seen = self.compare(self.observer, self.looker)
         assert self.observer.rows(INVARIANTS, Jsonb(self.most_attempts)) == []
         self.see_nothing_lost(seen)
         self.see_limits_kept(seen)
         self.seen = seen
         self.sound = True
+
+    def count_up(self) -> None:
+        """Ids that are gone are gone, whatever was rolled back."""
+        self.world.next_id = self.observer.value(NEXT_ID)
+        self.world.next_batch = self.observer.value(NEXT_BATCH)
 
     def compare(self, session: Session, model: Underway) -> list[Task]:
         """Compare what a session sees; returns its tasks."""
@@ -464,6 +501,8 @@ class Machine(RuleBasedStateMachine):
             same(queues, model.queues())
             same(session.rows(PAUSED_KEYS), model.paused_keys())
             same(session.rows(HOLDS), [(*key, hold.task, hold.expires_at) for key, hold in model.holds().items()])
+            batches = sorted(model.batches().items())
+            same(session.rows(BECAME), [(number, *batch.became) for number, batch in batches])
         else:
             model.adopt(tasks, queues)
         return tasks
@@ -712,6 +751,31 @@ class Machine(RuleBasedStateMachine):
         inputs = [{"number": self.world.next_id + place} for place in range(len(keys))]
         self.do(session, "enqueue_unique", queue=queue, inputs=inputs, **unique, priority=priority, **self.when(when))
 
+    @drawn(
+        6,
+        session=SESSION,
+        where=WHERE,
+        count=st.integers(1, 2),
+        picks=st.lists(PICK, min_size=1, max_size=3),
+        after_failure=st.sampled_from(["wait", "fail", "run"]),
+        when=WHEN,
+    )
+    def enqueue_after(
+        self,
+        session: int,
+        where: tuple[str, str | None],
+        count: int,
+        picks: list[int],
+        after_failure: str,
+        when: timedelta | None,
+    ) -> None:
+        """After some tasks, most of them live; where the clock goes back, the model does not know the batches."""
+        if not self.exact:
+            return
+        after = [self.some_task(session, pick, "pending", "in_progress", "waiting") for pick in picks]
+        options = {"concurrency_key": where[1], "after": after, "after_failure": after_failure, **self.when(when)}
+        self.do(session, "enqueue_many", queue=where[0], inputs=[{}] * count, **options)
+
     # Claims
 
     def some_queue(self, session: int, pick: int) -> str:
@@ -789,7 +853,7 @@ class Machine(RuleBasedStateMachine):
 
     @drawn(2, session=SESSION, pick=PICK)
     def cancel(self, session: int, pick: int) -> None:
-        self.do(session, "cancel", task=self.some_task(session, pick, "pending", "in_progress"))
+        self.do(session, "cancel", task=self.some_task(session, pick, "pending", "in_progress", "waiting"))
 
     @drawn(4, session=SESSION, pick=PICK)
     def retry(self, session: int, pick: int) -> None:
@@ -826,7 +890,10 @@ class Machine(RuleBasedStateMachine):
             self.see_that_all_comes()
 
     def see_that_all_comes(self) -> None:
-        """What is pending in the end is given out, once its time has come."""
+        """What is pending in the end is given out, once its time has come, and what waits waits for something."""
+        self.observer.run("select underway.maintain()")
+        self.seen = tasks_of(self.observer)
+        assert self.observer.column(FORGOTTEN_FOLLOWERS) == []
         pending = {task.id for task in self.seen if task.state == "pending"}
         self.set_clock(self.world.now + timedelta(days=365))
         names = self.observer.column("select name from underway.queue")

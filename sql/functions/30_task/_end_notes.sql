@@ -21,9 +21,18 @@ declare
     v_locked tid[] := array(
         select f.ctid
         from underway.freed_key f
-        where f.queue = (_end_notes.queue).name
-          and f.concurrency_key = any (v_keys)
-          and f.look_at = '-infinity'
+        where f.ctid = any (array(
+            select note.ctid
+            from unnest(v_keys) as looked (key)
+            cross join lateral (
+                select n.ctid
+                from underway.freed_key n
+                where n.queue = (_end_notes.queue).name
+                  and n.concurrency_key = looked.key
+                  and n.look_at = '-infinity'
+                limit 1000
+            ) note
+        ))
         for update skip locked
     );
 begin

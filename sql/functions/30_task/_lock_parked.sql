@@ -37,10 +37,11 @@ begin
         return '{}';
     end if;
 
-    -- No more of a key than may perhaps be its share.
+    -- Of each key one, and of what is left twice its share, for others may have less.
     if v_fair then
         v_share := (
-            select 2 * _lock_parked.max_tasks / greatest(1, count(*)) + 1 from unnest(v_line) free where free.room > 0
+            select 1 + ceil(2.0 * (_lock_parked.max_tasks - keys.count) / greatest(1, keys.count))
+            from (select count(*) from unnest(v_line) free where free.room > 0) keys
         );
     end if;
 

@@ -11,29 +11,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.py.support import Session, at_once, beside
+from tests.py.support import FORGOTTEN, Session, at_once, beside
 from underway_pg import App, Queue
 
 OpenSession = Callable[..., Session]
 
-# What must never be: a key with room and something parked, and no word of it. Tasks without a key are one key more.
-FORGOTTEN = """
-    select distinct p.queue, p.concurrency_key
-    from underway.parked p
-    join underway.queue q on q.name = p.queue
-    where (p.concurrency_key = '' or q.max_running_per_key > (
-          select count(*)
-          from underway.running r
-          where (r.queue, r.concurrency_key) = (p.queue, p.concurrency_key)
-      ))
-      and not exists (
-          select from underway.freed_key f where (f.queue, f.concurrency_key) = (p.queue, p.concurrency_key)
-      )
-      and not exists (
-          select from underway.paused_key k where (k.queue, k.concurrency_key) = (p.queue, p.concurrency_key)
-      )"""
-
-# Nor may the two ways of saying that a task is parked differ.
+# The two ways of saying that a task is parked never differ.
 ASTRAY = """
     select coalesce(t.id, p.task)
     from (select id from underway.task where parked) t

@@ -490,6 +490,7 @@ def _limits(queue: QueueStats) -> str:
                 queue.rate_limit_per_key is not None,
             ),
             (f"{queue.max_length} long", queue.max_length is not None),
+            ("fair", queue.fair),
         )
         if given
     )
@@ -540,6 +541,10 @@ def create_queue(
     max_length: Annotated[
         int | None, _limit_option("The most tasks that may wait in the queue; 0 for no limit.")
     ] = None,
+    fair: Annotated[
+        bool | None,
+        typer.Option("--fair/--no-fair", help="Whether its concurrency keys are served in turn.", show_default=False),
+    ] = None,
     dsn: _Dsn = None,
 ) -> None:
     """Create a queue, or change the settings that are given. A change of a limit counts from the next claim on.
@@ -565,6 +570,7 @@ def create_queue(
         rate_period=rate_period,
         max_length=max_length,
         rate_limit_per_key=rate_limit_per_key,
+        fair=fair,
     )
     _ask(dsn, statements.create_queue(queue))
     _print(f"queue {name} is there")

@@ -425,7 +425,7 @@ def create_queue(queue: Queue) -> Statement[None]:
             ttl => %(ttl)s, keep_history => %(keep_history)s, max_running => %(max_running)s::integer,
             max_running_per_key => %(max_running_per_key)s::integer, rate_limit => %(rate_limit)s::integer,
             rate_period => %(rate_period)s, max_length => %(max_length)s::integer,
-            rate_limit_per_key => %(rate_limit_per_key)s::integer)""",
+            rate_limit_per_key => %(rate_limit_per_key)s::integer, fair => %(fair)s::boolean)""",
         {
             "name": queue.name,
             "dead_letter_queue": queue.dead_letter_queue,
@@ -440,6 +440,7 @@ def create_queue(queue: Queue) -> Statement[None]:
             "rate_period": interval(queue.rate_period),
             "max_length": queue.max_length,
             "rate_limit_per_key": queue.rate_limit_per_key,
+            "fair": queue.fair,
         },
         _nothing,
     )

@@ -644,6 +644,22 @@ def test_queue_create_sets_limits_and_0_takes_one_away(underway: Underway) -> No
     assert_refused(underway("queue", "create", "q", "--rate-period", 0), 1, "rate_period is 00:00:00")
 
 
+def test_queue_create_makes_a_queue_fair_and_unfair_again(underway: Underway) -> None:
+    def fair() -> object:
+        (found,) = underway("queues", "--json").json
+        return found["fair"]
+
+    underway("queue", "create", "q")
+    assert fair() is False
+    assert underway("queue", "create", "q", "--fair") == Answer(0, "queue q is there\n", "")
+    assert fair() is True
+    assert "fair" in underway("queues").cells()[0]
+    underway("queue", "create", "q", "--max-running", 3)
+    assert fair() is True
+    underway("queue", "create", "q", "--no-fair")
+    assert fair() is False
+
+
 def test_queue_create_refuses_what_makes_no_sense(underway: Underway) -> None:
     assert_refused(underway("queue", "create", "q", "--jitter", 2), 1, "jitter must lie between 0 and 1")
     assert_refused(underway("queue", "create", " q"), 1, "can not be the name of a queue")

@@ -96,6 +96,7 @@ def fill(session: Session, each: int) -> None:
     session.claim("held", 10_000)
     park(session, each)
     session.enqueue("limited", each // 5)
+    line_up(session, each)
     session.enqueue("q", each)
 
 
@@ -110,9 +111,24 @@ def park(session: Session, each: int) -> None:
     )
     session.run(
         "insert into underway.parked"
-        " select queue, concurrency_key, priority, ready_at, id from underway.task where parked"
+        " select queue, concurrency_key, priority, ready_at, id from underway.task"
+        " where parked and queue = 'keyed'"
     )
     session.run("insert into underway.keyed_queue values ('keyed')")
+
+
+def line_up(session: Session, each: int) -> None:
+    """In fair queues so many tasks of one key, as many without one, and some for each of two thousand others."""
+    for options in ("concurrency_key => 'hot'", "priority => 0"):
+        session.enqueue("fair", each, options)
+        session.enqueue("once fair", each // 5, options)
+    session.run(
+        "select count(underway.enqueue_many('fair', array_fill('1'::jsonb, array[%s]), concurrency_key => 'k' || n))"
+        " from generate_series(1, %s) n",
+        each // KEYS,
+        KEYS,
+    )
+    session.create_queue("once fair", "fair => false")
 
 
 @pytest.fixture(scope="module", params=STATES)
@@ -125,6 +141,8 @@ def bench(request: pytest.FixtureRequest, server: Server) -> Iterator[Bench]:
         for queue in ("other", "past", "held", "keyed"):
             session.create_queue(queue)
         session.create_queue("limited", "max_running => 50, rate_limit => 1000000")
+        for queue in ("fair", "once fair"):
+            session.create_queue(queue, "fair => true")
         session.run("create sequence public.next_key")
         session.create_queue("q", "retry_policy => underway.retry_policy(initial_interval => '1 hour')")
         warm = {}
@@ -212,6 +230,15 @@ CALLS: dict[str, Call] = {
     "dequeue of a queue with limits": lambda s, tasks, leases, n: s.run(
         "select count(*) from underway.dequeue('limited', %s)", n
     ),
+    "dequeue of a fair queue": lambda s, tasks, leases, n: s.run(
+        "select count(*) from underway.dequeue('fair', %s)", n
+    ),
+    "dequeue of a queue that is fair no longer": lambda s, tasks, leases, n: s.run(
+        "select count(*) from underway.dequeue('once fair', %s)", n
+    ),
+    "enqueue to a fair queue": lambda s, tasks, leases, n: s.run(
+        "select underway.enqueue_many('fair', array_fill('1'::jsonb, array[%s]), concurrency_key => 'hot')", n
+    ),
     "free keys": lambda s, tasks, leases, n: s.run(FREE_NEXT_KEYS, n, n),
     "complete_many": lambda s, tasks, leases, n: s.run(
         "select count(*) from underway.complete_many(%s::bigint[], %s::uuid[])", tasks, leases
@@ -238,7 +265,7 @@ CALLS: dict[str, Call] = {
     "reclaim": lambda s, tasks, leases, n: s.run("select underway._reclaim()"),
     "next_wakeup": lambda s, tasks, leases, n: s.run("select underway.next_wakeup('{q,other}')"),
     "next_wakeup of queues with limits": lambda s, tasks, leases, n: s.run(
-        "select underway.next_wakeup('{keyed,limited}')"
+        "select underway.next_wakeup('{keyed,limited,fair}')"
     ),
     "cancel": lambda s, tasks, leases, n: s.run("select underway.cancel(%s)", tasks[0]),
     "report_progress": lambda s, tasks, leases, n: s.run(

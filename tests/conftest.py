@@ -1,7 +1,7 @@
 """Fixtures for every test that needs a database."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 
@@ -34,10 +34,18 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("server", sources, ids=ids, indirect=True, scope="session")
 
 
-def pytest_unconfigure(config: pytest.Config) -> None:
-    # pytest comes here too when it was refused to configure.
-    if SERVERS in config.stash:
-        config.stash[SERVERS].stop()
+# Last, after the fixtures; and not later than this, for a process of a parallel run has ten seconds from here.
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    session.config.stash[SERVERS].stop()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    # What a test logged goes to the process that started this one, and half of a surrogate pair cannot.
+    report.sections = [(title, text.encode(errors="backslashreplace").decode()) for title, text in report.sections]
+    return report
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
+import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -28,7 +31,13 @@ from underway_pg.embedded import EmbeddedPostgres
 
 IMAGE = "postgres:18"
 # Databases come and go by the hundred; nothing here has to survive a power cut.
-SETTINGS = {"fsync": "off", "full_page_writes": "off"}
+SETTINGS = {"fsync": "off", "full_page_writes": "off", "max_wal_size": "128MB"}
+# Where Linux has files in memory, and how many bytes must be free there: three times what the suite was seen to take.
+# A disk is slower, and much so with ext4 without a journal: a new file passes over each that was deleted just before.
+MEMORY = Path("/dev/shm")
+MEMORY_BYTES = 2 * 2**30
+# Each process of a parallel run has names of its own, for all may have been given the same server.
+NAMES = f"underway_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
 PGTAP_SEARCH_PATH = "public, pgtap, underway_test"
 HELPERS = Path(__file__).parent / "sql" / "helpers.sql"
 
@@ -90,13 +99,30 @@ def docker_answers() -> bool:
 
 
 @contextlib.contextmanager
+def files_in_memory() -> Iterator[None]:
+    """Temporary files that are made here lie in memory, where enough of it is free for files and programs."""
+    before = tempfile.gettempdir()
+    if (
+        os.access(MEMORY, os.W_OK)
+        and shutil.disk_usage(MEMORY).free >= MEMORY_BYTES
+        and not os.statvfs(MEMORY).f_flag & os.ST_NOEXEC
+    ):
+        tempfile.tempdir = str(MEMORY)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
+
+
+@contextlib.contextmanager
 def running(source: Source) -> Iterator[Server]:
     """A server that is started and stopped here, unless it is given."""
     with contextlib.ExitStack() as cleanup:
         if source.dsn:
             dsn = source.dsn
         elif source.binaries:
-            dsn = cleanup.enter_context(EmbeddedPostgres(bin_directory=source.binaries, settings=SETTINGS)).dsn
+            with files_in_memory():
+                dsn = cleanup.enter_context(EmbeddedPostgres(bin_directory=source.binaries, settings=SETTINGS)).dsn
         else:
             from testcontainers.postgres import PostgresContainer
 
@@ -119,14 +145,14 @@ class Server:
     @functools.cached_property
     def template(self) -> str:
         """The name of a database with the schema of Underway, to make others from."""
-        name = "underway_template"
+        name = f"{NAMES}_template"
         schema.migrate(self._cleanup.enter_context(self._database(name, "template1")))
         return name
 
     @functools.cached_property
     def pgtap_dsn(self) -> str:
         """A database with the schema, pgTAP and the helpers; every pgTAP file rolls back in it."""
-        dsn = self._cleanup.enter_context(self._database("underway_pgtap", self.template))
+        dsn = self._cleanup.enter_context(self._database(f"{NAMES}_pgtap", self.template))
         with psycopg.connect(dsn, autocommit=True) as connection:
             pgtap.load(connection)
             connection.execute(f"set search_path = {PGTAP_SEARCH_PATH}")
@@ -135,7 +161,7 @@ class Server:
 
     def new_database(self, template: str = "template1") -> AbstractContextManager[str]:
         """A fresh database, dropped at the end with whoever is still connected; yields its dsn."""
-        return self._database(f"underway_test_{next(self._numbers)}", template)
+        return self._database(f"{NAMES}_{next(self._numbers)}", template)
 
     @contextlib.contextmanager
     def _database(self, name: str, template: str) -> Iterator[str]:

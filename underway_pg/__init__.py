@@ -6,7 +6,7 @@ from .context import Context
 from .errors import Fatal, Refusal, Retry, TaskCancelled, TaskFailed, UnderwayError
 from .jobs import Job
 from .rows import Enqueued, TaskInfo
-from .settings import Queue, RetryPolicy
+from .settings import NewTask, Queue, RetryPolicy
 from .worker import Worker
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Enqueued",
     "Fatal",
     "Job",
+    "NewTask",
     "Queue",
     "Refusal",
     "Retry",

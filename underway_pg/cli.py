@@ -9,6 +9,7 @@ import importlib
 import importlib.metadata
 import json
 import logging
+import math
 import os
 import re
 import sys
@@ -29,7 +30,7 @@ from .client import wait as wait_on
 from .cron import MACROS
 from .errors import ConfigurationError, Refusal, ScheduleNotFound, TaskNotFound, UnderwayError, WrongState
 from .rows import QueueStats, ScheduleStats, State, TaskInfo, WorkerStats
-from .settings import OnConflict, Options, Queue, RetryPolicy, Schedule
+from .settings import AfterFailure, OnConflict, Options, Queue, RetryPolicy, Schedule
 from .statements import Statement
 from .supervisor import Child, supervise
 from .waiting import Waiting
@@ -60,6 +61,8 @@ queue_commands = typer.Typer(help="Create, change, pause, resume and drop queues
 commands.add_typer(queue_commands, name="queue")
 schedule_commands = typer.Typer(help="Add, remove, pause, resume, run and sync schedules.")
 commands.add_typer(schedule_commands, name="schedule")
+batch_commands = typer.Typer(help="Cancel batches.")
+commands.add_typer(batch_commands, name="batch")
 
 _NO_DATABASE = "no database is given: use --dsn postgresql://user@host/database, or set DATABASE_URL"
 
@@ -344,6 +347,12 @@ def enqueue(
     concurrency_key: Annotated[
         str | None, typer.Option(help="Tasks that share this key take turns.", show_default=False)
     ] = None,
+    after: Annotated[
+        list[int] | None, typer.Option(metavar="ID", help="Run it when this task has succeeded; may be repeated.")
+    ] = None,
+    after_failure: Annotated[
+        AfterFailure, typer.Option(help="When one of those does not succeed: wait for its retry, fail, or run.")
+    ] = "wait",
     dsn: _Dsn = None,
     as_json: _Json = False,
 ) -> None:
@@ -351,7 +360,7 @@ def enqueue(
     options = Options(
         delay=delay, run_at=run_at, priority=priority, timeout=timeout, ttl=ttl,
         headers=_headers(header) if header else None, unique_key=unique_key, on_conflict=on_conflict,
-        unique_for=unique_for, concurrency_key=concurrency_key,
+        unique_for=unique_for, concurrency_key=concurrency_key, after=after, after_failure=after_failure,
     )  # fmt: skip
     id = _ask(dsn, statements.enqueue(queue, _input(input), job, options))
     if as_json:
@@ -634,6 +643,51 @@ def drop_queue(
     """Remove a queue. Its finished tasks stay in the history for their time."""
     _ask(dsn, statements.drop_queue(name, force))
     _print(f"queue {name} is gone")
+
+
+# Batches
+
+
+@commands.command()
+def batches(
+    limit: Annotated[int, typer.Option("-n", "--limit", min=1, help="How many at most.")] = 50,
+    dsn: _Dsn = None,
+    as_json: _Json = False,
+) -> None:
+    """List the newest batches, and how far they are."""
+    found, now = _ask_with_time(dsn, statements.batches(limit))
+    if as_json:
+        _print_json([asdict(batch) for batch in found])
+        return
+    _print_table(
+        ["id", "name", "state", "progress", "tasks", "live", "succeeded", "failed", "cancelled", "on success",
+         "on final", "on failure", "created", "final"],
+        [
+            [
+                batch.batch, batch.name, batch.state, f"{math.floor(100 * batch.progress)} %", batch.tasks, batch.live,
+                batch.succeeded, batch.failed, batch.cancelled, batch.on_success, batch.on_final, batch.on_failure,
+                _relative(batch.created_at, now), _relative(batch.final_at, now),
+            ]
+            for batch in found
+        ],
+        "no batches",
+    )  # fmt: skip
+
+
+@batch_commands.command("cancel")
+def cancel_batch(
+    batch: Annotated[int, typer.Argument(metavar="ID", help="The id of a batch.")],
+    dsn: _Dsn = None,
+    as_json: _Json = False,
+) -> None:
+    """Cancel the live tasks of a batch. What waits for its end runs then."""
+    count = _ask(dsn, statements.cancel_batch(batch))
+    if as_json:
+        _print_json({"cancelled": count})
+    else:
+        _print(
+            f"{count} {'task' if count == 1 else 'tasks'} of batch {batch} {'is' if count == 1 else 'are'} cancelled"
+        )
 
 
 # Schedules

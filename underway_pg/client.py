@@ -14,8 +14,8 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 from . import statements
 from .binary import leave_as_bytes
 from .errors import TaskCancelled, TaskFailed, refusals
-from .rows import Enqueued, ListedTask, QueueStats, Reason, ScheduleStats, State, TaskInfo, WorkerStats
-from .settings import Options, Queue, Schedule
+from .rows import BatchStats, Enqueued, ListedTask, QueueStats, Reason, ScheduleStats, State, TaskInfo, WorkerStats
+from .settings import Duration, NewTask, Options, Queue, Schedule
 from .statements import Statement
 from .waiting import Waiting
 
@@ -161,6 +161,43 @@ class Client:
         Returns for each input which task has its key, and whether it was created or replaced.
         """
         return self._run(statements.enqueue_unique(queue, inputs, unique_keys, job, options), connection)
+
+    def enqueue_batch(
+        self,
+        tasks: Iterable[NewTask],
+        *,
+        on_success: NewTask | None = None,
+        on_final: NewTask | None = None,
+        on_failure: NewTask | None = None,
+        name: str | None = None,
+        ttl: Duration | None = None,
+        connection: psycopg.Connection[Any] | None = None,
+    ) -> int:
+        """Enqueue tasks as a batch, made by `Job.task`. Returns the id of the batch.
+
+        `on_success` runs when all of them have succeeded, `on_final` when all are final, `on_failure` when the first
+        has failed or was cancelled; each finds the id in `context.headers["batch"]`. The batch is known for `ttl`
+        (seconds or a timedelta, 14 days by default) after its end.
+        """
+        return self._run(statements.enqueue_batch(tasks, on_success, on_final, on_failure, name, ttl), connection)
+
+    def extend_batch(
+        self, batch: int, tasks: Iterable[NewTask], *, connection: psycopg.Connection[Any] | None = None
+    ) -> list[int]:
+        """Enqueue more tasks of a batch that is not final. Returns their ids. Raises BatchFinal or BatchNotFound."""
+        return self._run(statements.extend_batch(batch, tasks), connection)
+
+    def cancel_batch(self, batch: int, *, connection: psycopg.Connection[Any] | None = None) -> int:
+        """Cancel the live tasks of a batch. Returns how many there were."""
+        return self._run(statements.cancel_batch(batch), connection)
+
+    def batch(self, batch: int, *, connection: psycopg.Connection[Any] | None = None) -> BatchStats | None:
+        """How far a batch is; None when there is no such batch."""
+        return self._run(statements.batch(batch), connection)
+
+    def batches(self, *, limit: int = 50, connection: psycopg.Connection[Any] | None = None) -> list[BatchStats]:
+        """The newest batches, with how far they are."""
+        return self._run(statements.batches(limit), connection)
 
     def wait_for(self, task: int, *, timeout: float | None = None) -> Any:
         """Wait until a task is final. Returns its output.
@@ -381,6 +418,45 @@ class AsyncClient:
         Returns for each input which task has its key, and whether it was created or replaced.
         """
         return await self._run(statements.enqueue_unique(queue, inputs, unique_keys, job, options), connection)
+
+    async def enqueue_batch(
+        self,
+        tasks: Iterable[NewTask],
+        *,
+        on_success: NewTask | None = None,
+        on_final: NewTask | None = None,
+        on_failure: NewTask | None = None,
+        name: str | None = None,
+        ttl: Duration | None = None,
+        connection: psycopg.AsyncConnection[Any] | None = None,
+    ) -> int:
+        """Enqueue tasks as a batch, made by `Job.task`. Returns the id of the batch.
+
+        `on_success` runs when all of them have succeeded, `on_final` when all are final, `on_failure` when the first
+        has failed or was cancelled; each finds the id in `context.headers["batch"]`. The batch is known for `ttl`
+        (seconds or a timedelta, 14 days by default) after its end.
+        """
+        return await self._run(statements.enqueue_batch(tasks, on_success, on_final, on_failure, name, ttl), connection)
+
+    async def extend_batch(
+        self, batch: int, tasks: Iterable[NewTask], *, connection: psycopg.AsyncConnection[Any] | None = None
+    ) -> list[int]:
+        """Enqueue more tasks of a batch that is not final. Returns their ids. Raises BatchFinal or BatchNotFound."""
+        return await self._run(statements.extend_batch(batch, tasks), connection)
+
+    async def cancel_batch(self, batch: int, *, connection: psycopg.AsyncConnection[Any] | None = None) -> int:
+        """Cancel the live tasks of a batch. Returns how many there were."""
+        return await self._run(statements.cancel_batch(batch), connection)
+
+    async def batch(self, batch: int, *, connection: psycopg.AsyncConnection[Any] | None = None) -> BatchStats | None:
+        """How far a batch is; None when there is no such batch."""
+        return await self._run(statements.batch(batch), connection)
+
+    async def batches(
+        self, *, limit: int = 50, connection: psycopg.AsyncConnection[Any] | None = None
+    ) -> list[BatchStats]:
+        """The newest batches, with how far they are."""
+        return await self._run(statements.batches(limit), connection)
 
     async def wait_for(self, task: int, *, timeout: float | None = None) -> Any:
         """Wait until a task is final. Returns its output.

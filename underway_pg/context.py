@@ -92,6 +92,11 @@ class Context:
         return time(self._task.enqueued_at)
 
     @property
+    def batch(self) -> int | None:
+        """The id of the batch that the task has waited for; None for a task that is no callback of a batch."""
+        return self.headers.get("batch")
+
+    @property
     def schedule(self) -> str | None:
         """The name of the schedule that enqueued the task; None when it was no schedule."""
         return self.headers.get("schedule")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property, update_wrapper
@@ -16,7 +16,16 @@ import psycopg
 from .cron import check_cron
 from .errors import ConfigurationError, InputError
 from .rows import Enqueued
-from .settings import Duration, OnConflict, Options, RetryPolicy, Schedule, ScheduleSettings
+from .settings import (
+    AfterFailure,
+    Duration,
+    NewTask,
+    OnConflict,
+    Options,
+    RetryPolicy,
+    Schedule,
+    ScheduleSettings,
+)
 from .statements import dump_json
 
 __all__ = ["BoundJob", "Job"]
@@ -281,6 +290,8 @@ class Job(Generic[P, R]):
         on_conflict: OnConflict | None = None,
         unique_for: Duration | None = None,
         concurrency_key: str | None = None,
+        after: Sequence[int] | None = None,
+        after_failure: AfterFailure | None = None,
         connection: AnyConnection | None = None,
     ) -> BoundJob[P]:
         """The job with options for the tasks that are enqueued through what is returned.
@@ -291,9 +302,14 @@ class Job(Generic[P, R]):
             "delay": delay, "run_at": run_at, "priority": priority, "retry": retry, "timeout": timeout,
             "heartbeat": heartbeat, "ttl": ttl, "headers": headers, "unique_key": unique_key,
             "on_conflict": on_conflict, "unique_for": unique_for, "concurrency_key": concurrency_key,
+            "after": after, "after_failure": after_failure,
         }  # fmt: skip
         options = replace(self._options, **{name: value for name, value in given.items() if value is not None})
         return BoundJob(self, queue or self.queue, options, connection, self._enqueuer)
+
+    def task(self, *args: P.args, **kwargs: P.kwargs) -> NewTask:
+        """A task with these arguments that is not enqueued yet, for a batch."""
+        return self.options().task(*args, **kwargs)
 
     def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> int:
         """Enqueue a task with these arguments. Returns its id."""
@@ -367,6 +383,13 @@ class BoundJob(Generic[P]):
     options: Options
     connection: AnyConnection | None
     enqueuer: Enqueuer
+
+    def task(self, *args: P.args, **kwargs: P.kwargs) -> NewTask:
+        """A task with these arguments that is not enqueued yet, for a batch."""
+        if self.connection is not None:
+            raise ConfigurationError("a task that is not enqueued yet has no connection; give it to the call that does")
+        input = self.job.signature.to_input(args, kwargs)
+        return NewTask(queue=self.queue, input=input, job=self.job.name, options=self.options)
 
     def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> int:
         """Enqueue a task with these arguments. Returns its id."""

@@ -151,6 +151,33 @@ class QueueStats:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BatchStats:
+    """A batch, and how far it is: `progress` is the part of its tasks that are final, from 0 to 1.
+
+    `state` is "live", "succeeded" or "failed": all are final, and not all have succeeded, which a retry may change.
+    `on_success`, `on_final` and `on_failure` are the ids of the tasks that wait, or have waited, for that.
+    """
+
+    batch: int
+    name: str | None
+    state: str
+    tasks: int
+    live: int
+    succeeded: int
+    failed: int
+    cancelled: int
+    progress: float
+    on_success: int | None
+    on_final: int | None
+    on_failure: int | None
+    created_at: datetime
+    failed_at: datetime | None
+    final_at: datetime | None
+    succeeded_at: datetime | None
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class ScheduleStats:
     """A schedule: what it says, its next and its last time, its last task, and its last error until a time succeeds.
 

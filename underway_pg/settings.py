@@ -1,19 +1,22 @@
-"""The settings of queues, tasks and schedules: `RetryPolicy`, `Queue`, `Options` and `Schedule`."""
+"""The settings of queues, tasks and schedules: `RetryPolicy`, `Queue`, `Options`, `NewTask` and `Schedule`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypedDict
 
-__all__ = ["Options", "Queue", "RetryPolicy", "Schedule", "ScheduleSettings"]
+__all__ = ["NewTask", "Options", "Queue", "RetryPolicy", "Schedule", "ScheduleSettings"]
 
 Duration = float | timedelta
 """A length of time: seconds, or a timedelta."""
 
 OnConflict = Literal["return", "error", "replace"]
 """What becomes of an enqueue whose unique key is taken."""
+
+AfterFailure = Literal["wait", "fail", "run"]
+"""What becomes of a task when one that it comes after does not succeed."""
 
 
 def interval(value: Duration | None) -> timedelta | None:
@@ -81,6 +84,10 @@ class Options:
     At most one live task of a queue has a `unique_key`, and with `unique_for` none is enqueued for so long, even if the
     task has succeeded. When the key is taken, `on_conflict` says what happens: "return" the id of the task that has it,
     "error", or "replace" that task while it is pending. Tasks that share a `concurrency_key` take turns.
+
+    A task with `after`, ids of other tasks, waits until all of those have succeeded. When one fails or is cancelled,
+    `after_failure` says what happens: "wait" until that one is retried and succeeds, "fail" too, or "run" all the same
+    when all are final.
     """
 
     delay: Duration | None = None
@@ -95,6 +102,21 @@ class Options:
     on_conflict: OnConflict = "return"
     unique_for: Duration | None = None
     concurrency_key: str | None = None
+    after: Sequence[int] | None = None
+    after_failure: AfterFailure = "wait"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewTask:
+    """A task that is not enqueued yet, as batches take it; `Job.task` makes one from the arguments of a job.
+
+    `input` is any value that JSON can carry.
+    """
+
+    queue: str
+    input: Any = field(default_factory=dict)
+    job: str | None = None
+    options: Options = Options()
 
 
 class ScheduleSettings(TypedDict, total=False):

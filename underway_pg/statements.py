@@ -13,6 +13,7 @@ from .binary import uuid_text
 from .errors import InputError
 from .rows import (
     FINAL_STATES,
+    BatchStats,
     ClaimedTask,
     Enqueued,
     FailedTask,
@@ -24,7 +25,7 @@ from .rows import (
     TaskInfo,
     WorkerStats,
 )
-from .settings import Duration, Options, Queue, RetryPolicy, Schedule, interval
+from .settings import Duration, NewTask, Options, Queue, RetryPolicy, Schedule, interval
 
 __all__ = ["Statement", "dump_json"]
 
@@ -127,6 +128,8 @@ def _options(options: Options) -> dict[str, Any]:
         "on_conflict": None if options.on_conflict == "return" else options.on_conflict,
         "unique_for": interval(options.unique_for),
         "concurrency_key": options.concurrency_key,
+        "after": _ids(options.after) if options.after else None,
+        "after_failure": None if options.after_failure == "wait" else options.after_failure,
     }
 
 
@@ -145,6 +148,8 @@ _ARGUMENTS = {
     "on_conflict": "on_conflict => %(on_conflict)s",
     "unique_for": "unique_for => %(unique_for)s",
     "concurrency_key": "concurrency_key => %(concurrency_key)s",
+    "after": "after => %(after)s::text::bigint[]",
+    "after_failure": "after_failure => %(after_failure)s",
 }
 
 
@@ -188,6 +193,78 @@ def enqueue_unique(
     return Statement(
         *_enqueue(call, given, named, "id, created, replaced"), lambda rows: [Enqueued(*row) for row in rows]
     )
+
+
+def enqueue_batch(
+    tasks: Iterable[NewTask],
+    on_success: NewTask | None,
+    on_final: NewTask | None,
+    on_failure: NewTask | None,
+    name: str | None,
+    ttl: Duration | None,
+) -> Statement[int]:
+    """New tasks as a batch, and tasks that wait for what becomes of it; gives the id of the batch."""
+    given = {"tasks": _objects(tasks)}
+    callbacks = {"on_success": on_success, "on_final": on_final, "on_failure": on_failure}
+    optional = {event: dump_json(_object(task)) for event, task in callbacks.items() if task is not None}
+    named = {name: value for name, value in (("name", name), ("ttl", interval(ttl))) if value is not None}
+    arguments = [f"{event} => %({event})s::jsonb" for event in optional] + [f"{name} => %({name})s" for name in named]
+    call = ", ".join(["%(tasks)s::jsonb", *arguments])
+    return Statement(f"select underway.enqueue_batch({call})", {**given, **optional, **named}, _scalar)
+
+
+def extend_batch(batch: int, tasks: Iterable[NewTask]) -> Statement[list[int]]:
+    """More tasks of a batch; gives their ids in order."""
+    return Statement(
+        "select underway.extend_batch(%(batch)s::bigint, %(tasks)s::jsonb)",
+        {"batch": batch, "tasks": _objects(tasks)},
+        _scalar,
+    )
+
+
+def cancel_batch(batch: int) -> Statement[int]:
+    """Cancel the live tasks of a batch; gives how many there were."""
+    return Statement("select underway.cancel_batch(%(batch)s::bigint)", {"batch": batch}, _scalar)
+
+
+def _objects(tasks: Iterable[NewTask]) -> str:
+    return dump_json([_object(task) for task in tasks])
+
+
+def _object(task: NewTask) -> dict[str, Any]:
+    """A task as the JSON object that the database takes."""
+    options = task.options
+    given = {
+        "queue": task.queue,
+        "input": task.input,
+        "job": task.job,
+        "delay": _seconds(interval(options.delay)),
+        "run_at": None if options.run_at is None else f"{_exact('run_at', options.run_at)}",
+        "priority": options.priority,
+        "retry_policy": None if options.retry is None else _policy_object(options.retry),
+        "timeout": _seconds(interval(options.timeout)),
+        "heartbeat": _seconds(interval(options.heartbeat)),
+        "ttl": _seconds(interval(options.ttl)),
+        "headers": None if options.headers is None else dict(options.headers),
+        "unique_key": options.unique_key,
+        "on_conflict": None if options.on_conflict == "return" else options.on_conflict,
+        "unique_for": _seconds(interval(options.unique_for)),
+        "concurrency_key": options.concurrency_key,
+        "after": list(options.after or ()) or None,
+        "after_failure": None if options.after_failure == "wait" else options.after_failure,
+    }
+    return {name: value for name, value in given.items() if name == "input" or value not in (None, "", 0)}
+
+
+def _policy_object(retry: RetryPolicy) -> dict[str, Any]:
+    attempts, initial, longest, factor, jitter = retry.parts()
+    return {
+        "max_attempts": attempts,
+        "initial_interval": _seconds(initial),
+        "max_interval": _seconds(longest),
+        "factor": factor,
+        "jitter": jitter,
+    }
 
 
 def _options_of_many(job: str | None, options: Options, unique_keys: Iterable[str | None] | None) -> dict[str, Any]:
@@ -414,6 +491,8 @@ def schedule(schedule: Schedule) -> Statement[datetime | None]:
         raise InputError(
             f"schedule {schedule.name!r} has a delay or run_at; its cron expression says when its tasks run"
         )
+    if options.after:
+        raise InputError(f"schedule {schedule.name!r} has an after; its tasks come at its times")
     if (options.unique_key, options.unique_for, options.concurrency_key) != (None, None, None):
         raise InputError(f"schedule {schedule.name!r} has a key; overlap='skip' keeps its tasks from running at once")
     return Statement(
@@ -565,6 +644,24 @@ def tasks(queue: str | None, state: State | None, limit: int) -> Statement[list[
 def queues() -> Statement[list[QueueStats]]:
     """Every queue with what lies in it."""
     return Statement(f"select {_columns(QueueStats)} from underway.queue_stats order by queue", {}, _listed(QueueStats))
+
+
+def batches(limit: int) -> Statement[list[BatchStats]]:
+    """The newest batches with how far they are."""
+    return Statement(
+        f"select {_columns(BatchStats)} from underway.batch_stats order by batch desc limit %(limit)s",
+        {"limit": limit},
+        _listed(BatchStats),
+    )
+
+
+def batch(batch: int) -> Statement[BatchStats | None]:
+    """A batch with how far it is, or None."""
+    return Statement(
+        f"select {_columns(BatchStats)} from underway.batch_stats where batch = %(batch)s::bigint",
+        {"batch": batch},
+        lambda rows: next(iter(_listed(BatchStats)(rows)), None),
+    )
 
 
 def schedules() -> Statement[list[ScheduleStats]]:

@@ -1187,3 +1187,34 @@ def test_stop_asks_workers_to_stop(mail: Underway, connection: psycopg.Connectio
     assert mail("stop", "--all").out == "0 workers are asked to stop\n"
     assert_refused(mail("stop"), 2, "--worker ID, --queue NAME or --all")
     assert_refused(mail("stop", "--all", "--queue", "mail"), 2, "--worker ID, --queue NAME or --all")
+
+
+# Batches
+
+
+def test_batches_lists_how_far_they_are_and_cancel_ends_one(
+    mail: Underway, connection: psycopg.Connection[Any]
+) -> None:
+    assert mail("batches").out.strip() == "no batches"
+    connection.execute(
+        """select underway.enqueue_batch('[{"queue": "mail"}, {"queue": "mail"}, {"queue": "mail"}]', name => 'letters',
+            on_success => '{"queue": "mail"}')"""
+    )
+    complete_next(connection, None)
+    (row,) = mail("batches").cells()
+    assert row[:7] == ["1", "letters", "live", "33 %", "3", "2", "1"]
+    (batch,) = mail("batches", "--json").json
+    assert (batch["batch"], batch["succeeded"], batch["on_success"]) == (1, 1, 4)
+    assert mail("batch", "cancel", 1).out == "2 tasks of batch 1 are cancelled\n"
+    assert mail("batch", "cancel", 1, "--json").json == {"cancelled": 0}
+    assert mail("batches").cells()[0][2:4] == ["failed", "100 %"]
+    assert_refused(mail("batch", "cancel", 7), 1, "batch 7 does not exist")
+
+
+def test_enqueue_after_other_tasks(mail: Underway) -> None:
+    mail("enqueue", "mail")
+    mail("enqueue", "mail")
+    assert mail("enqueue", "mail", "--after", 1, "--after", 2, "--after-failure", "fail").out == "3\n"
+    assert mail("task", 3, "--json").json["state"] == "waiting"
+    mail("cancel", 2)
+    assert mail("task", 3, "--json").json["state"] == "failed"

@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
 WITH_PYTHON = {
     "README.md": "Sending welcome email to Ferris <ferris@example.com> (user_id: 42)",
+    "batches.md": "book 7: 50 of 50 pages",
     "enqueueing.md": "report of customer 0 for 2026-01",
     "limits.md": "customer 7 was pending, and has succeeded",
     "retries.md": "['succeeded', 'failed', 'pending']\n1 task goes back",

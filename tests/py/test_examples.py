@@ -48,6 +48,11 @@ declared: nightly report
 30 March 00:30 UTC
 nightly report: eu, for a night
 """,
+    "import_people.py": """\
+failed: 100% is over, 1 failed
+people.csv: 1 of 5 pages failed
+people.csv: 5 of 5 pages are in, 40 people
+""",
     "async_app.py": """\
 6 words: to be or not to be
 4 words: that is the question

@@ -2,13 +2,15 @@
 
 import http.server
 import socket
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.servers import ServersError, Source, choose, docker_answers
+from tests import servers
+from tests.servers import ServersError, Source, choose, docker_answers, files_in_memory
 
 WHEEL = Path("/wheel/bin")
 SYSTEM = Path("/system/bin")
@@ -92,3 +94,24 @@ def test_a_docker_engine_that_does_not_answer_is_no_error(monkeypatch: pytest.Mo
         port = closed.getsockname()[1]
     monkeypatch.setenv("DOCKER_HOST", f"tcp://127.0.0.1:{port}")
     assert not docker_answers()
+
+
+def test_new_files_lie_in_memory_where_there_is_enough_of_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    usual = tempfile.gettempdir()
+    monkeypatch.setattr(servers, "MEMORY", tmp_path)
+    monkeypatch.setattr(servers, "MEMORY_BYTES", 1)
+    with files_in_memory():
+        assert tempfile.gettempdir() == str(tmp_path)
+    assert tempfile.gettempdir() == usual
+    monkeypatch.setattr(servers, "MEMORY_BYTES", 2**80)
+    with files_in_memory():
+        assert tempfile.gettempdir() == usual
+
+
+def test_new_files_lie_where_they_always_do_where_memory_has_no_place_for_files(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    usual = tempfile.gettempdir()
+    monkeypatch.setattr(servers, "MEMORY", tmp_path / "missing")
+    with files_in_memory():
+        assert tempfile.gettempdir() == usual

@@ -236,3 +236,4 @@ class WorkerStats:
     lost: bool
     in_progress: int
     oldest_started_at: datetime | None
+    stop_asked_at: datetime | None

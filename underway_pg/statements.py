@@ -407,12 +407,26 @@ def set_idle(worker: int, idle: bool) -> Statement[None]:
     return Statement("select underway.set_idle(%(worker)s, %(idle)s)", {"worker": worker, "idle": idle}, _nothing)
 
 
-def maintain(worker: int, queues: Sequence[str]) -> Statement[float]:
-    """Do the chores, and look: gives the seconds until a task of the queues may be ready, at most one."""
+def maintain(worker: int, queues: Sequence[str]) -> Statement[tuple[float, str]]:
+    """Do the chores, and look.
+
+    Gives the seconds until a task of the queues may be ready, at most one, and the state of the worker: "known",
+    "stopping" or "unknown".
+    """
     return Statement(
-        """select extract(epoch from underway.next_wakeup(%(queues)s::text[]))::float8
+        """select extract(epoch from underway.next_wakeup(%(queues)s::text[]))::float8,
+            underway.worker_state(%(worker)s)
         from underway.maintain(%(worker)s)""",
         {"worker": worker, "queues": list(queues)},
+        lambda rows: (rows[0][0], rows[0][1]),
+    )
+
+
+def stop_workers(worker: int | None, queue: str | None, everyone: bool) -> Statement[int]:
+    """Ask workers to stop; gives how many were asked."""
+    return Statement(
+        "select underway.stop_workers(%(worker)s::bigint, %(queue)s, %(everyone)s)",
+        {"worker": worker, "queue": queue, "everyone": everyone},
         _scalar,
     )
 

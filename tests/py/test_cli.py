@@ -1195,6 +1195,16 @@ def test_a_reader_that_has_had_enough_is_no_error(project_nowhere: Project) -> N
         assert process.wait(30) in (0, 1)
 
 
+def test_stop_asks_workers_to_stop(mail: Underway, connection: psycopg.Connection[Any]) -> None:
+    connection.execute("select underway.register_worker(name, '{mail}') from unnest('{a,b}'::text[]) name")
+    assert mail("stop", "--worker", 1).out == "1 worker is asked to stop\n"
+    assert [row[3] for row in mail("workers").cells()] == ["stopping", "busy"]
+    assert mail("stop", "--queue", "mail", "--json").json == {"asked": 1}
+    assert mail("stop", "--all").out == "0 workers are asked to stop\n"
+    assert_refused(mail("stop"), 2, "--worker ID, --queue NAME or --all")
+    assert_refused(mail("stop", "--all", "--queue", "mail"), 2, "--worker ID, --queue NAME or --all")
+
+
 # Batches
 
 

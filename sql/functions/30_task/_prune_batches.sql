@@ -28,17 +28,19 @@ begin
         return;
     end if;
 
+    -- The limits keep these look-ups for each batch, whatever the statistics say.
     v_needed := array(
         select given.batch
         from unnest(v_expired) as given (batch)
-        where exists (
-            select from underway.batch_task m where m.batch = given.batch and m.outcome is null
+        where (
+            select true from underway.batch_task m where m.batch = given.batch and m.outcome is null limit 1
         )
-           or exists (
-            select
+           or (
+            select true
             from underway.task t
             where t.id = any (array(select f.task from underway.follower f where f.batch = given.batch))
               and t.state = 'waiting'
+            limit 1
         )
     );
     update underway.batch b set expires_at = v_now + interval '1 day' where b.id = any (v_needed);
@@ -57,7 +59,9 @@ begin
     -- A task that is just being retried keeps its batch until the next call.
     delete from underway.batch b
     where b.id = any (v_expired)
-      and not exists (select from underway.batch_task m where m.batch = b.id);
+      and (
+          select true from underway.batch_task m where m.batch = b.id and m.outcome is not null limit 1
+      ) is null;
 end;
 $$;
 

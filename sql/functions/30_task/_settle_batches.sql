@@ -77,8 +77,16 @@ begin
         return '{}';
     end if;
 
+    -- From the last task on: what is settled in order leaves the dead entries before it.
     select
-        (select true from underway.batch_task m where m.batch = v_batch.id and m.outcome is null limit 1) is true,
+        (
+            select true
+            from underway.batch_task m
+            where m.batch = v_batch.id
+              and m.outcome is null
+            order by m.task desc
+            limit 1
+        ) is true,
         (
             select true
             from underway.batch_task m
@@ -159,6 +167,7 @@ returns void
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
 as $$
 declare
     v_batches bigint[];

@@ -578,6 +578,29 @@ def test_upkeep_does_not_wait_for_the_retry_of_a_task_of_a_batch_whose_time_is_o
     ]
 
 
+# What it costs
+
+LOOKED_AT = """
+    select c.relname
+    from pg_class c
+    where c.relnamespace = 'underway'::regnamespace
+      and c.relname ~ '^(batch|follower)'
+      and (pg_stat_get_xact_numscans(c.oid) > 0 or pg_stat_get_xact_tuples_inserted(c.oid) > 0)"""
+
+
+@pytest.mark.parametrize("how", END)
+def test_a_task_that_no_batch_follows_costs_nothing_more(session: Session, one: Session, how: str) -> None:
+    batch = claimed_batch(session, 2)
+    one.run("begin")
+    (task,) = one.enqueue("q")
+    ((_, lease),) = one.claim("q")
+    END[how](one, task, str(lease))
+    assert one.column(LOOKED_AT) == []
+    end(one, batch, 0, how)
+    assert "batch_task_pkey" in one.column(LOOKED_AT)  # the counters count
+    one.run("commit")
+
+
 # Many at once
 
 UNSUCCESSFUL = "select id from underway.task_history where state <> 'succeeded' and queue = 'q'"

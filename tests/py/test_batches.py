@@ -506,6 +506,22 @@ def test_under_repeatable_read_the_end_of_a_batch_is_seen_by_maintain(session: S
     assert states(session, batch) == SUCCEEDED
 
 
+def test_under_repeatable_read_a_retry_that_has_succeeded_meanwhile_is_seen_by_maintain(
+    session: Session, one: Session
+) -> None:
+    batch = claimed_batch(session, 2)
+    end(session, batch, 0, "fail")
+    one.run("begin isolation level repeatable read")
+    one.run("select from underway.task")
+    session.run("select underway.retry(%s)", batch.tasks[0])
+    ((task, lease),) = session.claim("q")
+    END["complete"](session, task, str(lease))
+    end(one, batch, 1)
+    one.run("commit")
+    maintain(session)
+    assert states(session, batch) == {**FAILED, "success": "pending"}
+
+
 def test_under_repeatable_read_what_comes_after_a_finished_task_is_released_by_maintain(
     session: Session, one: Session
 ) -> None:

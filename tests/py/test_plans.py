@@ -126,12 +126,12 @@ def park(session: Session, each: int) -> None:
 
 
 def begin_batch(session: Session) -> None:
-    """A batch with one task that never ends."""
+    """A batch whose last task never ends."""
     session.run(
         "insert into underway.batch (id, created_at, ttl, listed, failed_at) values (%s, now(), '1 day', true, now())",
         BATCH_ID,
     )
-    session.run("insert into underway.batch_task values (0, %s)", BATCH_ID)
+    session.run("insert into underway.batch_task values (%s, %s)", 2**62, BATCH_ID)
 
 
 def fill_batches(session: Session, each: int) -> None:

@@ -29,15 +29,18 @@ from .client import execute
 from .client import wait as wait_on
 from .cron import MACROS
 from .errors import ConfigurationError, Refusal, ScheduleNotFound, TaskNotFound, UnderwayError, WrongState
-from .rows import QueueStats, ScheduleStats, State, TaskInfo
+from .rows import QueueStats, ScheduleStats, State, TaskInfo, WorkerStats
 from .settings import AfterFailure, OnConflict, Options, Queue, RetryPolicy, Schedule
 from .statements import Statement
+from .supervisor import Child, supervise
 from .waiting import Waiting
-from .worker import Worker, WorkerSettings
+from .worker import Worker, WorkerSettings, run_worker
 
 try:
     import cron_descriptor
     import typer
+    import watchfiles
+    from pythonjsonlogger.json import JsonFormatter
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
     from rich.table import Table
@@ -250,13 +253,41 @@ def worker(
         bool, typer.Option("--leave-unknown-jobs", help="Leave tasks of unknown jobs to other workers.")
     ] = False,
     name: Annotated[str | None, typer.Option(help="The worker's name; by default host and process id.")] = None,
+    processes: Annotated[
+        int, typer.Option(min=1, help="How many such workers, each a process; one that dies is started again.")
+    ] = 1,
+    reload: Annotated[
+        bool, typer.Option("--reload", help="Start anew when a Python file below this directory changes.")
+    ] = False,
+    health_port: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=65535,
+            show_default=False,
+            help="Answer /live and /ready on this port; of several processes, each takes the next port.",
+        ),
+    ] = None,
     log_level: Annotated[Literal["debug", "info", "warning", "error"], typer.Option(help="What is logged.")] = "info",
+    log_format: Annotated[Literal["text", "json"], typer.Option(help="How it is logged.")] = "text",
     dsn: Annotated[
         str | None, typer.Option("--dsn", help="The database, instead of the App's.", show_default=False)
     ] = None,
 ) -> None:
     """Run the jobs of an application until SIGTERM or SIGINT; a second signal gives running tasks back at once."""
-    logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
+    _log(log_level, log_format)
+    if reload and drain:
+        raise _WrongUsage("a worker that drains ends, and one that reloads does not: give --drain or --reload")
+    child = Child.of_environment()
+    if child is None and (processes > 1 or reload):
+        if not reload:
+            with _application(application, dsn) as app:
+                _connect(app.dsn).close()
+        changes = watchfiles.awatch(Path.cwd(), watch_filter=watchfiles.PythonFilter()) if reload else None
+        raise typer.Exit(supervise(processes, changes))
+    if child is not None and processes > 1:
+        name = f"{name}-{child.number}" if name else None
+        health_port = health_port + child.number - 1 if health_port else health_port
     settings = WorkerSettings(
         concurrency=concurrency,
         unknown_jobs="leave" if leave_unknown_jobs else "fail",
@@ -270,7 +301,15 @@ def worker(
         settings["queues"] = queue
     with _application(application, dsn) as app:
         _connect(app.dsn).close()  # where that fails it says so at once, and names the host
-        app.run(**settings)
+        run_worker(app.worker(**settings), health_port=health_port, parent=child.pipe if child else None)
+
+
+def _log(level: str, form: str) -> None:
+    """Log to stderr, in lines of text or of JSON."""
+    handler = logging.StreamHandler()
+    fields = "%(asctime)s %(levelname)s %(message)s"
+    handler.setFormatter(JsonFormatter(fields) if form == "json" else logging.Formatter(fields))
+    logging.basicConfig(level=level.upper(), handlers=[handler])
 
 
 @commands.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -490,6 +529,7 @@ def _limits(queue: QueueStats) -> str:
                 queue.rate_limit_per_key is not None,
             ),
             (f"{queue.max_length} long", queue.max_length is not None),
+            ("fair", queue.fair),
         )
         if given
     )
@@ -540,6 +580,10 @@ def create_queue(
     max_length: Annotated[
         int | None, _limit_option("The most tasks that may wait in the queue; 0 for no limit.")
     ] = None,
+    fair: Annotated[
+        bool | None,
+        typer.Option("--fair/--no-fair", help="Whether its concurrency keys are served in turn.", show_default=False),
+    ] = None,
     dsn: _Dsn = None,
 ) -> None:
     """Create a queue, or change the settings that are given. A change of a limit counts from the next claim on.
@@ -565,6 +609,7 @@ def create_queue(
         rate_period=rate_period,
         max_length=max_length,
         rate_limit_per_key=rate_limit_per_key,
+        fair=fair,
     )
     _ask(dsn, statements.create_queue(queue))
     _print(f"queue {name} is there")
@@ -866,7 +911,7 @@ def workers(dsn: _Dsn = None, as_json: _Json = False) -> None:
         [
             [
                 worker.id, worker.name, ", ".join(worker.queues),
-                "lost" if worker.lost else "idle" if worker.idle else "busy", worker.in_progress, worker.concurrency,
+                _worker_state(worker), worker.in_progress, worker.concurrency,
                 _relative(worker.oldest_started_at, now), _relative(worker.started_at, now),
                 _relative(worker.seen_at, now),
             ]
@@ -874,6 +919,14 @@ def workers(dsn: _Dsn = None, as_json: _Json = False) -> None:
         ],
         "no workers; start one: underway worker MODULE:APP",
     )  # fmt: skip
+
+
+def _worker_state(worker: WorkerStats) -> str:
+    if worker.lost:
+        return "lost"
+    if worker.stop_asked_at:
+        return "stopping"
+    return "idle" if worker.idle else "busy"
 
 
 @commands.command()
@@ -884,6 +937,24 @@ def stats(dsn: _Dsn = None, as_json: _Json = False) -> None:
         _print_json(numbers)
     else:
         _print_table(["what", "value"], [[name.replace("_", " "), f"{value:.10g}"] for name, value in numbers.items()])
+
+
+@commands.command()
+def stop(
+    worker: Annotated[int | None, typer.Option(metavar="ID", help="The worker of this id.", show_default=False)] = None,
+    queue: Annotated[str | None, typer.Option(help="The workers that serve this queue.", show_default=False)] = None,
+    everyone: Annotated[bool, typer.Option("--all", help="All workers.")] = False,
+    dsn: _Dsn = None,
+    as_json: _Json = False,
+) -> None:
+    """Ask workers to stop, wherever they run: they let running tasks end, and give back the rest."""
+    if [worker is not None, queue is not None, everyone].count(True) != 1:
+        raise _WrongUsage("say which workers are to stop: --worker ID, --queue NAME or --all")
+    count = _ask(dsn, statements.stop_workers(worker, queue, everyone))
+    if as_json:
+        _print_json({"asked": count})
+    else:
+        _print(f"{count} {'worker is' if count == 1 else 'workers are'} asked to stop")
 
 
 # The database

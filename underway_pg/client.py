@@ -328,6 +328,17 @@ class Client:
         """Every worker that is known."""
         return self._run(statements.workers(), connection)
 
+    def stop_workers(
+        self,
+        *,
+        worker: int | None = None,
+        queue: str | None = None,
+        everyone: bool = False,
+        connection: psycopg.Connection[Any] | None = None,
+    ) -> int:
+        """Ask a worker to stop by its id, those that serve a queue, or everyone, as a signal does. Returns how many."""
+        return self._run(statements.stop_workers(worker, queue, everyone), connection)
+
     def stats(self, *, connection: psycopg.Connection[Any] | None = None) -> dict[str, float]:
         """The whole installation in a few numbers."""
         return self._run(statements.stats(), connection)
@@ -584,6 +595,17 @@ class AsyncClient:
     async def workers(self, *, connection: psycopg.AsyncConnection[Any] | None = None) -> list[WorkerStats]:
         """Every worker that is known."""
         return await self._run(statements.workers(), connection)
+
+    async def stop_workers(
+        self,
+        *,
+        worker: int | None = None,
+        queue: str | None = None,
+        everyone: bool = False,
+        connection: psycopg.AsyncConnection[Any] | None = None,
+    ) -> int:
+        """Ask a worker to stop by its id, those that serve a queue, or everyone, as a signal does. Returns how many."""
+        return await self._run(statements.stop_workers(worker, queue, everyone), connection)
 
     async def stats(self, *, connection: psycopg.AsyncConnection[Any] | None = None) -> dict[str, float]:
         """The whole installation in a few numbers."""

@@ -12,7 +12,9 @@ UnderwayError
 │   ├── InvalidCron            UW008
 │   ├── ScheduleNotFound       UW009
 │   ├── UniqueConflict         UW010
-│   └── QueueFull              UW011
+│   ├── QueueFull              UW011
+│   ├── BatchNotFound          UW012
+│   └── BatchFinal             UW013
 ├── ConfigurationError         the application is put together wrongly
 │   ├── SchemaMissing          the database has no schema underway: run `underway migrate`
 │   └── SchemaNewer            the database is newer than this package
@@ -35,6 +37,8 @@ from typing import ClassVar
 import psycopg
 
 __all__ = [
+    "BatchFinal",
+    "BatchNotFound",
     "ConfigurationError",
     "Fatal",
     "InputError",
@@ -149,6 +153,18 @@ class QueueFull(Refusal):
     """The queue has as many tasks that wait as its max_length allows."""
 
     sqlstate = "UW011"
+
+
+class BatchNotFound(Refusal):
+    """There is no batch of this id."""
+
+    sqlstate = "UW012"
+
+
+class BatchFinal(Refusal):
+    """All tasks of the batch are final; it takes no more."""
+
+    sqlstate = "UW013"
 
 
 class ConfigurationError(UnderwayError):

@@ -123,7 +123,8 @@ class ListedTask:
 class QueueStats:
     """A queue, and how many tasks lie in it: ready, parked, scheduled for later, in progress, waiting; dead letters.
 
-    `parked` are due too, but their concurrency key is taken or paused. A limit that is None is none.
+    `parked` are due too, but their concurrency key is taken or paused; in a fair queue they count as ready. A limit
+    that is None is none.
     """
 
     queue: str
@@ -148,6 +149,7 @@ class QueueStats:
     parked: int
     paused_keys: list[str]
     rate_limit_per_key: int | None
+    fair: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,3 +236,4 @@ class WorkerStats:
     lost: bool
     in_progress: int
     oldest_started_at: datetime | None
+    stop_asked_at: datetime | None

@@ -56,7 +56,8 @@ class Queue:
     default) of those that share a concurrency key. `rate_limit` tasks start in each `rate_period` (seconds or a
     timedelta; 1 s by default), evenly, or after a rest at once, and `rate_limit_per_key` of each concurrency key. When
     `max_length` tasks wait, due or not, enqueueing is refused. 0 takes a limit away, except max_running_per_key, which
-    is at least 1. A change counts from the next claim on, one of max_length from the next enqueue.
+    is at least 1. With `fair=True` the concurrency keys are served in turn, those tasks that have none as one key more.
+    A change counts from the next claim on, one of max_length from the next enqueue.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Queue:
     rate_period: Duration | None = None
     max_length: int | None = None
     rate_limit_per_key: int | None = None
+    fair: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -407,12 +407,26 @@ def set_idle(worker: int, idle: bool) -> Statement[None]:
     return Statement("select underway.set_idle(%(worker)s, %(idle)s)", {"worker": worker, "idle": idle}, _nothing)
 
 
-def maintain(worker: int, queues: Sequence[str]) -> Statement[float]:
-    """Do the chores, and look: gives the seconds until a task of the queues may be ready, at most one."""
+def maintain(worker: int, queues: Sequence[str]) -> Statement[tuple[float, str]]:
+    """Do the chores, and look.
+
+    Gives the seconds until a task of the queues may be ready, at most one, and the state of the worker: "known",
+    "stopping" or "unknown".
+    """
     return Statement(
-        """select extract(epoch from underway.next_wakeup(%(queues)s::text[]))::float8
+        """select extract(epoch from underway.next_wakeup(%(queues)s::text[]))::float8,
+            underway.worker_state(%(worker)s)
         from underway.maintain(%(worker)s)""",
         {"worker": worker, "queues": list(queues)},
+        lambda rows: (rows[0][0], rows[0][1]),
+    )
+
+
+def stop_workers(worker: int | None, queue: str | None, everyone: bool) -> Statement[int]:
+    """Ask workers to stop; gives how many were asked."""
+    return Statement(
+        "select underway.stop_workers(%(worker)s::bigint, %(queue)s, %(everyone)s)",
+        {"worker": worker, "queue": queue, "everyone": everyone},
         _scalar,
     )
 
@@ -425,7 +439,7 @@ def create_queue(queue: Queue) -> Statement[None]:
             ttl => %(ttl)s, keep_history => %(keep_history)s, max_running => %(max_running)s::integer,
             max_running_per_key => %(max_running_per_key)s::integer, rate_limit => %(rate_limit)s::integer,
             rate_period => %(rate_period)s, max_length => %(max_length)s::integer,
-            rate_limit_per_key => %(rate_limit_per_key)s::integer)""",
+            rate_limit_per_key => %(rate_limit_per_key)s::integer, fair => %(fair)s::boolean)""",
         {
             "name": queue.name,
             "dead_letter_queue": queue.dead_letter_queue,
@@ -440,6 +454,7 @@ def create_queue(queue: Queue) -> Statement[None]:
             "rate_period": interval(queue.rate_period),
             "max_length": queue.max_length,
             "rate_limit_per_key": queue.rate_limit_per_key,
+            "fair": queue.fair,
         },
         _nothing,
     )

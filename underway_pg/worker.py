@@ -19,7 +19,7 @@ import traceback
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, TypedDict, TypeVar
@@ -27,11 +27,12 @@ from typing import Any, Literal, TypedDict, TypeVar
 import psycopg
 from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout
 
-from . import statements
+from . import schema, statements
 from .binary import json_text, seconds
 from .client import execute_async
 from .context import Context
 from .errors import ConfigurationError, Fatal, InputError, LeaseLost, Outcome, QueueNotFound, Refusal, Retry, Snooze
+from .health import Health, HealthServer
 from .jobs import Job
 from .rows import ClaimedTask
 from .statements import Statement
@@ -60,6 +61,9 @@ _AGAIN_AFTER = 0.2
 _TURN = 0.002
 _STALE_AFTER = 1.0
 _CAUTIOUS_FOR = 1.0
+
+# Seconds. A worker that has not reached the database for so long is not ready.
+_UNREADY_AFTER = 5.0
 
 # Tasks. As many are claimed in one call, and held beyond those that run; and so many may wait to be settled.
 _MOST_CLAIMED = 1000
@@ -178,6 +182,8 @@ class Worker:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._passing_on = False
         self._stops = 0
+        self._reached_at: float | None = None
+        self._claimed_at: datetime | None = None
         self._abandoned = False
         self._idle = False
         self._notified = False
@@ -204,7 +210,7 @@ class Worker:
         async with AsyncConnectionPool(
             self._dsn, min_size=1, max_size=2, kwargs={"autocommit": True}, name="underway-worker", open=False
         ) as self._pool:
-            self._id = await self._do(statements.register_worker(self.name, self.queues, self.concurrency))
+            await self._register()
             logger.info("worker %s serves %s", self.name, ", ".join(self.queues))
             try:
                 await self._work()
@@ -216,6 +222,22 @@ class Worker:
                 self._threads.close()
                 await self._connections.close()
         logger.info("worker %s has stopped", self.name)
+
+    async def _register(self) -> None:
+        self._id = await self._do(statements.register_worker(self.name, self.queues, self.concurrency))
+
+    def health(self) -> Health:
+        """How this worker is. To be called on its loop."""
+        reached = self._reached_at is not None and self._loop.time() - self._reached_at < _UNREADY_AFTER
+        return Health(
+            ready=reached and not self._stops,
+            stopping=self._stops > 0,
+            worker=self.name,
+            queues=self.queues,
+            running=self._running,
+            schema_version=schema.migrations()[-1].version,
+            last_claim_at=self._claimed_at,
+        )
 
     def stop(self) -> None:
         """Stop claiming, let running tasks end within the grace time, give the rest back; called again: give all back.
@@ -255,7 +277,9 @@ class Worker:
         while True:
             try:
                 async with self._pool.connection(timeout=_AWAY_AFTER) as connection:
-                    return await execute_async(connection, statement)
+                    answer = await execute_async(connection, statement)
+                self._reached_at = self._loop.time()
+                return answer
             except _DATABASE_AWAY as error:
                 if self._abandoned:
                     raise
@@ -295,6 +319,7 @@ class Worker:
         self._claiming = True
         try:
             claimed = await self._do(statements.dequeue(self._serving, room, self._id))
+            self._claimed_at = datetime.now(UTC)
         except QueueNotFound:
             self._look_for_queues = True
             self._look.set()
@@ -743,7 +768,8 @@ class Worker:
             if self._return_unstarted(self._loop.time() - _STALE_AFTER):
                 self._mean = max(self._mean, _STALE_AFTER)
             self._look_ahead.clear()
-            pause = await self._do(statements.maintain(self._id, self.queues))
+            pause, state = await self._do(statements.maintain(self._id, self.queues))
+            await self._obey(state)
             if pause == 0:
                 self._next_is_unknown = True
                 self._look.set()
@@ -754,6 +780,18 @@ class Worker:
             except TimeoutError:
                 if pause < 1.0:
                     self._look.set()
+
+    async def _obey(self, state: str) -> None:
+        """Do what the database says of this worker."""
+        if state == "stopping" and not self._stops:
+            logger.info("worker %s was asked to stop", self.name)
+            self.stop()
+        elif state == "unknown":
+            # It was away for so long that it was forgotten; nobody would wake it any more.
+            self._idle = False
+            await self._register()
+            self._look.set()
+            logger.warning("worker %s had been forgotten, and is registered anew", self.name)
 
     async def _send_progress(self) -> None:
         for held in list(self._held):
@@ -827,13 +865,29 @@ def _frames(error: BaseException) -> TracebackType | None:
     return frames
 
 
-def run_worker(worker: Worker) -> None:
-    """Run a worker until SIGTERM or SIGINT; a second signal gives its running tasks back at once."""
+def run_worker(worker: Worker, *, health_port: int | None = None, parent: int | None = None) -> None:
+    """Run a worker until SIGTERM or SIGINT; a second signal gives its running tasks back at once.
+
+    With `health_port`, `/live` and `/ready` are answered there. `parent` is a pipe whose end says that the parent of
+    this process is gone: the worker stops then.
+    """
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, worker.stop)
-        await worker.run()
+
+        def parent_is_gone() -> None:
+            assert parent is not None
+            loop.remove_reader(parent)
+            logger.warning("worker %s: its parent is gone", worker.name)
+            worker.stop()
+
+        if parent is not None:
+            loop.add_reader(parent, parent_is_gone)
+        with contextlib.ExitStack() as stack:
+            if health_port is not None:
+                stack.enter_context(HealthServer(health_port, worker.health))
+            await worker.run()
 
     asyncio.run(main())

@@ -92,6 +92,13 @@ create type underway.seen_task as (
     id       bigint
 );
 
+-- A concurrency key that may be free, with its place in the line, and how many more tasks of it may run.
+create type underway.free_key as (
+    key   text,
+    place bigint,
+    room  integer
+);
+
 -- One reason why a task does not run, or that it does: a code, a sentence, and the numbers in it.
 create type underway.reason as (
     code    text,

@@ -22,6 +22,20 @@ T = TypeVar("T")
 # Longer than anything may take on a busy machine; no test waits so long unless it fails.
 SECONDS = 15.0
 
+# What must never be: a key with room and a parked task, and no word of it. Tasks without a key are one key more, which
+# always has room.
+FORGOTTEN = """
+    select distinct p.queue, p.key
+    from (select queue, coalesce(concurrency_key, '') as key from underway.task where parked) p
+    join underway.queue q on q.name = p.queue
+    where (p.key = '' or q.max_running_per_key > (
+          select count(*)
+          from underway.task t
+          where (t.queue, t.concurrency_key) = (p.queue, p.key) and t.state = 'in_progress'
+      ))
+      and not exists (select from underway.freed_key f where (f.queue, f.concurrency_key) = (p.queue, p.key))
+      and not exists (select from underway.paused_key k where (k.queue, k.concurrency_key) = (p.queue, p.key))"""
+
 
 def wait_until(condition: Callable[[], T], what: str, *, seconds: float = SECONDS) -> T:
     """Wait until a condition holds; gives its value."""

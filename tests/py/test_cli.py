@@ -644,6 +644,22 @@ def test_queue_create_sets_limits_and_0_takes_one_away(underway: Underway) -> No
     assert_refused(underway("queue", "create", "q", "--rate-period", 0), 1, "rate_period is 00:00:00")
 
 
+def test_queue_create_makes_a_queue_fair_and_unfair_again(underway: Underway) -> None:
+    def fair() -> object:
+        (found,) = underway("queues", "--json").json
+        return found["fair"]
+
+    underway("queue", "create", "q")
+    assert fair() is False
+    assert underway("queue", "create", "q", "--fair") == Answer(0, "queue q is there\n", "")
+    assert fair() is True
+    assert "fair" in underway("queues").cells()[0]
+    underway("queue", "create", "q", "--max-running", 3)
+    assert fair() is True
+    underway("queue", "create", "q", "--no-fair")
+    assert fair() is False
+
+
 def test_queue_create_refuses_what_makes_no_sense(underway: Underway) -> None:
     assert_refused(underway("queue", "create", "q", "--jitter", 2), 1, "jitter must lie between 0 and 1")
     assert_refused(underway("queue", "create", " q"), 1, "can not be the name of a queue")
@@ -1177,6 +1193,16 @@ def test_a_reader_that_has_had_enough_is_no_error(project_nowhere: Project) -> N
         process.stdout.close()
         assert process.stderr.read() == ""
         assert process.wait(30) in (0, 1)
+
+
+def test_stop_asks_workers_to_stop(mail: Underway, connection: psycopg.Connection[Any]) -> None:
+    connection.execute("select underway.register_worker(name, '{mail}') from unnest('{a,b}'::text[]) name")
+    assert mail("stop", "--worker", 1).out == "1 worker is asked to stop\n"
+    assert [row[3] for row in mail("workers").cells()] == ["stopping", "busy"]
+    assert mail("stop", "--queue", "mail", "--json").json == {"asked": 1}
+    assert mail("stop", "--all").out == "0 workers are asked to stop\n"
+    assert_refused(mail("stop"), 2, "--worker ID, --queue NAME or --all")
+    assert_refused(mail("stop", "--all", "--queue", "mail"), 2, "--worker ID, --queue NAME or --all")
 
 
 # Batches

@@ -379,6 +379,19 @@ def test_a_limit_counts_from_the_next_claim_on(app: underway.App) -> None:
     assert claim() == 3
 
 
+def test_a_queue_is_fair_until_it_is_told_otherwise(database: str) -> None:
+    def fair() -> bool:
+        (found,) = app.client.queues()
+        return found.fair
+
+    with underway.App(database, queues=[Queue(name="email", fair=True)]) as app:
+        assert fair()
+        app.client.create_queue(Queue(name="email", timeout=5))
+        assert fair()
+        app.client.create_queue(Queue(name="email", fair=False))
+        assert not fair()
+
+
 def test_keys_are_paused_and_resumed(app: underway.App) -> None:
     client = app.client
     client.create_queue(Queue(name="email"))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.py.support import Session, at_once, beside, refused
+from tests.py.support import FORGOTTEN, Session, at_once, beside, refused
 from underway_pg import App, Queue
 
 OpenSession = Callable[..., Session]
@@ -30,24 +30,6 @@ RUNNING = """
     ) running"""
 RUNNING_OF_A_KEY = RUNNING.format(which="grouping(concurrency_key) = 0 and concurrency_key is not null")
 RUNNING_OF_A_QUEUE = RUNNING.format(which="grouping(concurrency_key) = 1")
-
-# What must never be: a key with room and a parked task, and no word of it.
-FORGOTTEN = """
-    select distinct p.queue, p.concurrency_key
-    from underway.task p
-    join underway.queue q on q.name = p.queue
-    where p.parked
-      and q.max_running_per_key > (
-          select count(*)
-          from underway.task t
-          where (t.queue, t.concurrency_key) = (p.queue, p.concurrency_key) and t.state = 'in_progress'
-      )
-      and not exists (
-          select from underway.freed_key f where (f.queue, f.concurrency_key) = (p.queue, p.concurrency_key)
-      )
-      and not exists (
-          select from underway.paused_key k where (k.queue, k.concurrency_key) = (p.queue, p.concurrency_key)
-      )"""
 
 
 @pytest.fixture

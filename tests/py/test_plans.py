@@ -29,6 +29,14 @@ FREE_NEXT_KEYS = (
     " array(select 'p' || nextval('public.next_key') from generate_series(1, %s)))"
 )
 
+# A batch of many thousand tasks, and an array of objects that adds some.
+BATCH_ID = 1_000_000
+OBJECTS = "(select jsonb_agg(jsonb_build_object('queue', 'batched', 'input', n)) from generate_series(1, %s) n)"
+SETTLE = (
+    "select count(*) from (select coalesce(array_agg(id), '{}') as ids, coalesce(array_agg(lease), '{}') as leases"
+    " from underway.dequeue('batched', %s)) claimed, lateral "
+)
+
 STATES = [
     "never analysed",
     "analysed when empty",
@@ -48,7 +56,8 @@ COUNTERS = """
     from pg_class c
     where c.relnamespace = 'underway'::regnamespace
       and c.relkind in ('r', 'i')
-      and c.relname ~ '^(task|attempt|running|parked|freed_key|paused_key|keyed_queue|bucket)'"""
+      and c.relname ~ '^(task|attempt|running|parked|freed_key|paused_key|keyed_queue|bucket|batch|follower)'
+      and c.relname <> 'batch_to_settle' -- a list of what is to be done, which is read from end to end"""
 
 
 @dataclass(frozen=True)
@@ -95,7 +104,9 @@ def fill(session: Session, each: int) -> None:
     session.enqueue("held", each // 5)
     session.claim("held", 10_000)
     park(session, each)
+    fill_batches(session, each)
     session.enqueue("limited", each // 5)
+    line_up(session, each)
     session.enqueue("q", each)
 
 
@@ -110,9 +121,54 @@ def park(session: Session, each: int) -> None:
     )
     session.run(
         "insert into underway.parked"
-        " select queue, concurrency_key, priority, ready_at, id from underway.task where parked"
+        " select queue, concurrency_key, priority, ready_at, id from underway.task"
+        " where parked and queue = 'keyed'"
     )
     session.run("insert into underway.keyed_queue values ('keyed')")
+
+
+def line_up(session: Session, each: int) -> None:
+    """In fair queues so many tasks of one key, as many without one, and some for each of two thousand others."""
+    for options in ("concurrency_key => 'hot'", "priority => 0"):
+        session.enqueue("fair", each, options)
+        session.enqueue("once fair", each // 5, options)
+    session.run(
+        "select count(underway.enqueue_many('fair', array_fill('1'::jsonb, array[%s]), concurrency_key => 'k' || n))"
+        " from generate_series(1, %s) n",
+        each // KEYS,
+        KEYS,
+    )
+    session.create_queue("once fair", "fair => false")
+
+
+def begin_batch(session: Session) -> None:
+    """A batch whose last task never ends."""
+    session.run(
+        "insert into underway.batch (id, created_at, ttl, listed, failed_at) values (%s, now(), '1 day', true, now())",
+        BATCH_ID,
+    )
+    session.run("insert into underway.batch_task values (%s, %s)", 2**62, BATCH_ID)
+
+
+def fill_batches(session: Session, each: int) -> None:
+    """So many tasks of that batch, of which some have failed; and many small ones whose time is over."""
+    session.run(
+        "with made as (insert into underway.task (queue, priority, ready_at, enqueued_at, input, followed)"
+        " select 'batched', 0, now(), now(), '{}', true from generate_series(1, %s) n returning id)"
+        " insert into underway.batch_task select id, %s from made",
+        each,
+        BATCH_ID,
+    )
+    session.run(
+        "insert into underway.batch_task select -n, %s, 'failed' from generate_series(1, %s) n", BATCH_ID, each // 5
+    )
+    session.run(
+        "with past as (insert into underway.batch (id, created_at, ttl, tasks, listed, expires_at)"
+        " select %s - n, now(), '0', 1, false, now() from generate_series(1, %s) n returning id)"
+        " insert into underway.follower select -id, id, 'success' from past",
+        BATCH_ID,
+        each // 2,
+    )
 
 
 @pytest.fixture(scope="module", params=STATES)
@@ -122,11 +178,14 @@ def bench(request: pytest.FixtureRequest, server: Server) -> Iterator[Bench]:
         session = stack.enter_context(Session(dsn))
         keep_statistics_away(session)
         session.run("set synchronous_commit = off")
-        for queue in ("other", "past", "held", "keyed"):
+        for queue in ("other", "past", "held", "keyed", "batched"):
             session.create_queue(queue)
         session.create_queue("limited", "max_running => 50, rate_limit => 1000000")
+        for queue in ("fair", "once fair"):
+            session.create_queue(queue, "fair => true")
         session.run("create sequence public.next_key")
         session.create_queue("q", "retry_policy => underway.retry_policy(initial_interval => '1 hour')")
+        begin_batch(session)
         warm = {}
         if request.param.endswith("drained"):
             # The pages are there and nothing is in them: what is estimated is a single row.
@@ -182,6 +241,31 @@ CALLS: dict[str, Call] = {
         "do $$ begin perform underway.cancel(" + f"{tasks[0]}), underway.retry({tasks[0]});"
         " exception when sqlstate 'UW004' then null; end $$"
     ),
+    "enqueue after others": lambda s, tasks, leases, n: s.run(
+        "do $$ begin perform underway.enqueue('q', " + f"after => '{{{','.join(map(str, tasks))}}}'" + ");"
+        " exception when sqlstate 'UW004' then null; end $$"
+    ),
+    "enqueue_batch": lambda s, tasks, leases, n: s.run(
+        f"select underway.enqueue_batch({OBJECTS}, c, c, c) from jsonb_build_object('queue', 'q') c", n
+    ),
+    "extend_batch": lambda s, tasks, leases, n: s.run(
+        f"select underway.extend_batch({BATCH_ID}, {OBJECTS})", n
+    ),
+    "complete tasks of a batch": lambda s, tasks, leases, n: s.run(
+        SETTLE + "underway.complete_many(claimed.ids, claimed.leases)", n
+    ),
+    "complete tasks of a batch one by one": lambda s, tasks, leases, n: s.run(
+        "select underway.complete(id, lease) from underway.dequeue('batched', %s)", max(1, n // 2)
+    ),
+    "fail tasks of a batch for good": lambda s, tasks, leases, n: s.run(
+        SETTLE + "underway.fail_many(claimed.ids, claimed.leases, null, array_fill(false, array[%s]))",
+        max(1, n // 2), max(1, n // 2),
+    ),
+    "look again at a batch": lambda s, tasks, leases, n: (
+        s.run("insert into underway.batch_to_settle values (%s)", BATCH_ID),
+        s.run("select underway._settle_noted_batches()"),
+    )[-1],
+    "prune batches": lambda s, tasks, leases, n: s.run("select underway._prune_batches(%s)", n),
     "prune what unique keys hold": lambda s, tasks, leases, n: s.run("select underway._prune_holds()"),
     "raise the floor of a lane": lambda s, tasks, leases, n: s.run("select underway._raise_lane('q', 0)"),
     "raise the floor of the leases": lambda s, tasks, leases, n: s.run("select underway._raise_leases()"),
@@ -212,6 +296,15 @@ CALLS: dict[str, Call] = {
     "dequeue of a queue with limits": lambda s, tasks, leases, n: s.run(
         "select count(*) from underway.dequeue('limited', %s)", n
     ),
+    "dequeue of a fair queue": lambda s, tasks, leases, n: s.run(
+        "select count(*) from underway.dequeue('fair', %s)", n
+    ),
+    "dequeue of a queue that is fair no longer": lambda s, tasks, leases, n: s.run(
+        "select count(*) from underway.dequeue('once fair', %s)", n
+    ),
+    "enqueue to a fair queue": lambda s, tasks, leases, n: s.run(
+        "select underway.enqueue_many('fair', array_fill('1'::jsonb, array[%s]), concurrency_key => 'hot')", n
+    ),
     "free keys": lambda s, tasks, leases, n: s.run(FREE_NEXT_KEYS, n, n),
     "complete_many": lambda s, tasks, leases, n: s.run(
         "select count(*) from underway.complete_many(%s::bigint[], %s::uuid[])", tasks, leases
@@ -238,7 +331,7 @@ CALLS: dict[str, Call] = {
     "reclaim": lambda s, tasks, leases, n: s.run("select underway._reclaim()"),
     "next_wakeup": lambda s, tasks, leases, n: s.run("select underway.next_wakeup('{q,other}')"),
     "next_wakeup of queues with limits": lambda s, tasks, leases, n: s.run(
-        "select underway.next_wakeup('{keyed,limited}')"
+        "select underway.next_wakeup('{keyed,limited,fair}')"
     ),
     "cancel": lambda s, tasks, leases, n: s.run("select underway.cancel(%s)", tasks[0]),
     "report_progress": lambda s, tasks, leases, n: s.run(

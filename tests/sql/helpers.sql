@@ -129,6 +129,51 @@ as $$
     where f.queue = freed.queue
 $$;
 
+-- line: the keys that are noted as free, each note, in the order in which they are served; - for tasks without a key.
+create function underway_test.line(queue text default 'email')
+returns text
+language sql
+as $$
+    select coalesce(string_agg(coalesce(nullif(f.concurrency_key, ''), '-'), ' ' order by f.place), '')
+    from underway.freed_key f
+    where f.queue = line.queue
+      and f.look_at = '-infinity'
+$$;
+
+-- served: the names of so many tasks, which are claimed one by one and completed.
+create function underway_test.served(tasks integer, queue text default 'email')
+returns text
+language plpgsql
+as $$
+declare
+    v_names text[] := '{}';
+begin
+    for v_number in 1..served.tasks loop
+        v_names := v_names || underway_test.claimed(1, served.queue);
+        perform underway_test.done(v_names[v_number]);
+    end loop;
+    return array_to_string(v_names, ' ');
+end;
+$$;
+
+-- seen: live tasks of these names, as a claim has seen them in their lanes.
+create function underway_test.seen(names text)
+returns underway.seen_task[]
+language sql
+as $$
+    select array_agg(row(t.ctid, t.concurrency_key, t.ready_at, t.id)::underway.seen_task order by t.id)
+    from underway.task t
+    where t.input #>> '{}' = any (string_to_array(seen.names, ' '))
+$$;
+
+-- lane: a lane of a queue, as functions take it.
+create function underway_test.lane(queue text default 'email', priority integer default 0)
+returns underway.lane
+language sql
+as $$
+    select l from underway.lane l where l.queue = lane.queue and l.priority = lane.priority limit 1
+$$;
+
 -- queue: a queue with its settings, as functions take it.
 create function underway_test.queue(name text default 'email')
 returns underway.queue

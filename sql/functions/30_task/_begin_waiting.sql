@@ -2,7 +2,7 @@
 --
 --   pending -> waiting
 --
--- Writes: task, follower.
+-- Writes: task, parked, follower.
 
 create or replace function underway._begin_waiting(tasks bigint[], batch bigint, event text, fails boolean default false)
 returns void
@@ -14,7 +14,8 @@ set enable_seqscan = off
 set enable_bitmapscan = off
 as $$
 begin
-    update underway.task t set state = 'waiting' where t.id = any (_begin_waiting.tasks);
+    update underway.task t set state = 'waiting', parked = false where t.id = any (_begin_waiting.tasks);
+    delete from underway.parked p where p.task = any (_begin_waiting.tasks);
 
     insert into underway.follower (task, batch, event, fails)
     select waiting.task, _begin_waiting.batch, _begin_waiting.event, _begin_waiting.fails

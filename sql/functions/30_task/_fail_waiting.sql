@@ -21,14 +21,9 @@ declare
 begin
     select array_agg(t.id), array_agg(t.id) filter (where t.followed)
     into v_failed, v_followed
-    from (
-        select waiting.id, waiting.followed
-        from underway.task waiting
-        where waiting.id = any (_fail_waiting.tasks)
-          and waiting.state = 'waiting'
-        order by waiting.id
-        for update
-    ) t;
+    from underway.task t
+    where t.id = any (_fail_waiting.tasks)
+      and t.state = 'waiting';
 
     if v_failed is null then
         return '{}';
@@ -61,4 +56,5 @@ end;
 $$;
 
 comment on function underway._fail_waiting(bigint[]) is
-    'Fail those of these tasks that still wait. Returns the batches that have to be looked at for it.';
+    'Fail those of these tasks that still wait; the caller has locked them. Returns the batches that have to be looked at'
+    ' for it.';

@@ -43,7 +43,9 @@ begin
         end if;
     end loop;
 
-    update underway.task t set followed = true where t.id = any (v_live) and not t.followed;
+    -- Those that are followed already, too: with an old snapshot, whoever settles one would not see this batch, and is
+    -- refused for this change.
+    update underway.task t set followed = true where t.id = any (v_live);
 
     insert into underway.batch_task (task, batch, outcome)
     select live.id, _join_batch.batch, null

@@ -1,52 +1,9 @@
 -- _lock_parked: lock parked tasks of a lane whose keys have become free.
 --
--- The keys that are noted as free stand in a line. In a fair queue a key that was served goes to its end, and each key
--- gives one task after the other in turn; elsewhere the tasks of all of them come in their own order.
+-- In a fair queue each key gives one task after the other in turn, and goes to the end of the line; elsewhere the tasks of
+-- all free keys come in their own order.
 --
 -- Writes: freed_key.
-
-create or replace function underway._free_in_line(queue text, now timestamptz)
-returns text[]
-language plpgsql
-volatile
-set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_generic_plan
-set enable_seqscan = off
-set enable_bitmapscan = off
-as $$
-begin
-    -- What had to wait for a token joins the line.
-    update underway.freed_key f
-    set look_at = '-infinity', place = default
-    where f.ctid = any (array(
-        select due.ctid
-        from underway.freed_key due
-        where due.queue = _free_in_line.queue
-          and due.look_at > '-infinity'
-          and due.look_at <= _free_in_line.now
-        order by due.look_at
-        limit 1000
-        for no key update
-    ));
-
-    return array(
-        select first.concurrency_key
-        from (
-            select f.concurrency_key, f.place
-            from underway.freed_key f
-            where f.queue = _free_in_line.queue
-              and f.look_at = '-infinity'
-            order by f.place
-            limit 1000
-        ) first
-        group by first.concurrency_key
-        order by min(first.place)
-    );
-end;
-$$;
-
-comment on function underway._free_in_line(text, timestamptz) is
-    'The keys of a queue that are noted as free, in the order of their line; at most a thousand.';
 
 create or replace function underway._lock_parked(
     lane underway.lane,
@@ -63,37 +20,51 @@ set enable_seqscan = off
 set enable_bitmapscan = off
 as $$
 declare
-    v_freed text[] := underway._free_in_line((_lock_parked.queue).name, _lock_parked.now);
     v_fair  boolean := (_lock_parked.queue).fair;
+    v_line  underway.free_key[] := array(
+        select free
+        from underway._free_in_line(
+            _lock_parked.lane, _lock_parked.queue, _lock_parked.now, case when v_fair then _lock_parked.max_tasks else 1000 end
+        ) free
+    );
+    v_share integer := _lock_parked.max_tasks;
     v_heads bigint[];
+    v_keys  text[];
+    v_key   text;
     v_taken underway.seen_task[];
 begin
-    if v_freed = '{}' then
+    if v_line = '{}' then
         return '{}';
     end if;
 
-    -- Of each key as many as it may run; in a fair queue no more than about its share.
-    v_heads := array(
-        select head.task
-        from unnest(v_freed) with ordinality as freed (key, place)
-        cross join lateral (
-            select least(
-                underway._key_room(_lock_parked.queue, freed.key, _lock_parked.now),
-                case when v_fair then 2 * _lock_parked.max_tasks / cardinality(v_freed) + 1 end
-            ) as tasks
-        ) room
+    -- Of each key one, and of what is left twice its share, for others may have less.
+    if v_fair then
+        v_share := (
+            select 1 + ceil(2.0 * (_lock_parked.max_tasks - keys.count) / greatest(1, keys.count))
+            from (select count(*) from unnest(v_line) free where free.room > 0) keys
+        );
+    end if;
+
+    select array_agg(head.task order by head.turn, head.place), array_agg(head.key order by head.turn, head.place)
+    into v_heads, v_keys
+    from (
+        select
+            head.task, free.key,
+            case when v_fair then head.turn end as turn,
+            case when v_fair then free.place end as place
+        from unnest(v_line) free
         cross join lateral (
             select p.task, p.ready_at, row_number() over (order by p.ready_at, p.task) as turn
             from underway.parked p
             where p.queue = (_lock_parked.queue).name
-              and p.concurrency_key = freed.key
+              and p.concurrency_key = free.key
               and p.priority = (_lock_parked.lane).priority
             order by p.ready_at, p.task
-            limit room.tasks
+            limit least(free.room, v_share)
         ) head
-        order by case when v_fair then head.turn end, case when v_fair then freed.place end, head.ready_at, head.task
+        order by 3, 4, head.ready_at, head.task
         limit _lock_parked.max_tasks
-    );
+    ) head;
 
     v_taken := array(
         select row(t.ctid, t.concurrency_key, t.ready_at, t.id)::underway.seen_task
@@ -103,40 +74,23 @@ begin
         for no key update skip locked
     );
     perform underway._count_running(_lock_parked.queue, v_taken, _lock_parked.now);
+    perform underway._end_notes(_lock_parked.queue, v_line, _lock_parked.now);
 
+    -- Who was served last stands last, one by one. So is a key whose task somebody else has locked just now: at the head
+    -- of the line it would hold up the others.
     if v_fair then
-        update underway.freed_key f
-        set place = default
-        where f.queue = (_lock_parked.queue).name
-          and f.look_at = '-infinity'
-          and f.concurrency_key = any (array(select coalesce(t.key, '') from unnest(v_taken) t));
-    end if;
-
-    -- The note stays while there is more to take for the key, or somebody relies on it who is just enqueueing. One
-    -- statement, so that no note is deleted that is newer than the look at the room; and no exists, for which a plan may
-    -- read the whole table once.
-    delete from underway.freed_key f
-    where f.ctid = any (array(
-        select done.ctid
-        from underway.freed_key done
-        where done.queue = (_lock_parked.queue).name
-          and done.look_at = '-infinity'
-          and done.concurrency_key = any (v_freed)
-          and (
-              (
-                  select true
-                  from underway.parked p
-                  where p.queue = (_lock_parked.queue).name
-                    and p.concurrency_key = done.concurrency_key
-                  limit 1
-              ) is null
-              or underway._key_room(_lock_parked.queue, done.concurrency_key, _lock_parked.now) = 0
-          )
-        for update skip locked
-    ));
-
-    if (_lock_parked.queue).rate_limit_per_key is not null then
-        perform underway._note_tokens(_lock_parked.queue, v_freed, _lock_parked.now);
+        for v_key in
+            select served.key
+            from unnest(v_keys) with ordinality as served (key, turn)
+            group by served.key
+            order by max(served.turn)
+        loop
+            update underway.freed_key f
+            set place = default
+            where f.queue = (_lock_parked.queue).name
+              and f.concurrency_key = v_key
+              and f.look_at = '-infinity';
+        end loop;
     end if;
 
     return array(select t.place from unnest(v_taken) t);

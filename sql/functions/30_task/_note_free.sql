@@ -14,11 +14,13 @@ as $$
 declare
     v_key text;
 begin
-    -- A note that is there will do, for it stays while it is locked: a claim that would delete it passes over it.
+    -- A note that is there will do, for it stays while it is locked: a claim that would delete it passes over it. Where
+    -- the snapshot is old, it may be gone or moved.
     foreach v_key in array coalesce(_note_free.keys, '{}') loop
         perform
         from underway.freed_key f
-        where f.queue = _note_free.queue
+        where current_setting('transaction_isolation') = 'read committed'
+          and f.queue = _note_free.queue
           and f.concurrency_key = v_key
           and f.look_at = '-infinity'
         limit 1

@@ -1,6 +1,6 @@
 -- _park: tasks that no claim may take now go out of the way of the others, to be taken when their key is free.
 --
--- Writes: task, parked, freed_key.
+-- Writes: task, parked.
 
 create or replace function underway._park(
     lane underway.lane,

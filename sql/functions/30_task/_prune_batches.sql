@@ -1,5 +1,5 @@
 -- _prune_batches: forget batches that have been final for their time to live; not while a task waits for one, as for the
--- retry of a task that has failed.
+-- retry of a task that has failed, nor while a task of it that was retried is live.
 --
 -- Writes: batch, batch_task, follower.
 
@@ -28,19 +28,40 @@ begin
         return;
     end if;
 
+    -- The limits keep these look-ups for each batch, whatever the statistics say.
     v_needed := array(
-        select distinct f.batch
-        from underway.follower f
-        join underway.task t on t.id = f.task
-        where f.batch = any (v_expired)
-          and t.state = 'waiting'
+        select given.batch
+        from unnest(v_expired) as given (batch)
+        where (
+            select true from underway.batch_task m where m.batch = given.batch and m.outcome is null limit 1
+        )
+           or (
+            select true
+            from underway.task t
+            where t.id = any (array(select f.task from underway.follower f where f.batch = given.batch))
+              and t.state = 'waiting'
+            limit 1
+        )
     );
     update underway.batch b set expires_at = v_now + interval '1 day' where b.id = any (v_needed);
 
     v_expired := array(select unnest(v_expired) except select unnest(v_needed));
     delete from underway.follower f where f.batch = any (v_expired);
-    delete from underway.batch_task m where m.batch = any (v_expired) and m.outcome is not null;
-    delete from underway.batch b where b.id = any (v_expired);
+    delete from underway.batch_task m
+    where m.ctid = any (array(
+        select past.ctid
+        from underway.batch_task past
+        where past.batch = any (v_expired)
+          and past.outcome is not null
+        for update skip locked
+    ));
+
+    -- A task that is just being retried keeps its batch until the next call.
+    delete from underway.batch b
+    where b.id = any (v_expired)
+      and (
+          select true from underway.batch_task m where m.batch = b.id and m.outcome is not null limit 1
+      ) is null;
 end;
 $$;
 

@@ -1,6 +1,8 @@
 -- _reopen: a finished task is live again; the batches that it is a task of follow it anew.
 --
--- Writes: task, batch_task.
+-- It is `followed` in any case: with an old snapshot, its batches are not seen here.
+--
+-- Writes: batch_task.
 
 create or replace function underway._reopen(task bigint)
 returns void
@@ -13,9 +15,6 @@ set enable_bitmapscan = off
 as $$
 begin
     update underway.batch_task m set outcome = null where m.task = _reopen.task;
-    if found then
-        update underway.task t set followed = true where t.id = _reopen.task;
-    end if;
 end;
 $$;
 

@@ -2,11 +2,12 @@
 --
 -- Two may settle the last two tasks of a batch at once, and neither sees that the other does. But each writes to the row
 -- of its own task first and reads the other's then, so that one of them at least finds it written to, and notes the batch:
--- maintain looks at it again when both have committed. Nobody waits for anybody.
+-- maintain looks at it again when both have committed. Nobody waits for anybody: it is the same with a task that waits for
+-- the batch and that another transaction has locked.
 --
 -- Writes: batch, batch_to_settle.
 
-create or replace function underway._followers(batch bigint, event text)
+create or replace function underway._followers(batch bigint, event text, fails boolean default false)
 returns bigint[]
 language plpgsql
 volatile
@@ -15,8 +16,8 @@ set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
 as $$
-begin
-    return array(
+declare
+    v_waiting bigint[] := array(
         select t.id
         from underway.task t
         where t.id = any (array(
@@ -24,16 +25,31 @@ begin
             from underway.follower f
             where f.batch = _followers.batch
               and f.event = _followers.event
+              and f.fails >= _followers.fails
         ))
           and t.state = 'waiting'
-        order by t.id
-        for update
     );
+    v_locked  bigint[] := array(
+        select t.id
+        from underway.task t
+        where t.id = any (v_waiting)
+          and t.state = 'waiting'
+        order by t.id
+        for update skip locked
+    );
+begin
+    -- One that is just being cancelled, or joined, is looked at again when that is over.
+    if cardinality(v_locked) < cardinality(v_waiting) then
+        insert into underway.batch_to_settle values (_followers.batch);
+    end if;
+
+    return v_locked;
 end;
 $$;
 
-comment on function underway._followers(bigint, text) is
-    'The tasks that still wait for something that becomes of a batch, locked.';
+comment on function underway._followers(bigint, text, boolean) is
+    'The tasks that still wait for something that becomes of a batch, locked; with fails, those that fail when it will not'
+    ' come. Where another transaction has locked one, the batch is noted.';
 
 create or replace function underway._settle_batch(batch bigint)
 returns bigint[]
@@ -51,7 +67,6 @@ declare
     v_live   boolean;
     v_quiet  boolean;
     v_failed boolean;
-    v_doomed bigint[] := '{}';
 begin
     -- An old snapshot does not show what others have settled, and a locked batch is being looked at, or added to.
     if current_setting('transaction_isolation') = 'read committed' then
@@ -59,11 +74,19 @@ begin
     end if;
     if v_batch.id is null then
         insert into underway.batch_to_settle values (_settle_batch.batch);
-        return v_doomed;
+        return '{}';
     end if;
 
+    -- From the last task on: what is settled in order leaves the dead entries before it.
     select
-        (select true from underway.batch_task m where m.batch = v_batch.id and m.outcome is null limit 1) is true,
+        (
+            select true
+            from underway.batch_task m
+            where m.batch = v_batch.id
+              and m.outcome is null
+            order by m.task desc
+            limit 1
+        ) is true,
         (
             select true
             from underway.batch_task m
@@ -76,39 +99,37 @@ begin
         (select true from underway.batch_task m where m.batch = v_batch.id and m.outcome is not null limit 1) is true
     into v_live, v_quiet, v_failed;
 
-    if v_failed and v_batch.failed_at is null then
-        v_batch.failed_at := v_now;
-        perform underway._end_waiting(underway._followers(v_batch.id, 'failure'));
-        v_doomed := array(
-            select f.task from underway.follower f where f.batch = v_batch.id and f.event = 'success' and f.fails
-        );
-    end if;
-
-    if not v_live and v_batch.final_at is null then
-        v_batch.final_at := v_now;
-        v_batch.expires_at := v_now + v_batch.ttl;
-        perform underway._end_waiting(underway._followers(v_batch.id, 'final'));
-    end if;
-
-    if not v_live and not v_failed and v_batch.succeeded_at is null then
-        v_batch.succeeded_at := v_now;
-        v_batch.expires_at := v_now + v_batch.ttl;
-        perform underway._end_waiting(underway._followers(v_batch.id, 'success'));
-        perform underway._finish(underway._followers(v_batch.id, 'failure'), null, 'cancelled');
-    end if;
+    v_batch.failed_at := coalesce(v_batch.failed_at, case when v_failed then v_now end);
+    v_batch.final_at := coalesce(v_batch.final_at, case when not v_live then v_now end);
+    v_batch.succeeded_at := coalesce(v_batch.succeeded_at, case when not v_live and not v_failed then v_now end);
 
     update underway.batch b
-    set (failed_at, final_at, succeeded_at, expires_at)
-        = (v_batch.failed_at, v_batch.final_at, v_batch.succeeded_at, v_batch.expires_at)
+    set
+        failed_at = v_batch.failed_at,
+        final_at = v_batch.final_at,
+        succeeded_at = v_batch.succeeded_at,
+        expires_at = case when v_live then b.expires_at else v_now + b.ttl end
     where b.id = v_batch.id
       and (b.failed_at, b.final_at, b.succeeded_at)
           is distinct from (v_batch.failed_at, v_batch.final_at, v_batch.succeeded_at);
+
+    -- At each look, for one of them may have been locked at an earlier one.
+    if v_batch.failed_at is not null then
+        perform underway._end_waiting(underway._followers(v_batch.id, 'failure'));
+    end if;
+    if v_batch.final_at is not null then
+        perform underway._end_waiting(underway._followers(v_batch.id, 'final'));
+    end if;
+    if v_batch.succeeded_at is not null then
+        perform underway._end_waiting(underway._followers(v_batch.id, 'success'));
+        perform underway._finish(underway._followers(v_batch.id, 'failure'), null, 'cancelled');
+    end if;
 
     if v_live and not v_quiet then
         insert into underway.batch_to_settle values (v_batch.id);
     end if;
 
-    return v_doomed;
+    return case when v_failed then underway._followers(v_batch.id, 'success', fails => true) else '{}' end;
 end;
 $$;
 
@@ -146,6 +167,7 @@ returns void
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
 as $$
 declare
     v_batches bigint[];

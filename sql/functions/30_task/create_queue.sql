@@ -40,6 +40,11 @@ begin
         create_queue.rate_limit_per_key, create_queue.fair
     );
 
+    -- What is parked there is found also when the queue is fair no longer.
+    if create_queue.fair then
+        perform underway._note_keyed_queue(create_queue.name);
+    end if;
+
     if create_queue.max_running > 0 then
         with counted as (
             update underway.task t

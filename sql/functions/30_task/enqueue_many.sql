@@ -105,7 +105,7 @@ begin
             perform underway._note_keyed_queue(enqueue_many.queue);
         end if;
         -- What is due; the rest is parked by the claim that finds it due.
-        v_parked := enqueue_many.after is null
+        v_parked := coalesce(enqueue_many.after, '{}') = '{}'
             and num_nonnulls(enqueue_many.delay, enqueue_many.run_at) = 0
             and (select q.fair from underway.queue q where q.name = enqueue_many.queue);
     end if;

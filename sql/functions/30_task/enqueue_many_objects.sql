@@ -1,8 +1,8 @@
 -- enqueue_many: new tasks from an array of objects, each with its own options, named as those of enqueue.
 --
--- Neighbours that differ in their inputs and unique keys only are enqueued together. Unique keys are taken in the order of
--- the objects otherwise: sessions that do it with the same keys in opposite orders wait for each other in a circle, which
--- PostgreSQL ends with an error. enqueue_unique takes them in one order.
+-- Neighbours that differ in their inputs and unique keys only are enqueued together, those without a key by themselves.
+-- Unique keys are taken in the order of the objects otherwise: sessions that do it with the same keys in opposite orders
+-- wait for each other in a circle, which PostgreSQL ends with an error. enqueue_unique takes them in one order.
 --
 --   -> pending
 --
@@ -94,19 +94,21 @@ begin
         select
             o.options,
             array_agg(o.input order by o.place) as inputs,
-            case when count(o.unique_key) > 0 then array_agg(o.unique_key order by o.place) end as unique_keys
+            case when o.keyed then array_agg(o.unique_key order by o.place) end as unique_keys
         from (
             select
                 given.place,
                 given.task - '{input,unique_key}'::text[] as options,
                 coalesce(given.task -> 'input', '{}') as input,
                 given.task ->> 'unique_key' as unique_key,
+                given.task ->> 'unique_key' is not null as keyed,
                 given.place - row_number() over (
-                    partition by given.task - '{input,unique_key}'::text[] order by given.place
+                    partition by given.task - '{input,unique_key}'::text[], given.task ->> 'unique_key' is not null
+                    order by given.place
                 ) as run
             from jsonb_array_elements(enqueue_many.tasks) with ordinality as given (task, place)
         ) o
-        group by o.options, o.run
+        group by o.options, o.keyed, o.run
         order by min(o.place)
     loop
         v_policy := nullif(v_run.options -> 'retry_policy', 'null');
@@ -132,9 +134,7 @@ begin
             coalesce(v_run.options ->> 'on_conflict', 'return'),
             (v_run.options ->> 'unique_for')::interval,
             v_run.options ->> 'concurrency_key',
-            array(
-                select jsonb_array_elements_text(nullif(v_run.options -> 'after', 'null'))
-            )::bigint[],
+            nullif(array(select jsonb_array_elements_text(nullif(v_run.options -> 'after', 'null'))), '{}')::bigint[],
             coalesce(v_run.options ->> 'after_failure', 'wait')
         );
     end loop;

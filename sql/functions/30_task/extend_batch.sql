@@ -39,9 +39,14 @@ begin
     perform underway._join_batch(extend_batch.batch, array(
         select given.id
         from unnest(v_ids) as given (id)
-        where not exists (
-            select from underway.batch_task m where m.task = given.id and m.batch = extend_batch.batch
-        )
+        -- The limit keeps this a look-up for each task, whatever the statistics say.
+        where (
+            select true
+            from underway.batch_task m
+            where m.task = given.id
+              and m.batch = extend_batch.batch
+            limit 1
+        ) is null
         group by given.id
     ));
 

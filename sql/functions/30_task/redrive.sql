@@ -64,13 +64,13 @@ begin
         -- The task as the letter has kept it. While another has its unique key, the letter stays.
         insert into underway.task (
             id, queue, unique_key, concurrency_key, job, input, priority, ready_at, enqueued_at, retry_policy, timeout,
-            heartbeat, ttl, headers, has_errors, dead_letter
+            heartbeat, ttl, headers, has_errors, dead_letter, followed
         )
         select
             v_letter.origin_task, v_letter.origin_queue, v_letter.unique_key, v_letter.concurrency_key, t.job, t.input,
             t.priority, underway._open_lane(v_letter.origin_queue, t.priority, v_now),
             (t.dead_letter ->> 'enqueued_at')::timestamptz, t.retry_policy, t.timeout, t.heartbeat, t.ttl, t.headers, true,
-            t.dead_letter -> 'dead_letter'
+            t.dead_letter -> 'dead_letter', true
         from underway.task t
         where t.id = v_letter.id
         on conflict (queue, unique_key) where unique_key is not null do nothing;

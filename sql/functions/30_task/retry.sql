@@ -52,13 +52,13 @@ begin
     loop
         insert into underway.task (
             id, queue, unique_key, concurrency_key, job, input, priority, ready_at, enqueued_at, retry_policy, timeout,
-            heartbeat, ttl, headers, dead_letter, has_errors
+            heartbeat, ttl, headers, dead_letter, has_errors, followed
         )
         values (
             v_gone.id, v_gone.queue, v_gone.unique_key, v_gone.concurrency_key, v_gone.job, v_gone.input, v_gone.priority,
             underway._open_lane(v_gone.queue, v_gone.priority, v_now), v_gone.enqueued_at,
             v_gone.retry_policy, v_gone.timeout, v_gone.heartbeat, v_gone.ttl, v_gone.headers,
-            v_gone.dead_letter, v_gone.errors is not null
+            v_gone.dead_letter, v_gone.errors is not null, true
         )
         on conflict (queue, unique_key) where unique_key is not null do nothing;
         exit when found;

@@ -166,26 +166,25 @@ begin
         return;
     end if;
 
-    if v_live <> '{}' or v_failed = '{}' then
-        return next row(
-            'after',
-            case
-                when v_live = '{}' then 'what it comes after has just ended: maintain() will see it'
-                else format('it comes after tasks that are not final: %s%s', array_to_string(v_live[1:10], ', '),
-                    case when cardinality(v_live) > 10 then ', ...' else '' end)
-            end,
-            jsonb_build_object('batch', v_follower.batch, 'live', to_jsonb(v_live))
-        )::underway.reason;
-    end if;
-
-    if v_follower.event = 'success' and v_failed <> '{}' then
+    if v_follower.event = 'success' and v_live = '{}' and v_failed <> '{}' then
         return next row(
             'after_failed',
             format('it comes after tasks that have not succeeded: %s%s; it waits until they are retried',
                 array_to_string(v_failed[1:10], ', '), case when cardinality(v_failed) > 10 then ', ...' else '' end),
             jsonb_build_object('batch', v_follower.batch, 'failed', to_jsonb(v_failed))
         )::underway.reason;
+        return;
     end if;
+
+    return next row(
+        'after',
+        case
+            when v_live = '{}' then 'what it comes after has just ended: maintain() will see it'
+            else format('it comes after tasks that are not final: %s%s', array_to_string(v_live[1:10], ', '),
+                case when cardinality(v_live) > 10 then ', ...' else '' end)
+        end,
+        jsonb_build_object('batch', v_follower.batch, 'live', to_jsonb(v_live))
+    )::underway.reason;
 end;
 $$;
 
@@ -297,7 +296,9 @@ begin
                     else format('%s tasks of its priority come before it', v_before)
                 end,
                 cardinality(v_workers), array_to_string(v_workers, ', ')),
-            jsonb_build_object('before', v_before, 'workers', to_jsonb(v_workers))
+            jsonb_build_object(
+                'before', case when not v_queue.fair then v_before end, 'workers', to_jsonb(v_workers)
+            )
         )::underway.reason;
     end if;
 end;

@@ -13,7 +13,8 @@ select
     w.seen_at,
     w.seen_at < underway._clock() - interval '1 minute' as lost,
     coalesce(held.tasks, 0) as in_progress,
-    held.oldest_started_at
+    held.oldest_started_at,
+    w.stop_asked_at
 from underway.worker w
 left join (
     select t.worker, count(*) as tasks, min(t.started_at) as oldest_started_at
@@ -22,4 +23,6 @@ left join (
     group by t.worker
 ) held on held.worker = w.id;
 
-comment on view underway.worker_stats is 'Each worker that is known, what it holds, and whether it is lost: not seen for a minute.';
+comment on view underway.worker_stats is
+    'Each worker that is known, what it holds, and whether it is lost: not seen for a minute.'
+    ' stop_asked_at is when it was asked to stop by stop_workers.';

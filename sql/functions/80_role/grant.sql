@@ -26,14 +26,14 @@ begin
             ('underway_worker', array[
                 'dequeue', 'complete', 'complete_many', 'complete_and_dequeue', 'fail', 'fail_many', 'snooze', 'release',
                 'release_many', 'heartbeat', 'report_progress', 'register_worker', 'unregister_worker', 'set_idle',
-                'next_wakeup', 'maintain', 'run_schedules'
+                'next_wakeup', 'worker_state', 'maintain', 'run_schedules'
             ]),
             ('underway_observer', array['task_info', 'why', 'stats', 'backoff', 'cron_next', 'cron_preview']),
             ('underway_operator', array[
                 'create_queue', 'pause_queue', 'resume_queue', 'pause_key', 'resume_key', 'drop_queue', 'retry_policy',
                 'cancel', 'cancel_batch', 'retry', 'redrive', 'reschedule', 'reprioritize', 'delete_task', 'schedule', 'unschedule',
                 'pause_schedule', 'resume_schedule', 'run_schedule_now', 'run_schedules', 'cron_next', 'cron_preview',
-                'maintain', 'why'
+                'maintain', 'stop_workers', 'why'
             ])
     loop
         -- Roles belong to the whole cluster: another database may be creating them now, and the installing user may

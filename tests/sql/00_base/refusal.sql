@@ -14,7 +14,9 @@ select results_eq(
         ('UW008', 'invalid_cron'),
         ('UW009', 'schedule_not_found'),
         ('UW010', 'unique_conflict'),
-        ('UW011', 'queue_full')
+        ('UW011', 'queue_full'),
+        ('UW012', 'batch_not_found'),
+        ('UW013', 'batch_final')
     $$,
     'the refusals are listed in the order of their codes, under the names that clients know'
 );

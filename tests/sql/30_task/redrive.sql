@@ -34,7 +34,7 @@ select is(
     (select to_jsonb(t) from underway.task t join task on task.id = t.id),
     (
         select to_jsonb(original)
-            || jsonb_build_object('ready_at', '2030-01-01 13:02:00+00'::timestamptz, 'has_errors', true)
+            || jsonb_build_object('ready_at', '2030-01-01 13:02:00+00'::timestamptz, 'has_errors', true, 'followed', true)
         from original
     ),
     'the task is back under its own id as it was enqueued: its input, its settings, fresh attempts, ready now'

@@ -29,7 +29,9 @@ select lives_ok($$ select underway.retry(task.id) from task $$, 'a failed task b
 select is(
     (select to_jsonb(t) from underway.task t join task on task.id = t.id),
     (
-        select to_jsonb(original) || jsonb_build_object('ready_at', '2030-01-01 13:02:00+00'::timestamptz, 'has_errors', true)
+        select to_jsonb(original) || jsonb_build_object(
+            'ready_at', '2030-01-01 13:02:00+00'::timestamptz, 'has_errors', true, 'followed', true
+        )
         from original
     ),
     'it is pending under its own id, ready now, with its input and settings and none of its attempts used'

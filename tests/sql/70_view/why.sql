@@ -1,5 +1,5 @@
 begin;
-select plan(31);
+select plan(43);
 
 create temp table given (code text);
 
@@ -136,10 +136,65 @@ create temp table rated as select pg_temp.keyed('c') as first, pg_temp.keyed('c'
 select underway.complete(r.id, r.lease) from underway.dequeue('keyed', 10) r;
 select is(pg_temp.codes(second), 'key_rate_limit', 'a key has a rate of its own') from rated;
 
+-- what comes after others
+
+create temp table ahead as select underway.enqueue_many('email', array_fill('1'::jsonb, array[12])) as ids;
+create temp table after as
+select
+    underway.enqueue('email', after => ids) as id, underway.enqueue('email', after => ids[2:3]) as two,
+    underway.enqueue('email', after => ids[4:4], after_failure => 'run') as run
+from ahead;
+select is(pg_temp.codes(two), 'after', 'a task that comes after others waits for those') from after;
+select is(
+    pg_temp.sentence(two, 'after'), format('it comes after tasks that are not final: %s, %s', ids[2], ids[3]),
+    'which are named'
+)
+from after, ahead;
+select is(
+    pg_temp.sentence(id, 'after'), format('it comes after tasks that are not final: %s, ...', array_to_string(ids[1:10], ', ')),
+    'the first ten of them'
+)
+from after, ahead;
+select is(pg_temp.details(id, 'after') -> 'live', to_jsonb(ids), 'and all for a machine') from after, ahead;
+select underway.cancel(ids[2]) from ahead;
+select is(pg_temp.codes(two), 'after', 'one has failed; as long as another is live that is the reason') from after;
+select underway.cancel(ids[3]) from ahead;
+select is(pg_temp.codes(two), 'after_failed', 'when all are final, those that have not succeeded are') from after;
+select is(
+    pg_temp.sentence(two, 'after_failed'),
+    format('it comes after tasks that have not succeeded: %s, %s; it waits until they are retried', ids[2], ids[3]),
+    'and what helps is said'
+)
+from after, ahead;
+select is(pg_temp.details(two, 'after_failed') -> 'failed', to_jsonb(ids[2:3]), 'which are told') from after, ahead;
+
+create temp table batch as
+select underway.enqueue_batch('[{"queue": "email"}]', on_failure => '{"queue": "email"}', on_final => '{"queue": "email"}') as id;
+create temp table callback as select on_failure, on_final from underway.batch_stats;
+select is(pg_temp.codes(on_failure), 'on_failure', 'what waits for a failure of a batch may never run') from callback;
+select is(
+    pg_temp.sentence(on_failure, 'on_failure'),
+    format('it runs when a task of batch %s does not succeed; 1 of them are live', batch.id), 'and may yet'
+)
+from callback, batch;
+select is(pg_temp.codes(on_final), 'after', 'what waits for its end comes after its tasks') from callback;
+
+-- two who settle the last two tasks at once leave it to maintain
+update underway.batch_task m set outcome = 'failed' from batch where m.batch = batch.id;
+select is(
+    pg_temp.sentence(on_final, 'after'), 'what it comes after has just ended: maintain() will see it',
+    'and for a moment the batch may be noted only'
+)
+from callback;
+delete from underway.batch_task m using batch where m.batch = batch.id;
+select is(
+    pg_temp.sentence(on_final, 'after'), 'what it comes after has just ended: maintain() will see it', 'however it has ended'
+)
+from callback;
+
 -- the rest
 
-update underway.task set state = 'waiting' where id = (select second.id from second);
-select is(pg_temp.codes(id), 'waiting', 'a workflow step that waits holds no worker') from second;
+
 delete from underway.queue where name = 'rate';
 select is(pg_temp.codes(id), 'no_queue', 'a queue may have been dropped meanwhile') from rate;
 
@@ -152,7 +207,7 @@ select is(
                 p.prosrc, '(?:row\(\s*|then |else )''([a-z_]+)''(?=,| else| end)', 'g'
             ) as found (code)
         where p.pronamespace = 'underway'::regnamespace
-          and p.proname in ('why', '_why_waiting')
+          and p.proname in ('why', '_why_waiting', '_why_after')
           and found.code[1] <> 'in_progress'
     ),
     'each reason that there is has been seen'

@@ -49,7 +49,10 @@ select is_empty(
 
 select set_eq(
     $$ select pg_temp.callable_by('underway_producer') $$,
-    '{enqueue, enqueue_many, enqueue_unique, retry_policy, watch, task_info, cron_next, cron_preview}'::text[],
+    '{
+        enqueue, enqueue_many, enqueue_unique, enqueue_batch, extend_batch, retry_policy, watch, task_info, cron_next,
+        cron_preview
+    }'::text[],
     'a producer enqueues, and sees results'
 );
 
@@ -72,8 +75,8 @@ select set_eq(
 select set_eq(
     $$ select pg_temp.callable_by('underway_operator') $$,
     '{
-        create_queue, pause_queue, resume_queue, pause_key, resume_key, drop_queue, retry_policy, cancel, retry,
-        redrive, reschedule, reprioritize, delete_task, schedule, unschedule, pause_schedule, resume_schedule,
+        create_queue, pause_queue, resume_queue, pause_key, resume_key, drop_queue, retry_policy, cancel,
+        cancel_batch, retry, redrive, reschedule, reprioritize, delete_task, schedule, unschedule, pause_schedule, resume_schedule,
         run_schedule_now, run_schedules, cron_next, cron_preview, maintain, task_info, why, stats, _clock
     }'::text[],
     'an operator cares for queues, schedules and single tasks, and sees what an observer sees'
@@ -122,7 +125,7 @@ select set_eq(
         union all
         select reader, view
         from unnest('{underway_observer, underway_operator}'::text[]) as reader
-        cross join unnest('{queue_stats, schedule_stats, task_list, worker_stats}'::text[]) as view
+        cross join unnest('{batch_stats, queue_stats, schedule_stats, task_list, worker_stats}'::text[]) as view
     $$,
     'observers and operators read the views, everybody the list of refusals, and nobody a table'
 );

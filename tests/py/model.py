@@ -163,6 +163,8 @@ class Underway:
         self.ask: Callable[[], list[Any]] = list
         self.ask_parked: Callable[[], set[int]] = set
         self.ask_locked: Callable[[], set[str]] = set
+        self.maintaining = False
+        self.ask_waiting: Callable[[], set[int]] = set
         self.ask_became: Callable[[], dict[int, tuple[bool, bool, bool]]] = dict
 
     # Transactions
@@ -624,7 +626,9 @@ class Underway:
         self.write(task, replace(self.surely_held(task, lease), progress=progress))
 
     def maintain(self) -> list[dict[str, int]]:
+        self.maintaining = True
         self.settle_batches(sorted(self.batches()))
+        self.maintaining = False
         lapsed = [
             task
             for task in self.tasks()
@@ -829,22 +833,27 @@ class Underway:
         live, failed = None in outcomes.values(), any(outcomes.values())
         was = batch.became
         became = (was[0] or failed, was[1] or not live, was[2] or not (live or failed))
-        if became == was:
+        if became != was and self.others_open() and self.ask_became().get(number, became) != became:
             return []
-        if any(other.open for other in self.others) and self.ask_became().get(number, became) != became:
-            return []
-        if became[1:] != was[1:]:
-            batch = replace(batch, expires_at=self.now)
-        self.write(("batch", "", str(number)), replace(batch, became=became))
-        waiting = [id for id in batch.followers if self.is_waiting(id)]
-        if became[0] > was[0] and batch.fails:
+        if became != was:
+            batch = replace(batch, became=became, expires_at=batch.expires_at if live else self.now)
+            self.write(("batch", "", str(number)), batch)
+        # One that another has locked, or had, is passed over until a look that comes later.
+        waiting = [id for id in batch.followers if self.is_waiting(id) and not self.taken(id)]
+        if became == was or self.others_open():
+            left = self.ask_waiting()
+            waiting = [id for id in waiting if id not in left or (self.maintaining and not self.others_open())]
+        if batch.fails and failed:
             return waiting
-        if became[1 if batch.event == "final" else 2] > was[1 if batch.event == "final" else 2]:
+        if became[1 if batch.event == "final" else 2]:
             for id in waiting:
                 task = self.waiting(id)
                 assert task.ready_at is not None
                 self.write(id, replace(task, state="pending", ready_at=max(task.ready_at, self.now)))
         return []
+
+    def others_open(self) -> bool:
+        return any(other.open for other in self.others)
 
     def is_waiting(self, task: int) -> bool:
         found = self.task(task)
@@ -860,22 +869,22 @@ class Underway:
         for number, batch in self.batches().items():
             if batch.expires_at is None or batch.expires_at > self.now or self.taken(("batch", "", str(number))):
                 continue
-            if any(self.is_waiting(id) for id in batch.followers):
+            outcomes = self.outcomes(number)
+            if None in outcomes.values() or any(self.is_waiting(id) for id in batch.followers):
                 self.write(("batch", "", str(number)), replace(batch, expires_at=self.now + timedelta(days=1)))
                 continue
-            outcomes = self.outcomes(number)
-            if None in outcomes.values() or any(self.taken(("outcome", str(number), str(id))) for id in outcomes):
-                continue
-            for id in outcomes:
+            gone = [id for id in outcomes if not self.taken(("outcome", str(number), str(id)))]
+            for id in gone:
                 self.write(("outcome", str(number), str(id)), None)
-            self.write(("batch", "", str(number)), None)
+            if len(gone) == len(outcomes):
+                self.write(("batch", "", str(number)), None)
 
     def reopen(self, task: Task) -> Task:
         """A task has come back from the history: its batches follow it anew."""
-        followed = [number for number in self.batches() if task.id in self.outcomes(number)]
-        for number in followed:
-            self.write(("outcome", str(number), str(task.id)), Outcome())
-        return replace(task, followed=bool(followed))
+        for number in self.batches():
+            if task.id in self.outcomes(number):
+                self.write(("outcome", str(number), str(task.id)), Outcome())
+        return replace(task, followed=True)
 
     # By anybody
 

@@ -26,9 +26,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from psycopg.types.json import Jsonb
 
 from tests.py.model import SECOND, START, DeadLetter, Policy, Queue, Refused, Task, Underway, Waits, World
-from tests.py.support import Session
+from tests.py.support import FORGOTTEN, Session
 from tests.py.test_floor import HIDDEN
-from tests.py.test_limits import FORGOTTEN
 
 T = TypeVar("T")
 
@@ -186,14 +185,14 @@ INVARIANTS = f"""
     from (select t.* from underway.task t where t.state = 'pending' and t.parked) t
     full join underway.parked p
         on (p.queue, p.concurrency_key, p.priority, p.ready_at, p.task)
-            = (t.queue, t.concurrency_key, t.priority, t.ready_at, t.id)
+            = (t.queue, coalesce(t.concurrency_key, ''), t.priority, t.ready_at, t.id)
     where t.id is null or p.task is null
     union all
     select 'it is parked and not pending', t.id from underway.task t where t.parked and t.state <> 'pending'
     union all
     select 'nobody says that the key is free for which it is parked', t.id
     from ({FORGOTTEN}) forgotten
-    join underway.task t using (queue, concurrency_key)
+    join underway.task t on (t.queue, coalesce(t.concurrency_key, '')) = (forgotten.queue, forgotten.key)
     where t.parked
     union all
     select 'another has its unique key', max(t.id) from underway.task t where t.unique_key is not null
@@ -292,6 +291,12 @@ def became_of(model: Underway, session: Session) -> dict[int, tuple[bool, bool, 
     return {number: (failed, final, succeeded) for number, failed, final, succeeded in session.rows(BECAME)}
 
 
+def waiting_of(model: Underway, session: Session) -> set[int]:
+    """The tasks that wait for others after what was done now."""
+    model.ask()
+    return set(session.column("select id from underway.task where state = 'waiting'"))
+
+
 # The steps
 
 NAMES = ["a", "b", "dead"]
@@ -372,6 +377,7 @@ class Machine(RuleBasedStateMachine):
         for session, model in zip(sessions, self.world.sessions, strict=True):
             model.ask_parked = lambda session=session: set(session.column(PARKED))  # type: ignore[misc]
             model.ask_locked = lambda session=session: set(session.column(LOCKED, NAMES))  # type: ignore[misc]
+            model.ask_waiting = lambda model=model, session=session: waiting_of(model, session)  # type: ignore[misc]
             model.ask_became = lambda model=model, session=session: became_of(model, session)  # type: ignore[misc]
         self.grants: list[tuple[int, UUID]] = []
         self.most_attempts: dict[str, int] = {}

@@ -16,7 +16,7 @@ import psycopg
 from .cron import check_cron
 from .errors import ConfigurationError, InputError
 from .rows import Enqueued
-from .settings import Duration, OnConflict, Options, RetryPolicy, Schedule, ScheduleSettings
+from .settings import Duration, Executor, OnConflict, Options, RetryPolicy, Schedule, ScheduleSettings
 from .statements import dump_json
 
 __all__ = ["BoundJob", "Job"]
@@ -29,6 +29,9 @@ AnyConnection = psycopg.Connection[Any] | psycopg.AsyncConnection[Any]
 
 class Enqueuer(Protocol):
     """What a job needs of its application."""
+
+    dsn: str
+    state: Any
 
     def enqueue(
         self,
@@ -220,6 +223,17 @@ def _converters(job: str, parameters: Iterable[inspect.Parameter], hints: Mappin
     return converters
 
 
+def _executor(job: str, function: Callable[..., Any], wanted: Executor | None) -> Executor:
+    """Where a job runs. Raises ConfigurationError where its function can not."""
+    is_async = inspect.iscoroutinefunction(function)
+    fits: tuple[Executor, ...] = ("async",) if is_async else ("thread", "process")
+    executor = wanted or fits[0]
+    if executor not in fits:
+        kind = "an async function" if is_async else "a plain function"
+        raise ConfigurationError(f"job {job}: executor is {executor!r}; for {kind} it is {' or '.join(fits)}")
+    return executor
+
+
 class Job(Generic[P, R]):
     """A named definition of work: a function and how its tasks are treated. It stays a function that can be called."""
 
@@ -229,6 +243,7 @@ class Job(Generic[P, R]):
         *,
         name: str,
         queue: str,
+        executor: Executor | None,
         options: Options,
         enqueuer: Enqueuer,
         context_type: type,
@@ -237,9 +252,9 @@ class Job(Generic[P, R]):
         self.function = function
         self.name = name
         self.queue = queue
-        self.is_async = inspect.iscoroutinefunction(function)
+        self.executor = _executor(name, function, executor)
+        self.enqueuer = enqueuer
         self._options = options
-        self._enqueuer = enqueuer
         self._context_type = context_type
 
     @cached_property
@@ -293,7 +308,7 @@ class Job(Generic[P, R]):
             "on_conflict": on_conflict, "unique_for": unique_for, "concurrency_key": concurrency_key,
         }  # fmt: skip
         options = replace(self._options, **{name: value for name, value in given.items() if value is not None})
-        return BoundJob(self, queue or self.queue, options, connection, self._enqueuer)
+        return BoundJob(self, queue or self.queue, options, connection, self.enqueuer)
 
     def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> int:
         """Enqueue a task with these arguments. Returns its id."""

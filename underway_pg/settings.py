@@ -7,13 +7,17 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypedDict
 
-__all__ = ["Options", "Queue", "RetryPolicy", "Schedule", "ScheduleSettings"]
+__all__ = ["Executor", "Options", "Queue", "RetryPolicy", "Schedule", "ScheduleSettings"]
 
 Duration = float | timedelta
 """A length of time: seconds, or a timedelta."""
 
 OnConflict = Literal["return", "error", "replace"]
 """What becomes of an enqueue whose unique key is taken."""
+
+
+Executor = Literal["async", "thread", "process"]
+"""Where a handler runs: on the event loop, in a thread of the worker, or in a process of its own."""
 
 
 def interval(value: Duration | None) -> timedelta | None:

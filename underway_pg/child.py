@@ -12,7 +12,6 @@ import importlib
 import importlib.util
 import logging
 import os
-import resource
 import signal
 import sys
 import threading
@@ -41,9 +40,6 @@ _MAIN = "__mp_main__"
 # Seconds. So often the worker is told how far a handler is.
 _PROGRESS_EVERY = 0.5
 
-# The soft exception of a handler is raised by this signal.
-_SIGNAL = signal.SIGUSR1
-
 _serving = False
 
 
@@ -57,16 +53,17 @@ def address(job: Job[..., Any]) -> tuple[str, str]:
 
     Raises ConfigurationError for a job that can not be found so.
     """
-    module = sys.modules[job.function.__module__]
-    names = [name for name, value in vars(module).items() if value is job]
+    module_name = job.function.__module__
+    module = sys.modules.get(module_name)
+    names = [name for name, value in vars(module).items() if value is job] if module is not None else []
     if not names:
         raise ConfigurationError(
-            f"job {job.name}: a process finds it by its name in module {module.__name__!r}, where it is not;"
+            f"job {job.name}: a process finds it by its name in module {module_name!r}, where it is not;"
             " define it at the top level of a module"
         )
-    if module.__name__ == "__main__" and not getattr(module, "__file__", None):
-        raise ConfigurationError(f"job {job.name}: a process can not import it from a program without a file")
-    return module.__name__, names[0]
+    if module_name == "__main__" and not hasattr(module, "__file__"):
+        raise ConfigurationError(f"job {job.name}: a process can not import a program that has no file")
+    return module_name, names[0]
 
 
 class Program(NamedTuple):
@@ -129,7 +126,7 @@ class Child:
 
     def serve(self) -> None:
         """Run what comes, in the main thread."""
-        signal.signal(_SIGNAL, self._raise)
+        signal.signal(signal.SIGUSR1, self._raise)
         threading.Thread(target=self._listen, name="underway-worker", daemon=True).start()
         while (sent := self._tasks.get()) is not None:
             self._send(self._attempt(*sent))
@@ -147,21 +144,27 @@ class Child:
     # The worker
 
     def _listen(self) -> None:
-        with contextlib.suppress(OSError, EOFError):
+        try:
             while True:
-                if not self._connection.poll(_PROGRESS_EVERY):
-                    self._send_progress()
-                    continue
-                message = self._connection.recv()
-                if message is None:
-                    self._tasks.put(None)
-                elif isinstance(message, str):
-                    self._interrupt(message)
+                if self._connection.poll(_PROGRESS_EVERY):
+                    self._hear(self._connection.recv())
                 else:
-                    self._begin(*message)
-        with contextlib.suppress(OSError):
-            os.killpg(os.getpid(), signal.SIGKILL)
-        os._exit(1)
+                    self._send_progress()
+        except (EOFError, OSError):
+            pass  # the worker is gone
+        finally:
+            with contextlib.suppress(OSError):
+                os.killpg(os.getpid(), signal.SIGKILL)
+            os._exit(1)
+
+    def _hear(self, message: Any) -> None:
+        """A task to run, the reason why it is to stop, or None: there are no more."""
+        if message is None:
+            self._tasks.put(None)
+        elif isinstance(message, str):
+            self._interrupt(message)
+        else:
+            self._begin(*message)
 
     def _begin(self, where: tuple[str, str], task: ClaimedTask) -> None:
         # Here, so that whatever comes next finds the context.
@@ -180,7 +183,7 @@ class Child:
         if context is not None:
             self._reason = reason
             self._tell(context, "stack", attempts.thread_stack(self._main_thread))
-            signal.pthread_kill(self._main_thread, _SIGNAL)
+            signal.pthread_kill(self._main_thread, signal.SIGUSR1)
 
     def _raise(self, number: int, frame: FrameType | None) -> None:
         # In the main thread, so that a handler that looks by itself is not interrupted once more while it cleans up.
@@ -255,9 +258,11 @@ def _memory() -> int:
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
     except OSError:
+        import resource  # which is not there where nothing but enqueueing is possible
+
         most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return most if sys.platform == "darwin" else most * 1024
-    return pages * resource.getpagesize()
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 class _Connections:

@@ -6,6 +6,7 @@ A thread of the worker waits for each handler, so that all of them end in the sa
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -44,7 +45,7 @@ class ProcessDied(UnderwayError):
     """The process of a handler has ended, and not by itself."""
 
     def __init__(self, code: int) -> None:
-        how = f"with exit code {code}" if code >= 0 else f"by {signal.Signals(-code).name}"
+        how = f"with exit code {code}" if code >= 0 else f"by signal {-code} ({signal.strsignal(-code)})"
         super().__init__(f"the process that ran the task ended {how}")
 
 
@@ -92,7 +93,8 @@ class Process:
         """Send a signal to it and all that it has started."""
         self._is_ending = True
         if self._popen.poll() is None:
-            os.killpg(self._popen.pid, number)
+            with contextlib.suppress(ProcessLookupError):  # its thread has just seen it die
+                os.killpg(self._popen.pid, number)
 
     def leave(self) -> None:
         """Let it go, and wait until it is gone."""

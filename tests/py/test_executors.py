@@ -255,7 +255,7 @@ def test_a_process_that_runs_no_task_at_all_is_refused(app: App) -> None:
 # Processes that die
 
 
-@pytest.mark.parametrize(("how", "why"), [("exit", "with exit code 7"), ("kill", "by SIGKILL")])
+@pytest.mark.parametrize(("how", "why"), [("exit", "with exit code 7"), ("kill", "by signal 9 (Killed)")])
 def test_a_task_that_kills_its_process_each_time_ends_as_failed_and_the_worker_lives_on(
     app: App, session: Session, how: str, why: str
 ) -> None:
@@ -413,7 +413,7 @@ def test_as_many_handlers_run_at_once_as_the_concurrency_after_one_was_given_up_
             assert (seen.running, seen.most_running) == (0, 2)
 
 
-@pytest.mark.parametrize(("term", "killed_by"), [(False, "SIGTERM"), (True, "SIGKILL")])
+@pytest.mark.parametrize(("term", "killed_by"), [(False, "signal 15"), (True, "signal 9")])
 @pytest.mark.usefixtures("impatient")
 def test_a_process_whose_handler_does_not_stop_is_ended_harder_and_harder(app: App, term: bool, killed_by: str) -> None:
     with beside(of_processes(app, concurrency=1)) as worker:

@@ -57,6 +57,8 @@ def run(job: Job[..., Any], context: Context) -> str | None:
 class InThread:
     """A plain handler that runs in a thread. It is told by its context, and can not be made to stop."""
 
+    __slots__ = ("_context", "_job", "_thread")
+
     def __init__(self, job: Job[..., Any], context: Context) -> None:
         self._job = job
         self._context = context

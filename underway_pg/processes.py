@@ -171,11 +171,13 @@ class InProcess:
 
     def run(self) -> str | None:
         """Run it; called in a thread, which waits. Returns the output as JSON text."""
+        if self._context.cancelled:
+            raise asyncio.CancelledError
         process = self._processes.take()
         with self._lock:
             self._process = process
         try:
-            process.send((self._where, self._context._task))
+            process.send((self._where, self._context._task))  # unlocked: it may take a while, and `stop` must not wait
             with self._lock:
                 self._has_begun = True
                 if self._context.cancelled:

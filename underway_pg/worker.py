@@ -791,10 +791,10 @@ class Worker:
                     self._tell(held)
                 else:
                     self._expire(held)
-            due = [held for held in self._held if held.renew_at <= now + 0.01 and not held.expired]
+            due = [held for held in self._held if held.renew_at <= now + 0.01]
             if due:
                 await self._renew(due, now)
-            self._watch_by(min((_due_at(held) for held in self._held), default=float("inf")))
+            self._watch_by(min((min(held.renew_at, held.deadline) for held in self._held), default=float("inf")))
 
     def _watch_by(self, at: float) -> None:
         """Have `_watch` look at this time at the latest."""
@@ -835,11 +835,6 @@ class Worker:
             if progress is not None:
                 with contextlib.suppress(Refusal):
                     await self._do(statements.report_progress(held.task.id, held.task.lease, progress))
-
-
-def _due_at(held: Held) -> float:
-    """When something is to be done about a task. What has used up its time is not renewed."""
-    return held.deadline if held.expired else min(held.renew_at, held.deadline)
 
 
 def _stack(held: Held) -> str:

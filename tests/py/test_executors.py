@@ -22,6 +22,8 @@ from tests.py.support import SECONDS, Beside, Session, beside, final, wait_until
 from tests.py.test_worker import AT_ONCE, ONCE, Seen, info, listening, messages
 from underway_pg import App, Context, Queue, TaskInfo, Worker
 from underway_pg.errors import ConfigurationError
+from underway_pg.processes import InProcess, Processes
+from underway_pg.rows import ClaimedTask
 from underway_pg.settings import Options
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -387,6 +389,7 @@ def test_a_handler_that_does_not_stop_is_given_up_and_counted_and_another_runs_i
         stubborn.released.set()
         worker.until(lambda: worker.on_loop(lambda: worker.worker.abandoned == 0), "it has ended after all")
         assert final(app, on_the_loop.enqueue(), worker).output == "alive"
+    assert "the result is dropped" not in caplog.text  # what it gave in the end was not even reported
     assert (info(app, id).state, len(info(app, id).errors or [])) == ("failed", 1)
 
 
@@ -452,6 +455,27 @@ def test_a_cancellation_reaches_a_handler_in_a_process_at_once(app: App, session
         assert time.monotonic() - cancelled_at < 3.0  # the heartbeat would come after ten seconds
         assert final(app, enqueue(app, "pid"), worker).output == pid
     assert (info(app, id).state, info(app, id).errors) == ("cancelled", None)
+
+
+def test_a_handler_that_is_told_before_its_process_is_there_does_not_begin(app: App, session: Session) -> None:
+    task = ClaimedTask(1, "q", "hangs", b"\1{}", 1, b"", b"", b"", None, 0, b"", None)
+    context = Context(task, None, NoConnections())
+    context.interrupt("cancelled")
+    processes = Processes(app.dsn, max_tasks=1, max_memory=None)
+    with pytest.raises(asyncio.CancelledError):
+        InProcess(processes, process_jobs.hangs, context).run()
+    processes.close()
+    assert seen(session) == []
+
+
+class NoConnections:
+    """What a handler in a process has of its worker's connections."""
+
+    def connection(self) -> Any:
+        raise NotImplementedError
+
+    def async_connection(self) -> Any:
+        raise NotImplementedError
 
 
 def test_a_cancellation_that_is_not_heard_reaches_a_process_with_the_heartbeat(

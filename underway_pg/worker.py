@@ -23,8 +23,8 @@ from typing import Any, Literal, TypedDict, TypeVar
 import psycopg
 from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout
 
-from . import attempts, statements
-from .attempts import InThread, OnLoop, Report, Running
+from . import statements
+from .attempts import InThread, OnLoop, Report, Running, call, frames
 from .binary import seconds
 from .child import address
 from .client import execute_async
@@ -179,7 +179,8 @@ class Worker:
         self._ahead = ahead
         self._drain = drain
         self._state = state
-        self._processes = Processes(dsn, max_tasks_per_process, max_memory_per_process)
+        self._max_tasks_per_process = max_tasks_per_process
+        self._max_memory_per_process = max_memory_per_process
         self._held: set[Held] = set()
         self._abandoned: set[Held] = set()
         self._parts: set[asyncio.Task[None]] = set()
@@ -218,6 +219,7 @@ class Worker:
         self._look_ahead = asyncio.Event()  # something may be due before the next regular look
         self._sooner = asyncio.Event()  # something is due before `_watch_at`
         self._threads: Threads[Held] = Threads(self._loop, self._collect)
+        self._processes = Processes(self._dsn, self._max_tasks_per_process, self._max_memory_per_process)
         self._connections = _Connections(self._dsn, self.concurrency)
         async with AsyncConnectionPool(
             self._dsn, min_size=1, max_size=2, kwargs={"autocommit": True}, name="underway-worker", open=False
@@ -542,7 +544,7 @@ class Worker:
         try:
             held.running = running
             try:
-                output = await attempts.call(job, held.context)
+                output = await call(job, held.context)
             finally:
                 while running.runner.cancelling():  # by the worker, or by the handler itself
                     running.runner.uncancel()
@@ -696,7 +698,7 @@ class Worker:
             "task %s (%s, attempt %s) failed: %s: %.500s",
             held.task.id, held.task.job, held.task.attempt, report.type, report.message,
             extra={"task": held.task.id},
-            exc_info=None if report.meant else (type(error), error, attempts.frames(error)),
+            exc_info=None if report.meant else (type(error), error, frames(error)),
         )  # fmt: skip
         self._failed.append(
             Failure(held, report.text(), report.retryable if retryable is None else retryable, report.after)

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, Self, T
 
 import psycopg
 
-from . import schema
+from . import child, schema
 from .client import AsyncClient, Client
 from .context import Context
 from .cron import check_cron
 from .errors import ConfigurationError, InputError, Refusal
 from .jobs import Job
 from .rows import Enqueued, SyncedSchedules, TaskInfo
-from .settings import Duration, Options, Queue, RetryPolicy, Schedule, ScheduleSettings
+from .settings import Duration, Executor, Options, Queue, RetryPolicy, Schedule, ScheduleSettings
 from .worker import Worker, WorkerSettings, run_worker
 
 if TYPE_CHECKING:
@@ -100,6 +100,7 @@ class App:
         *,
         name: str | None = ...,
         queue: str = ...,
+        executor: Executor | None = ...,
         priority: int = ...,
         retry: RetryPolicy | None = ...,
         timeout: Duration | None = ...,
@@ -113,6 +114,7 @@ class App:
         *,
         name: str | None = None,
         queue: str = "default",
+        executor: Executor | None = None,
         priority: int = 0,
         retry: RetryPolicy | None = None,
         timeout: Duration | None = None,
@@ -121,8 +123,9 @@ class App:
     ) -> Any:
         """Make a function a job.
 
-        Its name (the function's, unless given) is kept with its tasks: do not change it while tasks are waiting. The
-        other arguments are the settings of its tasks; None leaves them to the queue.
+        Its name (the function's, unless given) is kept with its tasks: do not change it while tasks are waiting. An
+        async function runs on the event loop, a plain one in a thread, or with the executor "process" in a process of
+        its own. The other arguments are the settings of its tasks; None leaves them to the queue.
         """
 
         def decorate(function: Callable[..., Any]) -> Job[..., Any]:
@@ -130,6 +133,7 @@ class App:
                 function,
                 name=name or function.__name__,
                 queue=queue,
+                executor=executor,
                 options=Options(priority=priority, retry=retry, timeout=timeout, heartbeat=heartbeat, ttl=ttl),
                 enqueuer=self,
                 context_type=Context,
@@ -382,6 +386,11 @@ class App:
 
     def worker(self, **settings: Unpack[WorkerSettings]) -> Worker:
         """A worker for this application; the settings are those of `Worker`. By default it serves all its queues."""
+        if child.is_child():
+            raise ConfigurationError(
+                "a process that imports its jobs would become a worker: start the worker under"
+                ' `if __name__ == "__main__":`'
+            )
         _ = self.client  # whose first use creates the queues
         settings.setdefault("queues", self.queues)
         if not settings["queues"]:

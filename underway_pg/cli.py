@@ -89,6 +89,14 @@ def _duration(text: str) -> timedelta:
     raise typer.BadParameter(f"{text!r} is no duration; write it as 90, 1.5, 10s, 5m, 2h or 1d")
 
 
+def _size(text: str) -> int:
+    """An amount of memory in bytes: a number, or one with a unit, which are powers of 1024."""
+    match = re.fullmatch(r"(\d+)\s*([KMGT]?)B?", text.strip(), re.ASCII | re.IGNORECASE)
+    if not match:
+        raise typer.BadParameter(f"{text!r} is no size; write it as 512MB or 2GB")
+    return int(match[1]) << 10 * " KMGT".index(match[2].upper() or " ")
+
+
 def _time(text: str) -> datetime:
     try:
         at = datetime.fromisoformat(text)
@@ -249,6 +257,18 @@ def worker(
         float, typer.Option(min=0, max=1, help="Seconds of work to claim beyond what runs; 0 for none.")
     ] = _WORKER["ahead"],
     drain: Annotated[bool, typer.Option("--drain", help="Stop when nothing is left to do.")] = False,
+    max_tasks_per_process: Annotated[
+        int, typer.Option(min=1, help="How many tasks a process runs before another takes its place.")
+    ] = _WORKER["max_tasks_per_process"],
+    max_memory_per_process: Annotated[
+        int | None,
+        typer.Option(
+            parser=_size,
+            metavar="SIZE",
+            show_default=False,
+            help="What a process may have in memory after a task, such as 512MB, else another takes its place.",
+        ),
+    ] = None,
     leave_unknown_jobs: Annotated[
         bool, typer.Option("--leave-unknown-jobs", help="Leave tasks of unknown jobs to other workers.")
     ] = False,
@@ -293,6 +313,8 @@ def worker(
         unknown_jobs="leave" if leave_unknown_jobs else "fail",
         ahead=ahead,
         drain=drain,
+        max_tasks_per_process=max_tasks_per_process,
+        max_memory_per_process=max_memory_per_process,
         name=name,
     )
     if grace is not None:

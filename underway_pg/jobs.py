@@ -19,6 +19,7 @@ from .rows import Enqueued
 from .settings import (
     AfterFailure,
     Duration,
+    Executor,
     NewTask,
     OnConflict,
     Options,
@@ -38,6 +39,9 @@ AnyConnection = psycopg.Connection[Any] | psycopg.AsyncConnection[Any]
 
 class Enqueuer(Protocol):
     """What a job needs of its application."""
+
+    dsn: str
+    state: Any
 
     def enqueue(
         self,
@@ -229,6 +233,17 @@ def _converters(job: str, parameters: Iterable[inspect.Parameter], hints: Mappin
     return converters
 
 
+def _executor(job: str, function: Callable[..., Any], wanted: Executor | None) -> Executor:
+    """Where a job runs. Raises ConfigurationError where its function can not."""
+    is_async = inspect.iscoroutinefunction(function)
+    fits: tuple[Executor, ...] = ("async",) if is_async else ("thread", "process")
+    executor = wanted or fits[0]
+    if executor not in fits:
+        kind = "an async function" if is_async else "a plain function"
+        raise ConfigurationError(f"job {job}: executor is {executor!r}; for {kind} it is {' or '.join(fits)}")
+    return executor
+
+
 class Job(Generic[P, R]):
     """A named definition of work: a function and how its tasks are treated. It stays a function that can be called."""
 
@@ -238,6 +253,7 @@ class Job(Generic[P, R]):
         *,
         name: str,
         queue: str,
+        executor: Executor | None,
         options: Options,
         enqueuer: Enqueuer,
         context_type: type,
@@ -246,9 +262,9 @@ class Job(Generic[P, R]):
         self.function = function
         self.name = name
         self.queue = queue
-        self.is_async = inspect.iscoroutinefunction(function)
+        self.executor = _executor(name, function, executor)
+        self.enqueuer = enqueuer
         self._options = options
-        self._enqueuer = enqueuer
         self._context_type = context_type
 
     @cached_property
@@ -305,7 +321,7 @@ class Job(Generic[P, R]):
             "after": after, "after_failure": after_failure,
         }  # fmt: skip
         options = replace(self._options, **{name: value for name, value in given.items() if value is not None})
-        return BoundJob(self, queue or self.queue, options, connection, self._enqueuer)
+        return BoundJob(self, queue or self.queue, options, connection, self.enqueuer)
 
     def task(self, *args: P.args, **kwargs: P.kwargs) -> NewTask:
         """A task with these arguments that is not enqueued yet, for a batch."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypedDict
 
-__all__ = ["NewTask", "Options", "Queue", "RetryPolicy", "Schedule", "ScheduleSettings"]
+__all__ = ["Executor", "NewTask", "Options", "Queue", "RetryPolicy", "Schedule", "ScheduleSettings"]
 
 Duration = float | timedelta
 """A length of time: seconds, or a timedelta."""
@@ -17,6 +17,10 @@ OnConflict = Literal["return", "error", "replace"]
 
 AfterFailure = Literal["wait", "fail", "run"]
 """What becomes of a task when one that it comes after does not succeed."""
+
+
+Executor = Literal["async", "thread", "process"]
+"""Where a handler runs: on the event loop, in a thread of the worker, or in a process of its own."""
 
 
 def interval(value: Duration | None) -> timedelta | None:

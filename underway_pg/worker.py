@@ -2,38 +2,37 @@
 
 One coroutine claims, another settles, each over a connection of its own: the next tasks are fetched and the last ones
 settled while those in between run. `concurrency` runners take the claimed tasks, one at a time each; plain handlers
-they pass on to threads. Nothing here decides what happens to a task: that is the database.
+they pass on to threads and processes. Nothing here decides what happens to a task: that is the database.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import logging
 import os
 import random
 import signal
 import socket
-import traceback
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal, TypedDict, TypeVar
 
 import psycopg
 from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout
 
 from . import schema, statements
-from .binary import json_text, seconds
+from .attempts import InThread, OnLoop, Report, Running, call, frames
+from .binary import seconds
+from .child import address
 from .client import execute_async
 from .context import Context
-from .errors import ConfigurationError, Fatal, InputError, LeaseLost, Outcome, QueueNotFound, Refusal, Retry, Snooze
+from .errors import ConfigurationError, Fatal, LeaseLost, QueueNotFound, Refusal, Snooze
 from .health import Health, HealthServer
 from .jobs import Job
+from .processes import InProcess, Processes
 from .rows import ClaimedTask
 from .statements import Statement
 from .threads import Threads
@@ -44,10 +43,7 @@ T = TypeVar("T")
 
 logger = logging.getLogger("underway_pg")
 
-_MISTAKES = (InputError, Fatal)
 _DATABASE_AWAY = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout)
-
-_PACKAGE = str(Path(__file__).parent) + os.sep
 
 # Seconds. A database that gives no connection for so long is away; a worker that found enough to do for so long is not
 # idle; a task of a job that it does not know is put back for so long; after a claim that was refused it waits so long;
@@ -65,6 +61,10 @@ _CAUTIOUS_FOR = 1.0
 # Seconds. A worker that has not reached the database for so long is not ready.
 _UNREADY_AFTER = 5.0
 
+# Seconds. A handler that was told to stop and goes on is told again, harder, after so long; and when the worker stops.
+_PATIENCE = 5.0
+_PATIENCE_AT_STOP = 1.0
+
 # Tasks. As many are claimed in one call, and held beyond those that run; and so many may wait to be settled.
 _MOST_CLAIMED = 1000
 _MOST_UNSETTLED = 4000
@@ -73,7 +73,8 @@ _MOST_UNSETTLED = 4000
 class Held:
     """A task that this worker holds: claimed, not settled. Times are those of the loop.
 
-    `runner` runs it now, if it is async. `over` says that its end is decided, whatever its handler still does.
+    `running` is its handler, told to stop `told` times. `expired` says that it has used up its time, and `stack` where
+    it was then. `over` says that its end is decided, whatever its handler still does.
     """
 
     __slots__ = (
@@ -84,9 +85,11 @@ class Held:
         "job",
         "over",
         "renew_at",
-        "runner",
+        "running",
+        "stack",
         "started_at",
         "task",
+        "told",
     )
 
     def __init__(self, task: ClaimedTask, context: Context, claimed_at: float) -> None:
@@ -98,8 +101,10 @@ class Held:
         self.deadline = claimed_at + seconds(task.timeout)
         self.claimed_at = claimed_at
         self.started_at: float | None = None
-        self.runner: asyncio.Task[None] | None = None
+        self.running: Running | None = None
+        self.told = 0
         self.expired = False
+        self.stack = ""
         self.over = False
 
 
@@ -122,18 +127,22 @@ class WorkerSettings(TypedDict, total=False):
     unknown_jobs: Literal["fail", "leave"]
     ahead: float
     drain: bool
+    max_tasks_per_process: int
+    max_memory_per_process: int | None
     name: str | None
 
 
 class Worker:
     """Claims tasks of some queues, runs their jobs, and settles them.
 
-    concurrency   how many tasks run at once; async handlers on the loop, plain ones in threads
+    concurrency   how many tasks run at once; async handlers on the loop, plain ones in threads and processes
     grace         seconds that running tasks get to end in when the worker stops; then they are given back
     unknown_jobs  with a task whose job is not known here: "fail" it for good, or "leave" it to another worker
     ahead         seconds of work to claim beyond what runs, by the mean length of tasks, so that short ones need not
                   wait for the database; what a worker that is killed had claimed has used up an attempt; 0 for none
     drain         stop as soon as no task is ready and none is running
+    max_tasks_per_process   how many tasks a process runs before another takes its place
+    max_memory_per_process  bytes that a process may have in memory after a task, else another takes its place
     name          how people find this worker; host and process id by default
     state         what handlers find as `context.state`
     """
@@ -149,6 +158,8 @@ class Worker:
         unknown_jobs: Literal["fail", "leave"] = "fail",
         ahead: float = 0.25,
         drain: bool = False,
+        max_tasks_per_process: int = 1000,
+        max_memory_per_process: int | None = None,
         name: str | None = None,
         state: Any = None,
     ) -> None:
@@ -160,6 +171,8 @@ class Worker:
             raise ConfigurationError(f"ahead is {ahead} s; it must lie between 0 and 1")
         if unknown_jobs not in ("fail", "leave"):
             raise ConfigurationError(f'unknown_jobs is {unknown_jobs!r}; it is "fail" or "leave"')
+        if max_tasks_per_process < 1:
+            raise ConfigurationError(f"max_tasks_per_process is {max_tasks_per_process}; it must be at least 1")
         self.name = name or f"{socket.gethostname()}:{os.getpid()}"
         self.queues = list(queues)
         self.concurrency = concurrency
@@ -170,7 +183,11 @@ class Worker:
         self._ahead = ahead
         self._drain = drain
         self._state = state
+        self._max_tasks_per_process = max_tasks_per_process
+        self._max_memory_per_process = max_memory_per_process
         self._held: set[Held] = set()
+        self._abandoned: set[Held] = set()
+        self._parts: set[asyncio.Task[None]] = set()
         self._ready: deque[Held] = deque()
         self._running = 0
         self._mean = 0.0
@@ -184,7 +201,7 @@ class Worker:
         self._stops = 0
         self._reached_at: float | None = None
         self._claimed_at: datetime | None = None
-        self._abandoned = False
+        self._in_haste = False
         self._idle = False
         self._notified = False
         self._more = True
@@ -200,12 +217,15 @@ class Worker:
         """Work until `stop` is called. Raises what keeps it from working at all, such as SchemaMissing."""
         for job in self._jobs.values():
             _ = job.signature  # a job that can not be run is found now, not at its first task
+            if job.executor == "process":
+                address(job)
         self._loop = asyncio.get_running_loop()
         self._look = asyncio.Event()  # there is perhaps something to claim
         self._ended = asyncio.Event()  # there is something to settle
         self._look_ahead = asyncio.Event()  # something may be due before the next regular look
         self._sooner = asyncio.Event()  # something is due before `_watch_at`
         self._threads: Threads[Held] = Threads(self._loop, self._collect)
+        self._processes = Processes(self._dsn, self._max_tasks_per_process, self._max_memory_per_process)
         self._connections = _Connections(self._dsn, self.concurrency)
         async with AsyncConnectionPool(
             self._dsn, min_size=1, max_size=2, kwargs={"autocommit": True}, name="underway-worker", open=False
@@ -220,7 +240,10 @@ class Worker:
                 logger.warning("worker %s stops without the database; what it holds lapses", self.name)
             finally:
                 self._threads.close()
+                await asyncio.to_thread(self._processes.close)
                 await self._connections.close()
+        if self._abandoned:
+            logger.warning("worker %s leaves %s handlers behind that do not stop", self.name, self.abandoned)
         logger.info("worker %s has stopped", self.name)
 
     async def _register(self) -> None:
@@ -239,6 +262,11 @@ class Worker:
             last_claim_at=self._claimed_at,
         )
 
+    @property
+    def abandoned(self) -> int:
+        """How many handlers still run though they were given up: they were told to stop, and did not."""
+        return len(self._abandoned)
+
     def stop(self) -> None:
         """Stop claiming, let running tasks end within the grace time, give the rest back; called again: give all back.
 
@@ -255,21 +283,38 @@ class Worker:
 
     async def _work(self) -> None:
         """Run all parts until settling is over, or one of them fails; what it raised is raised."""
+        self._first_ended: asyncio.Future[asyncio.Task[None]] = self._loop.create_future()
         beside = (self._claim, self._listen, self._watch, self._maintain, *[self._run_tasks] * self.concurrency)
-        parts = [asyncio.create_task(part()) for part in (self._settle, *beside)]
-        ended: set[asyncio.Task[None]] = set()
+        for part in (self._settle, *beside):
+            self._begin(part())
         try:
-            ended, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+            ended = await self._first_ended
         finally:
             self._over = True
-            # More than once: until Python 3.12, asyncio.wait_for may lose a cancellation, and psycopg waits by it.
-            pending = {part for part in parts if not part.done()}
-            while pending:
-                for part in pending:
-                    part.cancel()
-                _, pending = await asyncio.wait(pending, timeout=_AGAIN_AFTER)
-        for part in ended:
-            part.result()
+            await self._end_parts()
+        ended.result()
+
+    def _begin(self, part: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(part)
+        self._parts.add(task)
+        task.add_done_callback(self._part_has_ended)
+
+    def _part_has_ended(self, part: asyncio.Task[None]) -> None:
+        self._parts.discard(part)
+        if not self._first_ended.done():
+            self._first_ended.set_result(part)
+
+    async def _end_parts(self) -> None:
+        """Cancel all parts and wait for them; not for handlers that were given up, nor longer than for others."""
+        until = self._loop.time() + _PATIENCE
+        given_up = {held.running.runner for held in self._abandoned if isinstance(held.running, OnLoop)}
+        # More than once: until Python 3.12, asyncio.wait_for may lose a cancellation, and psycopg waits by it.
+        while self._parts and self._loop.time() < until:
+            for part in self._parts:
+                part.cancel()
+            if not self._parts - given_up:
+                break
+            await asyncio.wait(self._parts - given_up, timeout=_AGAIN_AFTER)
 
     async def _do(self, statement: Statement[T]) -> T:
         """Run a statement; while the database is away, again and again."""
@@ -281,7 +326,7 @@ class Worker:
                 self._reached_at = self._loop.time()
                 return answer
             except _DATABASE_AWAY as error:
-                if self._abandoned:
+                if self._in_haste:
                     raise
                 logger.warning("worker %s: the database is away: %s", self.name, str(error).strip())
             await asyncio.sleep(pause * random.uniform(0.5, 1))
@@ -463,8 +508,9 @@ class Worker:
         """One runner: a task at a time, for ever."""
         runner = asyncio.current_task()
         assert runner is not None
+        running = OnLoop(runner)
         turn_at = self._loop.time()
-        while True:
+        while not self._over:
             held = self._next()
             if held is None:
                 waiting = self._loop.create_future()
@@ -476,7 +522,7 @@ class Worker:
                 # Another runner begins when the handler of this one waits; one that never waits needs no other.
                 self._passing_on = True
                 self._loop.call_soon(self._start)
-            await self._run_task(held, runner)
+            await self._run_task(held, running)
             now = self._loop.time()
             self._has_ended(held, now)
             if now - turn_at > _TURN:
@@ -493,7 +539,7 @@ class Worker:
                 break
 
     def _next(self) -> Held | None:
-        """The next task for the runner that asks. What a plain handler is to do goes to the threads."""
+        """The next async task for the runner that asks. Plain handlers go to threads, which may wait for processes."""
         while self._ready and self._running < self.concurrency and not self._stops:
             held = self._ready.popleft()
             if held.over:
@@ -506,24 +552,30 @@ class Worker:
             held.started_at = self._loop.time()
             held.deadline = held.started_at + seconds(held.task.timeout)
             self._running += 1
-            if job.is_async:
+            if job.executor == "async":
                 return held
-            self._threads.call(held, functools.partial(_call, job, held))
+            if job.executor == "thread":
+                running: InThread | InProcess = InThread(job, held.context)
+            else:
+                running = InProcess(self._processes, job, held.context)
+            held.running = running
+            self._threads.call(held, running.run)
         return None
 
-    async def _run_task(self, held: Held, runner: asyncio.Task[None]) -> None:
+    async def _run_task(self, held: Held, running: OnLoop) -> None:
         """Run an async handler to its end, whatever end that is."""
         job = held.job
         assert job is not None
         try:
-            held.runner = runner
+            held.running = running
             try:
-                output = await _call(job, held)
+                output = await call(job, held.context)
             finally:
-                held.runner = None
-                while runner.cancelling():  # by the worker, or by the handler itself
-                    runner.uncancel()
-            self._succeed(held, job, output)
+                while running.runner.cancelling():  # by the worker, or by the handler itself
+                    running.runner.uncancel()
+            if output is not None and not held.context._completed:
+                output = job.output_text(output)
+            self._succeed(held, output)
         except BaseException as error:  # whatever it is, it is the handler's and not the worker's
             if self._over and isinstance(error, asyncio.CancelledError):
                 raise
@@ -533,23 +585,20 @@ class Worker:
         """Plain handlers have ended."""
         now = self._loop.time()
         for held, output, error in ended:
-            if held.over:
-                continue
-            assert held.job is not None
             if isinstance(error, StopIteration):  # as of a coroutine
                 cause, error = error, RuntimeError(f"the handler raised {error!r}")
                 error.__cause__ = cause
             if error is None:
-                try:
-                    self._succeed(held, held.job, output)
-                except InputError as refused:
-                    self._end_with(held, refused)
+                self._succeed(held, output)
             else:
                 self._end_with(held, error)
             self._has_ended(held, now)
         self._start()
 
     def _has_ended(self, held: Held, now: float) -> None:
+        if held.over:
+            self._abandoned.discard(held)
+            return
         assert held.started_at is not None
         held.over = True
         self._running -= 1
@@ -559,69 +608,93 @@ class Worker:
         if self._more:
             self._look.set()
 
-    def _succeed(self, held: Held, job: Job[..., Any], output: Any) -> None:
-        context = held.context
-        if context._completed:
+    def _succeed(self, held: Held, output: str | None) -> None:
+        """The handler has returned, with this as its output in JSON: what that means for the attempt."""
+        if held.over:
+            return  # it was given up
+        if held.context._completed:
             self._discard(held)
-        elif context.cancelled:
-            self._drop(held)
+        elif held.context.cancelled:
+            self._end_told(held, None)
         else:
-            self._done.append((held, None if output is None else job.output_text(output)))
+            self._done.append((held, output))
 
     def _end_with(self, held: Held, error: BaseException) -> None:
         """The handler raised something: what that means for the attempt."""
-        task, context = held.task, held.context
-        if context._completed:
-            logger.warning("task %s is complete, but its handler raised %r afterwards", task.id, error)
+        if held.over:
+            return  # it was given up
+        if held.context._completed:
+            logger.warning("task %s is complete, but its handler raised %r afterwards", held.task.id, error)
             self._discard(held)
-        elif context.cancelled or isinstance(error, LeaseLost):
+        elif held.context.cancelled:
+            self._end_told(held, error)
+        elif isinstance(error, LeaseLost):
             self._drop(held)
-        elif held.expired:
-            self._time_out(held, error)
         elif isinstance(error, Snooze):
             self._snoozed.append((held, error.delay))
-        elif isinstance(error, Retry):
-            self._fail(held, error, after=error.after)
         else:
-            self._fail(held, error, retryable=not isinstance(error, _MISTAKES))
+            self._fail(held, error)
 
-    def _time_out(self, held: Held, error: BaseException | None) -> None:
-        assert held.started_at is not None
-        held.context.interrupt("timed out")
-        timed_out = TimeoutError(f"the attempt timed out after {self._loop.time() - held.started_at:.1f} s")
-        timed_out.__cause__ = error
+    def _end_told(self, held: Held, error: BaseException | None) -> None:
+        """A handler has ended that was told to stop, or is given up."""
+        if not held.expired:
+            self._drop(held)
+            return
+        timed_out = TimeoutError(f"the attempt timed out after {seconds(held.task.timeout):g} s")
+        if stack := held.stack or _stack(held):
+            timed_out.add_note(f"It was here:\n{stack.rstrip()}")
+        if not isinstance(error, asyncio.CancelledError):
+            timed_out.__cause__ = error
         self._fail(held, timed_out)
 
     # Interrupt
-
-    def _expire(self, held: Held) -> None:
-        """A running task has used up its time. An async handler is cancelled; a plain one is told, and left alone."""
-        held.expired = True
-        if held.runner is not None:
-            held.runner.cancel()
-        else:
-            self._time_out(held, None)
-            self._abandon(held)
 
     def _interrupt(self, held: Held, reason: str) -> None:
         """A task is not to go on here. The first reason counts."""
         if held.over or held.context.cancelled:
             return
         held.context.interrupt(reason)
-        if held.runner is not None:
-            if not held.expired:
-                held.runner.cancel()
-            return
-        self._drop(held)
         if held.started_at is None:
             held.over = True
+            self._drop(held)
         else:
+            self._tell(held)
+
+    def _expire(self, held: Held) -> None:
+        """A running task has used up its time: its handler is told, and where it is now is kept."""
+        held.expired = True
+        held.stack = _stack(held)
+        held.context.interrupt("timed out")
+        self._tell(held)
+
+    def _tell(self, held: Held) -> None:
+        """Tell a handler to stop. One that was told before and goes on is told harder, and in the end given up.
+
+        After a timeout the lease is not renewed, and two thirds of a heartbeat are left of it at least: all of this
+        takes less, so that the attempt is reported while the task is held.
+        """
+        assert held.running is not None
+        if not held.running.stop(held.told):
             self._abandon(held)
+            return
+        held.told += 1
+        patience = _PATIENCE_AT_STOP if self._in_haste else _PATIENCE
+        held.deadline = self._loop.time() + min(patience, seconds(held.task.heartbeat) / 4)
+        self._watch_by(held.deadline)
 
     def _abandon(self, held: Held) -> None:
-        """Wait no longer for a thread: what it gives does not count, and another task may run in its place."""
+        """Give up a handler that does not stop: what it gives does not count, and another may run in its place."""
+        self._abandoned.add(held)
+        logger.warning(
+            "task %s (%s, attempt %s): its handler does not stop (%s) and is left behind; %s are, this one at\n%s",
+            held.task.id, held.task.job, held.task.attempt, held.context._interrupted, self.abandoned,
+            _stack(held).rstrip(), extra={"task": held.task.id},
+        )  # fmt: skip
+        self._end_told(held, None)
         held.over = True
         self._running -= 1
+        if isinstance(held.running, OnLoop):
+            self._begin(self._run_tasks())  # for the runner that is lost; when it comes back there is one more
         self._ended.set()
         self._look.set()
         self._start()
@@ -644,19 +717,17 @@ class Worker:
         known = ", ".join(sorted(self._jobs)) or "none"
         self._fail(held, Fatal(f"job {task.job!r} of queue {task.queue!r} is not known here; known are: {known}"))
 
-    def _fail(
-        self, held: Held, error: BaseException, *, retryable: bool | None = None, after: timedelta | None = None
-    ) -> None:
-        if retryable is None:
-            retryable = not isinstance(error, _MISTAKES)
-        # What the handler said on purpose needs no traceback.
-        meant = isinstance(error, (Outcome, InputError))
+    def _fail(self, held: Held, error: BaseException, *, retryable: bool | None = None) -> None:
+        report = Report.of(error)
         logger.warning(
             "task %s (%s, attempt %s) failed: %s: %.500s",
-            held.task.id, held.task.job, held.task.attempt, type(error).__qualname__, _words(error),
-            extra={"task": held.task.id}, exc_info=None if meant else (type(error), error, _frames(error)),
+            held.task.id, held.task.job, held.task.attempt, report.type, report.message,
+            extra={"task": held.task.id},
+            exc_info=None if report.meant else (type(error), error, frames(error)),
         )  # fmt: skip
-        self._failed.append(Failure(held, _error_text(error), retryable, after))
+        self._failed.append(
+            Failure(held, report.text(), report.retryable if retryable is None else retryable, report.after)
+        )
 
     def _drop(self, held: Held) -> None:
         """The handler was interrupted: give the task back when the worker stops; else it is not ours any more."""
@@ -676,9 +747,12 @@ class Worker:
     # Stop
 
     def _interrupt_all(self) -> None:
-        self._abandoned = True
+        self._in_haste = True
         for held in list(self._held):
-            if held.started_at is not None:
+            if held.told:
+                held.deadline = min(held.deadline, self._loop.time() + _PATIENCE_AT_STOP)
+                self._watch_by(held.deadline)
+            elif held.started_at is not None:
                 self._interrupt(held, "the worker stops")
         self._ended.set()
 
@@ -736,10 +810,12 @@ class Worker:
             self._watch_at = float("inf")
             now = self._loop.time()
             for held in [held for held in self._held if held.deadline <= now]:
-                if held.over or held.expired:
+                if held.over:
                     held.deadline = float("inf")
                 elif held.started_at is None:
                     held.deadline = now + seconds(held.task.timeout)  # were it to begin now
+                elif held.told:
+                    self._tell(held)
                 else:
                     self._expire(held)
             due = [held for held in self._held if held.renew_at <= now + 0.01]
@@ -801,12 +877,8 @@ class Worker:
                     await self._do(statements.report_progress(held.task.id, held.task.lease, progress))
 
 
-def _call(job: Job[..., Any], held: Held) -> Any:
-    """Call the handler: its result, or what an async one gives to be awaited."""
-    arguments = job.signature.to_arguments(json_text(held.task.input))
-    if job.signature.takes_context:
-        return job.function(held.context, **arguments)
-    return job.function(**arguments)
+def _stack(held: Held) -> str:
+    return held.running.stack() if held.running is not None else ""
 
 
 class _Connections:
@@ -836,45 +908,17 @@ class _Connections:
         await asyncio.to_thread(self._sync.close)
 
 
-def _error_text(error: BaseException) -> str:
-    """An error as JSON text that PostgreSQL takes: type, message and traceback, of a length that it keeps."""
-
-    def plain(text: str, most: int) -> str:
-        text = text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
-        return text if len(text) <= most else f"{text[: most // 2]}\n...\n{text[-most // 2 :]}"
-
-    trace = "".join(traceback.format_exception(type(error), error, _frames(error)))
-    return statements.dump_json(
-        {"type": type(error).__qualname__, "message": plain(_words(error), 4000), "traceback": plain(trace, 20000)}
-    )
-
-
-def _words(error: BaseException) -> str:
-    """What an error says; its own code may fail at that."""
-    try:
-        return str(error)
-    except Exception as failure:
-        return f"(it can not be said: {type(failure).__qualname__})"
-
-
-def _frames(error: BaseException) -> TracebackType | None:
-    """The traceback of an error, from the handler's own first line on."""
-    frames = error.__traceback__
-    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_PACKAGE):
-        frames = frames.tb_next
-    return frames
-
-
 def run_worker(worker: Worker, *, health_port: int | None = None, parent: int | None = None) -> None:
     """Run a worker until SIGTERM or SIGINT; a second signal gives its running tasks back at once.
 
     With `health_port`, `/live` and `/ready` are answered there. `parent` is a pipe whose end says that the parent of
     this process is gone: the worker stops then.
     """
+    signals = (signal.SIGTERM, signal.SIGINT)
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in signals:
             loop.add_signal_handler(number, worker.stop)
 
         def parent_is_gone() -> None:
@@ -885,9 +929,19 @@ def run_worker(worker: Worker, *, health_port: int | None = None, parent: int | 
 
         if parent is not None:
             loop.add_reader(parent, parent_is_gone)
-        with contextlib.ExitStack() as stack:
-            if health_port is not None:
-                stack.enter_context(HealthServer(health_port, worker.health))
-            await worker.run()
+        try:
+            with contextlib.ExitStack() as stack:
+                if health_port is not None:
+                    stack.enter_context(HealthServer(health_port, worker.health))
+                await worker.run()
+        finally:
+            for number in signals:
+                loop.remove_signal_handler(number)
 
-    asyncio.run(main())
+    runner = asyncio.Runner()
+    try:
+        runner.run(main())
+    finally:
+        # Closing waits for what still runs on the loop: for ever, where handlers were given up.
+        if not asyncio.all_tasks(runner.get_loop()):
+            runner.close()

@@ -1054,6 +1054,53 @@ def test_a_worker_fails_unknown_jobs_or_leaves_them(
     assert mail("task", id, "--json").json["state"] == state
 
 
+PROCESSES = """
+import os
+from underway_pg import App
+
+app = App("postgresql://nobody@nowhere.invalid/nothing")
+
+@app.job(queue="mail", executor="process")
+def pid() -> int:
+    return os.getpid()
+
+@app.job(queue="mail", executor="process")
+def enqueue_another() -> int:
+    return pid.enqueue()
+"""
+
+
+@pytest.mark.parametrize(
+    ("option", "differ"),
+    [
+        ((), False),
+        (("--max-tasks-per-process", 1), True),
+        (("--max-memory-per-process", "1kB"), True),
+        (("--max-memory-per-process", "2GB"), False),
+    ],
+)
+def test_the_processes_of_a_worker_have_its_database_and_its_limits(
+    project: Project, mail: Underway, option: tuple[object, ...], differ: bool
+) -> None:
+    (project.directory / "processes.py").write_text(PROCESSES)
+    for job in ("enqueue_another", "pid"):
+        mail("enqueue", "mail", "--job", job)
+    answer = project.run(
+        "worker", "processes", "--drain", "--concurrency", 1, "--dsn", project.database, *option, database=None
+    )
+    assert answer.code == 0, answer.err
+    done = mail("tasks", "--json").json
+    assert [task["state"] for task in done] == ["succeeded"] * 3
+    pids = [mail("task", str(task["id"]), "--json").json["output"] for task in done if task["job"] == "pid"]
+    assert (pids[0] != pids[1]) == differ
+
+
+@pytest.mark.parametrize("text", ["", "lots", "-1", "1.5GB", "5 m b"])
+def test_what_is_no_size_is_refused_with_the_forms_there_are(bare: Underway, text: str) -> None:
+    answer = bare("worker", "tasks:app", "--max-memory-per-process", text)
+    assert_refused(answer, 2, "--max-memory-per-process", "512MB or 2GB")
+
+
 @pytest.mark.parametrize("application", ["tasks:app", "tasks:other"])
 @pytest.mark.parametrize("elsewhere", [None, NOWHERE], ids=["nothing", "elsewhere"])
 def test_the_dsn_of_the_option_wins_over_that_of_the_application(

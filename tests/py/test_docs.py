@@ -20,7 +20,7 @@ WITH_PYTHON = {
     "retries.md": "['succeeded', 'failed', 'pending']\n1 task goes back",
     "schedules.md": "created: daily_report",
     "unique-tasks.md": "start: revision 5",
-    "workers.md": "3.57 {'account': 7}",
+    "workers.md": "3.57 {'account': 7}\nprimes: 168",
 }
 
 
@@ -33,11 +33,13 @@ def test_every_page_with_python_is_run() -> None:
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.name)
-def test_the_python_of_a_page_runs(database: str, page: Path) -> None:
+def test_the_python_of_a_page_runs(database: str, page: Path, tmp_path: Path) -> None:
     script = "\n".join(blocks(page, "python"))
+    program = tmp_path / "program.py"
+    program.write_text(script)
     with subprocess.Popen(
-        [sys.executable, "-c", script],
-        env={**os.environ, "DATABASE_URL": database},
+        [sys.executable, str(program)],
+        env={**os.environ, "DATABASE_URL": database, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

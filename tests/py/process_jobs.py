@@ -1,0 +1,170 @@
+"""Jobs that run in processes, which import this module; `test_executors.py` has what they promise."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import threading
+import time
+from typing import Any
+
+import psycopg
+
+from underway_pg import App, Context, Fatal, Retry, RetryPolicy
+from underway_pg.errors import Snooze
+
+# A process is told the database of its worker; this one is nowhere.
+app = App("postgresql://nowhere", state={"color": "green"})
+
+job = app.job(queue="q", executor="process")
+
+# Longer than any test waits.
+SECONDS = 60.0
+
+
+def note(connection: psycopg.Connection[Any], what: str) -> None:
+    connection.execute("insert into seen (what) values (%s)", [what])
+
+
+def note_alone(what: str) -> None:
+    with psycopg.connect(app.dsn, autocommit=True) as connection:
+        note(connection, what)
+
+
+@job
+def knows(context: Context, n: int = 0) -> dict[str, Any]:
+    assert threading.current_thread() is threading.main_thread()
+    return {
+        "n": n,
+        "pid": os.getpid(),
+        "group": os.getpgid(0),
+        "id": context.id,
+        "queue": context.queue,
+        "job": context.job,
+        "attempt": context.attempt,
+        "priority": context.priority,
+        "headers": context.headers,
+        "state": context.state,
+        "cancelled": context.cancelled,
+    }
+
+
+@job
+def pid() -> int:
+    return os.getpid()
+
+
+@job
+def grows(megabytes: int) -> int:
+    kept.append(bytearray(b"x") * (megabytes << 20))
+    return os.getpid()
+
+
+kept: list[bytearray] = []
+
+
+@job
+def raises(context: Context) -> str:
+    if context.attempt == 1:
+        raise_deep_inside()
+    return "in the second attempt"
+
+
+def raise_deep_inside() -> None:
+    raise ValueError("bad \0 value")
+
+
+@job
+def says_how_it_ends(context: Context, how: str) -> str:
+    if context.attempt == 1:
+        if how == "retry":
+            raise Retry("not now", after=0.2)
+        if how == "fatal":
+            raise Fatal("never")
+        if how == "exit":
+            raise SystemExit(3)
+    return "done"
+
+
+@job
+def snoozes() -> None:
+    raise Snooze(3600)
+
+
+@job
+def gives_no_json() -> object:
+    return object()
+
+
+@job
+def tells_progress(context: Context) -> bool:
+    context.progress({"percent": 40})
+    return context.wait_cancelled(SECONDS)
+
+
+@job
+def writes(context: Context, fails: bool = False) -> object:
+    with context.transaction() as connection:
+        note(connection, "written")
+        context.output = "in the transaction"
+        if fails and context.attempt == 1:
+            raise RuntimeError("undone")
+    return object()  # which no JSON can carry, and nobody needs
+
+
+@job
+def loses_its_lease(context: Context) -> None:
+    with context.transaction() as connection:
+        note(connection, "written")
+        with psycopg.connect(app.dsn, autocommit=True) as other:
+            other.execute("select underway.cancel(%s)", [context.id])
+
+
+@job
+def enqueues() -> int:
+    return pid.enqueue()
+
+
+@job
+def hangs() -> None:
+    note_alone("hangs")
+    try:
+        hang_deep_inside()
+    finally:
+        note_alone("stops")
+
+
+def hang_deep_inside() -> None:
+    time.sleep(SECONDS)
+
+
+@job
+def listens(context: Context) -> None:
+    note_alone("runs")
+    try:
+        context.wait_cancelled(SECONDS)
+    finally:
+        note_alone("stops" if context.cancelled else "was not told")
+
+
+@job
+def swallows(term: bool) -> None:
+    """Goes on whatever it is told; with `term` on SIGTERM too."""
+    if term:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    while True:
+        with contextlib.suppress(asyncio.CancelledError):
+            swallow_deep_inside()
+
+
+def swallow_deep_inside() -> None:
+    time.sleep(SECONDS)
+
+
+@app.job(queue="poison", executor="process", retry=RetryPolicy(max_attempts=3, initial_interval=0))
+def dies(how: str) -> None:
+    if how == "exit":
+        os._exit(7)
+    os.kill(os.getpid(), signal.SIGKILL)

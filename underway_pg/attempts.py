@@ -1,0 +1,189 @@
+"""One attempt at a task: how its handler is called, stopped and looked at, and how its end is put into words."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Iterator
+from datetime import timedelta
+from itertools import dropwhile
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any, NamedTuple, Protocol
+
+from . import statements
+from .binary import json_text
+from .context import Context
+from .errors import Fatal, InputError, Outcome, Retry
+from .jobs import Job
+
+__all__ = ["InThread", "OnLoop", "Raised", "Report", "Running", "call", "frames", "run", "thread_stack"]
+
+_MISTAKES = (InputError, Fatal)
+
+_PACKAGE = str(Path(__file__).parent) + os.sep
+
+
+class Running(Protocol):
+    """A handler that runs, wherever that is."""
+
+    def stop(self, times: int) -> bool:
+        """Tell it to stop; `times` says how often that was done before. Returns False when it was left alone."""
+
+    def stack(self) -> str:
+        """Where it is now, as the lines of a traceback; empty when that can not be seen."""
+
+
+# Calling
+
+
+def call(job: Job[..., Any], context: Context) -> Any:
+    """Call the handler: its result, or what an async one gives to be awaited."""
+    arguments = job.signature.to_arguments(json_text(context._task.input))
+    if job.signature.takes_context:
+        return job.function(context, **arguments)
+    return job.function(**arguments)
+
+
+def run(job: Job[..., Any], context: Context) -> str | None:
+    """Run a plain handler to its end. Returns its output as JSON text, where that still matters."""
+    output = call(job, context)
+    return None if output is None or context._completed else job.output_text(output)
+
+
+class InThread:
+    """A plain handler that runs in a thread. It is told by its context, and can not be made to stop."""
+
+    __slots__ = ("_context", "_job", "_thread")
+
+    def __init__(self, job: Job[..., Any], context: Context) -> None:
+        self._job = job
+        self._context = context
+        self._thread: int | None = None
+
+    def run(self) -> str | None:
+        """Run it, in its thread. Returns its output as JSON text."""
+        self._thread = threading.get_ident()
+        try:
+            return run(self._job, self._context)
+        finally:
+            self._thread = None
+
+    def stop(self, times: int) -> bool:
+        """It was told by its context; that is all."""
+        return times == 0
+
+    def stack(self) -> str:
+        """Where it is now."""
+        return thread_stack(self._thread)
+
+
+class OnLoop:
+    """The async handlers that a runner of the worker runs, one after the other."""
+
+    def __init__(self, runner: asyncio.Task[None]) -> None:
+        self.runner = runner
+
+    def stop(self, times: int) -> bool:
+        """Cancel it, and once more if it goes on."""
+        return times < 2 and self.runner.cancel()
+
+    def stack(self) -> str:
+        """Where it waits now."""
+        return _lines(list(_waiting_frames(self.runner.get_coro())))
+
+
+# Stacks
+
+
+def thread_stack(thread: int | None) -> str:
+    """Where the handler in a thread is now, as the lines of a traceback."""
+    frame = sys._current_frames().get(thread or 0)
+    frames = [frame for frame, _ in traceback.walk_stack(frame)] if frame is not None else []
+    return _lines(frames[::-1])
+
+
+def _waiting_frames(waiting: Any) -> Iterator[FrameType]:
+    """The frames of a coroutine that waits, and of those that it waits for; the outermost first."""
+    while waiting is not None:
+        frame = getattr(waiting, "cr_frame", None) or getattr(waiting, "gi_frame", None)
+        if frame is not None:
+            yield frame
+        waiting = getattr(waiting, "cr_await", None) or getattr(waiting, "gi_yieldfrom", None)
+
+
+def _lines(frames: list[FrameType]) -> str:
+    """Frames as lines, from the handler's own first one on."""
+
+    def is_ours(frame: FrameType) -> bool:
+        return frame.f_code.co_filename.startswith(_PACKAGE)
+
+    called = dropwhile(is_ours, dropwhile(lambda frame: not is_ours(frame), frames))
+    summary = traceback.StackSummary.extract((frame, frame.f_lineno) for frame in called)
+    return "".join(summary.format())
+
+
+# Words
+
+
+class Report(NamedTuple):
+    """A failed attempt in words, and what is to become of it. `meant` says that the handler said so on purpose."""
+
+    type: str
+    message: str
+    traceback: str
+    retryable: bool
+    after: timedelta | None
+    meant: bool
+
+    def text(self) -> str:
+        """The error as JSON text, as it is kept."""
+        return statements.dump_json({"type": self.type, "message": self.message, "traceback": self.traceback})
+
+    @classmethod
+    def of(cls, error: BaseException) -> Report:
+        """What an error says, in text that PostgreSQL takes, of a length that it keeps."""
+        if isinstance(error, Raised):
+            return error.report
+        trace = "".join(traceback.format_exception(type(error), error, frames(error)))
+        return cls(
+            type=type(error).__qualname__,
+            message=_plain(_words(error), 4000),
+            traceback=_plain(trace, 20000),
+            retryable=not isinstance(error, _MISTAKES),
+            after=error.after if isinstance(error, Retry) else None,
+            meant=isinstance(error, (Outcome, InputError)),
+        )
+
+
+class Raised(Exception):
+    """What a handler in another process raised."""
+
+    def __init__(self, report: Report) -> None:
+        super().__init__(f"{report.type}: {report.message}")
+        self.report = report
+        self.add_note(report.traceback)
+
+
+def frames(error: BaseException) -> TracebackType | None:
+    """The traceback of an error, from the handler's own first line on."""
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+        frames = frames.tb_next
+    return frames
+
+
+def _plain(text: str, most: int) -> str:
+    text = text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+    return text if len(text) <= most else f"{text[: most // 2]}\n...\n{text[-most // 2 :]}"
+
+
+def _words(error: BaseException) -> str:
+    """What an error says; its own code may fail at that."""
+    try:
+        return str(error)
+    except Exception as failure:
+        return f"(it can not be said: {type(failure).__qualname__})"

@@ -1,0 +1,228 @@
+"""Processes for handlers that must not share the worker's: they can be killed, and be replaced.
+
+A thread of the worker waits for each handler, so that all of them end in the same way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+from datetime import timedelta
+from multiprocessing import Pipe
+from typing import Any
+
+from .attempts import Raised, Report
+from .child import Ended, Program, address
+from .context import Context
+from .errors import LeaseLost, Snooze, UnderwayError
+from .jobs import Job
+
+__all__ = ["InProcess", "ProcessDied", "Processes"]
+
+logger = logging.getLogger("underway_pg")
+
+# Seconds. So often it is looked whether a process is there that says nothing; and it may take so long to leave.
+_LOOK_EVERY = 1.0
+_LEAVE_WITHIN = 5.0
+
+_PROGRAM = """
+import sys
+from multiprocessing.connection import Connection
+connection = Connection(int(sys.argv[1]))
+sys.path[:] = connection.recv()
+from underway_pg.child import serve
+serve(connection)
+"""
+
+
+class ProcessDied(UnderwayError):
+    """The process of a handler has ended, and not by itself."""
+
+    def __init__(self, code: int) -> None:
+        how = f"with exit code {code}" if code >= 0 else f"by signal {-code} ({signal.strsignal(-code)})"
+        super().__init__(f"the process that ran the task ended {how}")
+
+
+class Process:
+    """A process of this worker. It is in a group of its own: signals of a terminal are for the worker alone."""
+
+    def __init__(self, program: Program) -> None:
+        self._connection, theirs = Pipe()
+        with theirs:
+            self._popen = subprocess.Popen(
+                [sys.executable, "-c", _PROGRAM, str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                process_group=0,
+            )
+        self.tasks = 0
+        self.memory = 0
+        self._is_ending = False
+        self.send(sys.path)
+        self.send(program)
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it lives, and was not told to end."""
+        return not self._is_ending and self._popen.poll() is None
+
+    def send(self, message: Any) -> None:
+        """Send something. One that is dead is found by `receive`."""
+        try:
+            self._connection.send(message)
+        except OSError:
+            logger.debug("process %s does not listen", self._popen.pid)
+
+    def receive(self) -> Any:
+        """What it says next. Raises ProcessDied."""
+        try:
+            while not self._connection.poll(_LOOK_EVERY):
+                if self._popen.poll() is not None and not self._connection.poll():
+                    raise EOFError
+            return self._connection.recv()
+        except (EOFError, ConnectionError):
+            raise ProcessDied(self._popen.wait()) from None
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to it and all that it has started."""
+        self._is_ending = True
+        if self._popen.poll() is None:
+            with contextlib.suppress(ProcessLookupError):  # its thread has just seen it die
+                os.killpg(self._popen.pid, number)
+
+    def leave(self) -> None:
+        """Let it go, and wait until it is gone."""
+        self.send(None)
+        try:
+            self._popen.wait(_LEAVE_WITHIN)
+        except subprocess.TimeoutExpired:
+            self.signal(signal.SIGKILL)
+            self._popen.wait()
+        self._connection.close()
+
+
+class Processes:
+    """As many processes as there are handlers at once; they are kept for the next ones.
+
+    max_tasks    how many tasks one runs before another takes its place
+    max_memory   how many bytes it may have in memory after a task to be kept; None for any
+    """
+
+    def __init__(self, dsn: str, max_tasks: int, max_memory: int | None) -> None:
+        self._program = Program.here(dsn)
+        self._max_tasks = max_tasks
+        self._max_memory = max_memory
+        self._free: list[Process] = []
+        self._busy: set[Process] = set()
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def take(self) -> Process:
+        """A process that is free, or a new one."""
+        with self._lock:
+            while self._free:
+                process = self._free.pop()
+                if process.is_there:
+                    break
+            else:
+                process = Process(self._program)
+            self._busy.add(process)
+            return process
+
+    def give_back(self, process: Process) -> None:
+        """Keep a process for another task, or let it go: it has done enough, has grown too large, or is dead."""
+        process.tasks += 1
+        is_large = self._max_memory is not None and process.memory > self._max_memory
+        with self._lock:
+            self._busy.discard(process)
+            if not (self._closed or is_large or process.tasks >= self._max_tasks) and process.is_there:
+                self._free.append(process)
+                return
+        threading.Thread(target=process.leave, name="underway-leave", daemon=True).start()
+
+    def close(self) -> None:
+        """Let all processes go, and wait until they are gone; one that still runs a handler is killed."""
+        with self._lock:
+            self._closed = True
+            free, self._free = self._free, []
+            for process in self._busy:
+                process.signal(signal.SIGKILL)
+        for process in free:
+            process.leave()
+
+
+class InProcess:
+    """A plain handler that runs in a process."""
+
+    def __init__(self, processes: Processes, job: Job[..., Any], context: Context) -> None:
+        self._processes = processes
+        self._where = address(job)
+        self._context = context
+        self._lock = threading.Lock()
+        self._process: Process | None = None
+        self._has_begun = False
+        self._stack = ""
+
+    def run(self) -> str | None:
+        """Run it; called in a thread, which waits. Returns the output as JSON text."""
+        if self._context.cancelled:
+            raise asyncio.CancelledError
+        process = self._processes.take()
+        with self._lock:
+            self._process = process
+        try:
+            process.send((self._where, self._context._task))  # unlocked: it may take a while, and `stop` must not wait
+            with self._lock:
+                self._has_begun = True
+                if self._context.cancelled:
+                    process.send(self._context._interrupted)
+            ended = self._wait(process)
+            process.memory = ended.memory
+        finally:
+            with self._lock:
+                self._process = None
+            self._processes.give_back(process)
+        self._context._completed = ended.completed
+        return self._result(ended)
+
+    def _wait(self, process: Process) -> Ended:
+        while not isinstance(message := process.receive(), Ended):
+            kind, text = message
+            if kind == "stack":
+                self._stack = text
+            else:
+                self._context._progress = text
+        return message
+
+    def _result(self, ended: Ended) -> str | None:
+        if ended.how == "stopped":
+            raise asyncio.CancelledError
+        if ended.how == "lost":
+            raise LeaseLost("the lease was lost")
+        if isinstance(ended.value, Report):
+            raise Raised(ended.value)
+        if isinstance(ended.value, timedelta):
+            raise Snooze(ended.value)
+        return ended.value
+
+    def stop(self, times: int) -> bool:
+        """Raise an exception in it; then end its process by SIGTERM, and then by SIGKILL."""
+        with self._lock:
+            if self._process is None:
+                return times < 3
+            if times == 0:
+                if self._has_begun:
+                    self._process.send(self._context._interrupted)
+            else:
+                self._process.signal(signal.SIGTERM if times == 1 else signal.SIGKILL)
+        return times < 3
+
+    def stack(self) -> str:
+        """Where it was when it was told to stop."""
+        return self._stack

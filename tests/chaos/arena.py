@@ -234,7 +234,7 @@ def _begin_work(cluster: Cluster, producer: workload.Producer, tasks: int) -> No
             lambda: value("select count(*) from underway.worker") >= WORKERS, "all workers are there", seconds=60.0
         )
         producer.enqueue_all(tasks, 0.0)
-        wait_until(lambda: value("select count(*) from underway.task_history") > 0, "they work")
+        wait_until(lambda: value("select count(*) from underway.task_history") > 0, "they work", seconds=60.0)
 
 
 def _live(cluster: Cluster) -> int:

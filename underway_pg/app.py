@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, Self, T
 
 import psycopg
 
-from . import child, schema
+from . import child, connections, schema
 from .client import AsyncClient, Client
 from .context import Context
 from .cron import check_cron
@@ -191,7 +191,7 @@ class App:
         """
         client = self.client
         schedules = [self._schedules[name].schedule(self.name) for name in sorted(self._schedules)]
-        with psycopg.connect(self.dsn) as connection:
+        with connections.connect(self.dsn) as connection, connection.transaction():
             before = {each.schedule: each for each in client.schedules(connection=connection)}
             for schedule in schedules:
                 try:

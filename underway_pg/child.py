@@ -25,7 +25,7 @@ from typing import Any, Literal, NamedTuple
 
 import psycopg
 
-from . import attempts
+from . import attempts, connections
 from .attempts import Report
 from .context import Context
 from .errors import ConfigurationError, LeaseLost, Snooze
@@ -273,10 +273,10 @@ class _Connections:
 
     @contextlib.contextmanager
     def connection(self) -> Iterator[psycopg.Connection[Any]]:
-        with psycopg.connect(self._dsn, autocommit=True) as connection:
+        with connections.connect(self._dsn) as connection:
             yield connection
 
     @contextlib.asynccontextmanager
     async def async_connection(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
-        async with await psycopg.AsyncConnection.connect(self._dsn, autocommit=True) as connection:
+        async with await connections.connect_async(self._dsn) as connection:
             yield connection

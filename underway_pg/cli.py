@@ -27,6 +27,7 @@ from . import schema, statements
 from .app import App
 from .client import execute
 from .client import wait as wait_on
+from .connections import connect
 from .cron import MACROS
 from .errors import ConfigurationError, Refusal, ScheduleNotFound, TaskNotFound, UnderwayError, WrongState
 from .rows import QueueStats, ScheduleStats, State, TaskInfo, WorkerStats
@@ -989,7 +990,7 @@ def _given(dsn: str | None) -> str:
 
 
 def _connect(dsn: str | None) -> Connection:
-    return psycopg.connect(_given(dsn), autocommit=True)
+    return connect(_given(dsn))
 
 
 def _ask(dsn: str | None, statement: Statement[T]) -> T:

@@ -9,9 +9,8 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import psycopg
-from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
-from . import statements
+from . import connections, statements
 from .binary import leave_as_bytes
 from .errors import TaskCancelled, TaskFailed, refusals
 from .rows import BatchStats, Enqueued, ListedTask, QueueStats, Reason, ScheduleStats, State, TaskInfo, WorkerStats
@@ -89,9 +88,7 @@ class Client:
 
     def __init__(self, dsn: str, *, max_connections: int = 4) -> None:
         self._dsn = dsn
-        self._pool = ConnectionPool(
-            dsn, min_size=0, max_size=max_connections, open=False, kwargs={"autocommit": True}, name="underway"
-        )
+        self._pool = connections.pool(dsn, most=max_connections, name="underway")
         # At exit at the latest, while threads can still be joined: a pool that is merely dropped waits for seconds.
         weakref.finalize(self, self._pool.close)
 
@@ -113,7 +110,7 @@ class Client:
             return execute(connection, statement)
         if self._pool.closed:
             # A pool keeps trying, and does not say why it fails: what is wrong with the dsn is to be seen at once.
-            psycopg.connect(self._dsn).close()
+            connections.connect(self._dsn).close()
             self._pool.open()
         with self._pool.connection() as pooled:
             return execute(pooled, statement)
@@ -212,7 +209,7 @@ class Client:
         `timeout` is in seconds, for all of them. Raises WaitTimeout, or TaskNotFound when one of them does not exist.
         """
         waiting = Waiting(tasks, timeout)
-        with psycopg.connect(self._dsn, autocommit=True) as connection:
+        with connections.connect(self._dsn) as connection:
             for _ in wait(connection, waiting):
                 pass
         return waiting.final
@@ -349,9 +346,7 @@ class AsyncClient:
 
     def __init__(self, dsn: str, *, max_connections: int = 4) -> None:
         self._dsn = dsn
-        self._pool = AsyncConnectionPool(
-            dsn, min_size=0, max_size=max_connections, open=False, kwargs={"autocommit": True}, name="underway"
-        )
+        self._pool = connections.async_pool(dsn, most=max_connections, name="underway")
 
     async def __aenter__(self) -> Self:
         await self._pool.open()
@@ -370,7 +365,7 @@ class AsyncClient:
         if connection is not None:
             return await execute_async(connection, statement)
         if self._pool.closed:
-            await (await psycopg.AsyncConnection.connect(self._dsn)).close()
+            await (await connections.connect_async(self._dsn)).close()
             await self._pool.open()
         async with self._pool.connection() as pooled:
             return await execute_async(pooled, statement)
@@ -471,7 +466,7 @@ class AsyncClient:
         `timeout` is in seconds, for all of them. Raises WaitTimeout, or TaskNotFound when one of them does not exist.
         """
         waiting = Waiting(tasks, timeout)
-        async with await psycopg.AsyncConnection.connect(self._dsn, autocommit=True) as connection:
+        async with await connections.connect_async(self._dsn) as connection:
             await wait_async(connection, waiting)
         return waiting.final
 

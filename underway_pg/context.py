@@ -13,12 +13,16 @@ import psycopg
 from . import statements
 from .binary import json_value, time
 from .client import execute, execute_async
+from .connections import sever
 from .errors import InputError, Snooze
 from .rows import ClaimedTask
 
 __all__ = ["Context"]
 
 _PROGRESS_BYTES = 32768
+
+# A connection is broken only while it is that of the handler, and not of the next one in the pool.
+_ABANDONING = threading.Lock()
 
 
 class Connections(Protocol):
@@ -38,13 +42,24 @@ class Context:
     `transaction()`; elsewhere what the handler returns is.
     """
 
-    __slots__ = ("_completed", "_connections", "_event", "_interrupted", "_progress", "_task", "output", "state")
+    __slots__ = (
+        "_completed",
+        "_connection",
+        "_connections",
+        "_event",
+        "_interrupted",
+        "_progress",
+        "_task",
+        "output",
+        "state",
+    )
 
     def __init__(self, task: ClaimedTask, state: Any, connections: Connections) -> None:
         self.state: Any = state
         self.output: Any = None
         self._task = task
         self._connections = connections
+        self._connection: psycopg.Connection[Any] | None = None
         self._event: threading.Event | None = None
         self._interrupted: str | None = None
         self._completed = False
@@ -126,6 +141,17 @@ class Context:
             if self._event is not None:
                 self._event.set()
 
+    def abandon(self) -> None:
+        """Break the transaction of a handler in a thread, which waits in it perhaps for ever; called by the worker."""
+        with _ABANDONING:
+            if self._connection is not None:
+                sever(self._connection)
+
+    def hold(self, connection: psycopg.Connection[Any] | None) -> None:
+        """Note the connection of the transaction that the handler is in."""
+        with _ABANDONING:
+            self._connection = connection
+
     def snooze(self, delay: float | timedelta) -> NoReturn:
         """End this attempt and put the task back for `delay` (seconds or timedelta); the attempt does not count."""
         raise Snooze(delay)
@@ -165,10 +191,14 @@ class _Transaction:
     @contextmanager
     def _open(self) -> Iterator[psycopg.Connection[Any]]:
         with self._context._connections.connection() as connection:
-            with connection.transaction():
-                yield connection
-                execute(connection, self._completion())
-            self._context._completed = True
+            self._context.hold(connection)
+            try:
+                with connection.transaction():
+                    yield connection
+                    execute(connection, self._completion())
+                self._context._completed = True
+            finally:
+                self._context.hold(None)
 
     @asynccontextmanager
     async def _open_async(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:

@@ -21,9 +21,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, TypedDict, TypeVar
 
 import psycopg
-from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout
+from psycopg_pool import PoolTimeout
 
-from . import schema, statements
+from . import connections, schema, statements
 from .attempts import InThread, OnLoop, Report, Running, call, frames
 from .binary import seconds
 from .child import address
@@ -45,11 +45,13 @@ logger = logging.getLogger("underway_pg")
 
 _DATABASE_AWAY = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout)
 
-# Seconds. A database that gives no connection for so long is away; a worker that found enough to do for so long is not
-# idle; a task of a job that it does not know is put back for so long; after a claim that was refused it waits so long;
-# a part that did not hear that it is over is told again after so long; handlers that never wait hold the loop so long;
-# what was claimed and not begun is given back after so long; and nothing is claimed ahead for so long after a retry.
+# Seconds. A database that gives no connection for so long is away, and so is one that gives no answer; a worker that
+# found enough to do for so long is not idle; a task of a job that it does not know is put back for so long; after a
+# claim that was refused it waits so long; a part that did not hear that it is over is told again after so long;
+# handlers that never wait hold the loop so long; what was claimed and not begun is given back after so long; and
+# nothing is claimed ahead for so long after a retry.
 _AWAY_AFTER = 2.0
+_SILENT_AFTER = 10.0
 _BUSY_AFTER = 0.5
 _LEAVE_FOR = 5.0
 _REFUSED_FOR = 2.0
@@ -227,8 +229,8 @@ class Worker:
         self._threads: Threads[Held] = Threads(self._loop, self._collect)
         self._processes = Processes(self._dsn, self._max_tasks_per_process, self._max_memory_per_process)
         self._connections = _Connections(self._dsn, self.concurrency)
-        async with AsyncConnectionPool(
-            self._dsn, min_size=1, max_size=2, kwargs={"autocommit": True}, name="underway-worker", open=False
+        async with connections.async_pool(
+            self._dsn, least=1, most=2, name="underway-worker", give_up_after=_AWAY_AFTER
         ) as self._pool:
             await self._register()
             logger.info("worker %s serves %s", self.name, ", ".join(self.queues))
@@ -318,16 +320,20 @@ class Worker:
 
     async def _do(self, statement: Statement[T]) -> T:
         """Run a statement; while the database is away, again and again."""
-        pause = 0.1
+        pause, patience = 0.1, _SILENT_AFTER
         while True:
             try:
                 async with self._pool.connection(timeout=_AWAY_AFTER) as connection:
-                    answer = await execute_async(connection, statement)
+                    with connections.answer_within(patience, connection):
+                        answer = await execute_async(connection, statement)
                 self._reached_at = self._loop.time()
                 return answer
             except _DATABASE_AWAY as error:
                 if self._in_haste:
                     raise
+                if isinstance(error, connections.Silent):
+                    patience *= 2  # perhaps it is only slow
+                    await self._connections.renew()
                 logger.warning("worker %s: the database is away: %s", self.name, str(error).strip())
             await asyncio.sleep(pause * random.uniform(0.5, 1))
             pause = min(2 * pause, _AWAY_AFTER)
@@ -691,6 +697,7 @@ class Worker:
             _stack(held).rstrip(), extra={"task": held.task.id},
         )  # fmt: skip
         self._end_told(held, None)
+        held.context.abandon()
         held.over = True
         self._running -= 1
         if isinstance(held.running, OnLoop):
@@ -776,13 +783,20 @@ class Worker:
         pause = 0.1
         while True:
             try:
-                async with await psycopg.AsyncConnection.connect(self._dsn, autocommit=True) as connection:
+                async with await connections.connect_async(self._dsn) as connection:
+                    if connections.is_pooled(connection):
+                        # Whoever gets the session next would hear it, and this worker would not.
+                        logger.info("worker %s is behind a pooler, and hears nothing", self.name)
+                        await asyncio.Event().wait()
                     await connection.execute("listen underway_ready")
                     await connection.execute("listen underway_cancelled")
                     pause = 0.1
                     self._look.set()
-                    async for notification in connection.notifies():
-                        self._hear(notification)
+                    while True:
+                        async for notification in connection.notifies(timeout=_SILENT_AFTER):
+                            self._hear(notification)
+                        with connections.answer_within(_SILENT_AFTER, connection):
+                            await connection.execute("")  # is anybody there?
             except psycopg.Error as error:
                 logger.warning("worker %s does not hear the database: %s", self.name, str(error).strip())
             await asyncio.sleep(pause * random.uniform(0.5, 1))
@@ -885,11 +899,8 @@ class _Connections:
     """The connections of handlers for their own transactions; none until the first asks."""
 
     def __init__(self, dsn: str, most: int) -> None:
-        kwargs = {"autocommit": True}
-        self._sync = ConnectionPool(dsn, min_size=0, max_size=most, kwargs=kwargs, name="underway-handlers", open=False)
-        self._async = AsyncConnectionPool(
-            dsn, min_size=0, max_size=most, kwargs=kwargs, name="underway-async-handlers", open=False
-        )
+        self._sync = connections.pool(dsn, most=most, name="underway-handlers")
+        self._async = connections.async_pool(dsn, most=most, name="underway-async-handlers")
 
     @contextlib.contextmanager
     def connection(self) -> Iterator[psycopg.Connection[Any]]:
@@ -902,6 +913,13 @@ class _Connections:
         await self._async.open()
         async with self._async.connection() as connection:
             yield connection
+
+    async def renew(self) -> None:
+        """Use none of the connections any more that lie idle: they may be as dead as another one was."""
+        if not self._async.closed:
+            await self._async.drain()
+        if not self._sync.closed:
+            await asyncio.to_thread(self._sync.drain)
 
     async def close(self) -> None:
         await self._async.close()

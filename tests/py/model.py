@@ -385,8 +385,9 @@ class Underway:
             self.keyed.add(queue)
         first = self.world.next_id
         self.world.next_id += len(inputs)
-        rows = []
-        for place, (input, unique_key) in enumerate(zip(inputs, unique_keys, strict=True)):
+        rows = [(0, False, False)] * len(inputs)
+        given = sorted(enumerate(zip(inputs, unique_keys, strict=True)), key=lambda each: each[1][1] or "~")
+        for place, (input, unique_key) in given:  # in the order of keys, in which they are taken
             task = Task(
                 id=first + place,
                 queue=queue,
@@ -398,7 +399,7 @@ class Underway:
                 concurrency_key=concurrency_key,
                 input=input,
             )
-            rows.append(self.take_key(task, on_conflict, unique_for))
+            rows[place] = self.take_key(task, on_conflict, unique_for)
         if after:
             self.come_after([id for id, created, _ in rows if created], sorted(set(after)), after_failure)
         return rows

@@ -16,7 +16,7 @@ from uuid import UUID
 
 INVALID_ARGUMENT, LEASE_LOST, QUEUE_NOT_FOUND = "UW001", "UW002", "UW003"
 TASK_NOT_FOUND, WRONG_STATE, QUEUE_IN_USE = "UW004", "UW005", "UW006"
-UNIQUE_CONFLICT = "UW010"
+UNIQUE_CONFLICT, BATCH_NOT_FOUND, BATCH_FINAL = "UW010", "UW012", "UW013"
 
 START = datetime(2026, 1, 5, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -97,11 +97,10 @@ class Hold:
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """What has become of the tasks that some tasks come after. `followers` are those, each with its event."""
+    """What has become of some tasks. `followers` wait for that: each with its event, and whether it fails without."""
 
-    followers: tuple[int, ...]
-    event: str
-    fails: bool
+    followers: tuple[tuple[int, str, bool], ...] = ()
+    listed: bool = False
     became: tuple[bool, bool, bool] = (False, False, False)  # failed, final, succeeded
     expires_at: datetime | None = None
 
@@ -798,13 +797,54 @@ class Underway:
             if task.live or task.state != "succeeded":
                 self.write(("outcome", str(number), str(id)), Outcome(None if task.live else task.state))
         event = "final" if after_failure == "run" else "success"
-        batch = Batch(followers=tuple(tasks), event=event, fails=after_failure == "fail")
-        self.write(("batch", "", str(number)), batch)
+        self.write(("batch", "", str(number)), Batch())
+        self.begin_waiting(number, tasks, event, after_failure == "fail")
+        self.settle_batches([number])
+
+    def begin_waiting(self, number: int, tasks: Sequence[int], event: str, fails: bool = False) -> None:
+        batch = self.batches()[number]
+        followers = (*batch.followers, *((id, event, fails) for id in tasks))
+        self.write(("batch", "", str(number)), replace(batch, followers=followers))
         for id in tasks:
             waiting = self.task(id)
             assert waiting is not None
             self.write(id, replace(waiting, state="waiting"))
+
+    def enqueue_batch(self, tasks: Sequence[dict[str, Any]], **callbacks: dict[str, Any]) -> list[int]:
+        number = self.world.next_batch
+        self.write(("batch", "", str(number)), Batch(listed=True))
+        self.join(number, self.enqueue_many(tasks=tasks)[0])
+        for event in ("success", "final", "failure"):
+            if (task := callbacks.get(f"on_{event}")) is not None:
+                self.begin_waiting(number, self.enqueue(**task), event)
         self.settle_batches([number])
+        return [number]
+
+    def join(self, number: int, tasks: Iterable[int]) -> None:
+        """New tasks of this transaction are followed by a batch."""
+        for id in tasks:
+            task = self.task(id)
+            assert task is not None
+            self.write(id, replace(task, followed=True))
+            self.write(("outcome", str(number), str(id)), Outcome())
+
+    def extend_batch(self, batch: int, tasks: Sequence[dict[str, Any]]) -> list[list[int]]:
+        found = self.batches().get(batch)
+        if found is None or not found.listed:
+            raise Refused(BATCH_NOT_FOUND)
+        self.write(("batch", "", str(batch)), found)
+        if found.became[1]:
+            raise Refused(BATCH_FINAL)
+        (ids,) = self.enqueue_many(tasks=tasks)
+        self.join(batch, ids)
+        return [ids]
+
+    def cancel_batch(self, batch: int) -> list[int]:
+        found = self.batches().get(batch)
+        if found is None or not found.listed:
+            raise Refused(BATCH_NOT_FOUND)
+        live = sorted(id for id, outcome in self.outcomes(batch).items() if outcome is None)
+        return [sum(self.cancel(id)[0] for id in live)]
 
     def note_outcome(self, tasks: Sequence[int], state: str) -> list[int]:
         """Note how tasks have ended that batches follow; gives those batches."""
@@ -837,21 +877,25 @@ class Underway:
         if became != was and self.others_open() and self.ask_became().get(number, became) != became:
             return []
         if became != was:
-            batch = replace(batch, became=became, expires_at=batch.expires_at if live else self.now)
+            expires_at = None if batch.listed else batch.expires_at if live else self.now  # a listed one in weeks
+            batch = replace(batch, became=became, expires_at=expires_at)
             self.write(("batch", "", str(number)), batch)
         # One that another has locked, or had, is passed over until a look that comes later.
-        waiting = [id for id in batch.followers if self.is_waiting(id) and not self.taken(id)]
+        waiting = [id for id, _, _ in batch.followers if self.is_waiting(id) and not self.taken(id)]
         if became == was or self.others_open():
             left = self.ask_waiting()
             waiting = [id for id in waiting if id not in left or (self.maintaining and not self.others_open())]
-        if batch.fails and failed:
-            return waiting
-        if became[1 if batch.event == "final" else 2]:
-            for id in waiting:
+        come = dict(zip(("failure", "final", "success"), became, strict=True))
+        for id, event, _ in batch.followers:
+            if id in waiting and come[event]:
                 task = self.waiting(id)
                 assert task.ready_at is not None
                 self.write(id, replace(task, state="pending", ready_at=max(task.ready_at, self.now)))
-        return []
+        waiting = [id for id in waiting if self.is_waiting(id)]
+        if come["success"]:
+            needless = [id for id, event, _ in batch.followers if id in waiting and event == "failure"]
+            self.finish([self.waiting(id) for id in needless], "cancelled")
+        return [id for id, _, fails in batch.followers if id in waiting and fails and failed]
 
     def others_open(self) -> bool:
         return any(other.open for other in self.others)
@@ -871,7 +915,7 @@ class Underway:
             if batch.expires_at is None or batch.expires_at > self.now or self.taken(("batch", "", str(number))):
                 continue
             outcomes = self.outcomes(number)
-            if None in outcomes.values() or any(self.is_waiting(id) for id in batch.followers):
+            if None in outcomes.values() or any(self.is_waiting(id) for id, _, _ in batch.followers):
                 self.write(("batch", "", str(number)), replace(batch, expires_at=self.now + timedelta(days=1)))
                 continue
             gone = [id for id in outcomes if not self.taken(("outcome", str(number), str(id)))]

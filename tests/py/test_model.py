@@ -264,10 +264,10 @@ def queues_of(session: Session) -> list[Queue]:
     ]
 
 
-def as_parameter(value: Any) -> Any:
-    """What psycopg takes for it."""
-    if isinstance(value, list) and value and isinstance(value[0], dict) and "queue" in value[0]:
-        return Jsonb(value)  # of enqueue_many
+def as_parameter(value: Any, *, as_json: bool = False) -> Any:
+    """What psycopg takes for it; an array of tasks to enqueue is JSON."""
+    if as_json:
+        return Jsonb(value)
     if isinstance(value, Policy):
         return str(value)
     if isinstance(value, dict):
@@ -459,7 +459,10 @@ class Machine(RuleBasedStateMachine):
             with session.connection.transaction() if model.open else contextlib.nullcontext():
                 rows = session.rows(
                     f"select {COLUMNS.get(verb, '*')} from underway.{verb}({named})",
-                    *map(as_parameter, arguments.values()),
+                    *(
+                        as_parameter(value, as_json=name == "tasks" and verb.startswith(("enqueue", "extend")))
+                        for name, value in arguments.items()
+                    ),
                 )
                 given = [row[0] if len(row) == 1 else row for row in rows]
         except psycopg.Error as error:
@@ -781,6 +784,37 @@ class Machine(RuleBasedStateMachine):
         after = [self.some_task(session, pick, "pending", "in_progress", "waiting") for pick in picks]
         options = {"concurrency_key": where[1], "after": after, "after_failure": after_failure, **self.when(when)}
         self.do(session, "enqueue_many", queue=where[0], inputs=[{}] * count, **options)
+
+    @drawn(
+        3,
+        session=SESSION,
+        count=st.integers(0, 3),
+        places=st.lists(WHERE, min_size=1, max_size=2),
+        events=st.sets(st.sampled_from(["on_success", "on_final", "on_failure"])),
+    )
+    def enqueue_batch(self, session: int, count: int, places: list[tuple[str, str | None]], events: set[str]) -> None:
+        if not self.exact:
+            return
+        tasks = [{"queue": queue, "input": {}, "concurrency_key": key} for queue, key in (places * count)[:count]]
+        callbacks = {event: {"queue": "b", "input": {}} for event in sorted(events)}
+        self.do(session, "enqueue_batch", tasks=tasks, **callbacks)
+
+    @drawn(2, session=SESSION, pick=PICK, where=WHERE)
+    def extend_batch(self, session: int, pick: int, where: tuple[str, str | None]) -> None:
+        if (batch := self.some_batch(session, pick)) is not None:
+            self.do(session, "extend_batch", batch=batch, tasks=[{"queue": where[0], "input": {}}])
+
+    @drawn(1, session=SESSION, pick=PICK)
+    def cancel_batch(self, session: int, pick: int) -> None:
+        if (batch := self.some_batch(session, pick)) is not None:
+            self.do(session, "cancel_batch", batch=batch)
+
+    def some_batch(self, session: int, pick: int) -> int | None:
+        """A batch, most likely one that somebody has asked for and that is not final; or one that is none."""
+        batches = self.world.sessions[session].batches()
+        listed = [number for number, batch in batches.items() if batch.listed]
+        live = [number for number in listed if not batches[number].became[1]]
+        return self.pick(live * 3 + listed + [*batches][-1:], pick)
 
     # Claims
 

@@ -414,6 +414,8 @@ class Machine(RuleBasedStateMachine):
             given = answer()
             return [] if isinstance(given, Refused) else given
 
+        if self.would_wait(model, verb, arguments):
+            return
         self.sound = False
         model.ask = ask
         before, next_id, next_batch = model.save(), self.world.next_id, self.world.next_batch
@@ -450,6 +452,24 @@ class Machine(RuleBasedStateMachine):
         else:
             model.commit()
             self.look()
+
+    def would_wait(self, model: Underway, verb: str, arguments: dict[str, Any]) -> bool:
+        """Whether the verb waits in the model, which must be known before the model asks the database what it did."""
+        before, next_id, next_batch = model.save(), self.world.next_id, self.world.next_batch
+        model.ask = list
+        asked = model.ask_became, model.ask_waiting
+        model.ask_became, model.ask_waiting = dict, set
+        try:
+            getattr(model, verb)(**arguments)
+        except Waits:
+            return True
+        except Refused:
+            pass
+        finally:
+            model.ask_became, model.ask_waiting = asked
+            model.go_back(before)
+            self.world.next_id, self.world.next_batch = next_id, next_batch
+        return False
 
     def call(self, session: Session, model: Underway, verb: str, arguments: dict[str, Any]) -> list[Any] | Refused:
         named = ", ".join(f"{name} => %s" for name in arguments)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import random
@@ -24,7 +25,7 @@ import psycopg
 from psycopg_pool import PoolTimeout
 
 from . import connections, schema, statements, tasklog
-from .attempts import InThread, OnLoop, Report, Running, call, frames
+from .attempts import InThread, OnLoop, Report, Running, call, frames, run
 from .binary import seconds
 from .child import address
 from .client import execute_async
@@ -75,8 +76,9 @@ _MOST_UNSETTLED = 4000
 class Held:
     """A task that this worker holds: claimed, not settled. Times are those of the loop.
 
-    `running` is its handler, told to stop `told` times. `expired` says that it has used up its time, and `stack` where
-    it was then. `over` says that its end is decided, whatever its handler still does.
+    `running` is its handler, told to stop `told` times; one in a thread is looked for when it is told. `expired` says
+    that it has used up its time, and `stack` where it was then. `over` says that its end is decided, whatever its
+    handler still does.
     """
 
     __slots__ = (
@@ -573,11 +575,10 @@ class Worker:
             if job.executor == "async":
                 return held
             if job.executor == "thread":
-                running: InThread | InProcess = InThread(job, held.context)
+                self._threads.call(held, functools.partial(run, job, held.context))
             else:
-                running = InProcess(self._processes, job, held.context)
-            held.running = running
-            self._threads.call(held, running.run)
+                held.running = process = InProcess(self._processes, job, held.context)
+                self._threads.call(held, process.run)
         return None
 
     async def _run_task(self, held: Held, running: OnLoop) -> None:
@@ -683,10 +684,16 @@ class Worker:
         else:
             self._tell(held)
 
+    def _handler(self, held: Held) -> Running:
+        """The handler of a task that has begun. Few in threads are told to stop: nothing is kept for the others."""
+        if held.running is None:
+            held.running = InThread(functools.partial(self._threads.thread_of, held))
+        return held.running
+
     def _expire(self, held: Held) -> None:
         """A running task has used up its time: its handler is told, and where it is now is kept."""
         held.expired = True
-        held.stack = _stack(held)
+        held.stack = self._handler(held).stack()
         held.context.interrupt("timed out")
         self._tell(held)
 
@@ -696,8 +703,7 @@ class Worker:
         After a timeout the lease is not renewed, and two thirds of a heartbeat are left of it at least: all of this
         takes less, so that the attempt is reported while the task is held.
         """
-        assert held.running is not None
-        if not held.running.stop(held.told):
+        if not self._handler(held).stop(held.told):
             self._abandon(held)
             return
         held.told += 1

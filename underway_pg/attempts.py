@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from itertools import dropwhile
 from pathlib import Path
@@ -42,8 +41,9 @@ class Running(Protocol):
 
 def call(job: Job[..., Any], context: Context) -> Any:
     """Call the handler: its result, or what an async one gives to be awaited."""
-    arguments = job.signature.to_arguments(json_text(context._task.input))
-    if job.signature.takes_context:
+    signature = job.signature
+    arguments = signature.to_arguments(json_text(context._task.input))
+    if signature.takes_context:
         return job.function(context, **arguments)
     return job.function(**arguments)
 
@@ -55,22 +55,13 @@ def run(job: Job[..., Any], context: Context) -> str | None:
 
 
 class InThread:
-    """A plain handler that runs in a thread. It is told by its context, and can not be made to stop."""
+    """A plain handler that runs in a thread. It is told by its context, and can not be made to stop.
 
-    __slots__ = ("_context", "_job", "_thread")
+    `thread` finds its thread; it gives None before the handler has begun and after its end.
+    """
 
-    def __init__(self, job: Job[..., Any], context: Context) -> None:
-        self._job = job
-        self._context = context
-        self._thread: int | None = None
-
-    def run(self) -> str | None:
-        """Run it, in its thread. Returns its output as JSON text."""
-        self._thread = threading.get_ident()
-        try:
-            return run(self._job, self._context)
-        finally:
-            self._thread = None
+    def __init__(self, thread: Callable[[], int | None]) -> None:
+        self._thread = thread
 
     def stop(self, times: int) -> bool:
         """It was told by its context; that is all."""
@@ -78,7 +69,7 @@ class InThread:
 
     def stack(self) -> str:
         """Where it is now."""
-        return thread_stack(self._thread)
+        return thread_stack(self._thread())
 
 
 class OnLoop:

@@ -291,6 +291,12 @@ def worker(
     ] = None,
     log_level: Annotated[Literal["debug", "info", "warning", "error"], typer.Option(help="What is logged.")] = "info",
     log_format: Annotated[Literal["text", "json"], typer.Option(help="How it is logged.")] = "text",
+    log_tasks: Annotated[
+        bool, typer.Option("--log-tasks/--no-log-tasks", help="Log the start and the end of each task, at level info.")
+    ] = _WORKER["log_tasks"],
+    log_inputs: Annotated[
+        bool, typer.Option("--log-inputs", help="Log the input of each task with its start, up to 1000 characters.")
+    ] = _WORKER["log_inputs"],
     dsn: Annotated[
         str | None, typer.Option("--dsn", help="The database, instead of the App's.", show_default=False)
     ] = None,
@@ -316,6 +322,8 @@ def worker(
         drain=drain,
         max_tasks_per_process=max_tasks_per_process,
         max_memory_per_process=max_memory_per_process,
+        log_tasks=log_tasks,
+        log_inputs=log_inputs,
         name=name,
     )
     if grace is not None:

@@ -162,7 +162,7 @@ class Signature:
                 return arguments
         input = json.loads(text)
         if not isinstance(input, dict):
-            raise InputError(f"job {self._name}: the input is {input!r:.200}, not an object with the arguments")
+            raise InputError(f"job {self._name}: the input is not an object with the arguments")
         if self._whole is not None or not self._required <= input.keys() <= self._known:
             try:
                 self._signature.bind(**input)
@@ -177,8 +177,9 @@ class Signature:
             try:
                 converted[name] = value if converter is None else getattr(converter, direction)(value)
             except ValueError as error:
-                wrong = f"argument {name}={value!r:.200} does not fit: {_why(error)}"
-                raise InputError(f"job {self._name}: {wrong}") from error
+                # Of a task the value is in its input, and is not to be in the log of whoever runs it.
+                what = f"{name}={value!r:.200}" if direction == "to_input" else name
+                raise InputError(f"job {self._name}: argument {what} does not fit: {_why(error)}") from error
         return converted
 
 

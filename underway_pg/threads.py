@@ -30,6 +30,7 @@ class Threads(Generic[K]):
         self._collect = collect
         self._calls: SimpleQueue[tuple[K, Callable[[], Any], contextvars.Context] | None] = SimpleQueue()
         self._ended: deque[tuple[K, Any, BaseException | None]] = deque()
+        self._busy: dict[int, K | None] = {}
         self._told = False
         self._free = 0
         self._started = 0
@@ -43,19 +44,26 @@ class Threads(Generic[K]):
             self._started += 1
             threading.Thread(target=self._work, name=f"underway-{self._started}", daemon=True).start()
 
+    def thread_of(self, key: K) -> int | None:
+        """The thread that is in the call of a key now; None when none is."""
+        return next((thread for thread, other in self._busy.copy().items() if other is key), None)
+
     def close(self) -> None:
         """Let the threads end, each after the call that it may be in."""
         for _ in range(self._started):
             self._calls.put(None)
 
     def _work(self) -> None:
+        thread = threading.get_ident()
         while (call := self._calls.get()) is not None:
             key, function, context = call
+            self._busy[thread] = key
             try:
                 self._ended.append((key, context.run(function), None))
             except BaseException as error:  # whatever it is, it belongs to the caller
                 self._ended.append((key, None, error))
-            del call, function, context
+            self._busy[thread] = None
+            del call, key, function, context
             # The loop is told once for all that ends until it looks: waking it costs more than most calls.
             if not self._told:
                 self._told = True

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import random
@@ -23,8 +24,8 @@ from typing import Any, Literal, TypedDict, TypeVar
 import psycopg
 from psycopg_pool import PoolTimeout
 
-from . import connections, schema, statements
-from .attempts import InThread, OnLoop, Report, Running, call, frames
+from . import connections, schema, statements, tasklog
+from .attempts import InThread, OnLoop, Report, Running, call, frames, run
 from .binary import seconds
 from .child import address
 from .client import execute_async
@@ -75,8 +76,9 @@ _MOST_UNSETTLED = 4000
 class Held:
     """A task that this worker holds: claimed, not settled. Times are those of the loop.
 
-    `running` is its handler, told to stop `told` times. `expired` says that it has used up its time, and `stack` where
-    it was then. `over` says that its end is decided, whatever its handler still does.
+    `running` is its handler, told to stop `told` times; one in a thread is looked for when it is told. `expired` says
+    that it has used up its time, and `stack` where it was then. `over` says that its end is decided, whatever its
+    handler still does.
     """
 
     __slots__ = (
@@ -131,6 +133,8 @@ class WorkerSettings(TypedDict, total=False):
     drain: bool
     max_tasks_per_process: int
     max_memory_per_process: int | None
+    log_tasks: bool
+    log_inputs: bool
     name: str | None
 
 
@@ -145,6 +149,8 @@ class Worker:
     drain         stop as soon as no task is ready and none is running
     max_tasks_per_process   how many tasks a process runs before another takes its place
     max_memory_per_process  bytes that a process may have in memory after a task, else another takes its place
+    log_tasks     a line at INFO for the start and the end of each task; failures are logged in any case
+    log_inputs    the line of the start has the input, as JSON, at most 1000 characters of it
     name          how people find this worker; host and process id by default
     state         what handlers find as `context.state`
     """
@@ -162,6 +168,8 @@ class Worker:
         drain: bool = False,
         max_tasks_per_process: int = 1000,
         max_memory_per_process: int | None = None,
+        log_tasks: bool = True,
+        log_inputs: bool = False,
         name: str | None = None,
         state: Any = None,
     ) -> None:
@@ -187,6 +195,9 @@ class Worker:
         self._state = state
         self._max_tasks_per_process = max_tasks_per_process
         self._max_memory_per_process = max_memory_per_process
+        self._log_tasks = log_tasks
+        self._log_inputs = log_inputs
+        self._logs = False
         self._held: set[Held] = set()
         self._abandoned: set[Held] = set()
         self._parts: set[asyncio.Task[None]] = set()
@@ -389,6 +400,7 @@ class Worker:
             self._held.update(new)
             self._ready.extend(new)
             self._watch_by(min(min(held.renew_at, held.deadline) for held in new))
+            self._logs = self._log_tasks and tasklog.is_seen()  # looked up here, once for many tasks
             self._start()
         await self._after_claim(len(claimed), room)
 
@@ -558,14 +570,15 @@ class Worker:
             held.started_at = self._loop.time()
             held.deadline = held.started_at + seconds(held.task.timeout)
             self._running += 1
+            if self._logs:
+                tasklog.starts(held.task, job.name, with_input=self._log_inputs)
             if job.executor == "async":
                 return held
             if job.executor == "thread":
-                running: InThread | InProcess = InThread(job, held.context)
+                self._threads.call(held, functools.partial(run, job, held.context))
             else:
-                running = InProcess(self._processes, job, held.context)
-            held.running = running
-            self._threads.call(held, running.run)
+                held.running = process = InProcess(self._processes, job, held.context)
+                self._threads.call(held, process.run)
         return None
 
     async def _run_task(self, held: Held, running: OnLoop) -> None:
@@ -622,8 +635,11 @@ class Worker:
             self._discard(held)
         elif held.context.cancelled:
             self._end_told(held, None)
+            return
         else:
             self._done.append((held, output))
+        if self._logs:
+            self._log_end(held, "succeeded")
 
     def _end_with(self, held: Held, error: BaseException) -> None:
         """The handler raised something: what that means for the attempt."""
@@ -631,13 +647,15 @@ class Worker:
             return  # it was given up
         if held.context._completed:
             logger.warning("task %s is complete, but its handler raised %r afterwards", held.task.id, error)
-            self._discard(held)
+            self._succeed(held, None)
         elif held.context.cancelled:
             self._end_told(held, error)
         elif isinstance(error, LeaseLost):
             self._drop(held)
         elif isinstance(error, Snooze):
             self._snoozed.append((held, error.delay))
+            if self._logs:
+                self._log_end(held, "snoozed", detail=f"for {error.delay}")
         else:
             self._fail(held, error)
 
@@ -666,10 +684,16 @@ class Worker:
         else:
             self._tell(held)
 
+    def _handler(self, held: Held) -> Running:
+        """The handler of a task that has begun. Few in threads are told to stop: nothing is kept for the others."""
+        if held.running is None:
+            held.running = InThread(functools.partial(self._threads.thread_of, held))
+        return held.running
+
     def _expire(self, held: Held) -> None:
         """A running task has used up its time: its handler is told, and where it is now is kept."""
         held.expired = True
-        held.stack = _stack(held)
+        held.stack = self._handler(held).stack()
         held.context.interrupt("timed out")
         self._tell(held)
 
@@ -679,8 +703,7 @@ class Worker:
         After a timeout the lease is not renewed, and two thirds of a heartbeat are left of it at least: all of this
         takes less, so that the attempt is reported while the task is held.
         """
-        assert held.running is not None
-        if not held.running.stop(held.told):
+        if not self._handler(held).stop(held.told):
             self._abandon(held)
             return
         held.told += 1
@@ -726,11 +749,9 @@ class Worker:
 
     def _fail(self, held: Held, error: BaseException, *, retryable: bool | None = None) -> None:
         report = Report.of(error)
-        logger.warning(
-            "task %s (%s, attempt %s) failed: %s: %.500s",
-            held.task.id, held.task.job, held.task.attempt, report.type, report.message,
-            extra={"task": held.task.id},
-            exc_info=None if report.meant else (type(error), error, frames(error)),
+        self._log_end(
+            held, "failed", detail=f"{report.type}: {report.message:.500}",
+            raised=None if report.meant else (type(error), error, frames(error)),
         )  # fmt: skip
         self._failed.append(
             Failure(held, report.text(), report.retryable if retryable is None else retryable, report.after)
@@ -738,10 +759,10 @@ class Worker:
 
     def _drop(self, held: Held) -> None:
         """The handler was interrupted: give the task back when the worker stops; else it is not ours any more."""
+        self._log_end(held, "interrupted", detail=held.context._interrupted or "the lease was lost")
         if held.context._interrupted == "the worker stops":
             self._returned.append(held)
         else:
-            logger.info("task %s was interrupted: %s", held.task.id, held.context._interrupted or "the lease was lost")
             self._discard(held)
 
     def _discard(self, held: Held) -> None:
@@ -750,6 +771,13 @@ class Worker:
         self._ended.set()  # which may be all that a stop waits for
         if self._drain:
             self._look.set()
+
+    def _log_end(
+        self, held: Held, outcome: tasklog.HowEnded, *, detail: str = "", raised: tasklog.ExcInfo | None = None
+    ) -> None:
+        job = held.job.name if held.job is not None else held.task.job
+        duration = None if held.started_at is None else self._loop.time() - held.started_at
+        tasklog.ended(held.task, job, outcome, duration, detail=detail, raised=raised)
 
     # Stop
 

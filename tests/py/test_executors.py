@@ -25,6 +25,7 @@ from underway_pg.errors import ConfigurationError
 from underway_pg.processes import InProcess, Processes
 from underway_pg.rows import ClaimedTask
 from underway_pg.settings import Options
+from underway_pg.threads import Threads
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -357,6 +358,23 @@ def test_a_process_whose_handler_took_too_long_and_stopped_is_kept(app: App, ses
         pids = [final(app, id, worker).output for id in (first, last)]
         assert messages(info(app, hangs)) == ["the attempt timed out after 0.5 s"]
     assert pids[0] == pids[1]
+
+
+def test_a_thread_is_found_while_it_is_in_a_call_and_not_after_that() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        ended = asyncio.Event()
+        threads: Threads[str] = Threads(loop, lambda _: ended.set())
+        inside: list[int | None] = []
+        threads.call(
+            "a", lambda: inside.extend((threading.get_ident(), threads.thread_of("a"), threads.thread_of("b")))
+        )
+        await asyncio.wait_for(ended.wait(), SECONDS)
+        thread, found, other = inside
+        assert (found, other, threads.thread_of("a")) == (thread, None, None)
+        threads.close()
+
+    asyncio.run(main())
 
 
 @pytest.mark.parametrize("kind", ["async", "thread"])

@@ -358,3 +358,21 @@ def test_logs_are_json_when_asked(session: Session, start: Start) -> None:
     lines = [json.loads(line) for line in stop(process).splitlines()]
     assert {line["levelname"] for line in lines} == {"INFO"}
     assert any("serves pids" in line["message"] for line in lines)
+
+
+def test_the_lines_of_tasks_are_logged_in_fields_and_inputs_when_asked(session: Session, start: Start) -> None:
+    def log(*options: str) -> list[dict[str, Any]]:
+        id = session.value("select underway.enqueue('pids', '{\"n\": 7}', job => 'pid')")
+        process = start("--log-format", "json", "--drain", *options)
+        _, text = process.communicate(timeout=SECONDS)
+        assert process.returncode == 0, text
+        lines = [json.loads(line) for line in text.splitlines()]
+        return [line for line in lines if line.get("task") == id]
+
+    first, last = log()
+    assert (first["job"], first["queue"], first["attempt"], "input" in first) == ("pid", "pids", 1, False)
+    assert first["message"].endswith("(pid, queue pids, attempt 1) starts")
+    assert (last["job"], last["queue"], last["attempt"], last["outcome"]) == ("pid", "pids", 1, "succeeded")
+    assert f"succeeded after {last['duration']:.3f} s" in last["message"]
+    assert log("--log-inputs")[0]["input"] == '{"n": 7}'
+    assert log("--no-log-tasks") == []

@@ -208,6 +208,37 @@ def test_a_transaction_whose_end_is_not_answered_is_given_up_with_its_session(
         assert time.monotonic() - begun < SECONDS / 3
 
 
+@pytest.fixture
+def plain_role(database: str) -> Iterator[str]:
+    """A role that works, and is no superuser."""
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("create role works_only_here login in role underway_worker, underway_operator")
+        connection.execute("grant usage on schema underway to works_only_here")
+        connection.execute("grant select, update on underway.task to works_only_here")
+        yield "works_only_here"
+        connection.execute("drop owned by works_only_here")
+        connection.execute("drop role works_only_here")
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("may", [True, False])
+def test_a_worker_ends_sessions_of_its_own_role_and_says_so_when_it_may_not(
+    database: str, proxy: Proxy, plain_role: str, caplog: pytest.LogCaptureFixture, may: bool
+) -> None:
+    dsn = make_conninfo(proxy.dsn, user=plain_role, connect_timeout=2)
+    with holding_jobs(dsn, database) as app, Session(database) as session, beside(app.worker()) as running:
+        if not may:
+            session.run("revoke execute on function pg_terminate_backend from public")
+        session.run("select pg_advisory_lock(1)")
+        task: int = session.value("select underway.enqueue('q', '{}', job => 'in_thread')")
+        lost = see_silenced(proxy, session, running)
+        proxy.speak(of_old=False)
+        if not may:
+            running.until(lambda: "can not end a lost session" in caplog.text, "it says that it may not")
+            session.run("select pg_terminate_backend(%s)", lost)
+        assert see_tried_again(session, running, task, lost) == "Silent"
+
+
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(("dies", "error"), [(False, "TimeoutError"), (True, "ProcessDied")])
 def test_the_session_of_a_process_that_ends_in_a_silent_transaction_is_ended(

@@ -15,7 +15,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -27,6 +27,7 @@ import psycopg
 
 from . import attempts, connections
 from .attempts import Report
+from .connections import AnyConnection, Session
 from .context import Context
 from .errors import ConfigurationError, LeaseLost, Snooze
 from .jobs import Job
@@ -93,13 +94,14 @@ class Program(NamedTuple):
 class Ended(NamedTuple):
     """How a handler ended. `value` is the output as JSON text, the delay of a snooze, or the report of what was raised.
 
-    `memory` is what the process has in memory, in bytes.
+    `memory` is what the process has in memory, in bytes; `lost` are the sessions of broken transactions.
     """
 
     how: Literal["returned", "raised", "snoozed", "lost", "stopped"]
     value: str | timedelta | Report | None
     completed: bool
     memory: int
+    lost: tuple[Session, ...]
 
 
 def serve(connection: Connection[Any, Any]) -> None:
@@ -135,11 +137,15 @@ class Child:
         with self._sending:
             self._connection.send(ended)
 
-    def _tell(self, context: Context, kind: str, text: str) -> None:
+    def _tell(self, context: Context | None, kind: str, what: str | Session) -> None:
         """Tell something of a task, unless its end is told."""
         with self._sending:
             if self._context is context:
-                self._connection.send((kind, text))
+                self._connection.send((kind, what))
+
+    def _tell_session(self, session: Session) -> None:
+        """Tell of a session before a transaction begins in it: nobody else can if this process is killed."""
+        self._tell(self._context, "session", session)
 
     # The worker
 
@@ -149,7 +155,7 @@ class Child:
                 if self._connection.poll(_PROGRESS_EVERY):
                     self._hear(self._connection.recv())
                 else:
-                    self._send_progress()
+                    self._look()
         except (EOFError, OSError):
             pass  # the worker is gone
         finally:
@@ -168,12 +174,16 @@ class Child:
 
     def _begin(self, where: tuple[str, str], task: ClaimedTask) -> None:
         # Here, so that whatever comes next finds the context.
-        self._context = Context(task, None, _Connections(self._program.dsn))
+        self._context = Context(task, None, _Connections(self._program.dsn, self._tell_session))
         self._tasks.put((where, self._context))
 
-    def _send_progress(self) -> None:
+    def _look(self) -> None:
+        """See how far the handler is, and whether its transaction is answered."""
         context = self._context
-        if context is not None and context._progress is not None:
+        if context is None:
+            return
+        context.abandon_if_silent()
+        if context._progress is not None:
             progress, context._progress = context._progress, None
             self._tell(context, "progress", progress)
 
@@ -203,7 +213,7 @@ class Child:
             how, value = _end(error, context)
         self._may_raise = False
         self._context = None
-        return Ended(how, value, context._completed, _memory())
+        return Ended(how, value, context._completed, _memory(), context.take_lost())
 
     def _run(self, where: tuple[str, str], context: Context) -> Any:
         try:
@@ -266,17 +276,24 @@ def _memory() -> int:
 
 
 class _Connections:
-    """A connection for each transaction of a handler."""
+    """A connection for each transaction of a handler. `tell` is called with the session that it leads to."""
 
-    def __init__(self, dsn: str) -> None:
+    def __init__(self, dsn: str, tell: Callable[[Session], None]) -> None:
         self._dsn = dsn
+        self._tell = tell
+
+    def _introduce(self, connection: AnyConnection) -> None:
+        if (session := connections.session(connection)) is not None:
+            self._tell(session)
 
     @contextlib.contextmanager
     def connection(self) -> Iterator[psycopg.Connection[Any]]:
         with connections.connect(self._dsn) as connection:
+            self._introduce(connection)
             yield connection
 
     @contextlib.asynccontextmanager
     async def async_connection(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
         async with await connections.connect_async(self._dsn) as connection:
+            self._introduce(connection)
             yield connection

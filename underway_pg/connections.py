@@ -7,13 +7,32 @@ import contextlib
 import os
 import socket
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
-__all__ = ["Silent", "answer_within", "async_pool", "connect", "connect_async", "is_pooled", "pool", "sever"]
+__all__ = [
+    "SILENT_AFTER",
+    "AnyConnection",
+    "Session",
+    "Silent",
+    "answer_within",
+    "async_pool",
+    "connect",
+    "connect_async",
+    "is_pooled",
+    "pool",
+    "session",
+    "sever",
+]
+
+AnyConnection = psycopg.Connection[Any] | psycopg.AsyncConnection[Any]
+
+# Seconds. What the package itself asks on behalf of a worker and its handlers is given up when it has no answer then.
+SILENT_AFTER = 10.0
 
 # Seconds, but for the last one, which is in milliseconds. The system would wait for minutes and hours.
 _DEFAULTS = {
@@ -25,7 +44,17 @@ _DEFAULTS = {
 }
 
 _AUTOCOMMIT = {"autocommit": True}
-_WHO = "select pg_backend_pid()"
+
+# The server looks for the client as the client does for the server: a session whose client has vanished holds its locks
+# until the server notices, which by the system's own measure takes two hours. On a Unix socket that has no effect.
+_MEET = """
+    select (extract(epoch from backend_start) * 1000000)::bigint,
+        set_config('tcp_keepalives_idle', %(keepalives_idle)s, false),
+        set_config('tcp_keepalives_interval', %(keepalives_interval)s, false),
+        set_config('tcp_keepalives_count', %(keepalives_count)s, false),
+        set_config('tcp_user_timeout', %(tcp_user_timeout)s, false)
+    from pg_stat_get_activity(%(pid)s)
+    where pg_backend_pid() = %(pid)s"""
 
 
 def _patient(dsn: str) -> str:
@@ -33,7 +62,22 @@ def _patient(dsn: str) -> str:
     return make_conninfo("", **{**_DEFAULTS, **conninfo_to_dict(dsn)})
 
 
-def is_pooled(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
+class Session(NamedTuple):
+    """A session of the server. `started_at` tells it from others of that number; microseconds since 1970."""
+
+    pid: int
+    started_at: int
+
+
+_SESSIONS: WeakKeyDictionary[AnyConnection, Session] = WeakKeyDictionary()
+
+
+def session(connection: AnyConnection) -> Session | None:
+    """The session that a connection of this module leads to; None behind a pooler, where it is no one's own."""
+    return _SESSIONS.get(connection)
+
+
+def is_pooled(connection: AnyConnection) -> bool:
     """Whether a connection of this module leads to a pooler, such as PgBouncer, and not to the server itself."""
     return connection.prepare_threshold is None
 
@@ -42,10 +86,20 @@ def is_pooled(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]
 # missing, or is another statement of that name. It gives itself away: its number of the session is not the server's.
 
 
+def _introduction(connection: AnyConnection) -> dict[str, Any]:
+    return {**_DEFAULTS, **connection.info.get_parameters(), "pid": connection.info.backend_pid}
+
+
+def _note(connection: AnyConnection, met: tuple[Any, ...] | None) -> None:
+    if met is None:
+        connection.prepare_threshold = None
+    elif met[0] is not None:  # which a role that is not that of the session may not see
+        _SESSIONS[connection] = Session(connection.info.backend_pid, met[0])
+
+
 def _configure(connection: psycopg.Connection[Any]) -> None:
     try:
-        if connection.execute(_WHO).fetchone() != (connection.info.backend_pid,):
-            connection.prepare_threshold = None
+        _note(connection, connection.execute(_MEET, _introduction(connection)).fetchone())
     except BaseException:
         connection.close()
         raise
@@ -53,8 +107,7 @@ def _configure(connection: psycopg.Connection[Any]) -> None:
 
 async def _configure_async(connection: psycopg.AsyncConnection[Any]) -> None:
     try:
-        if await (await connection.execute(_WHO)).fetchone() != (connection.info.backend_pid,):
-            connection.prepare_threshold = None
+        _note(connection, await (await connection.execute(_MEET, _introduction(connection))).fetchone())
     except BaseException:  # a worker that stops cancels it
         await connection.close()
         raise
@@ -78,7 +131,7 @@ class Silent(psycopg.OperationalError):
     """The database has not answered in time; what became of the statement is not known."""
 
 
-def sever(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> None:
+def sever(connection: AnyConnection) -> None:
     """Break a connection, so that whoever waits for an answer gets an error at once, whatever the network does."""
     with contextlib.suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as end:
         end.shutdown(socket.SHUT_RDWR)

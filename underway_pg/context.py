@@ -6,14 +6,16 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
 from datetime import datetime, timedelta
+from time import monotonic
 from typing import Any, NoReturn, Protocol
 
 import psycopg
+from psycopg.pq import TransactionStatus
 
-from . import statements
+from . import connections, statements
 from .binary import json_value, time
 from .client import execute, execute_async
-from .connections import sever
+from .connections import AnyConnection, Session, Silent
 from .errors import InputError, Snooze
 from .rows import ClaimedTask
 
@@ -43,12 +45,15 @@ class Context:
     """
 
     __slots__ = (
+        "_asked_at",
         "_completed",
         "_connection",
         "_connections",
         "_event",
         "_interrupted",
+        "_lost",
         "_progress",
+        "_silent",
         "_task",
         "output",
         "state",
@@ -59,7 +64,10 @@ class Context:
         self.output: Any = None
         self._task = task
         self._connections = connections
-        self._connection: psycopg.Connection[Any] | None = None
+        self._connection: AnyConnection | None = None
+        self._asked_at: float | None = None
+        self._silent = False
+        self._lost: tuple[Session, ...] = ()
         self._event: threading.Event | None = None
         self._interrupted: str | None = None
         self._completed = False
@@ -142,15 +150,29 @@ class Context:
                 self._event.set()
 
     def abandon(self) -> None:
-        """Break the transaction of a handler in a thread, which waits in it perhaps for ever; called by the worker."""
+        """Break the transaction that the handler is in, where it waits perhaps for ever; called by the worker."""
         with _ABANDONING:
             if self._connection is not None:
-                sever(self._connection)
+                connections.sever(self._connection)
+                self._lose(self._connection)
 
-    def hold(self, connection: psycopg.Connection[Any] | None) -> None:
-        """Note the connection of the transaction that the handler is in."""
+    def abandon_if_silent(self) -> None:
+        """Break the transaction when what we asked at its beginning or end has no answer; called now and then."""
+        asked_at = self._asked_at
+        if asked_at is not None and monotonic() - asked_at > connections.SILENT_AFTER:
+            self._silent = True
+            self.abandon()
+
+    def take_lost(self) -> tuple[Session, ...]:
+        """The sessions of broken transactions, which the server may keep, with their locks; each is told once."""
         with _ABANDONING:
-            self._connection = connection
+            lost, self._lost = self._lost, ()
+        return lost
+
+    def _lose(self, connection: AnyConnection) -> None:
+        self._connection = None
+        if (session := connections.session(connection)) is not None:
+            self._lost += (session,)
 
     def snooze(self, delay: float | timedelta) -> NoReturn:
         """End this attempt and put the task back for `delay` (seconds or timedelta); the attempt does not count."""
@@ -176,6 +198,38 @@ class Context:
         return _Transaction(self)
 
 
+class _Watch:
+    """Has the worker look after the connection of a transaction while the block runs.
+
+    From `_asked_at` on we wait for an answer. It is None while the handler itself is at work, which takes as long as it
+    takes. Raises Silent.
+    """
+
+    __slots__ = ("_connection", "_context")
+
+    def __init__(self, context: Context, connection: AnyConnection) -> None:
+        self._context = context
+        self._connection = connection
+
+    def __enter__(self) -> None:
+        context = self._context
+        context._silent = False
+        context._asked_at = monotonic()
+        with _ABANDONING:
+            context._connection = self._connection
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        context = self._context
+        context._asked_at = None
+        with _ABANDONING:
+            # Also one that is open, but was left in the middle of something: it is of no use to anybody.
+            if context._connection is not None and self._connection.pgconn.transaction_status != TransactionStatus.IDLE:
+                context._lose(self._connection)
+            context._connection = None
+        if context._silent and isinstance(error, psycopg.OperationalError):
+            raise Silent(f"no answer for {connections.SILENT_AFTER:g} s") from error
+
+
 class _Transaction:
     """Both forms of `Context.transaction`."""
 
@@ -190,23 +244,30 @@ class _Transaction:
 
     @contextmanager
     def _open(self) -> Iterator[psycopg.Connection[Any]]:
-        with self._context._connections.connection() as connection:
-            self._context.hold(connection)
-            try:
-                with connection.transaction():
+        context = self._context
+        with context._connections.connection() as connection, _Watch(context, connection):
+            with connection.transaction():
+                context._asked_at = None
+                try:
                     yield connection
-                    execute(connection, self._completion())
-                self._context._completed = True
-            finally:
-                self._context.hold(None)
+                finally:
+                    context._asked_at = monotonic()
+                execute(connection, self._completion())
+            context._completed = True
 
     @asynccontextmanager
     async def _open_async(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
-        async with self._context._connections.async_connection() as connection:
-            async with connection.transaction():
-                yield connection
-                await execute_async(connection, self._completion())
-            self._context._completed = True
+        context = self._context
+        async with context._connections.async_connection() as connection:
+            with _Watch(context, connection):
+                async with connection.transaction():
+                    context._asked_at = None
+                    try:
+                        yield connection
+                    finally:
+                        context._asked_at = monotonic()
+                    await execute_async(connection, self._completion())
+                context._completed = True
 
     def __enter__(self) -> psycopg.Connection[Any]:
         return self._sync.__enter__()

@@ -189,15 +189,18 @@ class InProcess:
                 self._process = None
             self._processes.give_back(process)
         self._context._completed = ended.completed
+        self._context._lost = ended.lost
         return self._result(ended)
 
     def _wait(self, process: Process) -> Ended:
         while not isinstance(message := process.receive(), Ended):
-            kind, text = message
+            kind, what = message
             if kind == "stack":
-                self._stack = text
+                self._stack = what
+            elif kind == "session":
+                self._context._lost += (what,)  # unless it is heard that the transaction ended well
             else:
-                self._context._progress = text
+                self._context._progress = what
         return message
 
     def _result(self, ended: Ended) -> str | None:

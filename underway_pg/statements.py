@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, Generic, TypeVar
 
 from .binary import uuid_text
+from .connections import Session
 from .errors import InputError
 from .rows import (
     FINAL_STATES,
@@ -376,6 +377,18 @@ def heartbeat(tasks: list[int], leases: list[bytes]) -> Statement[list[int]]:
         "select * from underway.heartbeat(%(tasks)s::text::bigint[], %(leases)s::text::uuid[])",
         {"tasks": _ids(tasks), "leases": _leases(leases)},
         _column,
+    )
+
+
+def end_sessions(sessions: Sequence[Session]) -> Statement[int]:
+    """End sessions of this role that are still there; gives how many."""
+    return Statement(
+        """select pg_terminate_backend(a.pid)
+        from unnest(%(pids)s::integer[], %(started_at)s::bigint[]) as lost(pid, started_at)
+        join pg_stat_activity a on a.pid = lost.pid
+        where (extract(epoch from a.backend_start) * 1000000)::bigint = lost.started_at""",
+        {"pids": [each.pid for each in sessions], "started_at": [each.started_at for each in sessions]},
+        len,
     )
 
 

@@ -46,13 +46,11 @@ logger = logging.getLogger("underway_pg")
 
 _DATABASE_AWAY = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout)
 
-# Seconds. A database that gives no connection for so long is away, and so is one that gives no answer; a worker that
-# found enough to do for so long is not idle; a task of a job that it does not know is put back for so long; after a
-# claim that was refused it waits so long; a part that did not hear that it is over is told again after so long;
-# handlers that never wait hold the loop so long; what was claimed and not begun is given back after so long; and
-# nothing is claimed ahead for so long after a retry.
+# Seconds. A database that gives no connection for so long is away; a worker that found enough to do for so long is not
+# idle; a task of a job that it does not know is put back for so long; after a claim that was refused it waits so long;
+# a part that did not hear that it is over is told again after so long; handlers that never wait hold the loop so long;
+# what was claimed and not begun is given back after so long; and nothing is claimed ahead for so long after a retry.
 _AWAY_AFTER = 2.0
-_SILENT_AFTER = 10.0
 _BUSY_AFTER = 0.5
 _LEAVE_FOR = 5.0
 _REFUSED_FOR = 2.0
@@ -209,6 +207,7 @@ class Worker:
         self._failed: list[Failure] = []
         self._snoozed: list[tuple[Held, timedelta]] = []
         self._returned: list[Held] = []
+        self._lost: list[connections.Session] = []
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._passing_on = False
         self._stops = 0
@@ -297,8 +296,8 @@ class Worker:
     async def _work(self) -> None:
         """Run all parts until settling is over, or one of them fails; what it raised is raised."""
         self._first_ended: asyncio.Future[asyncio.Task[None]] = self._loop.create_future()
-        beside = (self._claim, self._listen, self._watch, self._maintain, *[self._run_tasks] * self.concurrency)
-        for part in (self._settle, *beside):
+        beside = (self._claim, self._listen, self._watch, self._watch_transactions, self._maintain)
+        for part in (self._settle, *beside, *[self._run_tasks] * self.concurrency):
             self._begin(part())
         try:
             ended = await self._first_ended
@@ -331,7 +330,7 @@ class Worker:
 
     async def _do(self, statement: Statement[T]) -> T:
         """Run a statement; while the database is away, again and again."""
-        pause, patience = 0.1, _SILENT_AFTER
+        pause, patience = 0.1, connections.SILENT_AFTER
         while True:
             try:
                 async with self._pool.connection(timeout=_AWAY_AFTER) as connection:
@@ -449,15 +448,25 @@ class Worker:
 
     async def _settle(self) -> None:
         # A claim that is under way when the worker stops may still bring tasks, to be given back.
-        while not self._stops or self._held or self._claiming:
+        while not self._stops or self._held or self._claiming or self._lost:
             await self._ended.wait()
             self._ended.clear()
             if self._stops:
                 self._return_unstarted()
-            await self._settle_failed()
-            await self._settle_snoozed()
-            await self._settle_returned()
-            await self._settle_done()
+            for settle in (self._settle_failed, self._settle_snoozed, self._settle_returned, self._settle_done):
+                if self._lost:
+                    await self._end_lost_sessions()
+                await settle()
+
+    async def _end_lost_sessions(self) -> None:
+        """End what is left of broken transactions: it holds locks, perhaps on the tasks that are settled next."""
+        while self._lost:
+            lost, self._lost = self._lost, []
+            try:
+                if ended := await self._do(statements.end_sessions(lost)):
+                    logger.warning("worker %s has ended %s lost sessions of its handlers", self.name, ended)
+            except psycopg.errors.InsufficientPrivilege as error:
+                logger.warning("worker %s can not end a lost session: %s", self.name, str(error).strip())
 
     async def _settle_done(self) -> None:
         done, self._done = self._done, []
@@ -615,6 +624,8 @@ class Worker:
         self._start()
 
     def _has_ended(self, held: Held, now: float) -> None:
+        if held.context._lost:
+            self._note_lost(held)
         if held.over:
             self._abandoned.discard(held)
             return
@@ -626,6 +637,11 @@ class Worker:
         self._ended.set()
         if self._more:
             self._look.set()
+
+    def _note_lost(self, held: Held) -> None:
+        """Sessions of its transactions are left, to be ended before it is settled."""
+        self._lost += held.context.take_lost()
+        self._ended.set()
 
     def _succeed(self, held: Held, output: str | None) -> None:
         """The handler has returned, with this as its output in JSON: what that means for the attempt."""
@@ -721,6 +737,7 @@ class Worker:
         )  # fmt: skip
         self._end_told(held, None)
         held.context.abandon()
+        self._note_lost(held)
         held.over = True
         self._running -= 1
         if isinstance(held.running, OnLoop):
@@ -821,9 +838,9 @@ class Worker:
                     pause = 0.1
                     self._look.set()
                     while True:
-                        async for notification in connection.notifies(timeout=_SILENT_AFTER):
+                        async for notification in connection.notifies(timeout=connections.SILENT_AFTER):
                             self._hear(notification)
-                        with connections.answer_within(_SILENT_AFTER, connection):
+                        with connections.answer_within(connections.SILENT_AFTER, connection):
                             await connection.execute("")  # is anybody there?
             except psycopg.Error as error:
                 logger.warning("worker %s does not hear the database: %s", self.name, str(error).strip())
@@ -864,6 +881,13 @@ class Worker:
             if due:
                 await self._renew(due, now)
             self._watch_by(min((min(held.renew_at, held.deadline) for held in self._held), default=float("inf")))
+
+    async def _watch_transactions(self) -> None:
+        """End the transactions of handlers whose beginning or end is not answered."""
+        while True:
+            await asyncio.sleep(connections.SILENT_AFTER / 10)
+            for held in self._held:
+                held.context.abandon_if_silent()
 
     def _watch_by(self, at: float) -> None:
         """Have `_watch` look at this time at the latest."""

@@ -26,13 +26,14 @@ CONCURRENCY = 8
 SHORT = 0.02
 MIDDLING = 0.5  # long enough to be met at work by whoever had the task before
 LONG = 1.6 * HEARTBEAT  # of a task whose lease has to be renewed
+TIMEOUT = 20  # which is all that ends a handler whose own statement is not answered
 
 RETRY = RetryPolicy(max_attempts=50, initial_interval=0.1, max_interval=1.0)
 QUEUES = [
     Queue(name="dead"),
-    Queue(name="plain", retry=RETRY, heartbeat=HEARTBEAT, timeout=60, dead_letter_queue="dead"),
-    Queue(name="keyed", retry=RETRY, heartbeat=HEARTBEAT, timeout=60),
-    Queue(name="limited", retry=RETRY, heartbeat=HEARTBEAT, timeout=60, max_running=3),
+    Queue(name="plain", retry=RETRY, heartbeat=HEARTBEAT, timeout=TIMEOUT, dead_letter_queue="dead"),
+    Queue(name="keyed", retry=RETRY, heartbeat=HEARTBEAT, timeout=TIMEOUT),
+    Queue(name="limited", retry=RETRY, heartbeat=HEARTBEAT, timeout=TIMEOUT, max_running=3),
 ]
 RULES = {
     "failing_jobs": frozenset({"hopeless"}),

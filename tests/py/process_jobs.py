@@ -168,3 +168,19 @@ def dies(how: str) -> None:
     if how == "exit":
         os._exit(7)
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+# What holds its task until it is settled, and how a handler waits for a test that has locked the gate.
+HOLD = "select from underway.task where id = %s for update"
+GATE = "select pg_advisory_xact_lock(1)"
+
+
+@job
+def holds(context: Context, dsn: str, dies: bool) -> None:
+    with context.transaction() as connection:
+        connection.execute(HOLD, [context.id])
+        if context.attempt == 1:
+            with psycopg.connect(dsn) as gate:
+                gate.execute(GATE)
+            if dies:
+                os._exit(1)

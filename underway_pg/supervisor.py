@@ -102,6 +102,8 @@ class Supervisor:
         while not self._stopping.is_set():
             started_at = time.monotonic()
             code = await self._run_child(number)
+            if self._stopping.is_set() and code == -signal.SIGTERM:
+                return  # it had ended already, or not begun, when it was told once more
             if self._stopping.is_set() or code == _WRONG_USAGE:
                 self._code = max(self._code, 1 if code < 0 else code)
                 self._stop_after(code)

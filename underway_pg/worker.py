@@ -211,6 +211,7 @@ class Worker:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._passing_on = False
         self._stops = 0
+        self._looked_once_more = False
         self._reached_at: float | None = None
         self._claimed_at: datetime | None = None
         self._in_haste = False
@@ -425,6 +426,8 @@ class Worker:
     async def _after_claim(self, claimed: int, room: int) -> None:
         """Say whether this worker is idle, so that it is notified exactly while that is of use."""
         now = self._loop.time()
+        if claimed:
+            self._looked_once_more = False
         if claimed == room:
             self._more = True
             if self._room() > 0:
@@ -442,7 +445,16 @@ class Worker:
             self._look_ahead.set()  # perhaps the next one is due in a moment
         self._notified = self._next_is_unknown = False
         if self._drain and claimed == 0 and not self._held and not self._look.is_set():
+            await self._drained()
+
+    async def _drained(self) -> None:
+        """Nothing is left; once more after the chores, which may bring what comes of a batch."""
+        if self._looked_once_more:
             self.stop()
+            return
+        self._looked_once_more = True
+        await self._do(statements.maintain(self._id, self.queues))
+        self._look.set()
 
     # Settle
 

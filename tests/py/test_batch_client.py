@@ -64,6 +64,26 @@ def test_a_batch_runs_its_tasks_and_then_its_callbacks(app: App) -> None:
     assert app.client.batches(limit=1) == [after]
 
 
+def test_a_worker_that_drains_runs_what_comes_of_a_batch_whose_last_tasks_end_at_once(app: App, database: str) -> None:
+    @app.job(queue="q")
+    def done(context: Context) -> int | None:
+        return context.batch
+
+    batch = app.client.enqueue_batch([new(), new()], on_success=done.task())
+    with Session(database) as first, Session(database) as second:
+        grants = first.claim("q", 2)
+        for session, (task, lease) in zip((first, second), grants, strict=True):
+            session.run("begin")
+            session.run("select underway.complete(%s, %s)", task, lease)
+        for session in (first, second):
+            session.run("commit")
+    now = app.client.batch(batch)
+    assert now is not None
+    assert now.state == "live"  # as far as anybody has looked
+    asyncio.run(app.worker(drain=True).run())
+    assert app.wait_for(now.on_success or 0, timeout=10) == batch
+
+
 def test_every_option_of_a_task_arrives(client: Client) -> None:
     at = datetime(2030, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
     (first,) = client.enqueue_many("q", [0])

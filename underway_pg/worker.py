@@ -211,7 +211,7 @@ class Worker:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._passing_on = False
         self._stops = 0
-        self._looked_once_more = False
+        self._last_chores: Literal["not asked for", "asked for", "done"] = "not asked for"
         self._reached_at: float | None = None
         self._claimed_at: datetime | None = None
         self._in_haste = False
@@ -427,7 +427,7 @@ class Worker:
         """Say whether this worker is idle, so that it is notified exactly while that is of use."""
         now = self._loop.time()
         if claimed:
-            self._looked_once_more = False
+            self._last_chores = "not asked for"
         if claimed == room:
             self._more = True
             if self._room() > 0:
@@ -445,16 +445,15 @@ class Worker:
             self._look_ahead.set()  # perhaps the next one is due in a moment
         self._notified = self._next_is_unknown = False
         if self._drain and claimed == 0 and not self._held and not self._look.is_set():
-            await self._drained()
+            self._drained()
 
-    async def _drained(self) -> None:
-        """Nothing is left; once more after the chores, which may bring what comes of a batch."""
-        if self._looked_once_more:
+    def _drained(self) -> None:
+        """Nothing is left; but once more after the chores, which may bring what comes of a batch."""
+        if self._last_chores == "done":
             self.stop()
-            return
-        self._looked_once_more = True
-        await self._do(statements.maintain(self._id, self.queues))
-        self._look.set()
+        else:
+            self._last_chores = "asked for"
+            self._look_ahead.set()
 
     # Settle
 
@@ -922,8 +921,12 @@ class Worker:
             if self._return_unstarted(self._loop.time() - _STALE_AFTER):
                 self._mean = max(self._mean, _STALE_AFTER)
             self._look_ahead.clear()
+            asked = self._last_chores
             pause, state = await self._do(statements.maintain(self._id, self.queues))
             await self._obey(state)
+            if asked == "asked for" and self._last_chores == asked:
+                self._last_chores = "done"
+                self._look.set()
             if pause == 0:
                 self._next_is_unknown = True
                 self._look.set()

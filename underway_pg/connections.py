@@ -15,7 +15,6 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 __all__ = [
-    "SILENT_AFTER",
     "AnyConnection",
     "Session",
     "Silent",

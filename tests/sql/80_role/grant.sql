@@ -60,7 +60,7 @@ select set_eq(
     $$ select pg_temp.callable_by('underway_worker') $$,
     '{
         dequeue, complete, complete_many, complete_and_dequeue, fail, fail_many, snooze, release, release_many,
-        heartbeat, report_progress, register_worker, unregister_worker, set_idle, next_wakeup, maintain,
+        heartbeat, report_progress, register_worker, unregister_worker, set_idle, next_wakeup, worker_state, maintain,
         run_schedules
     }'::text[],
     'a worker dequeues, settles, and keeps the queue up'
@@ -77,7 +77,7 @@ select set_eq(
     '{
         create_queue, pause_queue, resume_queue, pause_key, resume_key, drop_queue, retry_policy, cancel,
         cancel_batch, retry, redrive, reschedule, reprioritize, delete_task, schedule, unschedule, pause_schedule, resume_schedule,
-        run_schedule_now, run_schedules, cron_next, cron_preview, maintain, task_info, why, stats, _clock
+        run_schedule_now, run_schedules, cron_next, cron_preview, maintain, stop_workers, task_info, why, stats, _clock
     }'::text[],
     'an operator cares for queues, schedules and single tasks, and sees what an observer sees'
 );

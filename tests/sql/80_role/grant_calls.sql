@@ -1,5 +1,5 @@
 begin;
-select plan(82);
+select plan(84);
 
 create function pg_temp.as_role(role text, statement text)
 returns void
@@ -121,6 +121,7 @@ select pg_temp.may(
 select pg_temp.may('worker', $$ select underway.register_worker('host-1', '{email}') $$, 'a worker registers');
 select pg_temp.may('worker', 'select underway.set_idle(1, true)', 'a worker says that it sleeps');
 select pg_temp.may('worker', $$ select underway.next_wakeup('{email}') $$, 'a worker asks for how long');
+select pg_temp.may('worker', 'select underway.worker_state(1)', 'a worker asks what it has to know of itself');
 select pg_temp.may('worker', 'select underway.maintain()', 'a worker does the chore');
 select pg_temp.may('worker', 'select underway.unregister_worker(1)', 'a worker leaves');
 
@@ -187,6 +188,7 @@ select pg_temp.may(
     'operator', format('select underway.delete_task(%s)', underway_test.finished_task()), 'an operator deletes a task'
 );
 select pg_temp.may('operator', 'select underway.maintain()', 'an operator does the chore');
+select pg_temp.may('operator', 'select underway.stop_workers(everyone => true)', 'an operator stops workers');
 select pg_temp.may('operator', 'select underway.stats()', 'an operator reads the numbers');
 select pg_temp.may('operator', format('select * from underway.%I', given.view), format('an operator reads %s', given.view))
 from unnest('{queue_stats, worker_stats, task_list}'::text[]) as given (view);

@@ -26,6 +26,18 @@ create type underway.claimed_task as (
     dead_letter jsonb
 );
 
+-- A task that has ended, and who is to know.
+create type underway.ended_task as (
+    id              bigint,
+    queue           text,
+    concurrency_key text,
+    has_errors      boolean,
+    watched         boolean,
+    followed        boolean,
+    limited         boolean,
+    parked          boolean
+);
+
 -- What became of a failed attempt: pending again at a time, or failed for good.
 create type underway.failed_task as (
     id       bigint,

@@ -22,6 +22,43 @@ end;
 comment on function underway._history_slot(timestamptz, timestamptz) is
     'The partition of the history for a task that expires at a time: its day in the ring, or 32 for later.';
 
+create or replace function underway._tell_end(tasks underway.ended_task[], state underway.task_state)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+as $$
+declare
+    v_tasks  bigint[];
+    v_queues text[];
+    v_keys   text[];
+begin
+    delete from underway.attempt a
+    where a.task = any (array(select e.id from unnest(_tell_end.tasks) e where e.has_errors));
+
+    select array_agg(e.id), array_agg(e.queue), array_agg(case when e.limited then e.concurrency_key end)
+    into v_tasks, v_queues, v_keys
+    from unnest(_tell_end.tasks) e
+    where e.limited or e.parked;
+    if v_tasks is not null then
+        perform underway._free_keys(v_tasks, v_queues, v_keys);
+    end if;
+
+    v_tasks := array(select e.id from unnest(_tell_end.tasks) e where e.followed);
+    if v_tasks <> '{}' then
+        perform underway._follow(v_tasks, _tell_end.state);
+    end if;
+
+    perform pg_notify('underway_finished', e.id::text) from unnest(_tell_end.tasks) e where e.watched;
+end;
+$$;
+
+comment on function underway._tell_end(underway.ended_task[], underway.task_state) is
+    'What else there is to do for tasks that have ended: their errors, their limits, who follows and who watches them.';
+
 create or replace function underway._finish(
     tasks bigint[],
     leases uuid[],
@@ -39,14 +76,9 @@ set enable_nestloop = off
 set enable_mergejoin = off
 as $$
 declare
-    v_now         timestamptz := underway._clock();
-    v_finished    bigint[];
-    v_with_errors bigint[];
-    v_watched     bigint[];
-    v_followed    bigint[];
-    v_freed       bigint[];
-    v_free_queues text[];
-    v_free_keys   text[];
+    v_now      timestamptz := underway._clock();
+    v_finished bigint[];
+    v_told     underway.ended_task[];
 begin
     -- The array is looked up in the index in the order of ids, whatever the statistics say, and what is found is joined
     -- with the batch: a join alone may be turned round, and read the table for each row of the batch. So two batches
@@ -89,27 +121,17 @@ begin
            or g.watched
     )
     select
-        array_agg(g.id), array_agg(g.id) filter (where g.has_errors), array_agg(g.id) filter (where g.watched),
-        array_agg(g.id) filter (where g.followed),
-        array_agg(g.id) filter (where g.limited or g.parked), array_agg(g.queue) filter (where g.limited or g.parked),
-        array_agg(case when g.limited then g.concurrency_key end) filter (where g.limited or g.parked)
-    into v_finished, v_with_errors, v_watched, v_followed, v_freed, v_free_queues, v_free_keys
+        array_agg(g.id),
+        array_agg(
+            row(
+                g.id, g.queue, g.concurrency_key, g.has_errors, g.watched, g.followed, g.limited, g.parked
+            )::underway.ended_task
+        ) filter (where g.has_errors or g.watched or g.followed or g.limited or g.parked)
+    into v_finished, v_told
     from gone g;
 
-    if v_with_errors is not null then
-        delete from underway.attempt a where a.task = any (v_with_errors);
-    end if;
-
-    if v_freed is not null then
-        perform underway._free_keys(v_freed, v_free_queues, v_free_keys);
-    end if;
-
-    if v_followed is not null then
-        perform underway._follow(v_followed, _finish.state);
-    end if;
-
-    if v_watched is not null then
-        perform pg_notify('underway_finished', watched.id::text) from unnest(v_watched) as watched (id);
+    if v_told is not null then
+        perform underway._tell_end(v_told, _finish.state);
     end if;
 
     return coalesce(v_finished, '{}');

@@ -1,0 +1,158 @@
+"""Every two verbs that can meet at a task, interleaved: what comes out is what one after the other gives.
+
+The first verb is done in a transaction that is still open when the second one comes. The second waits, or passes over
+what is locked. Then the first is committed, and all is as if the two had come one after the other, in one order or the
+other; or it is rolled back, and all is as if it had never been.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg
+import pytest
+
+from tests.py.support import Session, wait_until
+from tests.servers import Server
+
+VERBS = {
+    "complete": "select underway.complete({task}, {lease})",
+    "fail": "select underway.fail({task}, {lease}, '\"no\"') is null",
+    "fail for good": "select underway.fail({task}, {lease}, '\"no\"', retryable => false) is null",
+    "heartbeat": "select count(*) from underway.heartbeat(array[{task}], array[{lease}])",
+    "cancel": "select underway.cancel({task})",
+    "snooze": "select underway.snooze({task}, {lease}, '1 hour') is null",
+    "release": "select underway.release({task}, {lease})",
+    "reclaim": "select underway._reclaim()",
+    "retry": "select underway.retry({task})",
+    "redrive": "select underway.redrive('dead')",
+    "prune": "select underway._prune()",
+    "delete": "select underway.delete_task({task})",
+    "pause": "select underway.pause_queue('q')",
+    "resume": "select underway.resume_queue('q')",
+    "claim": "select count(*) from underway.dequeue('q', 10)",
+    "reschedule": "select underway.reschedule({task}, '2100-01-01') is null",
+    "reprioritize": "select underway.reprioritize({task}, 5)",
+}
+
+# These pass over what another transaction has locked, and answer that there was nothing; but a heartbeat says that what
+# is being settled is held until it is.
+PASSING: dict[str, set[object]] = {"heartbeat": {0, 1}, "reclaim": {0}, "redrive": {0}, "prune": {0}, "claim": {0}}
+
+STARTS = {
+    "pending": ["fail", "let it be ready"],
+    "held": [],
+    "lapsed": ["let the lease lapse"],
+    "failed": ["fail for good"],
+    "expired": ["fail for good", "let it expire"],
+}
+
+# What time does.
+TIME = {
+    "let it be ready": "update underway.task set ready_at = enqueued_at",
+    "let the lease lapse": "update underway.task set lease_expires_at = clock_timestamp() - interval '1 second'",
+    "let it expire": "update underway.task_history set expires_slot = 32, expires_at = finished_at",
+}
+
+STATE = """
+    select
+        coalesce((select state::text from underway.task where id = {task}), 'none'),
+        coalesce((select attempt from underway.task where id = {task}), 0),
+        coalesce((select priority from underway.task where id = {task}), 0),
+        (select count(*) from underway.task where id = {task} and lease = {lease}),
+        (select count(*) from underway.task where id = {task} and ready_at > clock_timestamp() + interval '1 minute'),
+        (select count(*) from underway.attempt where task = {task}),
+        coalesce((select state::text from underway.task_history where id = {task}), 'none'),
+        (select count(*) from underway.task where queue = 'dead'),
+        (select count(*) from underway.queue where name = 'q' and paused_at is not null)"""
+
+Answers = tuple[tuple[str, object], ...]
+Came = tuple[Answers, tuple[object, ...]]
+
+
+def in_order(answers: Iterable[tuple[str, object]]) -> Answers:
+    return tuple(sorted(answers, key=str))
+
+
+class Stage:
+    """Two sessions, and a third one that looks."""
+
+    def __init__(self, first: Session, second: Session, observer: Session) -> None:
+        self.first, self.second, self.observer = first, second, observer
+
+    def set(self, start: str) -> None:
+        """A task in this state, and nothing else."""
+        for table in ("task", "task_history", "attempt"):
+            self.observer.run(f"delete from underway.{table}")
+        self.observer.run("select underway.resume_queue('q')")
+        self.observer.enqueue("q")
+        ((task, lease),) = self.observer.claim("q")
+        self.named = {"task": task, "lease": f"'{lease}'::uuid"}
+        for step in STARTS[start]:
+            self.observer.run((VERBS | TIME)[step].format(**self.named))
+
+    def do(self, session: Session, verb: str) -> object:
+        """What a verb answers, or how it is refused."""
+        try:
+            return session.value(VERBS[verb].format(**self.named))
+        except psycopg.Error as error:
+            if not (error.sqlstate or "").startswith("UW"):
+                raise
+            return error.sqlstate
+
+    def came(self, answers: Iterable[tuple[str, object]]) -> Came:
+        """The answers of the verbs, whoever was first, and the state."""
+        (state,) = self.observer.rows(STATE.format(**self.named))
+        return in_order(answers), state
+
+    @functools.cache  # noqa: B019  # as long as the module
+    def one_after_the_other(self, start: str, *verbs: str) -> Came:
+        """What the verbs give without anybody else."""
+        self.set(start)
+        return self.came([(verb, self.do(self.first, verb)) for verb in verbs])
+
+    def interleaved(self, start: str, first: str, second: str, end: str) -> Came:
+        self.set(start)
+        self.first.run("begin")
+        self.first.run("savepoint before")
+        one = self.do(self.first, first)
+        if isinstance(one, str) and one.startswith("UW"):
+            self.first.run("rollback to before")
+        with ThreadPoolExecutor(1) as thread:
+            other = thread.submit(self.do, self.second, second)
+            pid = self.second.connection.info.backend_pid
+            wait_until(
+                lambda: other.done() or self.observer.value("select cardinality(pg_blocking_pids(%s))", pid),
+                "the second is done, or waits",
+            )
+            self.first.run(end)
+            answers = [(second, other.result(30))]
+        return self.came([(first, one), *answers] if end == "commit" else answers)
+
+
+@pytest.fixture(scope="module")
+def stage(server: Server) -> Iterator[Stage]:
+    with contextlib.ExitStack() as stack:
+        database = stack.enter_context(server.new_database(server.template))
+        stage = Stage(*(stack.enter_context(Session(database)) for _ in range(3)))
+        stage.observer.create_queue("dead")
+        at_once = "retry_policy => underway.retry_policy(initial_interval => '1 hour', jitter => 0)"
+        stage.observer.create_queue("q", f"{at_once}, dead_letter_queue => 'dead'")
+        yield stage
+
+
+@pytest.mark.parametrize("second", VERBS)
+@pytest.mark.parametrize("first", VERBS)
+def test_two_verbs_that_meet_are_as_one_after_the_other(stage: Stage, first: str, second: str) -> None:
+    for start, end in itertools.product(STARTS, ("commit", "rollback")):
+        came = stage.interleaved(start, first, second, end)
+        done = [first] if end == "commit" else []
+        may_be = {stage.one_after_the_other(start, *order) for order in itertools.permutations([*done, second])}
+        # Or the second has passed over it, and all is as the first alone has left it.
+        answers, state = stage.one_after_the_other(start, *done)
+        may_be |= {(in_order([*answers, (second, passed)]), state) for passed in PASSING.get(second, ())}
+        assert came in may_be, f"{start}: {first}, {second}, {end}"

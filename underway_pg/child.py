@@ -175,6 +175,7 @@ class Child:
     def _begin(self, where: tuple[str, str], task: ClaimedTask) -> None:
         # Here, so that whatever comes next finds the context.
         self._context = Context(task, None, _Connections(self._program.dsn, self._tell_session))
+        self._tell(self._context, "begun", "")
         self._tasks.put((where, self._context))
 
     def _look(self) -> None:

@@ -167,15 +167,27 @@ class InProcess:
         self._lock = threading.Lock()
         self._process: Process | None = None
         self._has_begun = False
+        self._was_begun = False
         self._stack = ""
 
     def run(self) -> str | None:
         """Run it; called in a thread, which waits. Returns the output as JSON text."""
-        if self._context.cancelled:
-            raise asyncio.CancelledError
-        process = self._processes.take()
+        while True:
+            if self._context.cancelled:
+                raise asyncio.CancelledError
+            process = self._processes.take()
+            was_idle = process.tasks > 0
+            try:
+                return self._run_in(process)
+            except ProcessDied:
+                # One that was dying already when it was taken has not begun, and costs no attempt.
+                if self._was_begun or not was_idle:
+                    raise
+
+    def _run_in(self, process: Process) -> str | None:
         with self._lock:
             self._process = process
+            self._has_begun = False
         try:
             process.send((self._where, self._context._task))  # unlocked: it may take a while, and `stop` must not wait
             with self._lock:
@@ -195,7 +207,9 @@ class InProcess:
     def _wait(self, process: Process) -> Ended:
         while not isinstance(message := process.receive(), Ended):
             kind, what = message
-            if kind == "stack":
+            if kind == "begun":
+                self._was_begun = True
+            elif kind == "stack":
                 self._stack = what
             elif kind == "session":
                 self._context._lost += (what,)  # unless it is heard that the transaction ended well

@@ -158,7 +158,8 @@ INVARIANTS = f"""
     union all
     select 'it is leased and not in progress, or the other way round', t.id
     from underway.task t
-    where (t.state = 'in_progress') <> (t.lease is not null)
+    where (t.state = 'in_progress') <> ((t.lease, t.lease_expires_at, t.started_at) is not null)
+       or t.state not in ('pending', 'in_progress', 'waiting')
     union all
     select 'its errors are not where they should be', t.id
     from underway.task t

@@ -89,7 +89,12 @@ begin
         where t.id = any (_finish.tasks)
           and batch.task = t.id
           and (_finish.leases is null or t.lease = batch.lease)
-        returning t.*, batch.output
+        -- What is read most stands in front, for a row is taken apart up to the last column that is asked for.
+        returning
+            t.id, t.has_errors or t.watched or t.followed or t.limited or t.parked as told,
+            t.has_errors, t.watched, t.followed, t.limited, t.parked, t.queue, t.concurrency_key, t.unique_key, t.job,
+            t.priority, t.attempt, t.worker, t.enqueued_at, t.started_at, t.input, t.headers, t.dead_letter,
+            t.retry_policy, t.timeout, t.heartbeat, t.ttl, batch.output
     ),
     setting as (
         select q.name, q.keep_history, v_now + q.ttl as expires_at, underway._history_slot(v_now + q.ttl, v_now) as expires_slot
@@ -126,7 +131,7 @@ begin
             row(
                 g.id, g.queue, g.concurrency_key, g.has_errors, g.watched, g.followed, g.limited, g.parked
             )::underway.ended_task
-        ) filter (where g.has_errors or g.watched or g.followed or g.limited or g.parked)
+        ) filter (where g.told)
     into v_finished, v_told
     from gone g;
 

@@ -116,8 +116,11 @@ begin
         v_id := v_seen[v_page].id + 1;
     end loop;
 
+    -- In turn, or in the order in which they became ready.
     if v_fair then
         v_rows := underway._lock_parked(_lock_limited.lane, _lock_limited.queue, _lock_limited.now, v_room);
+    elsif v_rows <> '{}' then
+        v_rows := underway._in_order(v_rows);
     end if;
 
     if (_lock_limited.queue).rate_limit is not null and v_rows <> '{}' then

@@ -93,7 +93,12 @@ begin
         end loop;
     end if;
 
-    return array(select t.place from unnest(v_taken) t);
+    return array(
+        select t.place
+        from unnest(v_heads) with ordinality as head (task, turn)
+        join unnest(v_taken) t on t.id = head.task
+        order by head.turn
+    );
 end;
 $$;
 

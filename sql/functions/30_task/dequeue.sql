@@ -12,15 +12,19 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
--- A plan is kept for the session: none made for an empty table may read a full one from end to end.
+-- A plan is kept for the session: none made for an empty table may read a full one from end to end. Rows are joined in
+-- the order in which they were locked.
 set enable_seqscan = off
 set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
 as $$
 declare
     v_now       timestamptz := underway._clock();
     v_lease     uuid := gen_random_uuid();
     v_left      integer := dequeue.max_tasks;
     v_lane      record;
+    v_stretch   tid[];
     v_rows      tid[];
     v_claimed   integer;
     v_leased_at timestamptz;
@@ -94,30 +98,31 @@ begin
             if pg_try_advisory_xact_lock(hashtext('underway.lane 1'), hashtext(v_lane.queue) # v_lane.priority)
                or pg_try_advisory_xact_lock(hashtext('underway.lane 2'), hashtext(v_lane.queue) # v_lane.priority)
                or random() < 0.01 then
-                v_rows := '{}';
+                v_stretch := '{}';
             else
-                v_rows := underway._lock_stretch(
+                v_stretch := underway._lock_stretch(
                     row(v_lane.queue, v_lane.priority, v_lane.front), v_lane.floor, v_lane.now, v_left
                 );
             end if;
 
             -- What has a concurrency key came after the look at the limits.
-            if cardinality(v_rows) < v_left then
-                v_rows := v_rows || array(
-                    select ready.ctid
-                    from underway.task ready
-                    where ready.queue = v_lane.queue
-                      and ready.priority = v_lane.priority
-                      and ready.ready_at >= v_lane.floor
-                      and ready.ready_at <= v_lane.now
-                      and ready.state = 'pending'
-                      and not ready.parked
-                      and ready.concurrency_key is null
-                      and ready.ctid <> all (v_rows)
-                    order by ready.ready_at, ready.id
-                    limit v_left - cardinality(v_rows)
-                    for no key update skip locked
-                );
+            v_rows := array(
+                select ready.ctid
+                from underway.task ready
+                where ready.queue = v_lane.queue
+                  and ready.priority = v_lane.priority
+                  and ready.ready_at >= v_lane.floor
+                  and ready.ready_at <= v_lane.now
+                  and ready.state = 'pending'
+                  and not ready.parked
+                  and ready.concurrency_key is null
+                  and ready.ctid <> all (v_stretch)
+                order by ready.ready_at, ready.id
+                limit v_left - cardinality(v_stretch)
+                for no key update skip locked
+            );
+            if v_stretch <> '{}' then
+                v_rows := underway._in_order(v_stretch || v_rows);
             end if;
         end if;
         v_claimed := cardinality(v_rows);
@@ -127,27 +132,24 @@ begin
             -- Not below the floor of the leases, where reclaim does not look: the clock may have been put back.
             v_leased_at := greatest(v_now, v_lane.leased_at);
 
+            -- Row by row in the order of the array, and straight to the caller: what is claimed is not sorted again.
             return query
-            with claimed as (
-                update underway.task t
-                set
-                    state = 'in_progress',
-                    parked = false,
-                    limited = v_lane.limited,
-                    attempt = t.attempt + 1,
-                    started_at = v_now,
-                    lease = v_lease,
-                    lease_expires_at = v_leased_at + coalesce(t.heartbeat, v_lane.heartbeat),
-                    worker = dequeue.worker
-                where t.ctid = any (v_rows)
-                returning t.*
-            )
-            select
-                c.id, c.queue, c.job, c.input, c.attempt, c.lease,
-                coalesce(c.timeout, v_lane.timeout), coalesce(c.heartbeat, v_lane.heartbeat),
-                c.headers, c.priority, c.enqueued_at, c.dead_letter
-            from claimed c
-            order by c.ready_at, c.id;
+            update underway.task t
+            set
+                state = 'in_progress',
+                parked = false,
+                limited = v_lane.limited,
+                attempt = t.attempt + 1,
+                started_at = v_now,
+                lease = v_lease,
+                lease_expires_at = v_leased_at + coalesce(t.heartbeat, v_lane.heartbeat),
+                worker = dequeue.worker
+            from unnest(v_rows) as locked (place)
+            where t.ctid = locked.place
+            returning
+                t.id, t.queue, t.job, t.input, t.attempt, t.lease,
+                coalesce(t.timeout, v_lane.timeout), coalesce(t.heartbeat, v_lane.heartbeat),
+                t.headers, t.priority, t.enqueued_at, t.dead_letter;
 
             v_left := v_left - v_claimed;
 

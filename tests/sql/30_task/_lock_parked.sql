@@ -12,7 +12,7 @@ create function pg_temp.locked(max_tasks integer default 100, priority integer d
             underway_test.lane(priority => locked.priority), underway_test.queue(), underway._clock(), locked.max_tasks
         ) as rows
     )
-    select coalesce(string_agg(t.input #>> '{}', ' ' order by t.id), '')
+    select coalesce(string_agg(t.input #>> '{}', ' ' order by array_position(locked.rows, t.ctid)), '')
     from locked
     join underway.task t on t.ctid = any (locked.rows)
 $$;
@@ -45,7 +45,7 @@ select underway.create_queue('email', fair => true, max_running_per_key => 100);
 select underway_test.keyed_tasks('a1 a2 a3 a4 a5 a6 b1 b2 b3 1 2');
 select is(pg_temp.locked(1), 'a1', 'in a fair queue the first key in line gives a task');
 select is(underway_test.line(), 'b - a', 'and goes to its end');
-select is(pg_temp.locked(5), 'a2 b1 b2 1 2', 'of several each key gives one after the other in turn');
+select is(pg_temp.locked(5), 'b1 1 a2 b2 2', 'of several each key gives one after the other in turn');
 select is(underway_test.line(), 'a b', 'the key that was served last stands last; one that has no more is not in line');
 select is(pg_temp.locked(2), 'a3 b3', 'so each key is served again in its turn');
 

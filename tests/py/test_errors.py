@@ -46,7 +46,7 @@ def test_a_database_without_the_schema_is_told_from_other_errors(empty_database:
 def test_what_the_package_offers_is_sorted_and_there() -> None:
     assert underway_pg.__all__ == sorted(underway_pg.__all__)
     assert all(hasattr(underway_pg, name) for name in underway_pg.__all__)
-    for path in Path(underway_pg.__file__).parent.glob("*.py"):
+    for path in Path(underway_pg.__file__).parent.rglob("*.py"):
         listed = re.search(r"^__all__ = \[(.*?)\]", path.read_text(), re.M | re.S)
         if listed:
             names = re.findall(r'"(\w+)"', listed[1])

@@ -1,0 +1,59 @@
+"""Commands about batches: list and cancel them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from .. import statements
+from .database import ask, ask_with_time
+from .options import Dsn, Json
+from .output import relative, say, say_json, say_table
+
+__all__ = ["batch_commands", "commands"]
+
+commands = typer.Typer()
+batch_commands = typer.Typer(help="Cancel batches.")
+
+
+@commands.command()
+def batches(
+    limit: Annotated[int, typer.Option("-n", "--limit", min=1, help="How many at most.")] = 50,
+    dsn: Dsn = None,
+    as_json: Json = False,
+) -> None:
+    """List the newest batches, and how far they are."""
+    found, now = ask_with_time(dsn, statements.batches(limit))
+    if as_json:
+        say_json([asdict(batch) for batch in found])
+        return
+    say_table(
+        ["id", "name", "state", "progress", "tasks", "live", "succeeded", "failed", "cancelled", "on success",
+         "on final", "on failure", "created", "final"],
+        [
+            [
+                batch.batch, batch.name, batch.state, f"{math.floor(100 * batch.progress)} %", batch.tasks, batch.live,
+                batch.succeeded, batch.failed, batch.cancelled, batch.on_success, batch.on_final, batch.on_failure,
+                relative(batch.created_at, now), relative(batch.final_at, now),
+            ]
+            for batch in found
+        ],
+        "no batches",
+    )  # fmt: skip
+
+
+@batch_commands.command("cancel")
+def cancel_batch(
+    batch: Annotated[int, typer.Argument(metavar="ID", help="The id of a batch.")],
+    dsn: Dsn = None,
+    as_json: Json = False,
+) -> None:
+    """Cancel the live tasks of a batch. What waits for its end runs then."""
+    count = ask(dsn, statements.cancel_batch(batch))
+    if as_json:
+        say_json({"cancelled": count})
+    else:
+        say(f"{count} {'task' if count == 1 else 'tasks'} of batch {batch} {'is' if count == 1 else 'are'} cancelled")

@@ -1,0 +1,225 @@
+"""Commands about tasks that are there: list them, show them, wait for them, cancel them, have them run again."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+
+import psycopg
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
+
+from .. import statements
+from ..client import execute
+from ..client import wait as wait_on
+from ..errors import Refusal, TaskNotFound, WrongState
+from ..rows import State, TaskInfo
+from ..waiting import Waiting
+from .database import ask, ask_with_time, connect
+from .options import Dsn, Json, QueueName, duration_option
+from .output import complain, exactly, relative, say, say_json, say_table
+
+__all__ = ["commands"]
+
+commands = typer.Typer()
+
+_Task = Annotated[int, typer.Argument(metavar="ID", min=1, max=2**63 - 1, help="The id of a task.")]
+_Tasks = Annotated[list[int], typer.Argument(metavar="ID...", min=1, max=2**63 - 1, help="The ids of tasks.")]
+
+
+@commands.command()
+def tasks(
+    queue: Annotated[str | None, typer.Option(help="Of this queue alone.")] = None,
+    state: Annotated[State | None, typer.Option(help="In this state alone.", show_default=False)] = None,
+    limit: Annotated[int, typer.Option(min=1, max=2**31 - 1, help="How many at most.")] = 50,
+    dsn: Dsn = None,
+    as_json: Json = False,
+) -> None:
+    """List the newest tasks, live and finished."""
+    found, now = ask_with_time(dsn, statements.tasks(queue, state, limit))
+    if as_json:
+        say_json([asdict(task) for task in found])
+        return
+    say_table(
+        ["id", "queue", "job", "state", "attempt", "priority", "enqueued", "due", "started", "finished",
+         "dead letter of"],
+        [
+            [
+                task.id, task.queue, task.job, task.state, task.attempt, task.priority,
+                relative(task.enqueued_at, now), relative(task.ready_at, now) if task.state == "pending" else None,
+                relative(task.started_at, now), relative(task.finished_at, now), task.dead_letter_of,
+            ]
+            for task in found
+        ],
+        "no tasks",
+    )  # fmt: skip
+
+
+@commands.command()
+def task(id: _Task, dsn: Dsn = None, as_json: Json = False) -> None:
+    """Show all that is known of a task."""
+    found, now = ask_with_time(dsn, statements.task_info(id))
+    if found is None:
+        raise _no_task(id)
+    if as_json:
+        say_json(asdict(found))
+    else:
+        say(_shown(found, now))
+
+
+def _shown(task: TaskInfo, now: datetime) -> str:
+    """All that is known of a task, for people."""
+    letter = task.dead_letter or {}
+    facts = {
+        "task": task.id,
+        "queue": task.queue,
+        "job": task.job,
+        "state": task.state,
+        "attempt": task.attempt if task.max_attempts is None else f"{task.attempt} of {task.max_attempts}",
+        "priority": task.priority,
+        "dead letter": f"of task {letter.get('task')} of queue {letter.get('queue')}" if letter else None,
+        "unique key": task.unique_key,
+        "concurrency": task.concurrency_key,
+        "worker": task.worker,
+        "enqueued": exactly(task.enqueued_at, now),
+        "due": exactly(task.ready_at, now) if task.state == "pending" else None,
+        "started": exactly(task.started_at, now),
+        "lease until": exactly(task.lease_expires_at, now),
+        "finished": exactly(task.finished_at, now),
+        "kept until": exactly(task.expires_at, now),
+    }
+    lines = [f"{name:<12} {value}" for name, value in facts.items() if value is not None]
+    for name in ("input", "output", "headers", "progress"):
+        value = getattr(task, name)
+        if value is not None or name == "input":
+            lines += [name, _indented(json.dumps(value, indent=2, ensure_ascii=False))]
+    for error in [*(task.errors or ()), *([letter["error"]] if letter.get("error") else ())]:
+        whose = f"of task {letter.get('task')}, " if error is letter.get("error") else ""
+        lines.append(f"error {whose}attempt {error.get('attempt')}, {error.get('failed_at')}")
+        lines.append(_indented(_error_words(error)))
+        if error.get("traceback"):
+            lines.append(_indented(error["traceback"].rstrip()))
+    return "\n".join(lines)
+
+
+def _error_words(error: Mapping[str, Any]) -> str:
+    return f"{error.get('type', 'error')}: {error.get('message', '')}"
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"  {line}" for line in text.splitlines())
+
+
+@commands.command()
+def why(id: _Task, dsn: Dsn = None, as_json: Json = False) -> None:
+    """Say why a task is not running."""
+    found = ask(dsn, statements.why(id))
+    if as_json:
+        say_json([asdict(reason) for reason in found])
+    else:
+        say_table(["code", "reason"], [[reason.code, reason.reason] for reason in found], "no reason is known")
+
+
+@commands.command()
+def wait(
+    ids: _Tasks,
+    timeout: Annotated[timedelta | None, duration_option("How long to wait at most.")] = None,
+    dsn: Dsn = None,
+    as_json: Json = False,
+) -> None:
+    """Wait until tasks are final, and show how they ended; the exit code is 0 when all of them succeeded."""
+    waiting = Waiting(ids, None if timeout is None else timeout.total_seconds())
+    # On stderr, so that what is told in the end can go elsewhere.
+    progress = Progress(
+        BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+        console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty(),
+    )  # fmt: skip
+    with connect(dsn) as connection, progress:
+        bar = progress.add_task("", total=len(waiting.tasks))
+        for _ in wait_on(connection, waiting):
+            progress.update(bar, completed=len(waiting.final))
+    ended = list(waiting.final.values())
+    if as_json:
+        say_json([asdict(task) for task in ended])
+    else:
+        say_table(
+            ["id", "queue", "job", "state", "attempt", "result"],
+            [[task.id, task.queue, task.job, task.state, task.attempt, _result(task)] for task in ended],
+        )
+    if any(task.state != "succeeded" for task in ended):
+        raise typer.Exit(1)
+
+
+def _result(task: TaskInfo) -> str | None:
+    """What a final task gave, in a line: its output, or its last error."""
+    if task.state == "failed" and task.errors:
+        return " ".join(_error_words(task.errors[-1]).split())
+    return None if task.output is None else json.dumps(task.output, ensure_ascii=False)
+
+
+@commands.command()
+def cancel(ids: _Tasks, dsn: Dsn = None, as_json: Json = False) -> None:
+    """Cancel live tasks, running or not."""
+
+    def cancel_one(connection: psycopg.Connection[Any], id: int) -> None:
+        if not execute(connection, statements.cancel(id)):
+            found = execute(connection, statements.task_info(id))
+            if found is None:
+                raise _no_task(id)
+            raise WrongState(f"task {id} is {found.state}", "Only a live task can be cancelled.")
+
+    _each(dsn, ids, cancel_one, "cancelled", as_json)
+
+
+@commands.command()
+def retry(ids: _Tasks, dsn: Dsn = None, as_json: Json = False) -> None:
+    """Make failed or cancelled tasks pending again, with fresh attempts."""
+    _each(dsn, ids, lambda connection, id: execute(connection, statements.retry(id)), "retried", as_json)
+
+
+def _each(
+    dsn: str | None, ids: list[int], act: Callable[[psycopg.Connection[Any], int], None], done: str, as_json: bool
+) -> None:
+    """Do something with each of these tasks. One that is refused does not stop the others; then the exit code is 1."""
+    acted: list[int] = []
+    refused: list[dict[str, Any]] = []
+    with connect(dsn) as connection:
+        for id in ids:
+            try:
+                act(connection, id)
+            except Refusal as error:
+                refused.append({"id": id, "message": str(error)})
+            else:
+                acted.append(id)
+    if as_json:
+        say_json({done: acted, "refused": refused})
+    for id in acted if not as_json else ():
+        say(f"task {id} is {done}")
+    for refusal in refused:
+        complain(refusal["message"])
+    if refused:
+        raise typer.Exit(1)
+
+
+def _no_task(id: int) -> TaskNotFound:
+    return TaskNotFound(f"task {id} does not exist", "It was deleted, or its time in the history is over.")
+
+
+@commands.command()
+def redrive(
+    queue: QueueName,
+    max_tasks: Annotated[int, typer.Option("--max", min=1, max=2**31 - 1, help="How many at most.")] = 1000,
+    dsn: Dsn = None,
+    as_json: Json = False,
+) -> None:
+    """Move the dead letters of a queue back to where they came from."""
+    count = ask(dsn, statements.redrive(queue, max_tasks))
+    if as_json:
+        say_json({"redriven": count})
+    else:
+        say(f"{count} {'task is' if count == 1 else 'tasks are'} back in the queue of origin")

@@ -39,7 +39,7 @@ def render(connection: psycopg.Connection[Any]) -> dict[str, str]:
 
 
 def _cli() -> str:
-    lines = [NOTE.replace("the comments in sql/functions", "underway_pg/cli.py"), "# Command line\n"]
+    lines = [NOTE.replace("the comments in sql/functions", "underway_pg/cli"), "# Command line\n"]
     command = get_command(commands)
     lines += [f"{inspect.cleandoc(command.help or '')}\n"]
     return "\n".join(lines + _subcommands(command, "underway"))

@@ -99,8 +99,8 @@ create table underway.task (
     heartbeat        interval,
     ttl              interval,
 
-    -- The one whose breach would lose a task, for nobody would ever take it back. Every statement that writes reads a
-    -- constraint anew, term by term (docs/decisions/0022).
+    -- Without a time to lapse nobody would ever take a task back. The one constraint, and a short one: every statement
+    -- that writes reads it anew, term by term (docs/decisions/0022).
     constraint a_live_task_lapses_exactly_while_in_progress check (
         (state = 'in_progress') = (lease_expires_at is not null)
     )

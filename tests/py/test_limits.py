@@ -271,6 +271,92 @@ def test_a_limit_waits_for_claims_that_do_not_know_it(session: Session, open_ses
     assert session.claim_ids("q", 5) == []
 
 
+def test_a_limit_that_came_since_a_claim_looked_is_kept_by_it(session: Session, open_session: OpenSession) -> None:
+    """A claim from two queues is slow with the first, while the second gets its limit."""
+    session.create_queue("other")
+    session.enqueue("other", 1, "priority => 1")
+    ids = session.enqueue("q", 6)
+    session.run("""
+        create or replace function underway._clock_of_writer() returns timestamptz language plpgsql volatile as $$
+        begin
+            perform pg_current_xact_id();
+            if current_setting('test.slow', true) = 'yes' then
+                perform pg_advisory_xact_lock(4711);
+            end if;
+            return clock_timestamp();
+        end $$""")
+    claimer, gate = open_session(), open_session()
+    claimer.run("set test.slow = 'yes'")
+    gate.run("begin")
+    gate.run("select pg_advisory_xact_lock(4711)")
+    claiming = claimer.start("select queue from underway.dequeue('{other,q}'::text[], 10)")
+    session.see_waiting(claimer, behind=gate)
+    session.create_queue("q", "max_running => 1")
+    gate.run("commit")
+    assert claiming.result(15) == ["other"]
+    assert session.claim_ids("q", 10) == ids[:1]
+
+
+def test_an_old_snapshot_does_not_hide_a_new_limit(session: Session, open_session: OpenSession) -> None:
+    ids = session.enqueue("q", 6)
+    old = open_session()
+    old.run("begin isolation level repeatable read")
+    assert old.value("select count(*) from underway.queue") == 1
+    session.create_queue("q", "max_running => 1")
+    with refused("40001"):
+        old.claim("q", 5)
+    old.run("rollback")
+    assert session.claim_ids("q", 10) == ids[:1]
+
+
+def test_an_old_snapshot_does_not_wait_for_a_limit(session: Session, open_session: OpenSession) -> None:
+    session.enqueue("q", 6)
+    old, operator = open_session(impatient=True), open_session()
+    operator.run("begin")
+    operator.run("update underway.queue set ttl = ttl")
+    old.run("begin isolation level repeatable read")
+    assert old.claim_ids("q", 5) == []
+    operator.run("rollback")
+    assert len(old.claim_ids("q", 5)) == 5
+    old.run("commit")
+
+
+def test_a_rate_of_keys_that_changes_while_a_claim_parks_holds_for_what_it_parks(
+    session: Session, open_session: OpenSession
+) -> None:
+    session.create_queue("q", "rate_limit_per_key => 1, rate_period => '1 day', max_running_per_key => 10")
+    ids = keyed(session, "a", 3)
+    claimer, operator = open_session(), open_session()
+    claimer.run("begin")
+    assert claimer.claim_ids("q", 10) == ids[:1]
+    setting = operator.start("select underway.create_queue('q', rate_limit_per_key => 0)")
+    session.see_waiting(operator, behind=claimer)
+    claimer.run("commit")
+    setting.result(15)
+    assert session.claim_ids("q", 10) == ids[1:]
+
+
+def test_why_names_the_session_that_holds_up_a_task_with_its_transaction(
+    session: Session, open_session: OpenSession
+) -> None:
+    session.create_queue("q", "max_running => 10")
+    session.run("select underway.register_worker('w', '{q}')")
+    first, second = session.enqueue("q", 2)
+    claimer = open_session()
+    claimer.run("begin")
+    assert claimer.claim_ids("q", 1) == [first]
+
+    def reason(task: int) -> str:
+        return str(session.value("select reason from underway.why(%s)", task))
+
+    claims = f"; session {claimer.pid} claims from its queue, and others do when that is committed"
+    assert session.claim("q") == []
+    assert reason(second).endswith(claims)
+    assert reason(first).endswith(f"{claims}; session {claimer.pid} has it locked")
+    claimer.run("rollback")
+    assert reason(second).endswith("1 workers serve its queue: w")
+
+
 def test_a_higher_limit_of_keys_lets_parked_tasks_run(session: Session) -> None:
     a = keyed(session, "a", 5)
     assert session.claim_ids("q", 10) == a[:1]
@@ -310,6 +396,50 @@ def test_a_rate_limit_lets_so_many_start_at_once_and_then_as_tokens_come(session
 
 
 # Many at once
+
+
+@pytest.fixture
+def set_clock(session: Session) -> Callable[[str], None]:
+    """Sets the clock of the database, for all sessions."""
+    session.run("create table public.clock as select timestamptz '2030-01-01 12:00Z' as now")
+    session.run(
+        "create or replace function underway._clock() returns timestamptz language sql volatile"
+        " as 'select now from public.clock'"
+    )
+    return lambda now: session.run(f"update public.clock set now = {now}")
+
+
+def test_a_claim_at_the_very_microsecond_of_a_token_forgets_no_key(
+    session: Session, set_clock: Callable[[str], None]
+) -> None:
+    """A third of a second is no whole number of microseconds."""
+    session.create_queue("q", "rate_limit_per_key => 3, rate_period => '1 second', max_running_per_key => 10")
+    ids = keyed(session, "a", 4)
+    for id, lease in session.claim("q", 10):
+        session.run("select underway.complete(%s, %s)", id, lease)
+    assert session.claim_ids("q", 10) == []
+    set_clock("(select min(look_at) from underway.freed_key where look_at > '-infinity')")
+    claimed = session.claim_ids("q", 10)
+    set_clock("now + interval '2 microseconds'")
+    assert claimed + session.claim_ids("q", 10) == ids[3:]
+
+
+@pytest.mark.parametrize("settings", ["rate_limit => 1", "rate_limit_per_key => 1, max_running_per_key => 10"])
+def test_a_clock_that_is_put_back_does_not_keep_tokens_away(
+    session: Session, set_clock: Callable[[str], None], settings: str
+) -> None:
+    session.create_queue("q", f"rate_period => '1 second', {settings}")
+    ids = keyed(session, "a", 3)
+    assert session.claim_ids("q", 10) == ids[:1]
+    session.run("select underway.complete(id, lease) from underway.task where state = 'in_progress'")
+    assert session.claim_ids("q", 10) == []
+    session.run("insert into underway.floor select 'q', 0, now, now, pg_current_xact_id() from public.clock")
+    set_clock("now - interval '1 hour'")
+    assert session.claim_ids("q", 10) == ids[1:2]
+    session.run("select underway.complete(id, lease) from underway.task where state = 'in_progress'")
+    assert session.claim_ids("q", 10) == []
+    set_clock("now + interval '1 second'")
+    assert session.claim_ids("q", 10) == ids[2:]
 
 
 @pytest.mark.parametrize("sessions", [12, 50] if LONG else [12])

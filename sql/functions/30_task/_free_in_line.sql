@@ -35,6 +35,16 @@ begin
         order by due.look_at
         limit 1000
         for no key update
+    ))
+    -- And what was noted before the clock was put back.
+    or f.ctid = any (array(
+        select ahead.ctid
+        from underway.freed_key ahead
+        where ahead.queue = (_free_in_line.queue).name
+          and ahead.look_at > _free_in_line.now + (_free_in_line.queue).rate_period
+        order by ahead.look_at
+        limit 1000
+        for no key update
     ));
 
     -- Passed over are keys that have something in another lane only. Those that have nothing are given, for their notes

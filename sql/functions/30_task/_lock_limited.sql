@@ -28,6 +28,8 @@ declare
     v_room    integer := least(
         _lock_limited.max_tasks, underway._queue_room(_lock_limited.queue, _lock_limited.now)
     );
+    -- The clock may have been put back behind the floor; limits that have to do with time go by the clock.
+    v_until   timestamptz := greatest(_lock_limited.now, _lock_limited.floor);
     v_rows    tid[] := '{}';
     v_at      timestamptz := _lock_limited.floor;
     v_id      bigint := 0;
@@ -66,7 +68,7 @@ begin
             where ready.queue = (_lock_limited.lane).queue
               and ready.priority = (_lock_limited.lane).priority
               and (ready.ready_at, ready.id) >= (v_at, v_id)
-              and ready.ready_at <= _lock_limited.now
+              and ready.ready_at <= v_until
               and ready.state = 'pending'
               and not ready.parked
             order by ready.ready_at, ready.id
@@ -98,7 +100,7 @@ begin
             from underway.task t
             where t.ctid = any (v_turn)
               and case
-                  when t.state = 'pending' and not t.parked and t.ready_at <= _lock_limited.now
+                  when t.state = 'pending' and not t.parked and t.ready_at <= v_until
                       then (t.queue, t.priority) = ((_lock_limited.lane).queue, (_lock_limited.lane).priority)
               end
             for no key update skip locked
@@ -108,7 +110,7 @@ begin
 
         -- Only where nothing is left for the key: a task that had its turn may have been cancelled just now.
         if v_blocked is not null then
-            perform underway._park(_lock_limited.lane, _lock_limited.queue, v_blocked, _lock_limited.now);
+            perform underway._park(_lock_limited.lane, _lock_limited.queue, v_blocked, v_until, _lock_limited.now);
         end if;
 
         exit when cardinality(v_seen) < v_page;

@@ -15,8 +15,13 @@ begin
     insert into underway.freed_key (queue, concurrency_key, look_at)
     select (_note_tokens.queue).name, given.key, token.at
     from unnest(_note_tokens.keys) as given (key)
-    cross join lateral (select underway._token_at(_note_tokens.queue, _note_tokens.now, given.key) as at) token
-    where token.at > _note_tokens.now
+    cross join lateral (
+        select greatest(
+            underway._token_at(_note_tokens.queue, _note_tokens.now, given.key),
+            _note_tokens.now + interval '1 microsecond'
+        ) as at
+    ) token
+    where underway._tokens(_note_tokens.queue, _note_tokens.now, given.key) < 1
       and (
           select true
           from underway.freed_key f

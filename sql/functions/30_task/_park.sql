@@ -6,6 +6,7 @@ create or replace function underway._park(
     lane underway.lane,
     queue underway.queue,
     blocked tid[],
+    until timestamptz,
     now timestamptz
 )
 returns void
@@ -35,7 +36,7 @@ begin
             from underway.task seen
             where seen.ctid = any (_park.blocked)
               and case
-                  when seen.state = 'pending' and not seen.parked
+                  when seen.state = 'pending' and not seen.parked and seen.ready_at <= _park.until
                       then seen.queue = (_park.queue).name and coalesce(seen.concurrency_key, '') = any (v_full)
               end
             for no key update skip locked
@@ -60,5 +61,5 @@ begin
 end;
 $$;
 
-comment on function underway._park(underway.lane, underway.queue, tid[], timestamptz) is
-    'Park those of these rows whose key has no turn left; in a fair queue all of them.';
+comment on function underway._park(underway.lane, underway.queue, tid[], timestamptz, timestamptz) is
+    'Park those of these rows that were ready until then and whose key has no turn left; in a fair queue all of them.';

@@ -25,7 +25,8 @@ begin
     order by b.noted_by desc
     limit 1;
 
-    if not found then
+    -- After a clock was put back, too: nothing is learned from a time that is far ahead.
+    if not found or v_last.filled_at > _tokens.now + (_tokens.queue).rate_period then
         return v_limit;
     end if;
 

@@ -29,7 +29,10 @@ as $$
 begin
     -- No claim from the queue is under way while a limit changes: all that follow know it, and all that came before are
     -- counted by it.
-    if num_nonnulls(create_queue.max_running, create_queue.max_running_per_key, create_queue.fair) > 0 then
+    if num_nonnulls(
+        create_queue.max_running, create_queue.max_running_per_key, create_queue.fair, create_queue.rate_limit_per_key,
+        create_queue.rate_period
+    ) > 0 then
         perform pg_advisory_xact_lock(hashtext('underway.claim'), hashtext(create_queue.name));
     end if;
 

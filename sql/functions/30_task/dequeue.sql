@@ -88,10 +88,15 @@ begin
             v_rows := underway._lock_limited(
                 row(v_lane.queue, v_lane.priority, v_lane.front),
                 (select q from underway.queue q where q.name = v_lane.queue),
-                v_lane.floor, v_lane.now, v_left
+                v_lane.floor, v_now, v_left
             );
         else
             continue when not pg_try_advisory_xact_lock_shared(hashtext('underway.claim'), hashtext(v_lane.queue));
+            -- An old snapshot does not show a limit; locked, the queue is as it was then, or the claim is refused.
+            if current_setting('transaction_isolation') <> 'read committed' then
+                perform from underway.queue q where q.name = v_lane.queue for share skip locked;
+                continue when not found;
+            end if;
 
             -- Two may be at the head of a lane at once; for more it is faster to go to stretches of their own. One in a
             -- hundred of those goes to the head all the same, for the two may be there for long.
@@ -146,6 +151,12 @@ begin
                 worker = dequeue.worker
             from unnest(v_rows) as locked (place)
             where t.ctid = locked.place
+              -- A limit may have come between the look at the lanes and the claim lock.
+              and (v_lane.limited or (
+                  select q.max_running is null and q.rate_limit is null and not q.fair
+                  from underway.queue q
+                  where q.name = v_lane.queue
+              ))
             returning
                 t.id, t.queue, t.job, t.input, t.attempt, t.lease,
                 coalesce(t.timeout, v_lane.timeout), coalesce(t.heartbeat, v_lane.heartbeat),

@@ -5,6 +5,48 @@
 -- Writes: nothing.
 -- Refuses: UW001 invalid_argument, UW003 queue_not_found, UW007 input_too_large, UW010 unique_conflict, UW011 queue_full, UW012 batch_not_found, UW013 batch_final.
 
+create or replace function underway._check_circle(batch bigint, tasks bigint[])
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+declare
+    v_waiting bigint;
+begin
+    -- From the new tasks to what they wait for, and on; a follower of the batch that is met there waits for itself.
+    with recursive ahead as (
+        select f.task, f.batch
+        from underway.follower f
+        where f.task = any (_check_circle.tasks)
+        union
+        select f.task, f.batch
+        from ahead
+        join underway.batch_task m on m.batch = ahead.batch and m.outcome is null
+        join underway.follower f on f.task = m.task
+    )
+    select ahead.task
+    into v_waiting
+    from ahead
+    where ahead.batch = _check_circle.batch
+    limit 1;
+
+    if found then
+        raise exception using
+            errcode = 'UW001',
+            message = format(
+                'task %s waits for batch %s, and a new task of the batch would wait for that one',
+                v_waiting, _check_circle.batch
+            ),
+            hint = 'Enqueue it beside the batch: as a task of it, neither would ever run.';
+    end if;
+end;
+$$;
+
+comment on function underway._check_circle(bigint, bigint[]) is
+    'Refuse new tasks of a batch that wait for what waits for the batch.';
+
 create or replace function underway.extend_batch(batch bigint, tasks jsonb)
 returns bigint[]
 language plpgsql
@@ -49,6 +91,8 @@ begin
         ) is null
         group by given.id
     ));
+
+    perform underway._check_circle(extend_batch.batch, v_ids);
 
     return v_ids;
 end;

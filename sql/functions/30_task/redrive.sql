@@ -2,7 +2,7 @@
 --
 --   failed -> pending
 --
--- Writes: task, task_history, attempt.
+-- Writes: task, parked, task_history, attempt.
 -- Refuses: UW001 invalid_argument, UW003 queue_not_found.
 
 create or replace function underway.redrive(queue text, max_tasks integer default 1000)
@@ -24,12 +24,14 @@ begin
 
     -- In the order of their unique keys, as enqueue_unique takes them.
     for v_letter in
-        select letter.*, origin.unique_key, origin.concurrency_key
+        select letter.*
         from (
             select
                 t.id, t.priority,
                 (t.dead_letter ->> 'task')::bigint as origin_task,
                 t.dead_letter ->> 'queue' as origin_queue,
+                t.dead_letter ->> 'unique_key' collate "C" as unique_key,
+                t.dead_letter ->> 'concurrency_key' as concurrency_key,
                 t.dead_letter
             from underway.task t
             where t.queue = redrive.queue
@@ -39,13 +41,7 @@ begin
             limit redrive.max_tasks
             for update skip locked
         ) letter
-        left join lateral (
-            select h.unique_key, h.concurrency_key
-            from underway.task_history h
-            where h.id = letter.origin_task
-            limit 1
-        ) origin on true
-        order by origin.unique_key nulls first, letter.id
+        order by letter.unique_key nulls first, letter.id
     loop
         if not exists (select from underway.queue q where q.name = v_letter.origin_queue) then
             perform underway._queue_not_found(v_letter.origin_queue);
@@ -81,6 +77,7 @@ begin
 
         -- The task has its own errors; if it has left the history, the letter knows the last of them.
         delete from underway.task t where t.id = v_letter.id returning t.followed into v_followed;
+        delete from underway.parked p where p.task = v_letter.id;
         if v_followed then
             perform underway._follow(array[v_letter.id], 'cancelled');
         end if;

@@ -52,14 +52,14 @@ begin
             where r.queue = (_why_waiting.queue).name
               and r.concurrency_key = v_key
             order by r.task
-            limit 100
+            limit greatest(100, (_why_waiting.queue).max_running_per_key)
         );
         if cardinality(v_running) >= (_why_waiting.queue).max_running_per_key then
             return next row(
                 'key_taken',
                 format('concurrency key %L is taken: %s of at most %s tasks of it run: %s', v_key, cardinality(v_running),
-                    (_why_waiting.queue).max_running_per_key, array_to_string(v_running, ', ')),
-                jsonb_build_object('concurrency_key', v_key, 'running', to_jsonb(v_running),
+                    (_why_waiting.queue).max_running_per_key, array_to_string(v_running[1:100], ', ')),
+                jsonb_build_object('concurrency_key', v_key, 'running', to_jsonb(v_running[1:100]),
                     'max_running_per_key', (_why_waiting.queue).max_running_per_key)
             )::underway.reason;
         end if;
@@ -137,11 +137,13 @@ returns setof underway.reason
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
 as $$
 declare
     v_follower underway.follower;
     v_live     bigint[];
     v_failed   bigint[];
+    v_gone     bigint[];
 begin
     select f.* into v_follower from underway.follower f where f.task = _why_after.task;
 
@@ -167,11 +169,26 @@ begin
     end if;
 
     if v_follower.event = 'success' and v_live = '{}' and v_failed <> '{}' then
+        -- A dead letter brings a task back that the history has forgotten (redrive).
+        v_gone := array(
+            select ended.id
+            from unnest(v_failed) as ended (id)
+            where (select true from underway.task_history h where h.id = ended.id limit 1) is null
+              and (
+                  select true from underway.task t
+                  where (t.dead_letter ->> 'task')::bigint = ended.id and t.dead_letter is not null
+                  limit 1
+              ) is null
+        );
         return next row(
             'after_failed',
-            format('it comes after tasks that have not succeeded: %s%s; it waits until they are retried',
-                array_to_string(v_failed[1:10], ', '), case when cardinality(v_failed) > 10 then ', ...' else '' end),
-            jsonb_build_object('batch', v_follower.batch, 'failed', to_jsonb(v_failed))
+            format('it comes after tasks that have not succeeded: %s%s; %s',
+                array_to_string(v_failed[1:10], ', '), case when cardinality(v_failed) > 10 then ', ...' else '' end,
+                case
+                    when v_gone = '{}' then 'it waits until they are retried'
+                    else format('%s left the history and can not be retried: cancel it', array_to_string(v_gone[1:10], ', '))
+                end),
+            jsonb_build_object('batch', v_follower.batch, 'failed', to_jsonb(v_failed), 'gone', to_jsonb(v_gone))
         )::underway.reason;
         return;
     end if;
@@ -207,6 +224,7 @@ declare
     v_workers text[];
     v_before  bigint;
     v_held    boolean;
+    v_others  text;
 begin
     select t.* into v_task from underway.task t where t.id = why.task;
 
@@ -267,6 +285,7 @@ begin
         from underway.worker w
         where v_task.queue = any (w.queues)
           and w.seen_at >= v_now - interval '1 minute'
+          and w.stop_asked_at is null
         order by w.name
     );
     if v_workers = '{}' then
@@ -287,15 +306,31 @@ begin
               and (t.ready_at, t.id) < (v_task.ready_at, v_task.id)
             limit 1000
         ) before;
+        -- The lock of claims from a queue with limits, and that of whoever changes this very row.
+        select string_agg(case l.locktype
+            when 'advisory' then format('; session %s claims from its queue, and others do when that is committed', l.pid)
+            else format('; session %s has it locked', l.pid)
+        end, '' order by l.locktype, l.pid)
+        into v_others
+        from pg_locks l
+        where l.granted
+          and l.pid <> pg_backend_pid()
+          and (
+              l.locktype = 'advisory' and l.mode = 'ExclusiveLock' and l.objsubid = 2
+                  and l.database = (select d.oid from pg_database d where d.datname = current_database())
+                  and l.classid = hashtext('underway.claim')::oid and l.objid = hashtext(v_task.queue)::oid
+              or l.locktype = 'transactionid'
+                  and l.transactionid = (select t.xmax from underway.task t where t.id = why.task)
+          );
         return next row(
             'in_line',
-            format('nothing holds it back: %s, and %s workers serve its queue: %s',
+            format('nothing holds it back: %s, and %s workers serve its queue: %s%s',
                 case
                     when v_queue.fair then 'the keys of its queue are served in turn'
                     when v_before = 1000 then 'a thousand or more tasks of its priority come before it'
                     else format('%s tasks of its priority come before it', v_before)
                 end,
-                cardinality(v_workers), array_to_string(v_workers, ', ')),
+                cardinality(v_workers), array_to_string(v_workers, ', '), v_others),
             jsonb_build_object(
                 'before', case when not v_queue.fair then v_before end, 'workers', to_jsonb(v_workers)
             )

@@ -1,7 +1,7 @@
 -- the keys that may be served, in the order of their line
 
 begin;
-select plan(14);
+select plan(15);
 
 select underway_test.stop_clock('2030-01-01 12:00:00+00');
 select underway.create_queue('email', fair => true, max_running_per_key => 3);
@@ -43,13 +43,16 @@ select is(pg_temp.free(), 'c3 a0 b3 -2147483647', 'in this one, too');
 
 select underway_test.no_tasks();
 insert into underway.freed_key (queue, concurrency_key, look_at)
-values ('email', 'd', underway._clock() + '2 seconds'), ('email', 'e', underway._clock() + '1 second');
+values ('email', 'd', underway._clock() + '1 second'), ('email', 'e', underway._clock() + '0.5 seconds');
 select is(pg_temp.free(), '', 'what waits for a token is not in the line');
-select underway_test.advance_clock('1 second');
+select underway_test.advance_clock('0.5 seconds');
 select is(pg_temp.free(), 'e0', 'until it comes');
-select underway_test.advance_clock('1 second');
+select underway_test.advance_clock('0.5 seconds');
 select is(pg_temp.free(), 'e0 d0', 'then it stands at the end');
 select is(underway_test.line(), 'e d', 'and stays there');
+insert into underway.freed_key (queue, concurrency_key, look_at) values ('email', 'f', underway._clock() + '1 second');
+select underway_test.advance_clock('-1 hour');
+select is(pg_temp.free(), 'e0 d0 f0', 'what was noted before the clock was put back waits no longer');
 
 select * from finish();
 rollback;

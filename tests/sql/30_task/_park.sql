@@ -1,7 +1,7 @@
 -- tasks that may not run now go out of the way
 
 begin;
-select plan(12);
+select plan(13);
 
 select underway_test.stop_clock('2030-01-01 12:00:00+00');
 select underway.create_queue('email');
@@ -9,7 +9,8 @@ select underway.create_queue('email');
 create function pg_temp.park(names text) returns void language sql as $$
     select underway._park(
         underway_test.lane(), underway_test.queue(),
-        array(select seen.place from unnest(underway_test.seen(park.names)) seen), underway._clock()
+        array(select seen.place from unnest(underway_test.seen(park.names)) seen),
+        underway._clock(), underway._clock()
     )
 $$;
 
@@ -19,6 +20,14 @@ create function pg_temp.rows() returns text language sql as $$
     join underway.task t on t.id = p.task
     where (p.queue, p.priority, p.ready_at) = (t.queue, t.priority, t.ready_at)
 $$;
+
+-- put off just now
+
+select underway_test.keyed_tasks('a0');
+select underway.reschedule(underway_test.named('a0'), '2030-01-01 13:00:00+00');
+select pg_temp.park('a0');
+select is(underway_test.parked(), '', 'what has been put off since it was seen is left alone');
+select underway_test.no_tasks();
 
 -- a queue that is not fair
 

@@ -1,5 +1,5 @@
 begin;
-select plan(14);
+select plan(19);
 
 select underway.create_queue('work');
 select underway.create_queue('email');
@@ -63,6 +63,33 @@ select throws_ok(
 create temporary table open as select underway.enqueue_batch('[{"queue": "work"}]') as id;
 select throws_ok($$ select underway.extend_batch(id, '{}') from open $$, 'UW001', null, 'what is no array is refused');
 select throws_ok($$ select underway.extend_batch(id, '[{"queue": "nowhere"}]') from open $$, 'UW003', null, 'and a queue that does not exist');
+
+-- circles
+
+create temporary table made as
+select underway.enqueue_batch('[{"queue": "work"}]', '{"queue": "email"}', null, '{"queue": "email"}') as id;
+create temporary table circle as
+select b.batch, b.on_success, b.on_failure from made join underway.batch_stats b on b.batch = made.id;
+create temporary table between as select underway.enqueue('email', after => array[on_success]) as id from circle;
+create function pg_temp.extend_after(task bigint) returns text language sql as $$
+    select format(
+        'select underway.extend_batch(%s, ''[{"queue": "work"}, {"queue": "work", "after": [%s]}]'')', batch, extend_after.task
+    )
+    from circle
+$$;
+select throws_like(
+    pg_temp.extend_after(on_success), format('task %s waits for batch %s, and %%', on_success, batch),
+    'no task of a batch comes after what waits for the batch'
+)
+from circle;
+select throws_ok(pg_temp.extend_after(on_failure), 'UW001', null, 'for whatever it waits') from circle;
+select throws_like(
+    pg_temp.extend_after(id), format('task %s waits for batch %s, and %%', on_success, batch), 'nor by way of others'
+)
+from between, circle;
+select is((select s.tasks from underway.batch_stats s where s.batch = circle.batch), 1, 'what is refused leaves nothing')
+from circle;
+select lives_ok(pg_temp.extend_after((select underway.enqueue('work'))), 'others it may come after');
 
 select * from finish();
 rollback;

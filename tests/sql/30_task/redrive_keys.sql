@@ -54,8 +54,11 @@ select underway.delete_task(old.id) from old;
 select underway.redrive('letters');
 
 select results_eq(
-    $$ select t.id, t.unique_key from underway.task t $$, $$ select old.id, null::text collate "C" from old $$,
-    'a task that the history has forgotten comes back without keys, which nobody knows any more'
+    $$
+        select t.id, t.unique_key::text collate "default", t.concurrency_key::text collate "default" from underway.task t
+    $$,
+    $$ select old.id, 'old', 'customer' from old $$,
+    'a task that the history has forgotten comes back with its keys, too'
 );
 
 select * from finish();

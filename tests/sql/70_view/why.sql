@@ -1,5 +1,5 @@
 begin;
-select plan(43);
+select plan(47);
 
 create temp table given (code text);
 
@@ -39,6 +39,9 @@ from (select underway.create_queue('keyed'), underway.create_queue('limited', ma
 select underway_test.advance_clock('2 minutes');
 select is(pg_temp.codes(id), 'no_worker', 'a worker that has not been seen for long does not count') from task;
 update underway.worker set seen_at = underway._clock();
+update underway.worker set stop_asked_at = underway._clock();
+select is(pg_temp.codes(id), 'no_worker', 'nor does one that was asked to stop') from task;
+update underway.worker set stop_asked_at = null;
 
 -- nothing holds it back
 
@@ -109,6 +112,16 @@ select is(pg_temp.codes(b), 'key_paused', 'a paused key holds its tasks back') f
 select underway.complete(id, lease) from running;
 select is(pg_temp.codes(second), 'in_line', 'when the key is free nothing does') from keyed;
 
+select underway.create_queue('keyed', max_running_per_key => 102);
+create temp table many as select pg_temp.keyed('many') as id from generate_series(1, 103);
+select from underway.dequeue('keyed', 200);
+select is(pg_temp.codes(max(id)), 'key_taken', 'a key that many may have is taken by as many') from many;
+select is(
+    jsonb_array_length(pg_temp.details(max(id), 'key_taken') -> 'running'), 100, 'of whom the first hundred are named'
+)
+from many;
+select underway.create_queue('keyed', max_running_per_key => 1);
+
 -- limits
 
 create temp table limited as
@@ -167,6 +180,16 @@ select is(
 )
 from after, ahead;
 select is(pg_temp.details(two, 'after_failed') -> 'failed', to_jsonb(ids[2:3]), 'which are told') from after, ahead;
+select underway.delete_task(ids[2]) from ahead;
+select is(
+    pg_temp.sentence(two, 'after_failed'),
+    format(
+        'it comes after tasks that have not succeeded: %1$s, %2$s; %1$s left the history and can not be retried: cancel it',
+        ids[2], ids[3]
+    ),
+    'and that nothing helps, where they are not known any more'
+)
+from after, ahead;
 
 create temp table batch as
 select underway.enqueue_batch('[{"queue": "email"}]', on_failure => '{"queue": "email"}', on_final => '{"queue": "email"}') as id;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import os
 import sys
@@ -129,11 +130,12 @@ class App:
         """
 
         def decorate(function: Callable[..., Any]) -> Job[..., Any]:
+            of_queue = self._queues[queue].executor if queue in self._queues else None
             job: Job[..., Any] = Job(
                 function,
                 name=name or function.__name__,
                 queue=queue,
-                executor=executor,
+                executor=executor or (None if inspect.iscoroutinefunction(function) else of_queue),
                 options=Options(priority=priority, retry=retry, timeout=timeout, heartbeat=heartbeat, ttl=ttl),
                 enqueuer=self,
                 context_type=Context,
@@ -396,6 +398,7 @@ class App:
         if not settings["queues"]:
             raise ConfigurationError("the application has no jobs and no queues: nothing to work on")
         self._declare_schedules()
+        self.client._let_go()  # the worker has connections of its own
         return Worker(self.dsn, self.jobs, state=self.state, **settings)
 
     def _declare_schedules(self) -> None:

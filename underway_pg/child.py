@@ -12,6 +12,7 @@ import importlib
 import importlib.util
 import logging
 import os
+import pickle
 import signal
 import sys
 import threading
@@ -75,6 +76,7 @@ class Program(NamedTuple):
     main_name: str | None
     main_file: str | None
     log_level: int
+    log_formatter: logging.Formatter | None
 
     @classmethod
     def here(cls, dsn: str) -> Program:
@@ -88,7 +90,19 @@ class Program(NamedTuple):
             main_name=None if spec is None else spec.name,
             main_file=None if file is None else str(Path(file).absolute()),
             log_level=logging.getLogger().getEffectiveLevel(),
+            log_formatter=_formatter(),
         )
+
+
+def _formatter() -> logging.Formatter | None:
+    """That of the first handler of the log, where it can be sent to a process."""
+    for handler in logging.getLogger().handlers:
+        try:
+            pickle.dumps(handler.formatter)
+        except Exception:  # whatever a formatter of somebody else's raises
+            return None
+        return handler.formatter
+    return None
 
 
 class Ended(NamedTuple):
@@ -122,6 +136,7 @@ class Child:
         self._main_thread = threading.get_ident()
         self._tasks: SimpleQueue[tuple[tuple[str, str], Context] | None] = SimpleQueue()
         self._context: Context | None = None
+        self._told: Context | None = None
         self._may_raise = False
         self._reason = ""
         self._main_module: ModuleType | None = None
@@ -192,14 +207,15 @@ class Child:
         """The handler is to stop: say where it is, and raise the exception there."""
         context = self._context
         if context is not None:
-            self._reason = reason
+            self._reason, self._told = reason, context
             self._tell(context, "stack", attempts.thread_stack(self._main_thread))
             signal.pthread_kill(self._main_thread, signal.SIGUSR1)
 
     def _raise(self, number: int, frame: FrameType | None) -> None:
         # In the main thread, so that a handler that looks by itself is not interrupted once more while it cleans up.
-        if self._context is not None:
-            self._context.interrupt(self._reason)
+        if self._context is None or self._context is not self._told:
+            return  # the one that was meant has ended meanwhile
+        self._context.interrupt(self._reason)
         # Once, and only into the handler: not while its end is told.
         if self._may_raise:
             self._may_raise = False
@@ -237,7 +253,9 @@ class Child:
         module = self._main() if module_name == "__main__" else importlib.import_module(module_name)
         job: Job[..., Any] = getattr(module, name)
         job.enqueuer.dsn = program.dsn
-        logging.basicConfig(level=program.log_level, format="%(asctime)s %(levelname)s %(message)s")
+        handler = logging.StreamHandler()
+        handler.setFormatter(program.log_formatter or logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        logging.basicConfig(level=program.log_level, handlers=[handler])
         return job
 
     def _main(self) -> ModuleType:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import threading
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -97,16 +98,22 @@ def _note(connection: AnyConnection, met: tuple[Any, ...] | None) -> None:
 
 
 def _configure(connection: psycopg.Connection[Any]) -> None:
+    timer = threading.Timer(SILENT_AFTER, sever, [connection])
+    timer.daemon = True
+    timer.start()
     try:
         _note(connection, connection.execute(_MEET, _introduction(connection)).fetchone())
     except BaseException:
         connection.close()
         raise
+    finally:
+        timer.cancel()
 
 
 async def _configure_async(connection: psycopg.AsyncConnection[Any]) -> None:
     try:
-        _note(connection, await (await connection.execute(_MEET, _introduction(connection))).fetchone())
+        with answer_within(SILENT_AFTER, connection):
+            _note(connection, await (await connection.execute(_MEET, _introduction(connection))).fetchone())
     except BaseException:  # a worker that stops cancels it
         await connection.close()
         raise

@@ -26,9 +26,9 @@ _ANSWERS_WITHIN = 1.0
 class Health:
     """How a worker is.
 
-    `ready` says that it claims: it is registered, has reached the database lately and does not stop. `last_claim_at` is
-    the last time that it has asked for tasks, whether there were any or not. `schema_version` is the number of the
-    newest migration that it knows.
+    `ready` says that it claims: it is registered, has reached the database lately, has queues and does not stop.
+    `last_claim_at` is the last time that it has asked for tasks, whether there were any or not. `schema_version` is the
+    number of the newest migration that it knows.
     """
 
     ready: bool

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from datetime import timedelta
 from multiprocessing import Pipe
 from typing import Any
@@ -99,8 +100,12 @@ class Process:
     def leave(self) -> None:
         """Let it go, and wait until it is gone."""
         self.send(None)
+        self.await_end(time.monotonic() + _LEAVE_WITHIN)
+
+    def await_end(self, until: float) -> None:
+        """Wait until it is gone, having been let go; one that is not by that time is killed."""
         try:
-            self._popen.wait(_LEAVE_WITHIN)
+            self._popen.wait(max(0.0, until - time.monotonic()))
         except subprocess.TimeoutExpired:
             self.signal(signal.SIGKILL)
             self._popen.wait()
@@ -154,7 +159,10 @@ class Processes:
             for process in self._busy:
                 process.signal(signal.SIGKILL)
         for process in free:
-            process.leave()
+            process.send(None)  # to all of them first, for each takes its time
+        until = time.monotonic() + _LEAVE_WITHIN
+        for process in free:
+            process.await_end(until)
 
 
 class InProcess:

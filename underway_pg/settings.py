@@ -62,6 +62,9 @@ class Queue:
     `max_length` tasks wait, due or not, enqueueing is refused. 0 takes a limit away, except max_running_per_key, which
     is at least 1. With `fair=True` the concurrency keys are served in turn, those tasks that have none as one key more.
     A change counts from the next claim on, one of max_length from the next enqueue.
+
+    With `executor="process"` plain functions whose jobs say nothing else run in processes, and not in threads. That is
+    for the workers of this application; the database does not know of it.
     """
 
     name: str
@@ -78,6 +81,7 @@ class Queue:
     max_length: int | None = None
     rate_limit_per_key: int | None = None
     fair: bool | None = None
+    executor: Literal["thread", "process"] = "thread"
 
 
 @dataclass(frozen=True, kw_only=True)

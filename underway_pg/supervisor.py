@@ -59,6 +59,7 @@ class Supervisor:
         self._changes = changes
         self._running: set[asyncio.subprocess.Process] = set()
         self._stopping = asyncio.Event()
+        self._woken = asyncio.Event()  # whoever pauses before a start goes on
         self._code = 0
 
     async def run(self) -> int:
@@ -82,6 +83,7 @@ class Supervisor:
 
     def _stop(self) -> None:
         self._stopping.set()
+        self._woken.set()
         self._terminate_all()
 
     def _terminate_all(self) -> None:
@@ -95,6 +97,8 @@ class Supervisor:
         async for _ in self._changes:
             logger.info("code has changed: %s", "the worker starts anew" if self._processes == 1 else "all start anew")
             self._terminate_all()
+            self._woken.set()
+            self._woken = asyncio.Event()
 
     async def _keep(self, number: int) -> None:
         """One child after the other."""
@@ -104,7 +108,7 @@ class Supervisor:
             code = await self._run_child(number)
             if self._stopping.is_set() and code == -signal.SIGTERM:
                 return  # it had ended already, or not begun, when it was told once more
-            if self._stopping.is_set() or code == _WRONG_USAGE:
+            if self._stopping.is_set() or (code == _WRONG_USAGE and self._changes is None):
                 self._code = max(self._code, 1 if code < 0 else code)
                 self._stop_after(code)
                 return
@@ -115,7 +119,9 @@ class Supervisor:
             if code != 0:
                 logger.error("worker process %s %s; another starts in %.1f s", number, _words(code), pause)
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._stopping.wait(), pause)
+                    await asyncio.wait_for(self._woken.wait(), pause)
+                    pause = _FIRST_PAUSE
+                    continue
                 pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _stop_after(self, code: int) -> None:

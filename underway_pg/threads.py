@@ -7,10 +7,11 @@ import contextvars
 import threading
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
-__all__ = ["Threads"]
+__all__ = ["DaemonExecutor", "Threads"]
 
 K = TypeVar("K")
 
@@ -79,3 +80,21 @@ class Threads(Generic[K]):
             ended.append(self._ended.popleft())
         self._free += len(ended)
         self._collect(ended)
+
+
+class DaemonExecutor(ThreadPoolExecutor):
+    """What `asyncio.to_thread` of handlers runs in: a thread for each call, which keeps no process from ending."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Call the function in a thread; the future has what it gives."""
+        future: Future[Any] = Future()
+
+        def work() -> None:
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(fn(*args, **kwargs))
+                except BaseException as error:
+                    future.set_exception(error)
+
+        threading.Thread(target=work, name="underway-to-thread", daemon=True).start()
+        return future

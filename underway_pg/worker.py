@@ -36,7 +36,7 @@ from .jobs import Job
 from .processes import InProcess, Processes
 from .rows import ClaimedTask
 from .statements import Statement
-from .threads import Threads
+from .threads import DaemonExecutor, Threads
 
 __all__ = ["Worker", "WorkerSettings", "run_worker"]
 
@@ -44,7 +44,9 @@ T = TypeVar("T")
 
 logger = logging.getLogger("underway_pg")
 
-_DATABASE_AWAY = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout)
+# Read-only is what was the primary, until its name leads to the new one.
+_READ_ONLY = psycopg.errors.ReadOnlySqlTransaction
+_DATABASE_AWAY = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, _READ_ONLY)
 
 # Seconds. A database that gives no connection for so long is away; a worker that found enough to do for so long is not
 # idle; a task of a job that it does not know is put back for so long; after a claim that was refused it waits so long;
@@ -86,6 +88,7 @@ class Held:
         "expired",
         "job",
         "over",
+        "over_at",
         "renew_at",
         "running",
         "stack",
@@ -100,7 +103,7 @@ class Held:
         self.job: Job[..., Any] | None = None
         self.renew_at = claimed_at + seconds(task.heartbeat) / 3
         # It begins later, and so ends later; nobody needs to look before.
-        self.deadline = claimed_at + seconds(task.timeout)
+        self.deadline = self.over_at = claimed_at + seconds(task.timeout)
         self.claimed_at = claimed_at
         self.started_at: float | None = None
         self.running: Running | None = None
@@ -134,6 +137,7 @@ class WorkerSettings(TypedDict, total=False):
     log_tasks: bool
     log_inputs: bool
     name: str | None
+    listen_dsn: str | None
 
 
 class Worker:
@@ -150,6 +154,7 @@ class Worker:
     log_tasks     a line at INFO for the start and the end of each task; failures are logged in any case
     log_inputs    the line of the start has the input, as JSON, at most 1000 characters of it
     name          how people find this worker; host and process id by default
+    listen_dsn    the same database where `dsn` leads to a pooler, through which no notification comes; for these only
     state         what handlers find as `context.state`
     """
 
@@ -169,6 +174,7 @@ class Worker:
         log_tasks: bool = True,
         log_inputs: bool = False,
         name: str | None = None,
+        listen_dsn: str | None = None,
         state: Any = None,
     ) -> None:
         if concurrency < 1:
@@ -185,6 +191,7 @@ class Worker:
         self.queues = list(queues)
         self.concurrency = concurrency
         self._dsn = dsn
+        self._listen_dsn = listen_dsn or dsn
         self._jobs = dict(jobs)
         self._grace = grace
         self._unknown_jobs = unknown_jobs
@@ -196,6 +203,7 @@ class Worker:
         self._log_tasks = log_tasks
         self._log_inputs = log_inputs
         self._logs = False
+        self._is_registered = False
         self._held: set[Held] = set()
         self._abandoned: set[Held] = set()
         self._parts: set[asyncio.Task[None]] = set()
@@ -215,6 +223,7 @@ class Worker:
         self._reached_at: float | None = None
         self._claimed_at: datetime | None = None
         self._in_haste = False
+        self._give_up_at = float("inf")
         self._idle = False
         self._notified = False
         self._more = True
@@ -236,6 +245,7 @@ class Worker:
         self._look = asyncio.Event()  # there is perhaps something to claim
         self._ended = asyncio.Event()  # there is something to settle
         self._look_ahead = asyncio.Event()  # something may be due before the next regular look
+        self._due = asyncio.Event()  # there are leases to renew
         self._sooner = asyncio.Event()  # something is due before `_watch_at`
         self._threads: Threads[Held] = Threads(self._loop, self._collect)
         self._processes = Processes(self._dsn, self._max_tasks_per_process, self._max_memory_per_process)
@@ -243,9 +253,9 @@ class Worker:
         async with connections.async_pool(
             self._dsn, least=1, most=2, name="underway-worker", give_up_after=_AWAY_AFTER
         ) as self._pool:
-            await self._register()
-            logger.info("worker %s serves %s", self.name, ", ".join(self.queues))
             try:
+                await self._register()
+                logger.info("worker %s serves %s", self.name, ", ".join(self.queues))
                 await self._work()
                 await self._do(statements.unregister_worker(self._id))
             except _DATABASE_AWAY:
@@ -261,12 +271,13 @@ class Worker:
 
     async def _register(self) -> None:
         self._id = await self._do(statements.register_worker(self.name, self.queues, self.concurrency))
+        self._is_registered = True
 
     def health(self) -> Health:
         """How this worker is. To be called on its loop."""
         reached = self._reached_at is not None and self._loop.time() - self._reached_at < _UNREADY_AFTER
         return Health(
-            ready=reached and not self._stops,
+            ready=reached and not self._stops and bool(self._serving),
             stopping=self._stops > 0,
             worker=self.name,
             queues=self.queues,
@@ -286,7 +297,7 @@ class Worker:
         To be called on the loop of the worker, as the signal handlers of `run_worker` do.
         """
         self._stops += 1
-        if self._stops == 1:
+        if self._stops == 1 and self._is_registered:
             logger.info("worker %s stops; %s tasks are running", self.name, self._running)
             self._loop.call_later(self._grace, self._interrupt_all)
         else:
@@ -297,7 +308,7 @@ class Worker:
     async def _work(self) -> None:
         """Run all parts until settling is over, or one of them fails; what it raised is raised."""
         self._first_ended: asyncio.Future[asyncio.Task[None]] = self._loop.create_future()
-        beside = (self._claim, self._listen, self._watch, self._watch_transactions, self._maintain)
+        beside = (self._claim, self._listen, self._watch, self._renew_leases, self._watch_transactions, self._maintain)
         for part in (self._settle, *beside, *[self._run_tasks] * self.concurrency):
             self._begin(part())
         try:
@@ -332,17 +343,29 @@ class Worker:
     async def _do(self, statement: Statement[T]) -> T:
         """Run a statement; while the database is away, again and again."""
         pause, patience = 0.1, connections.SILENT_AFTER
+        silent: list[connections.Session] = []
         while True:
+            session = None
             try:
                 async with self._pool.connection(timeout=_AWAY_AFTER) as connection:
+                    session = connections.session(connection)
                     with connections.answer_within(patience, connection):
-                        answer = await execute_async(connection, statement)
+                        if silent:
+                            with contextlib.suppress(psycopg.errors.InsufficientPrivilege):
+                                await execute_async(connection, statements.end_sessions(silent))
+                            silent = []
+                        try:
+                            answer = await execute_async(connection, statement)
+                        except _READ_ONLY:
+                            await connection.close()
+                            raise
                 self._reached_at = self._loop.time()
                 return answer
             except _DATABASE_AWAY as error:
-                if self._in_haste:
+                if self._loop.time() > self._give_up_at:
                     raise
                 if isinstance(error, connections.Silent):
+                    silent += [session] if session is not None else []
                     patience *= 2  # perhaps it is only slow
                     await self._connections.renew()
                 logger.warning("worker %s: the database is away: %s", self.name, str(error).strip())
@@ -610,8 +633,11 @@ class Worker:
             try:
                 output = await call(job, held.context)
             finally:
-                while running.runner.cancelling():  # by the worker, or by the handler itself
-                    running.runner.uncancel()
+                if running.runner.cancelling():  # by the worker, or by the handler itself
+                    while running.runner.cancelling():
+                        running.runner.uncancel()
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await asyncio.sleep(0)  # until Python 3.13, one that nobody has waited for is still to come
             if output is not None and not held.context._completed:
                 output = job.output_text(output)
             self._succeed(held, output)
@@ -811,6 +837,8 @@ class Worker:
 
     def _interrupt_all(self) -> None:
         self._in_haste = True
+        # A connection that has just broken is no reason to leave all to lapse.
+        self._give_up_at = min(self._give_up_at, self._loop.time() + _AWAY_AFTER)
         for held in list(self._held):
             if held.told:
                 held.deadline = min(held.deadline, self._loop.time() + _PATIENCE_AT_STOP)
@@ -839,13 +867,14 @@ class Worker:
         pause = 0.1
         while True:
             try:
-                async with await connections.connect_async(self._dsn) as connection:
+                async with await connections.connect_async(self._listen_dsn) as connection:
                     if connections.is_pooled(connection):
                         # Whoever gets the session next would hear it, and this worker would not.
                         logger.info("worker %s is behind a pooler, and hears nothing", self.name)
                         await asyncio.Event().wait()
-                    await connection.execute("listen underway_ready")
-                    await connection.execute("listen underway_cancelled")
+                    with connections.answer_within(connections.SILENT_AFTER, connection):
+                        await connection.execute("listen underway_ready")
+                        await connection.execute("listen underway_cancelled")
                     pause = 0.1
                     self._look.set()
                     while True:
@@ -888,10 +917,21 @@ class Worker:
                     self._tell(held)
                 else:
                     self._expire(held)
-            due = [held for held in self._held if held.renew_at <= now + 0.01]
-            if due:
+            if any(held.renew_at <= now + 0.01 for held in self._held):
+                self._due.set()
+            times = [held.deadline for held in self._held]
+            times += [held.renew_at for held in self._held if held.renew_at > now + 0.01]
+            self._watch_by(min(times, default=float("inf")))
+
+    async def _renew_leases(self) -> None:
+        """Renew what `_watch` finds due; beside it, for no timeout waits for the database."""
+        while True:
+            await self._due.wait()
+            self._due.clear()
+            now = self._loop.time()
+            if due := [held for held in self._held if held.renew_at <= now + 0.01]:
                 await self._renew(due, now)
-            self._watch_by(min((min(held.renew_at, held.deadline) for held in self._held), default=float("inf")))
+                self._watch_by(min(held.renew_at for held in due))
 
     async def _watch_transactions(self) -> None:
         """End the transactions of handlers whose beginning or end is not answered."""
@@ -910,7 +950,11 @@ class Worker:
         kept = await self._do(statements.heartbeat([held.task.id for held in due], [held.task.lease for held in due]))
         for held in due:
             held.renew_at = now + seconds(held.task.heartbeat) / 3
-            if held.task.id not in kept and held in self._held:
+            if held.task.id in kept or held not in self._held:
+                continue
+            if held.started_at is not None and not held.told and self._loop.time() >= held.over_at:
+                self._expire(held)  # the database counts from the claim
+            else:
                 self._interrupt(held, "it was cancelled, or its lease was lost")
 
     async def _maintain(self) -> None:
@@ -946,7 +990,11 @@ class Worker:
         elif state == "unknown":
             # It was away for so long that it was forgotten; nobody would wake it any more.
             self._idle = False
-            await self._register()
+            try:
+                await self._register()
+            except QueueNotFound as error:
+                logger.warning("worker %s can not be registered anew: %s", self.name, error)
+                return
             self._look.set()
             logger.warning("worker %s had been forgotten, and is registered anew", self.name)
 
@@ -1003,6 +1051,7 @@ def run_worker(worker: Worker, *, health_port: int | None = None, parent: int | 
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
+        loop.set_default_executor(DaemonExecutor())
         for number in signals:
             loop.add_signal_handler(number, worker.stop)
 

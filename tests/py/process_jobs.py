@@ -136,6 +136,11 @@ def hangs() -> None:
         note_alone("stops")
 
 
+@job
+def hangs_at_once() -> None:
+    hang_deep_inside()
+
+
 def hang_deep_inside() -> None:
     time.sleep(SECONDS)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
+import signal
+import sys
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -95,11 +97,22 @@ def worker(
     dsn: Annotated[
         str | None, typer.Option("--dsn", help="The database, instead of the App's.", show_default=False)
     ] = None,
+    listen_dsn: Annotated[
+        str | None,
+        typer.Option(
+            "--listen-dsn", help="The same database past the pooler, for notifications only.", show_default=False
+        ),
+    ] = None,
 ) -> None:
     """Run the jobs of an application until SIGTERM or SIGINT; a second signal gives running tasks back at once."""
     _log(log_level, log_format)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # Until the worker does: nothing is claimed yet, and process 1 of a container hears only what it handles.
+        signal.signal(number, lambda *_: sys.exit(0))
     if reload and drain:
         raise WrongUsage("a worker that drains ends, and one that reloads does not: give --drain or --reload")
+    if health_port and health_port + processes - 1 > 65535:
+        raise WrongUsage(f"--health-port {health_port} leaves no port for the last of {processes} processes")
     child = Child.of_environment()
     if child is None and (processes > 1 or reload):
         if not reload:
@@ -120,6 +133,7 @@ def worker(
         log_tasks=log_tasks,
         log_inputs=log_inputs,
         name=name,
+        listen_dsn=listen_dsn,
     )
     if grace is not None:
         settings["grace"] = grace.total_seconds()

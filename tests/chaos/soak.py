@@ -178,7 +178,7 @@ def draw(series: dict[str, list[float]], minutes: float, path: Path) -> None:
     for panel, (name, values) in zip(panels, series.items(), strict=True):
         panel.plot([minutes * (number + 1) / len(values) for number in range(len(values))], values)
         panel.set_title(name, fontsize=9)
-        panel.set_ylim(bottom=0)
+        panel.set_ylim(0, 1.1 * max(values) or 1)
         panel.grid(axis="y", alpha=0.3)
     panels[-1].set_xlabel("minutes")
     figure.suptitle(f"Soak of {minutes:g} minutes, {datetime.now(UTC).date()}", fontsize=10)

@@ -19,6 +19,9 @@ HOLDERS = {"complete", "complete_many", "fail", "fail_many", "snooze", "release"
 RETURNS = {"snooze", "release", "release_many"}
 RECLAIMS = {"maintain", "next_wakeup"}
 
+# Seconds, between the clock of the database as it was measured at the end and the monotonic one.
+CLOCKS_DIFFER = 0.1
+
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
@@ -59,7 +62,8 @@ def check(evidence: Evidence, rules: Rules) -> Report:
     lost = [*case.lost(), *case.unfinished()]
     doubled = [*case.doubled(), *case.doubled_effects()]
     others: Iterable[Callable[[], Iterator[str]]] = (
-        case.torn, case.from_nowhere, case.wrong_ends, case.missing_runs, case.runs_without_a_lease, case.broken_leases,
+        case.torn, case.from_nowhere, case.wrong_ends, case.missing_runs, case.runs_without_a_lease, case.late_runs,
+        case.broken_leases,
         case.wrong_attempts, case.exceeded_in_the_database, case.exceeded_by_handlers, case.wrong_letters,
     )  # fmt: skip
     complaints = [*lost, *doubled]
@@ -182,6 +186,17 @@ class _Case:
                 yield f"task {task} ran as attempt {runs[0].attempt} under a claim of attempt {claim.attempt}"
             if len(runs) > 1:
                 yield f"task {task} ran {len(runs)} times under lease {lease}"
+
+    def late_runs(self) -> Iterator[str]:
+        """No run begins after its own worker has ended the lease. Of another's reclaim it may not know yet."""
+        for task, transitions in self.of_task.items():
+            for each in transitions:
+                if each.before != "in_progress" or each.after == "in_progress" or each.verb not in HOLDERS:
+                    continue
+                for run in self.runs.get((task, each.lease or ""), ()):
+                    if run.begun_at > each.at + CLOCKS_DIFFER:
+                        late = run.begun_at - each.at
+                        yield f"task {task} began {late:.3f} s after {each.verb} had ended lease {each.lease}"
 
     def broken_leases(self) -> Iterator[str]:
         """A lease is given for a pending task only, and ends by the worker that has it, or after it has lapsed."""

@@ -63,8 +63,7 @@ class Run:
 class Transition:
     """A committed change of a live task, in the order in which a task went through them.
 
-    `verb` is the function of Underway that the client called, and `client` the worker that called it. `expires_at` and
-    `at` are of the database's clock.
+    `verb` is the function of Underway that the client called, and `client` the worker that called it.
     """
 
     task: int
@@ -146,11 +145,17 @@ def _read_database(connection: psycopg.Connection[Any], evidence: Evidence) -> N
     def rows(sql: str) -> list[tuple[Any, ...]]:
         return connection.execute(sql.encode()).fetchall()
 
-    moved = rows(
-        """select task, verb, extract(epoch from at)::float8, before, after, attempt, replace(lease::text, '-', ''),
-            extract(epoch from expires_at)::float8, queue, concurrency_key, client
-        from chaos.transition order by seq"""
+    # The clock of the database is that of this machine too, with another beginning.
+    began = min(
+        rows("select extract(epoch from clock_timestamp())::float8")[0][0] - time.monotonic() for _ in range(10)
     )
+    moved = connection.execute(
+        """select task, verb, extract(epoch from at)::float8 - %(began)s, before, after, attempt,
+            replace(lease::text, '-', ''), extract(epoch from expires_at)::float8 - %(began)s, queue, concurrency_key,
+            client
+        from chaos.transition order by seq""",
+        {"began": began},
+    ).fetchall()
     evidence.transitions = [Transition(*row) for row in moved]
     finished = rows(
         """select id, (input ->> 'n')::int, job, state::text, attempt, (

@@ -80,6 +80,20 @@ def test_there_is_nothing_to_complain_of_in_good_runs() -> None:
     assert (report.complaints, report.reclaimed, report.retried, report.latest_reclaim) == ([], 1, 1, 1.0)
 
 
+def test_a_run_that_begins_after_its_lease_was_given_back_is_found() -> None:
+    evidence = lapsed_once()
+    evidence.transitions[2] = moved(1, "release_many", 1.0, "in_progress", "pending", 0, "first", 2.0)
+    evidence.transitions[3:] = [
+        moved(1, "dequeue", 4.0, "pending", "in_progress", 1, "second", 6.0),
+        moved(1, "complete_many", 5.0, "in_progress", "final", 1, "second", 6.0),
+    ]
+    evidence.history = [Final(1, 1, "quick", "succeeded", 1, 0)]
+    evidence.runs[1].attempt = 1
+    assert complaints(evidence) == ""
+    evidence.runs[0].begun_at = 1.5
+    assert complaints(evidence) == "task 1 began 0.500 s after release_many had ended lease first"
+
+
 def test_a_task_that_is_gone_is_lost() -> None:
     evidence = good()
     evidence.batches.append(Batch([7], 1.0))

@@ -29,11 +29,7 @@ declare
     v_claimed   integer;
     v_leased_at timestamptz;
 begin
-    -- One cheap look; what is wrong is found out where something is.
-    if (
-        dequeue.max_tasks between 0 and 10000
-        and (select count(*) from underway.queue q where q.name = any (dequeue.queues)) = cardinality(dequeue.queues)
-    ) is not true then
+    if (dequeue.max_tasks between 0 and 10000) is not true then
         perform underway._check_claim(dequeue.queues, dequeue.max_tasks);
     end if;
 
@@ -174,6 +170,15 @@ begin
             end if;
         end if;
     end loop;
+
+    -- A single queue that had a lane is there. Of others one cheap look; what is wrong is found out where something is.
+    if not found or (cardinality(dequeue.queues) = 1) is not true then
+        if (
+            (select count(*) from underway.queue q where q.name = any (dequeue.queues)) = cardinality(dequeue.queues)
+        ) is not true then
+            perform underway._check_claim(dequeue.queues, dequeue.max_tasks);
+        end if;
+    end if;
 end;
 $$;
 

@@ -10,7 +10,9 @@ returns void
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
+set enable_bitmapscan = off
 as $$
 declare
     v_waiting bigint;
@@ -21,10 +23,17 @@ begin
         from underway.follower f
         where f.task = any (_check_circle.tasks)
         union
-        select f.task, f.batch
+        -- The offset keeps this a look-up for each batch, whatever the statistics say; so does the limit.
+        select m.task, f.batch
         from ahead
-        join underway.batch_task m on m.batch = ahead.batch and m.outcome is null
-        join underway.follower f on f.task = m.task
+        cross join lateral (
+            select live.task
+            from underway.batch_task live
+            where live.batch = ahead.batch
+              and live.outcome is null
+            offset 0
+        ) m
+        cross join lateral (select waits.batch from underway.follower waits where waits.task = m.task limit 1) f
     )
     select ahead.task
     into v_waiting

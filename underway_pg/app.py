@@ -393,12 +393,16 @@ class App:
                 "a process that imports its jobs would become a worker: start the worker under"
                 ' `if __name__ == "__main__":`'
             )
-        _ = self.client  # whose first use creates the queues
-        settings.setdefault("queues", self.queues)
-        if not settings["queues"]:
-            raise ConfigurationError("the application has no jobs and no queues: nothing to work on")
-        self._declare_schedules()
-        self.client._let_go()  # the worker has connections of its own
+        with self._lock:
+            before = self._client
+            client = self.client  # whose first use creates the queues
+            settings.setdefault("queues", self.queues)
+            if not settings["queues"]:
+                raise ConfigurationError("the application has no jobs and no queues: nothing to work on")
+            self._declare_schedules()
+            if before is None:  # nobody else has it: the worker has connections of its own
+                self._client = None
+                client.close()
         return Worker(self.dsn, self.jobs, state=self.state, **settings)
 
     def _declare_schedules(self) -> None:

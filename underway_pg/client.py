@@ -105,11 +105,6 @@ class Client:
         """Close the connections."""
         self._pool.close()
 
-    def _let_go(self) -> None:
-        """Close the connections that lie idle; the next call makes one again."""
-        if not self._pool.closed:
-            self._pool.drain()
-
     def _run(self, statement: Statement[T], connection: psycopg.Connection[Any] | None = None) -> T:
         if connection is not None:
             return execute(connection, statement)

@@ -76,7 +76,7 @@ class Program(NamedTuple):
     main_name: str | None
     main_file: str | None
     log_level: int
-    log_formatter: logging.Formatter | None
+    log_formatter: bytes | None
 
     @classmethod
     def here(cls, dsn: str) -> Program:
@@ -94,14 +94,12 @@ class Program(NamedTuple):
         )
 
 
-def _formatter() -> logging.Formatter | None:
-    """That of the first handler of the log, where it can be sent to a process."""
+def _formatter() -> bytes | None:
+    """That of the first handler of the log, pickled, where it can be."""
     for handler in logging.getLogger().handlers:
-        try:
-            pickle.dumps(handler.formatter)
-        except Exception:  # whatever a formatter of somebody else's raises
-            return None
-        return handler.formatter
+        with contextlib.suppress(Exception):  # whatever a formatter of somebody else's raises
+            return None if handler.formatter is None else pickle.dumps(handler.formatter)
+        return None
     return None
 
 
@@ -253,10 +251,20 @@ class Child:
         module = self._main() if module_name == "__main__" else importlib.import_module(module_name)
         job: Job[..., Any] = getattr(module, name)
         job.enqueuer.dsn = program.dsn
-        handler = logging.StreamHandler()
-        handler.setFormatter(program.log_formatter or logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        logging.basicConfig(level=program.log_level, handlers=[handler])
+        self._log()
         return job
+
+    def _log(self) -> None:
+        """Log as the worker does, unless the application has seen to it while it was imported."""
+        if logging.getLogger().handlers:
+            return
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        # Only now, when the application is there; a class of the program itself is not found under its name here.
+        with contextlib.suppress(Exception):
+            if self._program.log_formatter is not None:
+                handler.setFormatter(pickle.loads(self._program.log_formatter))
+        logging.basicConfig(level=self._program.log_level, handlers=[handler])
 
     def _main(self) -> ModuleType:
         """The worker's main module, under another name, so that it does not start a worker."""

@@ -105,6 +105,7 @@ class Supervisor:
         pause = _FIRST_PAUSE
         while not self._stopping.is_set():
             started_at = time.monotonic()
+            woken = self._woken  # before it starts: a change during its life is one that it may not have seen
             code = await self._run_child(number)
             if self._stopping.is_set() and code == -signal.SIGTERM:
                 return  # it had ended already, or not begun, when it was told once more
@@ -119,7 +120,7 @@ class Supervisor:
             if code != 0:
                 logger.error("worker process %s %s; another starts in %.1f s", number, _words(code), pause)
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._woken.wait(), pause)
+                    await asyncio.wait_for(woken.wait(), pause)
                     pause = _FIRST_PAUSE
                     continue
                 pause = min(2 * pause, _LONGEST_PAUSE)

@@ -105,14 +105,14 @@ def worker(
     ] = None,
 ) -> None:
     """Run the jobs of an application until SIGTERM or SIGINT; a second signal gives running tasks back at once."""
-    _log(log_level, log_format)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        # Until the worker does: nothing is claimed yet, and process 1 of a container hears only what it handles.
-        signal.signal(number, lambda *_: sys.exit(0))
     if reload and drain:
         raise WrongUsage("a worker that drains ends, and one that reloads does not: give --drain or --reload")
     if health_port and health_port + processes - 1 > 65535:
         raise WrongUsage(f"--health-port {health_port} leaves no port for the last of {processes} processes")
+    _log(log_level, log_format)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # Until the worker does: nothing is claimed yet, and process 1 of a container hears only what it handles.
+        signal.signal(number, lambda *_: sys.exit(0))
     child = Child.of_environment()
     if child is None and (processes > 1 or reload):
         if not reload:

@@ -96,6 +96,25 @@ def seconds_to_start(session: Session, task: int, since: str) -> float:
     return seconds
 
 
+# Of all other sessions of the database.
+KILL = """
+    select count(pg_terminate_backend(pid)) from pg_stat_activity
+    where datname = current_database() and pid <> pg_backend_pid()"""
+
+
+@contextlib.contextmanager
+def away(app: App, session: Session) -> Iterator[None]:
+    """The database takes no connections, and has ended all but that of the test."""
+    name = session.value("select current_database()")
+    with psycopg.connect(app.dsn, dbname="template1", autocommit=True) as operator:
+        operator.execute(f"alter database {name} with allow_connections false".encode())
+        session.run(KILL)
+        try:
+            yield
+        finally:
+            operator.execute(f"alter database {name} with allow_connections true".encode())
+
+
 class Seen:
     """What handlers leave for the test."""
 
@@ -457,6 +476,26 @@ def test_a_handler_that_cancels_its_own_asyncio_task_fails_and_the_worker_goes_o
         assert final(app, second, worker).output == "alive"
 
 
+def test_a_handler_that_cancels_its_own_asyncio_task_and_returns_harms_no_other(app: App) -> None:
+    @app.job(queue="q", retry=ONCE)
+    async def returns() -> str:
+        current = asyncio.current_task()
+        assert current is not None
+        current.cancel()  # which its next await would raise
+        return "done"
+
+    @app.job(queue="q")
+    async def next_one() -> str:
+        await asyncio.sleep(0)
+        return "alive"
+
+    first, second = returns.enqueue(), next_one.enqueue()
+    with beside(app.worker(concurrency=1)) as worker:
+        assert final(app, first, worker).output == "done"
+        assert final(app, second, worker).output == "alive"
+        assert final(app, next_one.enqueue(), worker).output == "alive"
+
+
 def test_a_fatal_error_is_not_tried_again(app: App) -> None:
     @app.job(queue="q")
     def fails() -> None:
@@ -699,6 +738,77 @@ def test_a_handler_that_is_long_in_ending_after_its_timeout_does_not_end_the_wor
         task = final(app, id, worker)
     assert (task.state, task.output) == ("succeeded", "in time")
     assert len(task.errors or []) == task.attempt - 1
+
+
+def timed_out(task: TaskInfo) -> list[tuple[str, bool]]:
+    """The types of its errors, and whether each says that it was in `hangs`."""
+    return [(error["type"], "in hangs" in error["traceback"]) for error in task.errors or []]
+
+
+def test_an_attempt_that_waited_in_the_worker_before_it_began_times_out_and_does_not_lapse(
+    app: App, session: Session
+) -> None:
+    @app.job(queue="t")
+    async def short() -> None: ...
+
+    @app.job(queue="t")
+    async def first() -> None:
+        await asyncio.sleep(0.3)
+
+    @app.job(queue="t")
+    async def hangs() -> None:
+        await asyncio.sleep(SECONDS)
+
+    # For the database the time begins with the claim: it refuses the third heartbeat, after 1.2 s, while for the worker
+    # there is some left.
+    app.client.create_queue(Queue(name="t", timeout=1.1, heartbeat=1.2, retry=ONCE))
+    with beside(app.worker(concurrency=1)) as worker:
+        for id in short.enqueue_many([{}] * 10):  # tasks are short, so that the next two are claimed at once
+            final(app, id, worker)
+        _, id = app.client.enqueue_many("t", [{}, {}], job="first")
+        session.run("update underway.task set job = 'hangs' where id = %s", id)
+        task = final(app, id, worker)
+    assert timed_out(task) == [("TimeoutError", True)]
+
+
+def test_attempts_whose_timeout_falls_on_a_heartbeat_time_out_and_do_not_lapse(app: App) -> None:
+    @app.job(queue="q", timeout=1, heartbeat=1, retry=ONCE)
+    async def hangs() -> None:
+        await asyncio.sleep(SECONDS)
+
+    ids = hangs.enqueue_many([{}] * 20)
+    with beside(app.worker(concurrency=20)) as worker:
+        ended = [timed_out(final(app, id, worker)) for id in ids]
+    assert ended == [[("TimeoutError", True)]] * 20
+
+
+@pytest.mark.parametrize("kind", ["plain", "async"])
+def test_a_handler_that_takes_too_long_is_interrupted_while_the_database_is_away(
+    app: App, session: Session, kind: str
+) -> None:
+    seen = Seen()
+
+    @app.job(queue="q", timeout=1, heartbeat=0.3)
+    def plain(context: Context) -> None:
+        seen("started")
+        context.wait_cancelled(SECONDS)
+        seen("interrupted")
+
+    @app.job(queue="q", timeout=1, heartbeat=0.3)
+    async def asynchronous() -> None:
+        seen("started")
+        try:
+            await asyncio.sleep(SECONDS)
+        finally:
+            seen("interrupted")
+
+    (plain if kind == "plain" else asynchronous).enqueue()
+    with beside(app.worker()) as worker:
+        worker.until(lambda: seen.values, "it runs")
+        with away(app, session):
+            worker.until(lambda: seen.values == ["started", "interrupted"], "it is interrupted", seconds=5)
+        worker.stop()
+        worker.stop()
 
 
 # Cancellation
@@ -1001,6 +1111,42 @@ def test_a_worker_whose_loop_was_blocked_until_its_leases_lapsed_goes_on(app: Ap
             task = final(app, id, worker)
             assert (task.output, [error["type"] for error in task.errors or []]) == ("attempt 2", ["LeaseLapsed"])
         assert final(app, blocks.enqueue(), worker).state == "succeeded"
+
+
+def test_a_result_that_comes_after_the_lease_was_lost_is_dropped_with_a_warning(
+    app: App, session: Session, caplog: pytest.LogCaptureFixture
+) -> None:
+    started, release = threading.Event(), threading.Event()
+
+    @app.job(queue="q")
+    def work() -> str:
+        started.set()
+        release.wait(SECONDS)
+        return "done"
+
+    id = work.enqueue()
+    with beside(app.worker()) as worker:
+        worker.until(started.is_set, "it runs")
+        session.run("update underway.task set lease = gen_random_uuid()")  # as if another had it now
+        release.set()
+        dropped = f"task {id}: the lease was lost; the result is dropped"
+        worker.until(lambda: dropped in caplog.messages, "it says so")
+    assert info(app, id).output is None
+
+
+def test_a_worker_that_is_idle_has_three_connections(app: App, session: Session) -> None:
+    @app.job(queue="q")
+    async def work() -> None: ...
+
+    others = """select count(*) from pg_stat_activity
+        where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'"""
+    worker = app.worker()
+    wait_until(lambda: session.value(others) == 0, "that which has created the queues is closed")
+    with beside(worker) as running:
+        session.run("select underway.enqueue('q', '{}', job => 'work')")
+        running.until(lambda: session.value("select count(*) from underway.task_history") == 1, "it has worked")
+        idle(session, running)
+        assert session.value(others) <= 3
 
 
 # Starting in time
@@ -1390,6 +1536,45 @@ def test_a_worker_can_be_stopped_while_it_is_idle(app: App, session: Session) ->
         worker.join(5.0)
 
 
+def test_a_worker_that_could_not_begin_yet_can_be_stopped_while_the_database_is_away(
+    app: App, session: Session, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("underway_pg.worker._AWAY_AFTER", 0.3)
+
+    @app.job(queue="q")
+    def job() -> None: ...
+
+    worker = Beside(app.worker(grace=600.0))
+    with away(app, session):
+        worker.start()
+        worker.until(lambda: "the database is away" in caplog.text, "it tries to begin")
+        worker.stop()
+        worker.join(5.0)
+    assert app.client.workers() == []
+
+
+def test_a_worker_that_is_to_stop_at_once_gives_back_its_tasks_although_its_connections_have_just_broken(
+    app: App, session: Session
+) -> None:
+    started = threading.Event()
+
+    @app.job(queue="q")
+    async def runs() -> None:
+        started.set()
+        await asyncio.sleep(SECONDS)
+
+    id = runs.enqueue()
+    with beside(app.worker(grace=600.0)) as worker:
+        worker.until(started.is_set, "it runs")
+        idle(session, worker)
+        session.run(KILL)
+        worker.stop()
+        worker.stop()
+        worker.join()
+    assert (session.state(id), session.attempt(id), session.errors(id)) == ("pending", 0, [])
+    assert session.column("select name from underway.worker") == []
+
+
 # When things go away
 
 
@@ -1477,10 +1662,6 @@ def test_nothing_is_lost_when_connections_are_killed_during_work(app: App, sessi
     app.client.create_queue(Queue(name="busy", heartbeat=1, retry=AT_ONCE))
     plain.enqueue_many([{"n": n} for n in range(250)])
     asynchronous.enqueue_many([{"n": n} for n in range(250, 500)])
-    kill = (
-        "select count(pg_terminate_backend(pid)) from pg_stat_activity"
-        " where datname = current_database() and pid <> pg_backend_pid()"
-    )
     done = "select count(*) from underway.task_history where state = 'succeeded'"
 
     def more_done(share: int) -> bool:
@@ -1489,7 +1670,7 @@ def test_nothing_is_lost_when_connections_are_killed_during_work(app: App, sessi
     with beside(app.worker(concurrency=5)) as worker:
         for share in (50, 150, 250, 350):
             worker.until(functools.partial(more_done, share), f"{share} are done")
-            session.run(kill)
+            session.run(KILL)
         worker.until(lambda: session.value(done) == 500, "all are done", seconds=30)
 
         session.run("""select underway.enqueue('busy', '{"n": 1000}', 'plain')""")
@@ -1497,24 +1678,57 @@ def test_nothing_is_lost_when_connections_are_killed_during_work(app: App, sessi
     assert set(runs) == {*range(500), 1000}
 
 
-def test_a_worker_whose_database_is_away_at_first_begins_when_it_is_there(app: App, session: Session) -> None:
+def test_a_worker_whose_database_is_away_at_first_begins_when_it_is_there(
+    app: App, session: Session, caplog: pytest.LogCaptureFixture
+) -> None:
     @app.job(queue="q")
     def job() -> str:
         return "done"
 
     id = job.enqueue()
-    worker = app.worker()
-    app.close()
+    running = Beside(app.worker())
+    with away(app, session):
+        running.start()
+        running.until(lambda: "the database is away" in caplog.text, "it notices")
+    running.until(lambda: session.state(id) == "succeeded", "it works")
+    running.stop()
+    running.join()
+
+
+def test_a_worker_outlives_a_time_in_which_the_database_is_read_only(
+    app: App, session: Session, caplog: pytest.LogCaptureFixture
+) -> None:
+    @app.job(queue="q")
+    async def work() -> str:
+        return "done"
+
     name = session.value("select current_database()")
-    with psycopg.connect(app.dsn, dbname="template1", autocommit=True) as operator:
-        operator.execute(f"alter database {name} with allow_connections false".encode())
-        try:
-            with beside(worker) as running:
-                running.until(lambda: True, "it is there")
-                operator.execute(f"alter database {name} with allow_connections true".encode())
-                running.until(lambda: session.state(id) == "succeeded", "it works")
-        finally:
-            operator.execute(f"alter database {name} with allow_connections true".encode())
+    with beside(app.worker()) as worker:
+        assert final(app, work.enqueue(), worker).output == "done"
+        session.run(f"alter database {name} set default_transaction_read_only = on")  # as of what was the primary
+        session.run(KILL)
+        worker.until(lambda: "read-only transaction" in caplog.text, "the worker notices")
+        session.run(f"alter database {name} reset default_transaction_read_only")
+        id = session.value("select underway.enqueue('q', '{}', job => 'work')")
+        worker.until(lambda: session.state(id) == "succeeded", "it works again")
+
+
+def test_a_worker_that_was_forgotten_goes_on_although_one_of_its_queues_was_dropped(
+    app: App, session: Session, caplog: pytest.LogCaptureFixture
+) -> None:
+    @app.job(queue="q")
+    async def work() -> str:
+        return "done"
+
+    session.create_queue("gone")
+    with beside(app.worker(queues=["q", "gone"], name="w")) as worker:
+        idle(session, worker)
+        app.client.drop_queue("gone", force=True)
+        session.run("delete from underway.worker")
+        worker.until(lambda: "worker w can not be registered anew" in caplog.text, "it says what is wrong")
+        assert final(app, work.enqueue(), worker).output == "done"
+        session.create_queue("gone")
+        worker.until(lambda: session.column("select name from underway.worker") == ["w"], "it is registered again")
 
 
 # Logs

@@ -61,8 +61,10 @@ _TURN = 0.002
 _STALE_AFTER = 1.0
 _CAUTIOUS_FOR = 1.0
 
-# Seconds. A worker that has not reached the database for so long is not ready.
+# Seconds. A worker that has not reached the database for so long is not ready; and one that is idle asks for tasks
+# after so long though nothing is due, for only who asks learns that a queue is gone.
 _UNREADY_AFTER = 5.0
+_ASK_AFTER = 5.0
 
 # Seconds. A handler that was told to stop and goes on is told again, harder, after so long; and when the worker stops.
 _PATIENCE = 5.0
@@ -229,6 +231,7 @@ class Worker:
         self._more = True
         self._claiming = False
         self._short_at = 0.0
+        self._asked_at = 0.0
         self._serving = self.queues
         self._look_for_queues = False
         self._next_is_unknown = False
@@ -399,7 +402,7 @@ class Worker:
         return min(_MOST_CLAIMED, self.concurrency + ahead - self._running - len(self._ready))
 
     async def _claim_up_to(self, room: int) -> None:
-        asked_at = self._loop.time()
+        asked_at = self._asked_at = self._loop.time()
         self._more = False
         self._claiming = True
         try:
@@ -975,6 +978,8 @@ class Worker:
                 self._next_is_unknown = True
                 self._look.set()
                 pause = 1.0
+            elif self._loop.time() - self._asked_at > _ASK_AFTER:
+                self._look.set()
             try:
                 async with asyncio.timeout(pause):
                     await self._look_ahead.wait()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import os
 import signal
@@ -12,7 +13,7 @@ from typing import Any
 
 import psycopg
 
-from underway_pg import App, Context, Fatal, Retry, RetryPolicy
+from underway_pg import App, Context, Fatal, Queue, Retry, RetryPolicy
 from underway_pg.errors import Snooze
 
 # A process is told the database of its worker; this one is nowhere.
@@ -189,3 +190,44 @@ def holds(context: Context, dsn: str, dies: bool) -> None:
                 gate.execute(GATE)
             if dies:
                 os._exit(1)
+
+
+def meet(what: str, count: int) -> None:
+    """Wait until so many processes have come here."""
+    note_alone(what)
+    with psycopg.connect(app.dsn, autocommit=True) as connection:
+        met = "select count(*) from seen where what = %s"
+        while connection.execute(met, [what]).fetchone() != (count,):
+            time.sleep(0.01)
+
+
+@job
+def meets_others_at_its_end(count: int) -> None:
+    """Runs while others do, and its process ends when theirs do."""
+    meet("runs", count)
+    atexit.register(note_alone, "has left")  # called in the opposite order
+    atexit.register(meet, "leaves", count)
+
+
+# Jobs of a queue whose plain jobs run in processes.
+heavy = App("postgresql://nowhere", queues=[Queue(name="heavy", executor="process")])
+
+
+@heavy.job(queue="heavy")
+def where_plain() -> int:
+    return os.getpid()
+
+
+@heavy.job(queue="heavy", executor="thread")
+def where_plain_in_a_thread() -> int:
+    return os.getpid()
+
+
+@heavy.job(queue="heavy")
+async def where_async() -> int:
+    return os.getpid()
+
+
+@heavy.job(queue="light")
+def where_elsewhere() -> int:
+    return os.getpid()

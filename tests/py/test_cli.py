@@ -1055,7 +1055,7 @@ def test_a_worker_fails_unknown_jobs_or_leaves_them(
 
 
 PROCESSES = """
-import os
+import logging, os
 from underway_pg import App
 
 app = App("postgresql://nobody@nowhere.invalid/nothing")
@@ -1067,6 +1067,10 @@ def pid() -> int:
 @app.job(queue="mail", executor="process")
 def enqueue_another() -> int:
     return pid.enqueue()
+
+@app.job(queue="mail", executor="process")
+def log() -> None:
+    logging.getLogger("mine").warning("said in a process")
 """
 
 
@@ -1093,6 +1097,14 @@ def test_the_processes_of_a_worker_have_its_database_and_its_limits(
     assert [task["state"] for task in done] == ["succeeded"] * 3
     pids = [mail("task", str(task["id"]), "--json").json["output"] for task in done if task["job"] == "pid"]
     assert (pids[0] != pids[1]) == differ
+
+
+def test_what_handlers_in_processes_log_is_json_too_when_asked(project: Project, mail: Underway) -> None:
+    (project.directory / "processes.py").write_text(PROCESSES)
+    mail("enqueue", "mail", "--job", "log")
+    answer = project.run("worker", "processes", "--drain", "--log-format", "json", "--dsn", project.database)
+    lines = [json.loads(line) for line in answer.err.splitlines()]
+    assert [line["levelname"] for line in lines if line["message"] == "said in a process"] == ["WARNING"]
 
 
 @pytest.mark.parametrize("text", ["", "lots", "-1", "1.5GB", "5 m b"])
@@ -1135,6 +1147,38 @@ def test_a_worker_ends_cleanly_at_a_signal(project: Project, underway: Underway,
     assert answer.code == 0, answer.err
     assert "Traceback" not in answer.err
     assert underway("workers", "--json").json == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_worker_ends_cleanly_at_a_signal_while_it_imports_its_application(
+    project: Project, number: signal.Signals
+) -> None:
+    # As process 1 of a container it would not even hear a signal that it does not handle.
+    begun = project.directory / "begun"
+    (project.directory / "long.py").write_text(
+        f"import pathlib, time\npathlib.Path({str(begun)!r}).touch()\ntime.sleep(60)"
+    )
+    worker = project.start("worker", "long")
+    try:
+        wait_until(begun.exists, "it imports")
+        worker.send_signal(number)
+        assert ended(worker, seconds=20) == Answer(0, "", "")
+    finally:
+        worker.kill()
+
+
+def test_a_worker_listens_where_it_is_told(
+    project: Project, underway: Underway, connection: psycopg.Connection[Any]
+) -> None:
+    ears = make_conninfo(project.database, application_name="ears")
+    worker = project.start("worker", "tasks", "--listen-dsn", ears)
+    listening = "select query from pg_stat_activity where application_name = 'ears' and query like 'listen %'"
+    try:
+        wait_until(lambda: connection.execute(listening).fetchall(), "it listens there")
+        worker.send_signal(signal.SIGTERM)
+        assert ended(worker).code == 0
+    finally:
+        worker.kill()
 
 
 def test_a_worker_gives_running_tasks_back_when_its_grace_is_over(project: Project, underway: Underway) -> None:
@@ -1230,6 +1274,11 @@ def test_a_worker_without_the_schema_says_how_to_install_it(project_nowhere: Pro
 @pytest.mark.parametrize("options", [["--concurrency", "0"], ["--grace", "soon"], ["--log-level", "loud"]])
 def test_settings_that_no_worker_can_have_are_wrong_usage(bare: Underway, options: list[str]) -> None:
     assert_refused(bare("worker", "tasks", *options), 2, options[0])
+
+
+def test_ports_of_health_that_there_are_not_are_wrong_usage(bare: Underway) -> None:
+    answer = bare("worker", "tasks", "--processes", 2, "--health-port", 65535)
+    assert_refused(answer, 2, "--health-port 65535", "the last of 2 processes")
 
 
 def test_a_reader_that_has_had_enough_is_no_error(project_nowhere: Project) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from tests.chaos.proxy import Proxy
 from tests.chaos.scenarios import cluster
 from tests.py import process_jobs
 from tests.py.support import SECONDS, Beside, Session, beside, final, wait_until
+from tests.py.test_worker import Seen, listening
 from underway_pg import App, Context, Queue, RetryPolicy, Worker, connections
 from underway_pg.settings import Options
 
@@ -82,6 +84,90 @@ def test_an_error_is_not_silence(database: str) -> None:
                 await connection.execute("set statement_timeout = '10ms'; select pg_sleep(60)")
 
     asyncio.run(main())
+
+
+def silence_once(monkeypatch: pytest.MonkeyPatch, proxy: Proxy, name: str) -> None:
+    """Have the proxy fall silent for all connections there are, when this function is called for the first time."""
+    real, called = getattr(connections, name), threading.Event()
+
+    def fall_silent() -> None:
+        if not called.is_set():
+            called.set()
+            proxy.fall_silent()
+            proxy.speak(of_old=False)
+
+    def before(connection: Any) -> Any:
+        fall_silent()
+        return real(connection)
+
+    async def after(dsn: str) -> Any:
+        connection = await real(dsn)
+        fall_silent()
+        return connection
+
+    monkeypatch.setattr(connections, name, after if name == "connect_async" else before)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_connection_that_falls_silent_after_the_login_keeps_no_place_in_its_pool(
+    proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silence_once(monkeypatch, proxy, "_introduction")
+    with (
+        connections.pool(proxy.dsn, most=1, name="test") as pool,
+        pool.connection(timeout=SECONDS / 3) as connection,
+    ):
+        assert connection.execute("select 1").fetchone() == (1,)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_an_async_connection_that_falls_silent_after_the_login_keeps_no_place_in_its_pool(
+    proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        async with (
+            connections.async_pool(proxy.dsn, most=1, name="test") as pool,
+            pool.connection(timeout=SECONDS / 3) as connection,
+        ):
+            assert await (await connection.execute("select 1")).fetchone() == (1,)
+
+    silence_once(monkeypatch, proxy, "_introduction")
+    asyncio.run(main())
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_worker_whose_connection_falls_silent_before_it_listens_listens_over_another(
+    database: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    silence_once(monkeypatch, proxy, "connect_async")
+    app = App(f"{proxy.dsn}?connect_timeout=2", queues=[Queue(name="plain")])
+    with app, Session(database) as session, beside(app.worker()) as running:
+        listening(session, running)
+    assert "does not hear the database: no answer" in caplog.text
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_statement_that_a_worker_has_given_up_is_ended_on_the_server_too(database: str) -> None:
+    app = App(database, queues=[Queue(name="plain")])
+    release = threading.Event()
+
+    @app.job(queue="plain")
+    def work() -> str:
+        release.wait(SECONDS)
+        return "done"
+
+    completing = """select pid from pg_stat_activity
+        where datname = current_database() and state = 'active' and wait_event_type = 'Lock'"""
+    with app, Session(database) as session, Session(database) as locker, beside(app.worker()) as running:
+        id = work.enqueue()
+        running.until(lambda: session.state(id) == "in_progress", "it runs")
+        locker.run("begin")
+        locker.run("select from underway.task where id = %s for update", id)
+        release.set()
+        (first,) = running.until(lambda: session.column(completing), "its completion waits for the lock")
+        running.until(lambda: first not in session.column(completing), "the first try is ended")
+        locker.run("rollback")
+        assert final(app, id, running).output == "done"
 
 
 @pytest.mark.usefixtures("impatient")
@@ -255,3 +341,92 @@ def test_the_session_of_a_process_that_ends_in_a_silent_transaction_is_ended(
             lost = see_silenced(proxy, session, running)
             proxy.speak(of_old=False)
             assert see_tried_again(session, running, task, lost) == error
+
+
+# Behind a pooler
+
+
+class Pooler(Proxy):
+    """A proxy that gives itself away as a pooler does: the number of the session that it tells is not the server's."""
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader, writer = await super()._connect()
+        return _Renumbered(reader), writer
+
+
+class _Renumbered(asyncio.StreamReader):
+    """What the server says, with the first number of a session in it changed."""
+
+    KEY = b"K\0\0\0\x0c"  # BackendKeyData, of a key of four bytes
+
+    def __init__(self, reader: asyncio.StreamReader) -> None:
+        super().__init__()
+        self._reader = reader
+        self._is_told = False
+
+    async def read(self, n: int = -1) -> bytes:
+        data = await self._reader.read(n)
+        before, key, after = data.partition(self.KEY)
+        if self._is_told or not key:
+            return data
+        self._is_told = True
+        return before + key + (int.from_bytes(after[:4], "big") ^ 1 << 20).to_bytes(4, "big") + after[4:]
+
+
+def hears_a_cancellation(app: App, session: Session, running: Beside, seen: Seen) -> None:
+    """See that a running task, whose heartbeat is far away, is interrupted by its cancellation."""
+    id = session.value("select underway.enqueue('plain', '{}', job => 'work')")
+    running.until(lambda: seen.values == ["started"], "it runs")
+    session.run("select underway.cancel(%s)", id)
+    running.until(lambda: seen.values == ["started", "interrupted"], "it is interrupted")
+
+
+def jobs_that_wait(dsn: str) -> tuple[App, Seen]:
+    app, seen = App(dsn, queues=[Queue(name="plain", heartbeat=600)]), Seen()
+
+    @app.job(queue="plain")
+    async def work() -> None:
+        seen("started")
+        try:
+            await asyncio.sleep(2 * SECONDS)
+        finally:
+            seen("interrupted")
+
+    return app, seen
+
+
+def test_a_worker_behind_a_pooler_says_that_it_hears_nothing(database: str, caplog: pytest.LogCaptureFixture) -> None:
+    with (
+        Pooler(database) as pooler,
+        App(pooler.dsn, queues=[Queue(name="plain")]) as app,
+        caplog.at_level(logging.INFO, "underway_pg"),
+        beside(app.worker(name="w")) as running,
+    ):
+        running.until(lambda: "worker w is behind a pooler, and hears nothing" in caplog.messages, "it says so")
+
+
+def test_a_worker_behind_a_pooler_hears_past_it_where_it_is_told_how(
+    database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Pooler(database) as pooler, Session(database) as session:
+        app, seen = jobs_that_wait(pooler.dsn)
+        with app, caplog.at_level(logging.INFO, "underway_pg"), beside(app.worker(listen_dsn=database)) as running:
+            listening(session, running)
+            hears_a_cancellation(app, session, running, seen)
+    assert "behind a pooler" not in caplog.text
+
+
+def test_a_worker_that_can_not_listen_where_it_was_told_says_so_and_works_nevertheless(
+    database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Proxy(database) as closed:
+        nobody_there = closed.dsn
+    app = App(database, queues=[Queue(name="plain")])
+
+    @app.job(queue="plain")
+    async def work() -> str:
+        return "done"
+
+    with app, beside(app.worker(listen_dsn=nobody_there)) as running:
+        running.until(lambda: "does not hear the database: " in caplog.text, "it says so")
+        assert final(app, work.enqueue(), running).output == "done"

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from tests.py import process_jobs
 from tests.py.support import SECONDS, Beside, Session, beside, final, wait_until
 from tests.py.test_worker import AT_ONCE, ONCE, Seen, info, listening, messages
 from underway_pg import App, Context, Queue, TaskInfo, Worker
+from underway_pg.child import Child, Program
 from underway_pg.errors import ConfigurationError
 from underway_pg.processes import InProcess, Processes
 from underway_pg.rows import ClaimedTask
@@ -226,6 +228,28 @@ def test_a_worker_that_has_stopped_has_no_processes(app: App) -> None:
         pid = final(app, id, worker).output
         assert pid in children(os.getpid())
     assert set(children(os.getpid())) == before
+
+
+def test_the_processes_of_a_worker_that_stops_end_side_by_side(app: App, session: Session) -> None:
+    with beside(of_processes(app, concurrency=3)) as worker:
+        for id in [enqueue(app, "meets_others_at_its_end", count=3) for _ in range(3)]:
+            assert final(app, id, worker).state == "succeeded"
+    assert sorted(seen(session)) == ["has left"] * 3 + ["leaves"] * 3 + ["runs"] * 3
+
+
+def test_plain_jobs_of_a_queue_run_in_processes_where_it_says_so_and_the_job_does_not(database: str) -> None:
+    with App(database, queues=[Queue(name="heavy", executor="process"), Queue(name="light")]) as app:
+        _ = app.client
+        worker = Worker(app.dsn, process_jobs.heavy.jobs, queues=["heavy", "light"])
+        with beside(worker) as running:
+            ran_in = {
+                name: final(app, enqueue(app, name, queue=job.queue), running).output
+                for name, job in process_jobs.heavy.jobs.items()
+            }
+    apart = ran_in.pop("where_plain")
+    assert apart != os.getpid()
+    here = ("where_plain_in_a_thread", "where_async", "where_elsewhere")
+    assert ran_in == dict.fromkeys(here, os.getpid())
 
 
 # Jobs that can not run where they should
@@ -485,6 +509,32 @@ def test_a_handler_that_is_told_before_its_process_is_there_does_not_begin(app: 
     assert seen(session) == []
 
 
+def test_an_interrupt_that_comes_late_does_not_meet_the_next_task_of_its_process() -> None:
+    ours, theirs = Pipe()
+    child = Child(theirs, Program.here("postgresql://nowhere"))
+    first, second = (ClaimedTask(n, "q", "hangs", b"\1{}", 1, b"", b"", b"", None, 0, b"", None) for n in (1, 2))
+
+    def listen() -> None:
+        child._begin(("module", "name"), first)
+        child._interrupt("timed out")
+        child._context = None  # it has ended before the main thread sees the signal
+        child._begin(("module", "name"), second)
+
+    before = signal.signal(signal.SIGUSR1, child._raise)
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+    try:
+        listener = threading.Thread(target=listen)
+        listener.start()
+        listener.join()
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR1])
+        signal.signal(signal.SIGUSR1, before)
+        ours.close()
+        theirs.close()
+    assert child._context is not None
+    assert (child._context.id, child._context.cancelled) == (2, False)
+
+
 class NoConnections:
     """What a handler in a process has of its worker's connections."""
 
@@ -600,6 +650,12 @@ async def swallows() -> None:
             pass
 
 
+@app.job(queue="q")
+async def uses_a_thread() -> None:
+    note()
+    await asyncio.to_thread(time.sleep, 600)
+
+
 @app.job(queue="q", executor="process")
 def says() -> str:
     print("said in a process", flush=True)
@@ -611,6 +667,20 @@ if __name__ == "__main__":
 """
 UNGUARDED = """
 app.run(concurrency=1)
+"""
+WITH_A_FORMATTER = """
+import logging
+
+
+class Formatter(logging.Formatter):
+    pass
+
+
+if __name__ == "__main__":
+    handler = logging.StreamHandler()
+    handler.setFormatter(Formatter())
+    logging.basicConfig(handlers=[handler])
+    app.run(concurrency=1)
 """
 
 StartProgram = Callable[..., subprocess.Popen[str]]
@@ -643,10 +713,11 @@ def finished(app: App, id: int) -> TaskInfo:
     return wait_until(lambda: info(app, id) if info(app, id).finished_at else None, f"task {id} is final")
 
 
+@pytest.mark.parametrize("end", [GUARDED, WITH_A_FORMATTER], ids=["plain", "with a formatter of its own"])
 def test_a_job_of_a_program_runs_in_a_process_whose_output_is_the_programs(
-    app: App, start_program: StartProgram
+    app: App, start_program: StartProgram, end: str
 ) -> None:
-    program = start_program(GUARDED)
+    program = start_program(end)
     id = enqueue(app, "says")
     assert finished(app, id).output == "__mp_main__"
     program.terminate()
@@ -679,11 +750,12 @@ def test_a_worker_that_is_killed_leaves_no_process(app: App, session: Session, s
     wait_until(lambda: not any(map(is_alive, pids)), "both are gone")
 
 
+@pytest.mark.parametrize("job", ["swallows", "uses_a_thread"])
 def test_a_program_ends_although_an_async_handler_does_not(
-    app: App, session: Session, start_program: StartProgram
+    app: App, session: Session, start_program: StartProgram, job: str
 ) -> None:
     program = start_program(GUARDED)
-    id = enqueue(app, "swallows")
+    id = enqueue(app, job)
     wait_until(lambda: seen(session), "it runs")
     signalled_at = time.monotonic()
     program.terminate()

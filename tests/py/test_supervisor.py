@@ -13,7 +13,7 @@ import sys
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +185,54 @@ def test_a_worker_starts_anew_when_code_changes(session: Session, start: Start, 
     assert "code has changed" in stop(process)
 
 
+@pytest.mark.parametrize("code", [1, 2], ids=["an error", "wrong usage"])
+def test_a_worker_that_failed_starts_anew_as_soon_as_code_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    monkeypatch.setattr("underway_pg.supervisor._FIRST_PAUSE", 600.0)
+    starts, mended = tmp_path / "starts", tmp_path / "mended"
+    starts.touch()
+    program = f"""
+import sys, time
+from pathlib import Path
+Path({str(starts)!r}).open("a").write("x")
+if not Path({str(mended)!r}).exists():
+    sys.exit({code})
+time.sleep(600)
+"""
+
+    async def started(count: int) -> None:
+        while len(starts.read_text()) < count:
+            await asyncio.sleep(0.01)
+
+    async def changes() -> AsyncIterator[None]:
+        await started(1)
+        mended.touch()
+        yield
+        await started(2)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    async def main() -> int:
+        supervisor = Supervisor([sys.executable, "-c", program], 1, changes())
+        return await asyncio.wait_for(supervisor.run(), SECONDS)
+
+    assert asyncio.run(main()) == 0
+    assert starts.read_text() == "xx"
+
+
+def test_a_worker_whose_module_is_gone_for_a_while_starts_anew_when_it_is_back(
+    session: Session, start: Start, tmp_path: Path
+) -> None:
+    (tmp_path / "tasks.py").rename(tmp_path / "elsewhere.txt")
+    process = start("--reload")
+    assert process.stderr is not None
+    assert "there is no module 'tasks'" in process.stderr.readline()
+    assert "ended with code 2; another starts" in process.stderr.readline()
+    (tmp_path / "elsewhere.txt").rename(tmp_path / "tasks.py")
+    started(session, 1)
+    stop(process)
+
+
 def test_to_reload_and_to_drain_is_wrong_usage(start: Start) -> None:
     process = start("--reload", "--drain")
     _, log = process.communicate(timeout=30)
@@ -256,6 +304,23 @@ def test_a_worker_that_stops_is_alive_and_not_ready(database: str) -> None:
             wait_until(lambda: ask(server.port, "/ready")[0] == 503, "it is not ready")
             status, health = ask(server.port, "/live")
             assert (status, health["stopping"], health["ready"]) == (200, True, False)
+
+
+def test_a_worker_whose_queues_were_all_dropped_is_alive_and_not_ready(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("underway_pg.worker._ASK_AFTER", 0.2)
+    monkeypatch.setattr("underway_pg.worker._REFUSED_FOR", 0.2)
+    with App(database, queues=[Queue(name="only")]) as app:
+        worker = app.worker()
+        with beside(worker) as running, contextlib.ExitStack() as stack:
+            server = running.on_loop(lambda: stack.enter_context(HealthServer(0, worker.health, host="127.0.0.1")))
+            wait_until(lambda: ask(server.port, "/ready")[0] == 200, "it is ready")
+            app.client.drop_queue("only", force=True)
+            wait_until(lambda: ask(server.port, "/ready")[0] == 503, "it is not ready")
+            assert ask(server.port, "/live")[0] == 200
+            app.client.create_queue(Queue(name="only"))
+            wait_until(lambda: ask(server.port, "/ready")[0] == 200, "it is ready again")
 
 
 def test_a_loop_that_hangs_is_not_alive(database: str) -> None:

@@ -185,9 +185,13 @@ def test_a_worker_starts_anew_when_code_changes(session: Session, start: Start, 
     assert "code has changed" in stop(process)
 
 
-@pytest.mark.parametrize("code", [1, 2], ids=["an error", "wrong usage"])
-def test_a_worker_that_failed_starts_anew_as_soon_as_code_changes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+@pytest.mark.parametrize(
+    "first",
+    ["sys.exit(1)", "sys.exit(2)", "time.sleep(600)"],
+    ids=["an error", "wrong usage", "not done with its start"],
+)
+def test_a_worker_that_can_not_work_starts_anew_as_soon_as_code_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str
 ) -> None:
     monkeypatch.setattr("underway_pg.supervisor._FIRST_PAUSE", 600.0)
     starts, mended = tmp_path / "starts", tmp_path / "mended"
@@ -197,7 +201,7 @@ import sys, time
 from pathlib import Path
 Path({str(starts)!r}).open("a").write("x")
 if not Path({str(mended)!r}).exists():
-    sys.exit({code})
+    {first}
 time.sleep(600)
 """
 
@@ -207,15 +211,19 @@ time.sleep(600)
 
     async def changes() -> AsyncIterator[None]:
         await started(1)
+        while first.startswith("sys.exit") and supervisor._running:
+            await asyncio.sleep(0.01)
         mended.touch()
         yield
         await started(2)
         os.kill(os.getpid(), signal.SIGTERM)
 
     async def main() -> int:
+        nonlocal supervisor
         supervisor = Supervisor([sys.executable, "-c", program], 1, changes())
         return await asyncio.wait_for(supervisor.run(), SECONDS)
 
+    supervisor: Supervisor
     assert asyncio.run(main()) == 0
     assert starts.read_text() == "xx"
 

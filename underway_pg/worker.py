@@ -64,7 +64,7 @@ _CAUTIOUS_FOR = 1.0
 # Seconds. A worker that has not reached the database for so long is not ready; and one that is idle asks for tasks
 # after so long though nothing is due, for only who asks learns that a queue is gone.
 _UNREADY_AFTER = 5.0
-_ASK_AFTER = 5.0
+_ASK_AFTER = 30.0
 
 # Seconds. A handler that was told to stop and goes on is told again, harder, after so long; and when the worker stops.
 _PATIENCE = 5.0

@@ -424,6 +424,23 @@ def test_a_claim_at_the_very_microsecond_of_a_token_forgets_no_key(
     assert claimed + session.claim_ids("q", 10) == ids[3:]
 
 
+@pytest.mark.parametrize("end", ["commit", "rollback"])
+def test_a_claim_does_not_wait_for_who_prunes_the_bucket_of_its_key(
+    session: Session, open_session: OpenSession, set_clock: Callable[[str], None], end: str
+) -> None:
+    session.create_queue("q", "rate_limit_per_key => 2, rate_period => '1 second', max_running_per_key => 10")
+    ids = keyed(session, "a", 6)
+    assert session.claim_ids("q", 10) == ids[:2]
+    set_clock("now + interval '1 hour'")
+    pruner, claimer = open_session(), open_session(impatient=True)
+    pruner.run("begin")
+    pruner.run("select underway.maintain()")
+    assert claimer.claim_ids("q", 1) == ids[2:3]
+    pruner.run(end)
+    assert claimer.claim_ids("q", 10) == ids[3:4]
+    assert session.value("select count(*) from underway.bucket") == 1
+
+
 @pytest.mark.parametrize("settings", ["rate_limit => 1", "rate_limit_per_key => 1, max_running_per_key => 10"])
 def test_a_clock_that_is_put_back_does_not_keep_tokens_away(
     session: Session, set_clock: Callable[[str], None], settings: str

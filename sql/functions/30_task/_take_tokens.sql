@@ -84,10 +84,16 @@ begin
     )
     returning noted_by into v_noted_by;
 
+    -- Passed over is what somebody is just pruning.
     delete from underway.bucket b
-    where b.queue = (_take_tokens.queue).name
-      and b.concurrency_key = _take_tokens.key
-      and b.noted_by < v_noted_by;
+    where b.ctid = any (array(
+        select earlier.ctid
+        from underway.bucket earlier
+        where earlier.queue = (_take_tokens.queue).name
+          and earlier.concurrency_key = _take_tokens.key
+          and earlier.noted_by < v_noted_by
+        for update skip locked
+    ));
 end;
 $$;
 

@@ -1,12 +1,14 @@
 """A model of Underway in memory: what a session sees, and what each verb makes of it.
 
 A further verb is a method of `Underway` with the arguments of its function in SQL; a further setting is a field of
-`Queue` or `Task`. What keeps a task from being claimed belongs into `ready`, how many of a lane may be claimed into
-`from_lane` and `from_limited_lane`, and what a new task meets into `take_key`.
+`Queue` or `Task`. What keeps a task from being claimed belongs into `ready`, how many may be claimed into `queue_room`
+and `key_room`, which of a lane into `from_lane`, `from_limited_lane` and `from_fair_lane`, and what a new task meets
+into `take_key`.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,10 +18,11 @@ from uuid import UUID
 
 INVALID_ARGUMENT, LEASE_LOST, QUEUE_NOT_FOUND = "UW001", "UW002", "UW003"
 TASK_NOT_FOUND, WRONG_STATE, QUEUE_IN_USE = "UW004", "UW005", "UW006"
-UNIQUE_CONFLICT, BATCH_NOT_FOUND, BATCH_FINAL = "UW010", "UW012", "UW013"
+UNIQUE_CONFLICT, QUEUE_FULL, BATCH_NOT_FOUND, BATCH_FINAL = "UW010", "UW011", "UW012", "UW013"
 
 START = datetime(2026, 1, 5, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
+NO_LIMIT = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,11 @@ class Queue:
     paused: bool = False
     max_running: int | None = None
     max_running_per_key: int = 1
+    fair: bool = False
+    rate_limit: int | None = None
+    rate_limit_per_key: int | None = None
+    rate_period: timedelta = SECOND
+    max_length: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,10 +120,27 @@ class Outcome:
     state: str | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Bucket:
+    """The tokens of a queue, or of a key of it, as they were at a time."""
+
+    queue: str
+    key: str  # empty for the queue's own
+    tokens: float
+    filled_at: datetime
+
+
+@dataclass(frozen=True)
+class Line:
+    """What is known of the places that keys have in the line of a fair queue: not before, and not behind."""
+
+    places: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+
 # A task by its id, a queue by its name; by a kind, a queue and a key, whether that one is paused, or its hold; a batch,
-# and what is known of one of its tasks.
+# and what is known of one of its tasks; the line of a queue; and a bucket by its number, of several the last counts.
 Key = int | str | tuple[str, str, str]
-Written = Task | Queue | Hold | Batch | Outcome | bool | None
+Written = Task | Queue | Hold | Batch | Outcome | Bucket | Line | bool | None
 Saved = tuple[dict[Key, Written], dict[str, bool], set[str]]
 
 
@@ -140,7 +165,9 @@ class World:
     now: datetime = START
     next_id: int = 1
     next_batch: int = 1
-    keyed: set[str] = field(default_factory=set)  # the queues that ever had a concurrency key
+    next_bucket: int = 1
+    next_place: int = 1  # in the lines of keys
+    keyed: set[str] = field(default_factory=set)  # the queues that ever had a concurrency key, or were fair
 
 
 class Underway:
@@ -158,6 +185,7 @@ class Underway:
         self.changes: dict[Key, Written] = {}
         self.claimed_from: dict[str, bool] = {}  # whose claim lock it has until its transaction ends; whether alone
         self.keyed: set[str] = set()
+        self.used: Counter[tuple[str, str]] = Counter()  # tokens, by the claim that is under way
         self.saved: Saved | None = None
         self.ask: Callable[[], list[Any]] = list
         self.ask_parked: Callable[[], set[int]] = set
@@ -271,8 +299,14 @@ class Underway:
         keep_history: bool | None = None,
         max_running: int | None = None,
         max_running_per_key: int | None = None,
+        fair: bool | None = None,
+        rate_limit: int | None = None,
+        rate_limit_per_key: int | None = None,
+        rate_period: timedelta | None = None,
+        max_length: int | None = None,
     ) -> None:
-        if max_running is not None or max_running_per_key is not None:
+        limits = (max_running, max_running_per_key, fair, rate_limit_per_key, rate_period)
+        if any(limit is not None for limit in limits):
             if not self.may_claim(name, alone=True):
                 raise Waits
             self.claimed_from[name] = True
@@ -293,11 +327,20 @@ class Underway:
             "keep_history": keep_history,
             "max_running": max_running,
             "max_running_per_key": max_running_per_key,
+            "fair": fair,
+            "rate_limit": rate_limit,
+            "rate_limit_per_key": rate_limit_per_key,
+            "rate_period": rate_period,
+            "max_length": max_length,
         }
         queue = replace(queue, **{setting: value for setting, value in given.items() if value is not None})
         if dead_letter_queue is not None:
             queue = replace(queue, dead_letter_queue=dead_letter_queue or None)
-        self.write(name, replace(queue, max_running=queue.max_running or None))
+        queue = replace(queue, max_running=queue.max_running or None, max_length=queue.max_length or None)
+        queue = replace(queue, rate_limit=queue.rate_limit or None, rate_limit_per_key=queue.rate_limit_per_key or None)
+        self.write(name, queue)
+        if fair:
+            self.keyed.add(name)
         if max_running:
             for task in self.tasks():
                 if task.queue == name and task.state == "in_progress" and not task.limited:
@@ -323,6 +366,10 @@ class Underway:
             for queue_of_key, key in keys:
                 if queue_of_key == name:
                     self.write((kind, name, key), None)
+        for number, bucket in self.buckets().items():
+            if bucket.queue == name:
+                self.write(number, None)
+        self.write(("line", name, ""), None)
         self.write(name, None)
 
     def pause_queue(self, name: str) -> list[bool]:
@@ -362,7 +409,8 @@ class Underway:
     ) -> list[list[int]]:
         if tasks is not None:
             return [[self.enqueue(**options)[0] for options in tasks]]
-        return [[id for id, _, _ in self.enqueue_unique(queue, inputs, [None] * len(inputs), **options)]]
+        rows = self.enqueue_unique(queue, inputs, [None] * len(inputs), in_line=True, **options)
+        return [[id for id, _, _ in rows]]
 
     def enqueue_unique(
         self,
@@ -378,8 +426,10 @@ class Underway:
         concurrency_key: str | None = None,
         after: Sequence[int] = (),
         after_failure: str = "wait",
+        in_line: bool = False,
     ) -> list[tuple[int, bool, bool]]:
-        self.existing_queue(queue)
+        """With `in_line`, as those without unique keys, what is due in a fair queue waits for the turn of its key."""
+        settings = self.existing_queue(queue)
         if concurrency_key is not None:
             self.keyed.add(queue)
         first = self.world.next_id
@@ -397,8 +447,12 @@ class Underway:
                 unique_key=unique_key,
                 concurrency_key=concurrency_key,
                 input=input,
+                parked=in_line and settings.fair and not after and delay is None and run_at is None,
             )
             rows[place] = self.take_key(task, on_conflict, unique_for)
+        length = sum(task.queue == queue and task.state == "pending" for task in self.tasks())
+        if settings.max_length is not None and length > settings.max_length and any(created for _, created, _ in rows):
+            raise Refused(QUEUE_FULL)
         if after:
             self.come_after([id for id, created, _ in rows if created], sorted(set(after)), after_failure)
         return rows
@@ -499,16 +553,25 @@ class Underway:
         several = queue is None and len(queues) > 1
         parked = self.ask_parked() if several else set()
         # A queue from which another has claimed under a limit, or is claiming without this one, is left alone.
-        limited = {name for name, found in open_queues.items() if found.max_running or self.is_keyed(name)}
+        limited = {
+            name
+            for name, found in open_queues.items()
+            if found.max_running or found.rate_limit or found.fair or self.is_keyed(name)
+        }
         free = {name for name in open_queues if self.may_claim(name, alone=name in limited)}
         claimed: list[tuple[int, int, UUID | None]] = []
+        self.used.clear()
         for lane in self.lanes(free, order, parked):
             left = max_tasks - len(claimed)
             if left == 0:
                 break
             name = lane[0].queue
             if name in limited:
-                given_out = self.from_limited_lane(lane, left)
+                left = min(left, self.queue_room(open_queues[name]))
+                if open_queues[name].fair:
+                    given_out = self.from_fair_lane(lane, left, order[len(claimed) :])
+                else:
+                    given_out = self.from_limited_lane(lane, left)
             else:
                 lane = [task for task in lane if self.ready(task)]
                 given_out = self.from_lane(lane, left, order[len(claimed) :])
@@ -517,9 +580,14 @@ class Underway:
                 task = replace(task, limited=name in limited, parked=False, started_at=self.now)
                 self.write(task.id, replace(task, lease_expires_at=self.now + open_queues[name].heartbeat))
                 claimed.append((task.id, task.attempt, lease))
+                self.used.update({(name, key) for key in ("", task.concurrency_key or "")})
+        # Of several queues chance decides how many are looked at.
+        looked_at = free & self.ask_locked() if self.open and several else free
+        for name in looked_at:
+            self.forget_places(open_queues[name])
+        self.take_tokens(order)
         if self.open:
-            # Of several queues chance decides how many are looked at.
-            for name in free & self.ask_locked() if several else free:
+            for name in looked_at:
                 self.claimed_from[name] = self.claimed_from.get(name, False) or name in limited
         return claimed
 
@@ -572,15 +640,9 @@ class Underway:
         """
         name, priority = lane[0].queue, lane[0].priority
         queue, tasks = self.existing_queue(name), [task for task in self.tasks() if task.queue == name]
-        running = [task for task in tasks if task.limited]
-        if queue.max_running is not None:
-            left = min(left, queue.max_running - len(running))
         if left <= 0:
             return []
-        room = Counter({task.concurrency_key: queue.max_running_per_key for task in lane})
-        room.subtract(task.concurrency_key for task in running)
-        for key in room:
-            room[key] = 0 if (name, key) in self.paused_keys() else room[key]
+        room = Counter({key: self.key_room(queue, key) for key in {task.concurrency_key for task in lane}})
 
         def turns(lane: list[Task], room: Counter[str | None]) -> tuple[list[Task], list[Task]]:
             """Those that have a turn, and those that have none."""
@@ -608,6 +670,143 @@ class Underway:
                     self.write(task.id, replace(task, parked=True))
             drawn += fresh
         return sorted(drawn, key=lambda task: (task.ready_at, task.id))
+
+    def from_fair_lane(self, lane: list[Task], left: int, order: list[int]) -> list[Task]:
+        """What the database gives, as `order` shows, if keys are served in turn by that; or what it should have given.
+
+        All that is due is parked. Of each key that has something the first task comes, then of each the second.
+        """
+        if left <= 0:
+            return []
+        queue = self.existing_queue(lane[0].queue)
+        heads: dict[str, list[Task]] = {}
+        for task in lane:
+            if self.ready(task):
+                task = replace(task, parked=True)
+                self.write(task.id, task)
+            if task.parked and len(heads.get(task.concurrency_key or "", [])) < self.key_room(
+                queue, task.concurrency_key
+            ):
+                heads.setdefault(task.concurrency_key or "", []).append(task)
+        found = self.line(queue.name)
+        fair = self.in_turn(heads, sorted(heads, key=lambda key: found.get(key, (0, NO_LIMIT))[1]))[:left]
+        if not heads:
+            return []
+
+        of_lane = {task.id: task for task in lane}
+        given = [of_lane[id] for id in itertools.takewhile(of_lane.__contains__, order)]
+        held_up = {task.id for tasks in heads.values() for task in tasks if self.taken(task.id)}
+        if held_up:
+            # Whose turn it is that another is changing is passed over, and loses that turn.
+            self.changes["line", queue.name, ""] = None
+            free = {key: [task for task in tasks if task.id not in held_up] for key, tasks in heads.items()}
+            of_key = {key: [task for task in given if (task.concurrency_key or "") == key] for key in free}
+            as_many = len(fair) - len(held_up) <= len(given) <= len(fair)
+            in_order = all(tasks == free[key][: len(tasks)] for key, tasks in of_key.items())
+            enough = as_many and in_order and sum(map(len, of_key.values())) == len(given)
+            return given if enough else [task for task in fair if task.id not in held_up]
+
+        keys = [task.concurrency_key or "" for task in given]
+        served = [*dict.fromkeys(keys)]
+        others = [key for key in heads if key not in served]
+        if not heads.keys() >= set(served):
+            return fair
+        if [task.id for task in self.in_turn(heads, served + others)[:left]] != [task.id for task in given]:
+            return fair
+        if any(
+            found[second][1] < found[first][0]
+            for first, second in itertools.combinations(served + others, 2)
+            if first in served and first in found and second in found
+        ):
+            return fair
+
+        # Whoever was served last stands last. What another notes of a key may have an earlier place.
+        places = {key: found.get(key, (0, self.world.next_place)) for key in others}
+        for key in [*dict.fromkeys(keys[::-1])][::-1]:
+            self.world.next_place += 1
+            places[key] = (0 if self.noted_by_others(queue.name, key) else self.world.next_place, self.world.next_place)
+        self.changes["line", queue.name, ""] = Line(places)
+        return given
+
+    def in_turn(self, heads: dict[str, list[Task]], line: list[str]) -> list[Task]:
+        turns = itertools.zip_longest(*(heads[key] for key in line))
+        return [task for turn in turns for task in turn if task is not None]
+
+    def line(self, queue: str) -> dict[str, tuple[int, int]]:
+        key = ("line", queue, "")
+        found = self.changes[key] if key in self.changes else self.world.committed.get(key)
+        return found.places if isinstance(found, Line) else {}
+
+    def noted_by_others(self, queue: str, key: str) -> bool:
+        """Whether others have changed something of a key, and may have noted that in its line."""
+        for other in self.others:
+            for id, value in other.changes.items():
+                for task in (value, self.world.committed.get(id)):
+                    if isinstance(task, Task) and (task.queue, task.concurrency_key or "") == (queue, key):
+                        return True
+            if ("paused", queue, key) in other.changes:
+                return True
+        return False
+
+    def forget_places(self, queue: Queue) -> None:
+        """A key that a claim finds without room, or without anything that is parked, leaves the line."""
+        parked = {task.concurrency_key or "" for task in self.tasks() if task.queue == queue.name and task.parked}
+        found = self.line(queue.name)
+        places = {key: place for key, place in found.items() if key in parked and self.key_room(queue, key) > 0}
+        if places != found:
+            self.changes["line", queue.name, ""] = Line(places)
+
+    # Limits
+
+    def queue_room(self, queue: Queue) -> int:
+        """How many more tasks of a queue may be claimed."""
+        running = sum(task.queue == queue.name and task.limited for task in self.tasks())
+        room = NO_LIMIT if queue.max_running is None else queue.max_running - running
+        return min(room, int(self.tokens(queue)) - self.used[queue.name, ""])
+
+    def key_room(self, queue: Queue, key: str | None) -> int:
+        """How many more tasks of a key may be claimed."""
+        if not key:
+            return NO_LIMIT
+        if (queue.name, key) in self.paused_keys():
+            return 0
+        running = sum((task.queue, task.concurrency_key) == (queue.name, key) and task.limited for task in self.tasks())
+        tokens = int(self.tokens(queue, key)) - self.used[queue.name, key]
+        return max(0, min(queue.max_running_per_key - running, tokens))
+
+    def buckets(self) -> dict[Key, Bucket]:
+        seen = {**self.world.committed, **self.changes}
+        return {key: bucket for key, bucket in seen.items() if isinstance(bucket, Bucket)}
+
+    def tokens(self, queue: Queue, key: str = "") -> float:
+        """What the bucket of a queue holds, or that of a key. It fills evenly, and no clock takes from it."""
+        limit = queue.rate_limit_per_key if key else queue.rate_limit
+        if limit is None:
+            return NO_LIMIT
+        buckets = [bucket for bucket in self.buckets().values() if (bucket.queue, bucket.key) == (queue.name, key)]
+        if not buckets or buckets[-1].filled_at > self.now + queue.rate_period:
+            return limit
+        passed = max(self.now - buckets[-1].filled_at, 0 * SECOND)
+        return min(limit, buckets[-1].tokens + limit * passed / queue.rate_period)
+
+    def take_tokens(self, claimed: list[int]) -> None:
+        """Take tokens for what the database has claimed, which may not be more than there are."""
+        taken: Counter[tuple[str, str]] = Counter()
+        for id in claimed:
+            task = self.task(id)
+            assert task is not None
+            taken.update({(task.queue, key) for key in ("", task.concurrency_key or "")})
+        for (name, key), count in taken.items():
+            tokens = self.tokens(self.existing_queue(name), key)
+            if tokens == NO_LIMIT:
+                continue
+            assert count <= tokens, f"of {name}, {key} there start {count}, and there are {tokens} tokens"
+            for number, bucket in self.buckets().items():
+                if (bucket.queue, bucket.key) == (name, key) and not self.taken(number):
+                    self.changes[number] = None
+            bucket = Bucket(queue=name, key=key, tokens=tokens - count, filled_at=self.now)
+            self.changes["bucket", "", str(self.world.next_bucket)] = bucket
+            self.world.next_bucket += 1
 
     def heartbeat(self, tasks: Sequence[int], leases: Sequence[UUID]) -> set[int]:
         held = set()
@@ -639,6 +838,11 @@ class Underway:
         for (queue, key), hold in self.holds().items():
             if hold.expires_at <= self.now and not self.taken(("held", queue, key)):
                 self.write(("held", queue, key), None)
+        for number, bucket in self.buckets().items():
+            queue_of_key = self.queue(bucket.queue)
+            period = queue_of_key.rate_period if queue_of_key else 0 * SECOND
+            if bucket.key and bucket.filled_at < self.now - period and not self.taken(number):
+                self.write(number, None)
         return [{"scheduled": 0, "reclaimed": len(lapsed), "pruned": 0, "forgotten_workers": 0}]
 
     # Settlements
@@ -808,7 +1012,7 @@ class Underway:
         for id in tasks:
             waiting = self.task(id)
             assert waiting is not None
-            self.write(id, replace(waiting, state="waiting"))
+            self.write(id, replace(waiting, state="waiting", parked=False))
 
     def enqueue_batch(self, tasks: Sequence[dict[str, Any]], **callbacks: dict[str, Any]) -> list[int]:
         number = self.world.next_batch

@@ -60,6 +60,7 @@ RESET = """
     delete from underway.running;
     delete from underway.parked;
     delete from underway.freed_key;
+    delete from underway.bucket;
     delete from underway.paused_key;
     delete from underway.unique_hold;
     delete from underway.batch;
@@ -102,7 +103,8 @@ TASKS = """
 QUEUES = """
     select
         q.name, q.dead_letter_queue, (q.retry_policy).max_attempts, (q.retry_policy).initial_interval,
-        q.timeout, q.heartbeat, q.keep_history, q.paused_at is not null, q.max_running, q.max_running_per_key
+        q.timeout, q.heartbeat, q.keep_history, q.paused_at is not null, q.max_running, q.max_running_per_key,
+        q.fair, q.rate_limit, q.rate_limit_per_key, q.rate_period, q.max_length
     from underway.queue q
     order by 1"""
 
@@ -260,6 +262,11 @@ def queues_of(session: Session) -> list[Queue]:
             paused=row[7],
             max_running=row[8],
             max_running_per_key=row[9],
+            fair=row[10],
+            rate_limit=row[11],
+            rate_limit_per_key=row[12],
+            rate_period=row[13],
+            max_length=row[14],
         )
         for row in session.rows(QUEUES)
     ]
@@ -307,6 +314,9 @@ PICK = st.integers(0, 99)
 PICKS = st.lists(PICK, min_size=1, max_size=4)
 COUNT = st.integers(1, 4)
 QUEUE = st.sampled_from(["a", "a", "dead", "b"])
+QUEUE_OF_LIMITS = st.sampled_from(["b", "b", "b", "b", "a", "dead"])
+RATE = st.sampled_from([None, 0, 0, 1, 2, 3])
+PERIOD = st.sampled_from([SECOND, 10 * SECOND, 40 * SECOND])  # of which tokens come at whole milliseconds
 PRIORITY = st.sampled_from([0, 0, 0, 5, -1])
 DELAY = st.sampled_from([0 * SECOND, SECOND, 40 * SECOND])
 POLICY = st.sampled_from([Policy(2, 0 * SECOND), Policy(2, SECOND), Policy(1, SECOND), Policy(3, 10 * SECOND)])
@@ -356,12 +366,28 @@ def drawn(weight: int, **arguments: st.SearchStrategy[Any]) -> Callable[[T], T]:
     return note_step
 
 
-# One rule for all: of many, Hypothesis leaves half out in each run, and where nobody claims there is little to see.
-STEP = st.deferred(
-    lambda: st.sampled_from([name for name, (weight, _) in DRAWN.items() for _ in range(weight)]).flatmap(
+def steps(weights: dict[str, int]) -> st.SearchStrategy[Step]:
+    return st.sampled_from([name for name, weight in weights.items() for _ in range(weight)]).flatmap(
         lambda name: DRAWN[name][1]
     )
-)
+
+
+# One rule for all: of many, Hypothesis leaves half out in each run, and where nobody claims there is little to see.
+STEP = st.deferred(lambda: steps({name: weight for name, (weight, _) in DRAWN.items()}))
+
+# Much is claimed, and mostly nobody else has a transaction open.
+OF_LIMITS = {
+    30: "dequeue_under_limits",
+    20: "enqueue_under_limits",
+    16: "time_passes",
+    12: "complete_many",
+    8: "time_goes_back",
+    6: "maintain limit_length try_all_claims",
+    4: "make_fair begin commit limit_rate fail enqueue_unique dequeue_of_several complete_and_dequeue release_many",
+    2: "raise_floors resume_key enqueue enqueue_after snooze cancel reschedule reprioritize redrive",
+    1: "rollback savepoint rollback_to limit_running pause_key enqueue_batch heartbeat retry",
+}
+STEP_OF_LIMITS = steps({name: weight for weight, names in OF_LIMITS.items() for name in names.split()})
 
 
 class Machine(RuleBasedStateMachine):
@@ -643,7 +669,7 @@ class Machine(RuleBasedStateMachine):
         self.set_clock(self.world.now + passing)
         note(f"-- it is {self.world.now}")
 
-    @drawn(1, back=st.sampled_from([SECOND, 3600 * SECOND]))
+    @drawn(1, back=st.sampled_from([SECOND, 60 * SECOND, 3600 * SECOND]))
     def time_goes_back(self, back: timedelta) -> None:
         if not self.exact:
             self.time_passes(-back)
@@ -677,8 +703,8 @@ class Machine(RuleBasedStateMachine):
         self.do(0, "enqueue_many", queue="b", inputs=[{}, {}], concurrency_key="k")
 
     @drawn(4, session=SESSION, name=QUEUE, setting=SETTING)
-    def create_queue(self, session: int, name: str, setting: tuple[str, Any]) -> None:
-        given: dict[str, Any] = dict([setting])
+    def create_queue(self, session: int, name: str, setting: tuple[str, Any], *more: tuple[str, Any]) -> None:
+        given: dict[str, Any] = dict((setting, *more))
         if self.world.sessions[session].queue(name) is None:
             given.setdefault("retry_policy", Policy(2, SECOND))  # without chance
         self.do(session, "create_queue", name=name, **given)
@@ -713,6 +739,25 @@ class Machine(RuleBasedStateMachine):
         queues = sorted({task.queue for task in tasks if not task.limited} or {"a", "b"})
         self.create_queue(session, self.pick(queues, pick) or "a", ("max_running", limit))
 
+    @drawn(3, session=SESSION, name=QUEUE_OF_LIMITS, fair=st.booleans(), per_key=st.integers(1, 3))
+    def make_fair(self, session: int, name: str, fair: bool, per_key: int) -> None:
+        self.create_queue(session, name, ("fair", fair), ("max_running_per_key", per_key))
+
+    @drawn(3, session=SESSION, name=QUEUE_OF_LIMITS, limit=RATE, per_key=RATE, period=st.none() | PERIOD)
+    def limit_rate(
+        self, session: int, name: str, limit: int | None, per_key: int | None, period: timedelta | None
+    ) -> None:
+        self.create_queue(
+            session, name, ("rate_limit", limit), ("rate_limit_per_key", per_key), ("rate_period", period)
+        )
+
+    @drawn(2, session=SESSION, name=QUEUE_OF_LIMITS, more=st.sampled_from([None, 0, 1, 2, 4]))
+    def limit_length(self, session: int, name: str, more: int | None) -> None:
+        """Mostly to somewhat more than there is."""
+        tasks = [task for task in self.world.sessions[session].tasks() if task.queue == name]
+        waiting = sum(task.state == "pending" for task in tasks)
+        self.create_queue(session, name, ("max_length", 0 if more is None else waiting + more))
+
     # Into the queue
 
     def when(self, when: timedelta | None) -> dict[str, Any]:
@@ -738,6 +783,17 @@ class Machine(RuleBasedStateMachine):
     ) -> None:
         options = {"priority": priority, "concurrency_key": where[1], **self.when(when)}
         self.do(session, "enqueue_many", queue=where[0], inputs=[{}] * count, **options)
+
+    @drawn(
+        1,
+        session=SESSION,
+        name=QUEUE_OF_LIMITS,
+        keys=st.lists(st.sampled_from([None, "k", "k", "l", "m"]), min_size=1, max_size=4),
+    )
+    def enqueue_under_limits(self, session: int, name: str, keys: list[str | None]) -> None:
+        """With keys in one queue, for the others to be without limits for a while."""
+        tasks = [{"queue": name, "input": {}, "concurrency_key": key if name == "b" else None} for key in keys]
+        self.do(session, "enqueue_many", tasks=tasks)
 
     @drawn(1, session=SESSION, places=st.lists(WHERE, min_size=1, max_size=3), priority=PRIORITY)
     def enqueue_objects(self, session: int, places: list[tuple[str, str | None]], priority: int) -> None:
@@ -849,9 +905,24 @@ class Machine(RuleBasedStateMachine):
     def dequeue(self, session: int, pick: int, count: int) -> None:
         self.do(session, "dequeue", queue=self.some_queue(session, pick), max_tasks=count)
 
+    @drawn(1, session=SESSION, name=QUEUE_OF_LIMITS, count=COUNT)
+    def dequeue_under_limits(self, session: int, name: str, count: int) -> None:
+        self.do(session, "dequeue", queue=name, max_tasks=count)
+
     @drawn(4, session=SESSION, queues=st.permutations(NAMES), number=st.integers(1, 3), count=COUNT)
     def dequeue_of_several(self, session: int, queues: list[str], number: int, count: int) -> None:
         self.do(session, "dequeue", queues=queues[:number], max_tasks=count)
+
+    @drawn(1)
+    def try_all_claims(self) -> None:
+        """Claims that are rolled back, where nobody keeps them from any queue."""
+        if any(model.open for model in self.world.sessions):
+            return
+        self.sound = False
+        with self.observer.connection.transaction(force_rollback=True):
+            self.see_limits_used()
+        self.looker.rollback()
+        self.sound = True
 
     # Settlements
 
@@ -956,7 +1027,11 @@ class Machine(RuleBasedStateMachine):
         self.seen = tasks_of(self.observer)
         assert self.observer.column(FORGOTTEN_FOLLOWERS) == []
         pending = {task.id for task in self.seen if task.state == "pending"}
-        self.set_clock(self.world.now + timedelta(days=365))
+        used = []
+        for rest in (0 * SECOND, 60 * SECOND, timedelta(days=365)):
+            self.set_clock(self.world.now + rest)
+            used += self.see_limits_used()
+            self.looker.commit()
         names = self.observer.column("select name from underway.queue")
         self.observer.run("select underway.resume_queue(name) from underway.queue")
         self.observer.run(
@@ -964,16 +1039,62 @@ class Machine(RuleBasedStateMachine):
             " from underway.paused_key p join underway.queue q on q.name = p.queue"
         )
         self.observer.run(
-            "select underway.create_queue(name, max_running => 0, max_running_per_key => 1000) from underway.queue"
+            "select underway.create_queue(name, max_running => 0, max_running_per_key => 1000, rate_limit => 0,"
+            " rate_limit_per_key => 0) from underway.queue"
         )
         claimed = self.observer.column("select id from underway.dequeue(%s::text[], 10000)", names)
-        assert len(claimed) == len(pending)
-        assert set(claimed) == pending
+        assert len(used + claimed) == len(pending)
+        assert set(used + claimed) == pending
+
+    def see_limits_used(self) -> list[int]:
+        """So many are given out as limits allow; gives them."""
+        queues = queues_of(self.observer)
+        self.looker.world.now, self.looker.world.next_bucket = self.world.now, self.world.next_bucket
+        self.looker.adopt(tasks_of(self.observer), queues)
+        claimed = []
+        for queue in (queue for queue in queues if not queue.paused):
+            tasks = [task for task in self.looker.tasks() if task.queue == queue.name and task.state == "pending"]
+            # What is parked has been due, if the clock was put back since.
+            tasks = [task for task in tasks if task.parked or (task.ready_at and task.ready_at <= self.world.now)]
+            due = Counter(task.concurrency_key for task in tasks)
+            most = sum(min(count, self.looker.key_room(queue, key)) for key, count in due.items())
+            most = max(0, min(most, self.looker.queue_room(queue)))
+            ids = self.observer.column("select id from underway.dequeue(%s, 1000)", queue.name)
+            assert len(ids) == most or (len(ids) > most and not self.exact), f"of {queue} there start {ids}, not {most}"
+            claimed += ids
+        self.looker.take_tokens(claimed)
+        self.world.next_bucket = self.looker.world.next_bucket
+        return claimed
 
 
 class MachineWhoseClockGoesBack(Machine):
     """What no clock may do harm to; what comes when is another matter."""
 
+    exact = False
+
+
+class MachineOfLimits(Machine):
+    """Many claims from a queue that has all sorts of limits."""
+
+    @initialize(
+        fair=st.booleans(),
+        per_key=st.integers(1, 3),
+        rates=st.sampled_from([(0, 0), (0, 1), (0, 3), (2, 0), (3, 1)]),
+        period=PERIOD,
+    )
+    def set_up(self, fair: bool, per_key: int, rates: tuple[int, int], period: timedelta) -> None:
+        super().set_up()
+        for name in NAMES:
+            self.create_queue(0, name, ("fair", fair), ("max_running_per_key", per_key))
+        self.create_queue(0, "b", ("dead_letter_queue", "dead"))
+        self.limit_rate(0, "b", *rates, period)
+
+    @rule(step=STEP_OF_LIMITS)
+    def step(self, step: Step) -> None:
+        super().step(step)
+
+
+class MachineOfLimitsWhoseClockGoesBack(MachineOfLimits):
     exact = False
 
 
@@ -1015,3 +1136,15 @@ def test_nothing_is_lost_or_hidden_where_the_clock_goes_back(
     connected: tuple[list[Session], Session], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(monkeypatch, lambda: MachineWhoseClockGoesBack(*connected), 10)
+
+
+def test_limits_are_kept_and_used_and_keys_are_served_in_turn(
+    connected: tuple[list[Session], Session], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(monkeypatch, lambda: MachineOfLimits(*connected), 16)
+
+
+def test_limits_are_kept_and_used_where_the_clock_goes_back(
+    connected: tuple[list[Session], Session], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(monkeypatch, lambda: MachineOfLimitsWhoseClockGoesBack(*connected), 10)

@@ -564,7 +564,10 @@ class Worker:
             self._look.set()
 
     def _warn_lost(self, id: int) -> None:
-        logger.warning("task %s: the lease was lost; the result is dropped", id, extra={"task": id})
+        logger.warning(
+            "task %s is not held any more; the result is dropped, unless an earlier report of it had arrived",
+            id, extra={"task": id},
+        )  # fmt: skip
 
     # Run
 

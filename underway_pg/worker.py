@@ -16,8 +16,7 @@ import random
 import signal
 import socket
 from collections import deque
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Coroutine, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, TypedDict, TypeVar
 
@@ -32,9 +31,11 @@ from .client import execute_async
 from .context import Context
 from .errors import ConfigurationError, Fatal, LeaseLost, QueueNotFound, Refusal, Snooze
 from .health import Health, HealthServer
+from .held import Held
 from .jobs import Job
 from .processes import InProcess, Processes
 from .rows import ClaimedTask
+from .settling import Failure, Settling
 from .statements import Statement
 from .threads import DaemonExecutor, Threads
 
@@ -73,56 +74,6 @@ _PATIENCE_AT_STOP = 1.0
 # Tasks. As many are claimed in one call, and held beyond those that run; and so many may wait to be settled.
 _MOST_CLAIMED = 1000
 _MOST_UNSETTLED = 4000
-
-
-class Held:
-    """A task that this worker holds: claimed, not settled. Times are those of the loop.
-
-    `running` is its handler, told to stop `told` times; one in a thread is looked for when it is told. `expired` says
-    that it has used up its time, and `stack` where it was then. `over` says that its end is decided, whatever its
-    handler still does.
-    """
-
-    __slots__ = (
-        "claimed_at",
-        "context",
-        "deadline",
-        "expired",
-        "job",
-        "over",
-        "over_at",
-        "renew_at",
-        "running",
-        "stack",
-        "started_at",
-        "task",
-        "told",
-    )
-
-    def __init__(self, task: ClaimedTask, context: Context, claimed_at: float) -> None:
-        self.task = task
-        self.context = context
-        self.job: Job[..., Any] | None = None
-        self.renew_at = claimed_at + seconds(task.heartbeat) / 3
-        # It begins later, and so ends later; nobody needs to look before.
-        self.deadline = self.over_at = claimed_at + seconds(task.timeout)
-        self.claimed_at = claimed_at
-        self.started_at: float | None = None
-        self.running: Running | None = None
-        self.told = 0
-        self.expired = False
-        self.stack = ""
-        self.over = False
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A failed attempt that is to be reported. `error` is JSON text."""
-
-    held: Held
-    error: str
-    retryable: bool
-    after: timedelta | None
 
 
 class WorkerSettings(TypedDict, total=False):
@@ -213,11 +164,7 @@ class Worker:
         self._running = 0
         self._mean = 0.0
         self._cautious_until = 0.0
-        self._done: list[tuple[Held, str | None]] = []
-        self._failed: list[Failure] = []
-        self._snoozed: list[tuple[Held, timedelta]] = []
-        self._returned: list[Held] = []
-        self._lost: list[connections.Session] = []
+        self._settling = Settling(self.name, self._do, self._forget, functools.partial(self._fail, retryable=False))
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._passing_on = False
         self._stops = 0
@@ -252,7 +199,7 @@ class Worker:
         self._sooner = asyncio.Event()  # something is due before `_watch_at`
         self._threads: Threads[Held] = Threads(self._loop, self._collect)
         self._processes = Processes(self._dsn, self._max_tasks_per_process, self._max_memory_per_process)
-        self._connections = _Connections(self._dsn, self.concurrency)
+        self._connections = connections.HandlerConnections(self._dsn, self.concurrency)
         async with connections.async_pool(
             self._dsn, least=1, most=2, name="underway-worker", give_up_after=_AWAY_AFTER
         ) as self._pool:
@@ -392,7 +339,7 @@ class Worker:
 
     def _room(self) -> int:
         """How many tasks to claim now: as many as can run, and of short ones what will run in a moment."""
-        if self._stops or len(self._done) > _MOST_UNSETTLED:
+        if self._stops or len(self._settling.done) > _MOST_UNSETTLED:
             return 0
         ahead = 0
         if self._mean and self._loop.time() > self._cautious_until:
@@ -485,74 +432,13 @@ class Worker:
 
     async def _settle(self) -> None:
         # A claim that is under way when the worker stops may still bring tasks, to be given back.
-        while not self._stops or self._held or self._claiming or self._lost:
+        while not self._stops or self._held or self._claiming or self._settling.lost:
             await self._ended.wait()
             self._ended.clear()
             if self._stops:
                 self._return_unstarted()
-            for settle in (self._settle_failed, self._settle_snoozed, self._settle_returned, self._settle_done):
-                if self._lost:
-                    await self._end_lost_sessions()
-                await settle()
-
-    async def _end_lost_sessions(self) -> None:
-        """End what is left of broken transactions: it holds locks, perhaps on the tasks that are settled next."""
-        while self._lost:
-            lost, self._lost = self._lost, []
-            try:
-                if ended := await self._do(statements.end_sessions(lost)):
-                    logger.warning("worker %s has ended %s lost sessions of its handlers", self.name, ended)
-            except psycopg.errors.InsufficientPrivilege as error:
-                logger.warning("worker %s can not end a lost session: %s", self.name, str(error).strip())
-
-    async def _settle_done(self) -> None:
-        done, self._done = self._done, []
-        if not done:
-            return
-        settled = await self._do(
-            statements.complete_many(
-                [held.task.id for held, _ in done],
-                [held.task.lease for held, _ in done],
-                [output for _, output in done],
-            )
-        )
-        self._forget([held for held, _ in done], set(settled))
-
-    async def _settle_failed(self) -> None:
-        failed, self._failed = self._failed, []
-        if not failed:
-            return
-        settled = await self._do(
-            statements.fail_many(
-                [failure.held.task.id for failure in failed],
-                [failure.held.task.lease for failure in failed],
-                [failure.error for failure in failed],
-                [failure.retryable for failure in failed],
-                [failure.after for failure in failed],
-            )
-        )
-        self._forget([failure.held for failure in failed], {row.id for row in settled})
-        self._look_ahead.set()
-
-    async def _settle_snoozed(self) -> None:
-        snoozed, self._snoozed = self._snoozed, []
-        for held, delay in snoozed:
-            try:
-                await self._do(statements.snooze(held.task.id, held.task.lease, delay))
-                self._forget([held], {held.task.id})
-            except LeaseLost:
-                self._forget([held], set())
-            except Refusal as error:
-                self._fail(held, error, retryable=False)
-            self._look_ahead.set()
-
-    async def _settle_returned(self) -> None:
-        returned, self._returned = self._returned, []
-        if returned:
-            settled = await self._do(
-                statements.release_many([held.task.id for held in returned], [held.task.lease for held in returned])
-            )
-            self._forget(returned, set(settled))
+            if await self._settling.settle():
+                self._look_ahead.set()
 
     def _forget(self, helds: list[Held], settled: set[int]) -> None:
         for held in helds:
@@ -683,7 +569,7 @@ class Worker:
 
     def _note_lost(self, held: Held) -> None:
         """Sessions of its transactions are left, to be ended before it is settled."""
-        self._lost += held.context.take_lost()
+        self._settling.lost += held.context.take_lost()
         self._ended.set()
 
     def _succeed(self, held: Held, output: str | None) -> None:
@@ -696,7 +582,7 @@ class Worker:
             self._end_told(held, None)
             return
         else:
-            self._done.append((held, output))
+            self._settling.done.append((held, output))
         if self._logs:
             self._log_end(held, "succeeded")
 
@@ -712,7 +598,7 @@ class Worker:
         elif isinstance(error, LeaseLost):
             self._drop(held)
         elif isinstance(error, Snooze):
-            self._snoozed.append((held, error.delay))
+            self._settling.snoozed.append((held, error.delay))
             if self._logs:
                 self._log_end(held, "snoozed", detail=f"for {error.delay}")
         else:
@@ -724,7 +610,7 @@ class Worker:
             self._drop(held)
             return
         timed_out = TimeoutError(f"the attempt timed out after {seconds(held.task.timeout):g} s")
-        if stack := held.stack or _stack(held):
+        if stack := held.stack or held.stack_now():
             timed_out.add_note(f"It was here:\n{stack.rstrip()}")
         if not isinstance(error, asyncio.CancelledError):
             timed_out.__cause__ = error
@@ -776,7 +662,7 @@ class Worker:
         logger.warning(
             "task %s (%s, attempt %s): its handler does not stop (%s) and is left behind; %s are, this one at\n%s",
             held.task.id, held.task.job, held.task.attempt, held.context._interrupted, self.abandoned,
-            _stack(held).rstrip(), extra={"task": held.task.id},
+            held.stack_now().rstrip(), extra={"task": held.task.id},
         )  # fmt: skip
         self._end_told(held, None)
         held.context.abandon()
@@ -802,7 +688,7 @@ class Worker:
         self._ended.set()
         if self._unknown_jobs == "leave":
             logger.info("task %s: job %r is not known here; leaving it", task.id, task.job, extra={"task": task.id})
-            self._snoozed.append((held, timedelta(seconds=_LEAVE_FOR)))
+            self._settling.snoozed.append((held, timedelta(seconds=_LEAVE_FOR)))
             return
         known = ", ".join(sorted(self._jobs)) or "none"
         self._fail(held, Fatal(f"job {task.job!r} of queue {task.queue!r} is not known here; known are: {known}"))
@@ -813,7 +699,7 @@ class Worker:
             held, "failed", detail=f"{report.type}: {report.message:.500}",
             raised=None if report.meant else (type(error), error, frames(error)),
         )  # fmt: skip
-        self._failed.append(
+        self._settling.failed.append(
             Failure(held, report.text(), report.retryable if retryable is None else retryable, report.after)
         )
 
@@ -821,7 +707,7 @@ class Worker:
         """The handler was interrupted: give the task back when the worker stops; else it is not ours any more."""
         self._log_end(held, "interrupted", detail=held.context._interrupted or "the lease was lost")
         if held.context._interrupted == "the worker stops":
-            self._returned.append(held)
+            self._settling.returned.append(held)
         else:
             self._discard(held)
 
@@ -862,7 +748,7 @@ class Worker:
         for held in stale:
             if not held.over:
                 held.over = True
-                self._returned.append(held)
+                self._settling.returned.append(held)
         self._ended.set()
         return True
 
@@ -1012,41 +898,6 @@ class Worker:
             if progress is not None:
                 with contextlib.suppress(Refusal):
                     await self._do(statements.report_progress(held.task.id, held.task.lease, progress))
-
-
-def _stack(held: Held) -> str:
-    return held.running.stack() if held.running is not None else ""
-
-
-class _Connections:
-    """The connections of handlers for their own transactions; none until the first asks."""
-
-    def __init__(self, dsn: str, most: int) -> None:
-        self._sync = connections.pool(dsn, most=most, name="underway-handlers")
-        self._async = connections.async_pool(dsn, most=most, name="underway-async-handlers")
-
-    @contextlib.contextmanager
-    def connection(self) -> Iterator[psycopg.Connection[Any]]:
-        self._sync.open()
-        with self._sync.connection() as connection:
-            yield connection
-
-    @contextlib.asynccontextmanager
-    async def async_connection(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
-        await self._async.open()
-        async with self._async.connection() as connection:
-            yield connection
-
-    async def renew(self) -> None:
-        """Use none of the connections any more that lie idle: they may be as dead as another one was."""
-        if not self._async.closed:
-            await self._async.drain()
-        if not self._sync.closed:
-            await asyncio.to_thread(self._sync.drain)
-
-    async def close(self) -> None:
-        await self._async.close()
-        await asyncio.to_thread(self._sync.close)
 
 
 def run_worker(worker: Worker, *, health_port: int | None = None, parent: int | None = None) -> None:

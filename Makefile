@@ -3,7 +3,7 @@ python = .venv/bin/python
 suite = $(python) -m pytest -n 2 --dist worksteal
 
 help:  ## what can be made
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 13
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 demo: venv  ## a worker, a few jobs, and what became of them
 	$(python) examples/demo.py
@@ -45,6 +45,9 @@ bench-short: venv .venv/made-for-bench  ## a small part of it, beside the raw li
 bench-cron: venv  ## what a look at a cron expression costs, beside croniter
 	$(python) benchmarks/cron.py
 
+bench-instructions: venv  ## what a plain task costs the server in instructions (needs valgrind)
+	$(python) benchmarks/instructions.py
+
 .venv/made-for-bench: pyproject.toml | venv
 	@if command -v uv >/dev/null; then uv pip install -q --python $(python) -e '.[bench]'; \
 	else $(python) -m pip install -q --disable-pip-version-check -e '.[bench]'; fi
@@ -73,4 +76,4 @@ clean:  ## remove what was made
 venv:
 	@tools/venv
 
-.PHONY: help demo test check lint format types sql reference bench bench-peers bench-short bench-cron long chaos soak matrix clean venv
+.PHONY: help demo test check lint format types sql reference bench bench-peers bench-short bench-cron bench-instructions long chaos soak matrix clean venv

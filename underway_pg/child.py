@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import faulthandler
 import importlib
 import importlib.util
 import logging
@@ -116,11 +117,13 @@ class Ended(NamedTuple):
     lost: tuple[Session, ...]
 
 
-def serve(connection: Connection[Any, Any]) -> None:
-    """Run tasks until the worker lets this process go, or is gone."""
+def serve(connection: Connection[Any, Any], trace: int) -> None:
+    """Run tasks until the worker lets this process go, or is gone. Asked by SIGUSR2, write where it is into a file."""
     global _serving
     _serving = True
-    os.set_inheritable(connection.fileno(), False)
+    for file in (connection.fileno(), trace):
+        os.set_inheritable(file, False)
+    faulthandler.register(signal.SIGUSR2, file=trace, all_threads=False)
     Child(connection, connection.recv()).serve()
 
 

@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from datetime import timedelta
@@ -32,13 +33,15 @@ logger = logging.getLogger("underway_pg")
 _LOOK_EVERY = 1.0
 _LEAVE_WITHIN = 5.0
 
+_TRACE_BYTES = 65536
+
 _PROGRAM = """
 import sys
 from multiprocessing.connection import Connection
 connection = Connection(int(sys.argv[1]))
 sys.path[:] = connection.recv()
 from underway_pg.child import serve
-serve(connection)
+serve(connection, int(sys.argv[2]))
 """
 
 
@@ -55,10 +58,12 @@ class Process:
 
     def __init__(self, program: Program) -> None:
         self._connection, theirs = Pipe()
+        self._trace = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115, for it lives as long as the process
         with theirs:
+            fds = theirs.fileno(), self._trace.fileno()
             self._popen = subprocess.Popen(
-                [sys.executable, "-c", _PROGRAM, str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
+                [sys.executable, "-c", _PROGRAM, *map(str, fds)],
+                pass_fds=fds,
                 stdin=subprocess.DEVNULL,
                 process_group=0,
             )
@@ -97,6 +102,17 @@ class Process:
             with contextlib.suppress(ProcessLookupError):  # its thread has just seen it die
                 os.killpg(self._popen.pid, number)
 
+    def ask_where(self) -> None:
+        """Have it write down where it is, which it does in C code too that does not let go of the interpreter."""
+        self._trace.truncate(0)
+        self._trace.seek(0)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._popen.pid, signal.SIGUSR2)
+
+    def where(self) -> str:
+        """What it has written down; the innermost call is the first."""
+        return os.pread(self._trace.fileno(), _TRACE_BYTES, 0).decode(errors="replace")
+
     def leave(self) -> None:
         """Let it go, and wait until it is gone."""
         self.send(None)
@@ -109,7 +125,12 @@ class Process:
         except subprocess.TimeoutExpired:
             self.signal(signal.SIGKILL)
             self._popen.wait()
+        self.close()
+
+    def close(self) -> None:
+        """Let go of what leads to it."""
         self._connection.close()
+        self._trace.close()
 
 
 class Processes:
@@ -135,6 +156,7 @@ class Processes:
                 process = self._free.pop()
                 if process.is_there:
                     break
+                process.close()
             else:
                 process = Process(self._program)
             self._busy.add(process)
@@ -207,6 +229,8 @@ class InProcess:
         finally:
             with self._lock:
                 self._process = None
+                if self._context.cancelled and not self._stack:
+                    self._stack = process.where()
             self._processes.give_back(process)
         self._context._completed = ended.completed
         self._context._lost = ended.lost
@@ -242,6 +266,8 @@ class InProcess:
             if self._process is None:
                 return times < 3
             if times == 0:
+                if self._was_begun:
+                    self._process.ask_where()
                 if self._has_begun:
                     self._process.send(self._context._interrupted)
             else:

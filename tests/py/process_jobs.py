@@ -142,6 +142,11 @@ def hangs_at_once() -> None:
     hang_deep_inside()
 
 
+@job
+def hangs_in_c() -> int:
+    return sum(range(10**12))  # which does not let go of the interpreter
+
+
 def hang_deep_inside() -> None:
     time.sleep(SECONDS)
 

@@ -842,7 +842,7 @@ class Worker:
         kept = await self._do(statements.heartbeat([held.task.id for held in due], [held.task.lease for held in due]))
         for held in due:
             held.renew_at = now + seconds(held.task.heartbeat) / 3
-            if held.task.id in kept or held not in self._held:
+            if held.task.id in kept or held.over or held not in self._held:
                 continue
             if held.started_at is not None and not held.told and self._loop.time() >= held.over_at:
                 self._expire(held)  # the database counts from the claim

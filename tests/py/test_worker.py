@@ -1097,6 +1097,25 @@ def test_a_result_that_comes_after_the_lease_was_lost_is_dropped_with_a_warning(
     assert info(app, id).output is None
 
 
+def test_a_result_that_waits_for_long_to_be_settled_harms_no_other_task(app: App, session: Session) -> None:
+    """Its time is over and its lease not renewed any more; its runner has long had another task, or none."""
+    session.run(
+        "create function public.refuse() returns trigger language plpgsql as"
+        " $$ begin raise exception using errcode = 'disk_full', message = 'no room'; end $$"
+    )
+    session.run("create trigger full_disk before insert on underway.task_history execute function public.refuse()")
+
+    @app.job(queue="q")
+    async def ends() -> None: ...
+
+    first = ends.options(timeout=0.5, heartbeat=0.9).enqueue()
+    with beside(app.worker(concurrency=1)) as worker:
+        worker.until(lambda: session.errors(first), "its lease was taken back")
+        session.run("drop trigger full_disk on underway.task_history")
+        assert final(app, ends.enqueue(), worker).state == "succeeded"
+        assert final(app, first, worker).state == "succeeded"
+
+
 def test_a_worker_that_is_idle_has_three_connections(app: App, session: Session) -> None:
     @app.job(queue="q")
     async def work() -> None: ...

@@ -23,9 +23,10 @@ $$;
 
 -- put off just now
 
-select underway_test.keyed_tasks('a0');
-select underway.reschedule(underway_test.named('a0'), '2030-01-01 13:00:00+00');
-select pg_temp.park('a0');
+select underway_test.keyed_tasks('a1 a2');
+select underway_test.claimed(1);
+select underway.reschedule(underway_test.named('a2'), '2030-01-01 13:00:00+00');
+select pg_temp.park('a2');
 select is(underway_test.parked(), '', 'what has been put off since it was seen is left alone');
 select underway_test.no_tasks();
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Literal, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import psycopg
 
@@ -76,7 +76,8 @@ class Settling:
         for settle in (self._settle_failed, self._settle_snoozed, self._settle_returned, self._settle_done):
             if self.lost:
                 await self._end_lost_sessions()
-            soon |= await settle()
+            soon = soon or bool(self.failed or self.snoozed)  # looked at each time: more may have come meanwhile
+            await settle()
         return soon
 
     async def _end_lost_sessions(self) -> None:
@@ -88,10 +89,10 @@ class Settling:
             except psycopg.errors.InsufficientPrivilege as error:
                 logger.warning("worker %s can not end a lost session: %s", self._worker, str(error).strip())
 
-    async def _settle_done(self) -> Literal[False]:
+    async def _settle_done(self) -> None:
         done, self.done = self.done, []
         if not done:
-            return False
+            return
         settled = await self._do(
             statements.complete_many(
                 [held.task.id for held, _ in done],
@@ -100,12 +101,11 @@ class Settling:
             )
         )
         self._settled([held for held, _ in done], set(settled))
-        return False
 
-    async def _settle_failed(self) -> bool:
+    async def _settle_failed(self) -> None:
         failed, self.failed = self.failed, []
         if not failed:
-            return False
+            return
         settled = await self._do(
             statements.fail_many(
                 [failure.held.task.id for failure in failed],
@@ -116,9 +116,8 @@ class Settling:
             )
         )
         self._settled([failure.held for failure in failed], {row.id for row in settled})
-        return True
 
-    async def _settle_snoozed(self) -> bool:
+    async def _settle_snoozed(self) -> None:
         snoozed, self.snoozed = self.snoozed, []
         for held, delay in snoozed:
             try:
@@ -128,13 +127,11 @@ class Settling:
                 self._settled([held], set())
             except Refusal as error:
                 self._refused(held, error)
-        return bool(snoozed)
 
-    async def _settle_returned(self) -> Literal[False]:
+    async def _settle_returned(self) -> None:
         returned, self.returned = self.returned, []
         if returned:
             settled = await self._do(
                 statements.release_many([held.task.id for held in returned], [held.task.lease for held in returned])
             )
             self._settled(returned, set(settled))
-        return False

@@ -39,8 +39,8 @@ if __name__ == "__main__":
         connection.execute("insert into bank.account values ('ada', 100), ('grace', 100)")
         try:
             tasks = [
-                transfer.enqueue("ada", "grace", 30),
-                transfer.enqueue("ada", "grace", 50, cancelled=True),
+                transfer.enqueue("ada", "shutdown_timeout", 30),
+                transfer.enqueue("ada", "shutdown_timeout", 50, cancelled=True),
             ]
             app.run(drain=True)
             for task in map(app.task, tasks):

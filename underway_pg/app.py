@@ -106,7 +106,7 @@ class App:
         retry: RetryPolicy | None = ...,
         timeout: Duration | None = ...,
         heartbeat: Duration | None = ...,
-        ttl: Duration | None = ...,
+        retention: Duration | None = ...,
     ) -> _Decorator: ...
     def job(
         self,
@@ -120,7 +120,7 @@ class App:
         retry: RetryPolicy | None = None,
         timeout: Duration | None = None,
         heartbeat: Duration | None = None,
-        ttl: Duration | None = None,
+        retention: Duration | None = None,
     ) -> Any:
         """Make a function a job.
 
@@ -136,7 +136,9 @@ class App:
                 name=name or function.__name__,
                 queue=queue,
                 executor=executor or (None if inspect.iscoroutinefunction(function) else of_queue),
-                options=Options(priority=priority, retry=retry, timeout=timeout, heartbeat=heartbeat, ttl=ttl),
+                options=Options(
+                    priority=priority, retry=retry, timeout=timeout, heartbeat=heartbeat, retention=retention
+                ),
                 enqueuer=self,
                 context_type=Context,
             )

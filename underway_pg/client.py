@@ -167,16 +167,16 @@ class Client:
         on_final: NewTask | None = None,
         on_failure: NewTask | None = None,
         name: str | None = None,
-        ttl: Duration | None = None,
+        retention: Duration | None = None,
         connection: psycopg.Connection[Any] | None = None,
     ) -> int:
         """Enqueue tasks as a batch, made by `Job.task`. Returns the id of the batch.
 
         `on_success` runs when all of them have succeeded, `on_final` when all are final, `on_failure` when the first
-        has failed or was cancelled; each finds the id in `context.headers["batch"]`. The batch is known for `ttl`
+        has failed or was cancelled; each finds the id in `context.headers["batch"]`. The batch is known for `retention`
         (seconds or a timedelta, 14 days by default) after its end.
         """
-        return self._run(statements.enqueue_batch(tasks, on_success, on_final, on_failure, name, ttl), connection)
+        return self._run(statements.enqueue_batch(tasks, on_success, on_final, on_failure, name, retention), connection)
 
     def extend_batch(
         self, batch: int, tasks: Iterable[NewTask], *, connection: psycopg.Connection[Any] | None = None
@@ -330,11 +330,11 @@ class Client:
         *,
         worker: int | None = None,
         queue: str | None = None,
-        everyone: bool = False,
+        all_workers: bool = False,
         connection: psycopg.Connection[Any] | None = None,
     ) -> int:
         """Ask a worker to stop by its id, those that serve a queue, or everyone, as a signal does. Returns how many."""
-        return self._run(statements.stop_workers(worker, queue, everyone), connection)
+        return self._run(statements.stop_workers(worker, queue, all_workers), connection)
 
     def stats(self, *, connection: psycopg.Connection[Any] | None = None) -> dict[str, float]:
         """The whole installation in a few numbers."""
@@ -422,16 +422,18 @@ class AsyncClient:
         on_final: NewTask | None = None,
         on_failure: NewTask | None = None,
         name: str | None = None,
-        ttl: Duration | None = None,
+        retention: Duration | None = None,
         connection: psycopg.AsyncConnection[Any] | None = None,
     ) -> int:
         """Enqueue tasks as a batch, made by `Job.task`. Returns the id of the batch.
 
         `on_success` runs when all of them have succeeded, `on_final` when all are final, `on_failure` when the first
-        has failed or was cancelled; each finds the id in `context.headers["batch"]`. The batch is known for `ttl`
+        has failed or was cancelled; each finds the id in `context.headers["batch"]`. The batch is known for `retention`
         (seconds or a timedelta, 14 days by default) after its end.
         """
-        return await self._run(statements.enqueue_batch(tasks, on_success, on_final, on_failure, name, ttl), connection)
+        return await self._run(
+            statements.enqueue_batch(tasks, on_success, on_final, on_failure, name, retention), connection
+        )
 
     async def extend_batch(
         self, batch: int, tasks: Iterable[NewTask], *, connection: psycopg.AsyncConnection[Any] | None = None
@@ -596,11 +598,11 @@ class AsyncClient:
         *,
         worker: int | None = None,
         queue: str | None = None,
-        everyone: bool = False,
+        all_workers: bool = False,
         connection: psycopg.AsyncConnection[Any] | None = None,
     ) -> int:
         """Ask a worker to stop by its id, those that serve a queue, or everyone, as a signal does. Returns how many."""
-        return await self._run(statements.stop_workers(worker, queue, everyone), connection)
+        return await self._run(statements.stop_workers(worker, queue, all_workers), connection)
 
     async def stats(self, *, connection: psycopg.AsyncConnection[Any] | None = None) -> dict[str, float]:
         """The whole installation in a few numbers."""

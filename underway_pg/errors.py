@@ -1,7 +1,7 @@
 """The exceptions of Underway.
 
 UnderwayError
-├── Refusal                    what the database refused; one class for each SQLSTATE of underway.refusal
+├── Refusal                    what the database refused; one class for each SQLSTATE of underway.error_code
 │   ├── InvalidArgument        UW001
 │   ├── LeaseLost              UW002
 │   ├── QueueNotFound          UW003

@@ -301,7 +301,7 @@ class Job(Generic[P, R]):
         retry: RetryPolicy | None = None,
         timeout: Duration | None = None,
         heartbeat: Duration | None = None,
-        ttl: Duration | None = None,
+        retention: Duration | None = None,
         headers: Mapping[str, Any] | None = None,
         unique_key: str | None = None,
         on_conflict: OnConflict | None = None,
@@ -317,7 +317,7 @@ class Job(Generic[P, R]):
         """
         given: dict[str, Any] = {
             "delay": delay, "run_at": run_at, "priority": priority, "retry": retry, "timeout": timeout,
-            "heartbeat": heartbeat, "ttl": ttl, "headers": headers, "unique_key": unique_key,
+            "heartbeat": heartbeat, "retention": retention, "headers": headers, "unique_key": unique_key,
             "on_conflict": on_conflict, "unique_for": unique_for, "concurrency_key": concurrency_key,
             "after": after, "after_failure": after_failure,
         }  # fmt: skip

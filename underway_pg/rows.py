@@ -132,7 +132,7 @@ class QueueStats:
     dead_letter_queue: str | None
     timeout: timedelta
     heartbeat: timedelta
-    ttl: timedelta
+    retention: timedelta
     keep_history: bool
     ready: int
     scheduled: int
@@ -199,8 +199,8 @@ class ScheduleStats:
     paused_at: datetime | None
     starts_at: datetime | None
     ends_at: datetime | None
-    missed: str
-    missed_limit: int
+    catch_up: str
+    catch_up_limit: int
     overlap: str
     jitter: timedelta
     owner: str | None

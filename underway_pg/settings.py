@@ -72,7 +72,7 @@ class Queue:
     retry: RetryPolicy | None = None
     timeout: Duration | None = None
     heartbeat: Duration | None = None
-    ttl: Duration | None = None
+    retention: Duration | None = None
     keep_history: bool | None = None
     max_running: int | None = None
     max_running_per_key: int | None = None
@@ -106,7 +106,7 @@ class Options:
     retry: RetryPolicy | None = None
     timeout: Duration | None = None
     heartbeat: Duration | None = None
-    ttl: Duration | None = None
+    retention: Duration | None = None
     headers: Mapping[str, Any] | None = None
     unique_key: str | None = None
     on_conflict: OnConflict = "return"
@@ -133,8 +133,8 @@ class ScheduleSettings(TypedDict, total=False):
     """When a schedule runs, beside its cron expression, as `App.schedule` and `Job.schedule` take it.
 
     time_zone     whose clocks count: a place such as Europe/Berlin; UTC by default
-    missed        what to do about times at which nobody was there: "skip" them, make up for the latest "once" (the
-                  default), or for "all", at most `missed_limit` (100) of them
+    catch_up        what to do about times at which nobody was there: "skip" them, make up for the latest "once" (the
+                  default), or for "all", at most `catch_up_limit` (100) of them
     overlap       "skip" leaves a time out while the task of the previous one is live; "allow" is the default
     jitter        each task starts up to so much later, by chance
     starts_at     no time before it counts
@@ -142,8 +142,8 @@ class ScheduleSettings(TypedDict, total=False):
     """
 
     time_zone: str | None
-    missed: Literal["skip", "once", "all"]
-    missed_limit: int
+    catch_up: Literal["skip", "once", "all"]
+    catch_up_limit: int
     overlap: Literal["allow", "skip"]
     jitter: Duration
     starts_at: datetime | None
@@ -164,8 +164,8 @@ class Schedule:
     job: str | None = None
     options: Options = Options()
     time_zone: str | None = None
-    missed: Literal["skip", "once", "all"] = "once"
-    missed_limit: int = 100
+    catch_up: Literal["skip", "once", "all"] = "once"
+    catch_up_limit: int = 100
     overlap: Literal["allow", "skip"] = "allow"
     jitter: Duration = 0
     starts_at: datetime | None = None

@@ -123,7 +123,7 @@ def _options(options: Options) -> dict[str, Any]:
         "retry": _policy(options.retry),
         "timeout": interval(options.timeout),
         "heartbeat": interval(options.heartbeat),
-        "ttl": interval(options.ttl),
+        "retention": interval(options.retention),
         "headers": None if options.headers is None else dump_json(dict(options.headers)),
         "unique_key": options.unique_key,
         "on_conflict": None if options.on_conflict == "return" else options.on_conflict,
@@ -142,7 +142,7 @@ _ARGUMENTS = {
     "retry": "retry_policy => %(retry)s::underway.retry_policy",
     "timeout": "timeout => %(timeout)s",
     "heartbeat": "heartbeat => %(heartbeat)s",
-    "ttl": "ttl => %(ttl)s",
+    "retention": "retention => %(retention)s",
     "headers": "headers => %(headers)s::jsonb",
     "unique_key": "unique_key => %(unique_key)s",
     "unique_keys": "unique_keys => %(unique_keys)s::text::text[]",
@@ -202,13 +202,13 @@ def enqueue_batch(
     on_final: NewTask | None,
     on_failure: NewTask | None,
     name: str | None,
-    ttl: Duration | None,
+    retention: Duration | None,
 ) -> Statement[int]:
     """New tasks as a batch, and tasks that wait for what becomes of it; gives the id of the batch."""
     given = {"tasks": _objects(tasks)}
     callbacks = {"on_success": on_success, "on_final": on_final, "on_failure": on_failure}
     optional = {event: dump_json(_object(task)) for event, task in callbacks.items() if task is not None}
-    named = {name: value for name, value in (("name", name), ("ttl", interval(ttl))) if value is not None}
+    named = {name: value for name, value in (("name", name), ("retention", interval(retention))) if value is not None}
     arguments = [f"{event} => %({event})s::jsonb" for event in optional] + [f"{name} => %({name})s" for name in named]
     call = ", ".join(["%(tasks)s::jsonb", *arguments])
     return Statement(f"select underway.enqueue_batch({call})", {**given, **optional, **named}, _scalar)
@@ -245,7 +245,7 @@ def _object(task: NewTask) -> dict[str, Any]:
         "retry_policy": None if options.retry is None else _policy_object(options.retry),
         "timeout": _seconds(interval(options.timeout)),
         "heartbeat": _seconds(interval(options.heartbeat)),
-        "ttl": _seconds(interval(options.ttl)),
+        "retention": _seconds(interval(options.retention)),
         "headers": None if options.headers is None else dict(options.headers),
         "unique_key": options.unique_key,
         "on_conflict": None if options.on_conflict == "return" else options.on_conflict,
@@ -435,11 +435,11 @@ def maintain(worker: int, queues: Sequence[str]) -> Statement[tuple[float, str]]
     )
 
 
-def stop_workers(worker: int | None, queue: str | None, everyone: bool) -> Statement[int]:
+def stop_workers(worker: int | None, queue: str | None, all_workers: bool) -> Statement[int]:
     """Ask workers to stop; gives how many were asked."""
     return Statement(
-        "select underway.stop_workers(%(worker)s::bigint, %(queue)s, %(everyone)s)",
-        {"worker": worker, "queue": queue, "everyone": everyone},
+        "select underway.stop_workers(%(worker)s::bigint, %(queue)s, %(all_workers)s)",
+        {"worker": worker, "queue": queue, "all_workers": all_workers},
         _scalar,
     )
 
@@ -449,7 +449,7 @@ def create_queue(queue: Queue) -> Statement[None]:
     return Statement(
         """select underway.create_queue(%(name)s, dead_letter_queue => %(dead_letter_queue)s,
             retry_policy => %(retry)s::underway.retry_policy, timeout => %(timeout)s, heartbeat => %(heartbeat)s,
-            ttl => %(ttl)s, keep_history => %(keep_history)s, max_running => %(max_running)s::integer,
+            retention => %(retention)s, keep_history => %(keep_history)s, max_running => %(max_running)s::integer,
             max_running_per_key => %(max_running_per_key)s::integer, rate_limit => %(rate_limit)s::integer,
             rate_period => %(rate_period)s, max_length => %(max_length)s::integer,
             rate_limit_per_key => %(rate_limit_per_key)s::integer, fair => %(fair)s::boolean)""",
@@ -459,7 +459,7 @@ def create_queue(queue: Queue) -> Statement[None]:
             "retry": _policy(queue.retry),
             "timeout": interval(queue.timeout),
             "heartbeat": interval(queue.heartbeat),
-            "ttl": interval(queue.ttl),
+            "retention": interval(queue.retention),
             "keep_history": queue.keep_history,
             "max_running": queue.max_running,
             "max_running_per_key": queue.max_running_per_key,
@@ -512,8 +512,9 @@ def schedule(schedule: Schedule) -> Statement[datetime | None]:
     return Statement(
         """select underway.schedule(%(name)s, %(queue)s, %(cron)s, %(time_zone)s, %(input)s::jsonb, job => %(job)s,
             priority => %(priority)s::integer, retry_policy => %(retry)s::underway.retry_policy,
-            timeout => %(timeout)s, heartbeat => %(heartbeat)s, ttl => %(ttl)s, headers => %(headers)s::jsonb,
-            missed => %(missed)s, missed_limit => %(missed_limit)s::integer, overlap => %(overlap)s,
+            timeout => %(timeout)s, heartbeat => %(heartbeat)s,
+            retention => %(retention)s, headers => %(headers)s::jsonb,
+            catch_up => %(catch_up)s, catch_up_limit => %(catch_up_limit)s::integer, overlap => %(overlap)s,
             jitter => %(jitter)s, starts_at => %(starts_at)s, ends_at => %(ends_at)s, owner => %(owner)s)""",
         {
             **_options(options),
@@ -523,8 +524,8 @@ def schedule(schedule: Schedule) -> Statement[datetime | None]:
             "time_zone": schedule.time_zone,
             "input": dump_json(schedule.input),
             "job": schedule.job,
-            "missed": schedule.missed,
-            "missed_limit": schedule.missed_limit,
+            "catch_up": schedule.catch_up,
+            "catch_up_limit": schedule.catch_up_limit,
             "overlap": schedule.overlap,
             "jitter": interval(schedule.jitter),
             "starts_at": _exact("starts_at", schedule.starts_at),

@@ -81,9 +81,9 @@ class WorkerSettings(TypedDict, total=False):
 
     queues: Sequence[str]
     concurrency: int
-    grace: float
+    shutdown_timeout: float
     unknown_jobs: Literal["fail", "leave"]
-    ahead: float
+    prefetch_seconds: float
     drain: bool
     max_tasks_per_process: int
     max_memory_per_process: int | None
@@ -97,9 +97,9 @@ class Worker:
     """Claims tasks of some queues, runs their jobs, and settles them.
 
     concurrency   how many tasks run at once; async handlers on the loop, plain ones in threads and processes
-    grace         seconds that running tasks get to end in when the worker stops; then they are given back
+    shutdown_timeout  seconds that running tasks get to end in when the worker stops; then they are given back
     unknown_jobs  with a task whose job is not known here: "fail" it for good, or "leave" it to another worker
-    ahead         seconds of work to claim beyond what runs, by the mean length of tasks, so that short ones need not
+    prefetch_seconds  seconds of work to claim beyond what runs, by their mean length, so that short ones need not
                   wait for the database; what a worker that is killed had claimed has used up an attempt; 0 for none
     drain         stop as soon as no task is ready and none is running
     max_tasks_per_process   how many tasks a process runs before another takes its place
@@ -118,9 +118,9 @@ class Worker:
         *,
         queues: Sequence[str],
         concurrency: int = 10,
-        grace: float = 30.0,
+        shutdown_timeout: float = 30.0,
         unknown_jobs: Literal["fail", "leave"] = "fail",
-        ahead: float = 0.25,
+        prefetch_seconds: float = 0.25,
         drain: bool = False,
         max_tasks_per_process: int = 1000,
         max_memory_per_process: int | None = None,
@@ -132,10 +132,10 @@ class Worker:
     ) -> None:
         if concurrency < 1:
             raise ConfigurationError(f"concurrency is {concurrency}; it must be at least 1")
-        if grace < 0:
-            raise ConfigurationError(f"grace is {grace} s; it must be at least 0")
-        if not 0 <= ahead <= 1:
-            raise ConfigurationError(f"ahead is {ahead} s; it must lie between 0 and 1")
+        if shutdown_timeout < 0:
+            raise ConfigurationError(f"shutdown_timeout is {shutdown_timeout} s; it must be at least 0")
+        if not 0 <= prefetch_seconds <= 1:
+            raise ConfigurationError(f"prefetch_seconds is {prefetch_seconds} s; it must lie between 0 and 1")
         if unknown_jobs not in ("fail", "leave"):
             raise ConfigurationError(f'unknown_jobs is {unknown_jobs!r}; it is "fail" or "leave"')
         if max_tasks_per_process < 1:
@@ -146,9 +146,9 @@ class Worker:
         self._dsn = dsn
         self._listen_dsn = listen_dsn or dsn
         self._jobs = dict(jobs)
-        self._grace = grace
+        self._shutdown_timeout = shutdown_timeout
         self._unknown_jobs = unknown_jobs
-        self._ahead = ahead
+        self._prefetch_seconds = prefetch_seconds
         self._drain = drain
         self._state = state
         self._max_tasks_per_process = max_tasks_per_process
@@ -209,7 +209,7 @@ class Worker:
                 await self._work()
                 await self._do(statements.unregister_worker(self._id))
             except _DATABASE_AWAY:
-                # Raised only when the grace time is over.
+                # Raised only when the shutdown timeout is over.
                 logger.warning("worker %s stops without the database; what it holds lapses", self.name)
             finally:
                 self._threads.close()
@@ -242,14 +242,16 @@ class Worker:
         return len(self._abandoned)
 
     def stop(self) -> None:
-        """Stop claiming, let running tasks end within the grace time, give the rest back; called again: give all back.
+        """Stop claiming, let running tasks end within the shutdown timeout, give the rest back.
+
+        Called again, it gives everything back at once.
 
         To be called on the loop of the worker, as the signal handlers of `run_worker` do.
         """
         self._stops += 1
         if self._stops == 1 and self._is_registered:
             logger.info("worker %s stops; %s tasks are running", self.name, self._running)
-            self._loop.call_later(self._grace, self._interrupt_all)
+            self._loop.call_later(self._shutdown_timeout, self._interrupt_all)
         else:
             self._interrupt_all()
         self._look.set()
@@ -343,7 +345,7 @@ class Worker:
             return 0
         ahead = 0
         if self._mean and self._loop.time() > self._cautious_until:
-            ahead = min(2 * _MOST_CLAIMED, int(self._ahead * self.concurrency / self._mean))
+            ahead = min(2 * _MOST_CLAIMED, int(self._prefetch_seconds * self.concurrency / self._mean))
         if len(self._ready) > ahead // 2:
             return 0
         return min(_MOST_CLAIMED, self.concurrency + ahead - self._running - len(self._ready))

@@ -194,5 +194,5 @@ if __name__ == "__main__":
     dsn, directory = sys.argv[1:]
     os.environ["PGAPPNAME"] = f"worker {os.getpid()}"  # by which the database knows it
     application(dsn, Ledger(Path(directory), "worker")).run(
-        queues=["plain", "keyed", "limited"], concurrency=CONCURRENCY, grace=5.0
+        queues=["plain", "keyed", "limited"], concurrency=CONCURRENCY, shutdown_timeout=5.0
     )

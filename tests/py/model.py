@@ -88,7 +88,7 @@ class Task:
     concurrency_key: str | None = None
     limited: bool = False  # it is in progress, and counted by limits
     parked: bool = False
-    followed: bool = False  # by a batch, while it is live
+    in_batch: bool = False  # by a batch, while it is live
 
     @property
     def live(self) -> bool:
@@ -127,7 +127,7 @@ class Bucket:
     queue: str
     key: str  # empty for the queue's own
     tokens: float
-    filled_at: datetime
+    refilled_at: datetime
 
 
 @dataclass(frozen=True)
@@ -784,9 +784,9 @@ class Underway:
         if limit is None:
             return NO_LIMIT
         buckets = [bucket for bucket in self.buckets().values() if (bucket.queue, bucket.key) == (queue.name, key)]
-        if not buckets or buckets[-1].filled_at > self.now + queue.rate_period:
+        if not buckets or buckets[-1].refilled_at > self.now + queue.rate_period:
             return limit
-        passed = max(self.now - buckets[-1].filled_at, 0 * SECOND)
+        passed = max(self.now - buckets[-1].refilled_at, 0 * SECOND)
         return min(limit, buckets[-1].tokens + limit * passed / queue.rate_period)
 
     def take_tokens(self, claimed: list[int]) -> None:
@@ -804,7 +804,7 @@ class Underway:
             for number, bucket in self.buckets().items():
                 if (bucket.queue, bucket.key) == (name, key) and not self.taken(number):
                     self.changes[number] = None
-            bucket = Bucket(queue=name, key=key, tokens=tokens - count, filled_at=self.now)
+            bucket = Bucket(queue=name, key=key, tokens=tokens - count, refilled_at=self.now)
             self.changes["bucket", "", str(self.world.next_bucket)] = bucket
             self.world.next_bucket += 1
 
@@ -841,7 +841,7 @@ class Underway:
         for number, bucket in self.buckets().items():
             queue_of_key = self.queue(bucket.queue)
             period = queue_of_key.rate_period if queue_of_key else 0 * SECOND
-            if bucket.key and bucket.filled_at < self.now - period and not self.taken(number):
+            if bucket.key and bucket.refilled_at < self.now - period and not self.taken(number):
                 self.write(number, None)
         return [{"scheduled": 0, "reclaimed": len(lapsed), "pruned": 0, "forgotten_workers": 0}]
 
@@ -959,16 +959,16 @@ class Underway:
         self.write(task.id, replace(task, started_at=None, lease=None, lease_expires_at=None))
 
     def finish(self, tasks: Iterable[Task], state: str) -> None:
-        followed = []
+        in_batch = []
         for task in tasks:
-            if task.followed:
-                followed.append(task.id)
+            if task.in_batch:
+                in_batch.append(task.id)
             queue = self.queue(task.queue)
             kept = queue is None or queue.keep_history or state != "succeeded" or task.watched
             task = replace(task, state=state, ready_at=None, lease=None, lease_expires_at=None)
-            task = replace(task, limited=False, parked=False, followed=False)
+            task = replace(task, limited=False, parked=False, in_batch=False)
             self.write(task.id, replace(task, watched=False, progress=None) if kept else None)
-        self.settle_batches(self.note_outcome(followed, state))
+        self.settle_batches(self.note_outcome(in_batch, state))
 
     # After others
 
@@ -997,7 +997,7 @@ class Underway:
         for id, task in found.items():
             if task is None:
                 raise Refused(TASK_NOT_FOUND)
-            self.write(id, replace(task, followed=task.live))
+            self.write(id, replace(task, in_batch=task.live))
             if task.live or task.state != "succeeded":
                 self.write(("outcome", str(number), str(id)), Outcome(None if task.live else task.state))
         event = "final" if after_failure == "run" else "success"
@@ -1025,11 +1025,11 @@ class Underway:
         return [number]
 
     def join(self, number: int, tasks: Iterable[int]) -> None:
-        """New tasks of this transaction are followed by a batch."""
+        """New tasks of this transaction are in_batch by a batch."""
         for id in tasks:
             task = self.task(id)
             assert task is not None
-            self.write(id, replace(task, followed=True))
+            self.write(id, replace(task, in_batch=True))
             self.write(("outcome", str(number), str(id)), Outcome())
 
     def extend_batch(self, batch: int, tasks: Sequence[dict[str, Any]]) -> list[list[int]]:
@@ -1066,8 +1066,8 @@ class Underway:
             failed = [replace(self.waiting(id), errors=1) for id in sorted(doomed)]
             for task in failed:
                 self.leave_letter(task)
-            self.finish([replace(task, followed=False) for task in failed], "failed")
-            numbers = self.note_outcome([task.id for task in failed if task.followed], "failed")
+            self.finish([replace(task, in_batch=False) for task in failed], "failed")
+            numbers = self.note_outcome([task.id for task in failed if task.in_batch], "failed")
 
     def settle_batch(self, number: int) -> list[int]:
         """Release what waits for what has become of it; gives those of its followers that fail with it.
@@ -1133,7 +1133,7 @@ class Underway:
         for number in self.batches():
             if task.id in self.outcomes(number):
                 self.write(("outcome", str(number), str(task.id)), Outcome())
-        return replace(task, followed=True)
+        return replace(task, in_batch=True)
 
     # By anybody
 
@@ -1181,13 +1181,13 @@ class Underway:
             unique_key, concurrency_key = keys[letter.id]
             task = replace(letter, id=about.task, queue=about.queue, ready_at=self.now, attempt=0, parked=False)
             task = replace(task, enqueued_at=about.enqueued_at, dead_letter=about.dead_letter, watched=False)
-            task = replace(task, unique_key=unique_key, concurrency_key=concurrency_key, followed=False)
+            task = replace(task, unique_key=unique_key, concurrency_key=concurrency_key, in_batch=False)
             try:
                 self.add(replace(task, errors=origin.errors if origin else 1, progress=None))
             except Refused:
                 continue  # the letter stays
             self.write(letter.id, None)
-            self.settle_batches(self.note_outcome([letter.id] if letter.followed else [], "cancelled"))
+            self.settle_batches(self.note_outcome([letter.id] if letter.in_batch else [], "cancelled"))
             self.write(task.id, self.reopen(self.task(task.id) or task))
             count += 1
         return [count]

@@ -33,7 +33,7 @@ FORGOTTEN = """
           from underway.task t
           where (t.queue, t.concurrency_key) = (p.queue, p.key) and t.state = 'in_progress'
       ))
-      and not exists (select from underway.freed_key f where (f.queue, f.concurrency_key) = (p.queue, p.key))
+      and not exists (select from underway.ready_key f where (f.queue, f.concurrency_key) = (p.queue, p.key))
       and not exists (select from underway.paused_key k where (k.queue, k.concurrency_key) = (p.queue, p.key))"""
 
 

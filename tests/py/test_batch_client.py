@@ -89,7 +89,7 @@ def test_every_option_of_a_task_arrives(client: Client) -> None:
     (first,) = client.enqueue_many("q", [0])
     options: dict[str, Any] = {
         "run_at": at, "priority": 7, "retry": RetryPolicy(max_attempts=9, max_interval=3), "timeout": 120,
-        "heartbeat": timedelta(seconds=20), "ttl": 3600.5, "headers": {"trace": "1"},
+        "heartbeat": timedelta(seconds=20), "retention": 3600.5, "headers": {"trace": "1"},
         "unique_key": "order", "unique_for": 60, "on_conflict": "error", "concurrency_key": "customer",
     }  # fmt: skip
     batch = client.enqueue_batch([NewTask(queue="q", input={"a": None}, job="send", options=Options(**options))])
@@ -106,11 +106,11 @@ def test_every_option_of_a_task_arrives(client: Client) -> None:
 
 def test_the_settings_of_attempts_arrive(client: Client, database: str) -> None:
     client.enqueue_batch(
-        [new(timeout=1.25, heartbeat=2, ttl=timedelta(days=2), delay=3600, retry=RetryPolicy(jitter=0))]
+        [new(timeout=1.25, heartbeat=2, retention=timedelta(days=2), delay=3600, retry=RetryPolicy(jitter=0))]
     )
     with psycopg.connect(database) as connection:
         rows = connection.execute(
-            "select timeout, heartbeat, ttl, (retry_policy).jitter, ready_at - enqueued_at from underway.task"
+            "select timeout, heartbeat, retention, (retry_policy).jitter, ready_at - enqueued_at from underway.task"
         ).fetchall()
     day = timedelta(days=2)
     assert rows == [(timedelta(seconds=1.25), timedelta(seconds=2), day, 0.0, timedelta(hours=1))]
@@ -135,7 +135,7 @@ def test_a_batch_is_part_of_the_callers_transaction(client: Client, database: st
 
 
 def test_a_batch_is_extended_and_cancelled(client: Client) -> None:
-    batch = client.enqueue_batch([new()], name="import", ttl=3600)
+    batch = client.enqueue_batch([new()], name="import", retention=3600)
     assert len(client.extend_batch(batch, [new(), new()])) == 2
     assert client.cancel_batch(batch) == 3
     now = client.batch(batch)

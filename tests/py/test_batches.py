@@ -24,7 +24,7 @@ TASK_NOT_FOUND, WRONG_STATE, BATCH_FINAL = "UW004", "UW005", "UW013"
 FORGOTTEN = """
     select t.id, f.event
     from underway.task t
-    left join underway.follower f on f.task = t.id
+    left join underway.dependent f on f.task = t.id
     cross join lateral (
         select count(*) filter (where m.outcome is null) as live, count(m.outcome) as ended
         from underway.batch_task m
@@ -41,7 +41,7 @@ FORGOTTEN = """
     select m.task, 'nobody will learn of its end'
     from underway.batch_task m
     where m.outcome is null
-      and not exists (select from underway.task t where t.id = m.task and t.followed)
+      and not exists (select from underway.task t where t.id = m.task and t.in_batch)
     union all
     select m.task, 'it has come back, or succeeded'
     from underway.batch_task m
@@ -49,7 +49,7 @@ FORGOTTEN = """
       and not exists (select from underway.task_history h where h.id = m.task and h.state = m.outcome)"""
 
 
-TABLES = "task, task_history, attempt, batch, batch_task, follower, batch_to_settle, unique_hold"
+TABLES = "task, task_history, attempt, batch, batch_task, dependent, batch_to_reevaluate, unique_reservation"
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +170,7 @@ def test_two_who_end_the_last_two_tasks_in_transactions_that_overlap_forget_noth
     assert sorted(session.claim_ids("callbacks", 10)) == sorted(
         task for event, task in batch.callbacks.items() if session.state(task) == "in_progress"
     )
-    assert session.column("select batch from underway.batch_to_settle") == []
+    assert session.column("select batch from underway.batch_to_reevaluate") == []
 
 
 @pytest.mark.parametrize("lost", [0, 1])
@@ -245,7 +245,7 @@ def test_what_waits_runs_as_soon_as_the_last_of_tasks_that_end_one_after_the_oth
         assert states(session, batch) == WAITING
         end(each, batch, number)
     assert states(session, batch) == SUCCEEDED
-    assert session.column("select batch from underway.batch_to_settle") == []
+    assert session.column("select batch from underway.batch_to_reevaluate") == []
 
 
 def test_one_transaction_may_end_all_tasks_one_by_one(session: Session, one: Session) -> None:
@@ -459,13 +459,13 @@ def test_the_last_task_extends_its_batch_in_the_transaction_of_its_end(session: 
 # Old snapshots
 
 
-@pytest.mark.parametrize("followed", [True, False])
+@pytest.mark.parametrize("in_batch", [True, False])
 def test_under_repeatable_read_no_end_is_missed_by_who_came_after_it_meanwhile(
-    session: Session, one: Session, followed: bool
+    session: Session, one: Session, in_batch: bool
 ) -> None:
     (task,) = session.enqueue("q")
     ((_, lease),) = session.claim("q")
-    if followed:
+    if in_batch:
         session.value(AFTER, [task], "wait")
     one.run("begin isolation level repeatable read")
     one.run("select from underway.task")
@@ -600,7 +600,7 @@ LOOKED_AT = """
     select c.relname
     from pg_class c
     where c.relnamespace = 'underway'::regnamespace
-      and c.relname ~ '^(batch|follower)'
+      and c.relname ~ '^(batch|dependent)'
       and (pg_stat_get_xact_numscans(c.oid) > 0 or pg_stat_get_xact_tuples_inserted(c.oid) > 0)"""
 
 

@@ -179,7 +179,7 @@ def test_enqueue_prints_the_id_of_a_task_with_all_its_options(mail: Underway) ->
     before = datetime.now(UTC)
     answer = mail(
         "enqueue", "mail", '{"to": "ö@example.org", "n": [1, null]}', "--job", "send", "--delay", "2h",
-        "--priority", -3, "--ttl", "1d", "--timeout", "1.5", "--header", "trace=a=b", "--header", "tenant=7",
+        "--priority", -3, "--retention", "1d", "--timeout", "1.5", "--header", "trace=a=b", "--header", "tenant=7",
     )  # fmt: skip
     assert answer.code == 0
     assert answer.out.strip().isdigit()
@@ -197,8 +197,8 @@ def test_enqueue_prints_the_id_of_a_task_with_all_its_options(mail: Underway) ->
 
 
 def test_enqueue_keeps_timeout_and_ttl(mail: Underway, connection: psycopg.Connection[Any]) -> None:
-    id = mail("enqueue", "mail", "--timeout", "1.5", "--ttl", "1d", "--json").json["id"]
-    row = connection.execute("select timeout, ttl from underway.task where id = %s", [id]).fetchone()
+    id = mail("enqueue", "mail", "--timeout", "1.5", "--retention", "1d", "--json").json["id"]
+    row = connection.execute("select timeout, retention from underway.task where id = %s", [id]).fetchone()
     assert row == (timedelta(seconds=1.5), timedelta(days=1))
 
 
@@ -585,7 +585,7 @@ def test_queues_lists_what_lies_in_them(mail: Underway, connection: psycopg.Conn
     dead, live = mail("queues", "--json").json
     assert (dead["queue"], dead["ready"], dead["dead_letters"]) == ("dead", 1, 1)
     assert (live["queue"], live["ready"], live["scheduled"], live["dead_letter_queue"]) == ("mail", 1, 1, "dead")
-    assert (live["timeout"], live["heartbeat"], live["ttl"]) == (900, 30, 14 * 86400)
+    assert (live["timeout"], live["heartbeat"], live["retention"]) == (900, 30, 14 * 86400)
     assert datetime.fromisoformat(live["oldest_ready_at"]).tzinfo is not None
 
     table = mail("queues").cells()
@@ -598,14 +598,14 @@ def test_queue_create_sets_what_is_given_and_keeps_the_rest(
 ) -> None:
     def settings() -> Any:
         return connection.execute(
-            "select (retry_policy).*, timeout, heartbeat, ttl, keep_history, dead_letter_queue"
+            "select (retry_policy).*, timeout, heartbeat, retention, keep_history, dead_letter_queue"
             " from underway.queue where name = 'q'"
         ).fetchone()
 
     underway("queue", "create", "dead")
     answer = underway(
         "queue", "create", "q", "--max-attempts", 7, "--initial-interval", "2s", "--max-interval", "1m", "--factor", 3,
-        "--jitter", 0.25, "--timeout", "1h", "--heartbeat", "10s", "--ttl", "2d", "--dead-letter-queue", "dead",
+        "--jitter", 0.25, "--timeout", "1h", "--heartbeat", "10s", "--retention", "2d", "--dead-letter-queue", "dead",
         "--no-keep-history",
     )  # fmt: skip
     assert answer == Answer(0, "queue q is there\n", "")
@@ -718,7 +718,7 @@ def test_queue_drop_refuses_live_tasks_unless_forced(mail: Underway) -> None:
 
 def test_schedule_add_pause_run_resume_remove(mail: Underway) -> None:
     added = mail(
-        "schedule", "add", "yearly", "mail", "0 0 1 1 *", '{"to": "all"}', "--zone", "Asia/Tokyo", "--job", "send"
+        "schedule", "add", "yearly", "mail", "0 0 1 1 *", '{"to": "all"}', "--time-zone", "Asia/Tokyo", "--job", "send"
     )
     assert (added.code, added.err) == (0, "")
     assert re.fullmatch(
@@ -737,19 +737,19 @@ def test_schedule_add_pause_run_resume_remove(mail: Underway) -> None:
 
 
 def test_schedule_add_keeps_all_its_options(mail: Underway) -> None:
-    options = ["--missed", "all", "--missed-limit", 3, "--overlap", "skip", "--jitter", "5m", "--priority", 2]
+    options = ["--catch-up", "all", "--catch-up-limit", 3, "--overlap", "skip", "--jitter", "5m", "--priority", 2]
     period = ["--starts-at", "2030-01-01T00:00:00Z", "--ends-at", "2031-01-01T00:00:00Z"]
     answer = mail("schedule", "add", "s", "mail", "@daily", *options, *period, "--header", "tenant=a", "--json")
     assert answer.json == {"schedule": "s", "next_at": "2030-01-01T00:00:00+00:00"}
     (found,) = mail("schedules", "--json").json
-    assert (found["missed"], found["missed_limit"], found["overlap"], found["jitter"]) == ("all", 3, "skip", 300)
+    assert (found["catch_up"], found["catch_up_limit"], found["overlap"], found["jitter"]) == ("all", 3, "skip", 300)
     assert (found["starts_at"], found["ends_at"]) == ("2030-01-01T00:00:00+00:00", "2031-01-01T00:00:00+00:00")
     task = mail("task", mail("schedule", "run", "s").out.strip(), "--json").json
     assert (task["priority"], task["headers"]["tenant"]) == (2, "a")
 
 
 def test_schedules_are_listed_in_plain_words(mail: Underway, connection: psycopg.Connection[Any]) -> None:
-    mail("schedule", "add", "a", "mail", "0 9 * 1 mon-fri", "--zone", "Europe/Berlin")
+    mail("schedule", "add", "a", "mail", "0 9 * 1 mon-fri", "--time-zone", "Europe/Berlin")
     mail("schedule", "add", "b", "mail", "@yearly")
     mail("schedule", "add", "c", "mail", "0 0 1 1 *")
     mail("schedule", "pause", "b")
@@ -780,9 +780,9 @@ def test_schedules_are_listed_in_plain_words(mail: Underway, connection: psycopg
 def test_a_schedule_that_can_not_be_is_refused(mail: Underway) -> None:
     assert_refused(mail("schedule", "add", "s", "mail", "0 0 30 2 *"), 1, "'0 0 30 2 *'", "names no time after")
     assert_refused(mail("schedule", "add", "s", "mail", "0 0 * * funday"), 1, "the day of week is 'funday'", "sun-sat")
-    assert_refused(mail("schedule", "add", "s", "mail", "@daily", "--zone", "Mars/Olympus"), 1, "'Mars/Olympus'")
+    assert_refused(mail("schedule", "add", "s", "mail", "@daily", "--time-zone", "Mars/Olympus"), 1, "'Mars/Olympus'")
     assert_refused(mail("schedule", "add", "s", "post", "@daily"), 1, "queue 'post' does not exist")
-    assert_refused(mail("schedule", "add", "s", "mail", "@daily", "--missed", "some"), 2, "some", "skip")
+    assert_refused(mail("schedule", "add", "s", "mail", "@daily", "--catch-up", "some"), 2, "some", "skip")
     assert mail("schedules", "--json").json == []
 
 
@@ -812,7 +812,7 @@ def test_words_that_would_be_wrong_are_left_out(underway: Underway, cron: str, w
 
 
 def test_cron_previews_on_the_clocks_of_the_zone(underway: Underway) -> None:
-    arguments = ["cron", "30 2 * * *", "--zone", "Europe/Berlin", "--after", "2026-03-28T00:00:00Z", "-n", 3]
+    arguments = ["cron", "30 2 * * *", "--time-zone", "Europe/Berlin", "--after", "2026-03-28T00:00:00Z", "-n", 3]
     assert underway(*arguments).out.splitlines() == [
         "At 02:30",
         "Sat 2026-03-28 02:30:00 +0100",
@@ -1184,11 +1184,11 @@ def test_a_worker_listens_where_it_is_told(
 def test_a_worker_gives_running_tasks_back_when_its_grace_is_over(project: Project, underway: Underway) -> None:
     underway("queue", "create", "slow")
     id = underway("enqueue", "slow", "--job", "wait").out.strip()
-    worker = project.start("worker", "tasks", "--grace", "0")
+    worker = project.start("worker", "tasks", "--shutdown-timeout", "0")
     try:
         wait_until(lambda: underway("task", id, "--json").json["state"] == "in_progress", "the task runs")
         worker.send_signal(signal.SIGTERM)
-        answer = ended(worker, seconds=20)  # the default grace is 30
+        answer = ended(worker, seconds=20)  # the default shutdown_timeout is 30
     finally:
         worker.kill()
     assert answer.code == 0, answer.err
@@ -1271,7 +1271,7 @@ def test_a_worker_without_the_schema_says_how_to_install_it(project_nowhere: Pro
     assert_refused(project_nowhere.run("worker", "tasks", "--dsn", empty_database), 1, "`underway migrate`")
 
 
-@pytest.mark.parametrize("options", [["--concurrency", "0"], ["--grace", "soon"], ["--log-level", "loud"]])
+@pytest.mark.parametrize("options", [["--concurrency", "0"], ["--shutdown-timeout", "soon"], ["--log-level", "loud"]])
 def test_settings_that_no_worker_can_have_are_wrong_usage(bare: Underway, options: list[str]) -> None:
     assert_refused(bare("worker", "tasks", *options), 2, options[0])
 

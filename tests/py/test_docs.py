@@ -76,7 +76,7 @@ def test_links_between_pages_lead_somewhere() -> None:
 def test_operations_explains_each_reason_why_a_task_is_not_running(database: str) -> None:
     section = (ROOT / "docs/guides/operations.md").read_text().split("## Why is it not running?")[1].split("\n## ")[0]
     with psycopg.connect(database) as connection:
-        # As tests/sql/70_view/why.sql finds them, which sees each of them returned.
+        # As tests/sql/80_view/why.sql finds them, which sees each of them returned.
         codes = connection.execute(
             r"""select distinct found.code[1]
             from pg_proc p, lateral regexp_matches(

@@ -13,7 +13,7 @@ from underway_pg.errors import QueueNotFound, Refusal, SchemaMissing, refusals
 
 def test_there_is_one_class_for_each_refusal(database: str) -> None:
     with psycopg.connect(database) as connection:
-        listed = connection.execute("select sqlstate, name, meaning from underway.refusal").fetchall()
+        listed = connection.execute("select sqlstate, name, meaning from underway.error_code").fetchall()
     expected = {
         sqlstate: ("".join(word.capitalize() for word in name.split("_")), meaning)
         for sqlstate, name, meaning in listed

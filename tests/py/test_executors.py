@@ -591,10 +591,10 @@ def test_a_handler_that_goes_on_when_it_is_cancelled_loses_its_place(
 # Stopping
 
 
-@pytest.mark.parametrize("how", ["the grace time is over", "a second stop"])
+@pytest.mark.parametrize("how", ["the shutdown timeout is over", "a second stop"])
 def test_a_worker_that_stops_gives_back_what_runs_in_processes(app: App, session: Session, how: str) -> None:
     id = enqueue(app, "listens")
-    with beside(of_processes(app, grace=0.3 if how.startswith("the grace") else 600.0)) as worker:
+    with beside(of_processes(app, shutdown_timeout=0.3 if how.startswith("the shutdown") else 600.0)) as worker:
         worker.until(lambda: seen(session), "it runs")
         stopped_at = time.monotonic()
         worker.stop()
@@ -611,7 +611,7 @@ def test_a_handler_that_does_not_stop_keeps_no_worker_from_stopping(
     app: App, kind: str, stubborn: Stubborn, caplog: pytest.LogCaptureFixture
 ) -> None:
     id = stubborn.jobs[kind].enqueue()
-    worker = Beside(app.worker(grace=0.1))
+    worker = Beside(app.worker(shutdown_timeout=0.1))
     with caplog.at_level(logging.WARNING, "underway_pg"):
         worker.start()
         worker.until(lambda: stubborn.running, "it runs")
@@ -671,7 +671,7 @@ def says() -> str:
 """
 GUARDED = """
 if __name__ == "__main__":
-    app.run(concurrency=3, grace=0.1)
+    app.run(concurrency=3, shutdown_timeout=0.1)
 """
 UNGUARDED = """
 app.run(concurrency=1)

@@ -110,13 +110,13 @@ def test_an_enqueue_relies_on_the_note_of_a_key_whose_last_task_is_claimed(
     claimer, producer = open_session(impatient=True), open_session(impatient=True)
     producer.run("begin")
     (second,) = keyed(producer, "a")
-    assert session.value("select count(*) from underway.freed_key") == 1
+    assert session.value("select count(*) from underway.ready_key") == 1
     claimer.run("begin")
     assert claimer.claim_ids("q", 10) == [first]
     for each in (claimer, producer) if order.startswith("the claim") else (producer, claimer):
         each.run("commit" if each is claimer else end)
     assert session.claim_ids("q", 10) == ([second] if end == "commit" else [])
-    assert session.rows("select from underway.freed_key") == []
+    assert session.rows("select from underway.ready_key") == []
 
 
 @pytest.mark.parametrize("end", ["commit", "rollback"])
@@ -177,7 +177,7 @@ def test_an_enqueue_with_an_old_snapshot_goes_through(session: Session, open_ses
     producer = open_session()
     for claims in (1, 2):
         producer.run(f"begin isolation level {level}")
-        producer.value("select count(*) from underway.freed_key")
+        producer.value("select count(*) from underway.ready_key")
         for _ in range(claims):
             complete(session, session.claim("q", 10))
         a += keyed(producer, "a")
@@ -292,7 +292,7 @@ def test_workers_serve_keys_in_turn(database: str) -> None:
     with app:
         for tenant, count in (("great", 300), ("small", 10)):
             work.options(concurrency_key=tenant).enqueue_many([{"tenant": tenant}] * count)
-        with beside(app.worker(concurrency=4, ahead=0)) as worker:
+        with beside(app.worker(concurrency=4, prefetch_seconds=0)) as worker:
             worker.until(lambda: order.count("small") == 10, "the small one is served")
             assert order.index("small") < 10
             worker.until(lambda: len(order) == 310, "all are served")

@@ -20,7 +20,7 @@ LONG = bool(os.environ.get("UNDERWAY_LONG"))
 
 FLOOR = """
     select nullif(ready_at, '-infinity')
-    from underway.floor
+    from underway.watermark
     where queue = 'q' and priority = 0
     order by noted_by desc
     limit 1"""
@@ -31,7 +31,7 @@ HIDDEN = """
     from underway.task t
     join lateral (
         select f.ready_at
-        from underway.floor f
+        from underway.watermark f
         where case t.state when 'pending' then (f.queue, f.priority) = (t.queue, t.priority) else f.queue = '' end
         order by f.noted_by desc
         limit 1
@@ -56,8 +56,8 @@ def session(open_session: OpenSession) -> Session:
 def raise_floors(session: Session, times: int = 3) -> None:
     """More often than it takes until what is noted counts."""
     for _ in range(times):
-        session.run("select underway._raise_lane('q', 0)")
-        session.run("select underway._raise_leases()")
+        session.run("select underway._advance_queue_watermark('q', 0)")
+        session.run("select underway._advance_lease_watermark()")
 
 
 def work(session: Session, count: int = 20) -> None:
@@ -76,7 +76,7 @@ def test_the_floor_follows_the_claims(session: Session) -> None:
     before = session.value("select clock_timestamp()")
     work(session)
     assert before < session.value(FLOOR) <= session.value("select clock_timestamp()")
-    assert session.value("select max(ready_at) from underway.floor where queue = ''") > before
+    assert session.value("select max(ready_at) from underway.watermark where queue = ''") > before
 
 
 def test_a_look_that_finds_nothing_writes_nothing(session: Session) -> None:
@@ -109,8 +109,8 @@ def test_the_floor_of_the_leases_stops_at_the_oldest_lease(session: Session) -> 
 def test_few_floors_are_kept(session: Session) -> None:
     for _ in range(20):
         work(session, 1)
-    assert session.value("select count(*) from underway.floor where queue = 'q'") == 1
-    assert session.value("select count(*) from underway.floor where queue = ''") == 1
+    assert session.value("select count(*) from underway.watermark where queue = 'q'") == 1
+    assert session.value("select count(*) from underway.watermark where queue = ''") == 1
 
 
 def test_a_task_that_was_enqueued_earlier_and_is_committed_later_is_found(
@@ -175,7 +175,7 @@ def test_a_transaction_that_writes_for_long_finds_what_it_enqueues_at_its_end(
     for _ in range(5):
         work(session)
     assert session.value(f"select coalesce(({FLOOR}) < %s, true)", began)  # perhaps it has enqueued long ago
-    assert session.value("select count(*) from underway.floor where queue = 'q'") <= 2
+    assert session.value("select count(*) from underway.watermark where queue = 'q'") <= 2
     (id,) = writer.enqueue("q")
     work(session, 3)
     writer.run("commit")
@@ -259,7 +259,7 @@ VERBS = [
     "select underway.reschedule(id, clock_timestamp() - interval '1 day') from live",
     "select underway.reprioritize(id, {priority}) from live",
     "select underway._reclaim()",
-    "select underway._raise_lane('q', {priority}), underway._raise_leases()",
+    "select underway._advance_queue_watermark('q', {priority}), underway._advance_lease_watermark()",
 ]
 
 DRAWN = """

@@ -277,7 +277,7 @@ def test_a_limit_that_came_since_a_claim_looked_is_kept_by_it(session: Session, 
     session.enqueue("other", 1, "priority => 1")
     ids = session.enqueue("q", 6)
     session.run("""
-        create or replace function underway._clock_of_writer() returns timestamptz language plpgsql volatile as $$
+        create or replace function underway._clock_after_xid() returns timestamptz language plpgsql volatile as $$
         begin
             perform pg_current_xact_id();
             if current_setting('test.slow', true) = 'yes' then
@@ -313,7 +313,7 @@ def test_an_old_snapshot_does_not_wait_for_a_limit(session: Session, open_sessio
     session.enqueue("q", 6)
     old, operator = open_session(impatient=True), open_session()
     operator.run("begin")
-    operator.run("update underway.queue set ttl = ttl")
+    operator.run("update underway.queue set retention = retention")
     old.run("begin isolation level repeatable read")
     assert old.claim_ids("q", 5) == []
     operator.run("rollback")
@@ -389,7 +389,7 @@ def test_a_rate_limit_lets_so_many_start_at_once_and_then_as_tokens_come(session
     assert session.claim_ids("q", 3) == ids[:3]
     assert session.claim_ids("q", 10) == ids[3:5]
     assert session.claim("q", 10) == []
-    session.run("update underway.bucket set filled_at = filled_at - interval '25 minutes'")
+    session.run("update underway.token_bucket set refilled_at = refilled_at - interval '25 minutes'")
     assert session.claim_ids("q", 10) == ids[5:7]
     session.create_queue("q", "rate_limit => 0")
     assert session.claim_ids("q", 10) == ids[7:17]
@@ -418,7 +418,7 @@ def test_a_claim_at_the_very_microsecond_of_a_token_forgets_no_key(
     for id, lease in session.claim("q", 10):
         session.run("select underway.complete(%s, %s)", id, lease)
     assert session.claim_ids("q", 10) == []
-    set_clock("(select min(look_at) from underway.freed_key where look_at > '-infinity')")
+    set_clock("(select min(check_at) from underway.ready_key where check_at > '-infinity')")
     claimed = session.claim_ids("q", 10)
     set_clock("now + interval '2 microseconds'")
     assert claimed + session.claim_ids("q", 10) == ids[3:]
@@ -438,7 +438,7 @@ def test_a_claim_does_not_wait_for_who_prunes_the_bucket_of_its_key(
     assert claimer.claim_ids("q", 1) == ids[2:3]
     pruner.run(end)
     assert claimer.claim_ids("q", 10) == ids[3:4]
-    assert session.value("select count(*) from underway.bucket") == 1
+    assert session.value("select count(*) from underway.token_bucket") == 1
 
 
 @pytest.mark.parametrize("settings", ["rate_limit => 1", "rate_limit_per_key => 1, max_running_per_key => 10"])
@@ -450,7 +450,7 @@ def test_a_clock_that_is_put_back_does_not_keep_tokens_away(
     assert session.claim_ids("q", 10) == ids[:1]
     session.run("select underway.complete(id, lease) from underway.task where state = 'in_progress'")
     assert session.claim_ids("q", 10) == []
-    session.run("insert into underway.floor select 'q', 0, now, now, pg_current_xact_id() from public.clock")
+    session.run("insert into underway.watermark select 'q', 0, now, now, pg_current_xact_id() from public.clock")
     set_clock("now - interval '1 hour'")
     assert session.claim_ids("q", 10) == ids[1:2]
     session.run("select underway.complete(id, lease) from underway.task where state = 'in_progress'")

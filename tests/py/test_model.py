@@ -43,7 +43,7 @@ SETUP = """
             + interval '1 microsecond' * pg_sequence_last_value('public.clock_of_model'::regclass)
     $$;
 
-    create or replace function underway._began_at() returns timestamptz language sql volatile as $$
+    create or replace function underway._clock_before_xid() returns timestamptz language sql volatile as $$
         select least(nullif(current_setting('model.began_at', true), '')::timestamptz, underway._clock())
     $$;
     """
@@ -54,20 +54,20 @@ RESET = """
     delete from underway.task_history;
     delete from underway.attempt;
     delete from underway.queue;
-    delete from underway.lane;
-    delete from underway.floor;
+    delete from underway.queue_priority;
+    delete from underway.watermark;
     delete from underway.keyed_queue;
     delete from underway.running;
     delete from underway.parked;
-    delete from underway.freed_key;
-    delete from underway.bucket;
+    delete from underway.ready_key;
+    delete from underway.token_bucket;
     delete from underway.paused_key;
-    delete from underway.unique_hold;
+    delete from underway.unique_reservation;
     delete from underway.batch;
     delete from underway.batch_task;
-    delete from underway.batch_to_settle;
-    delete from underway.follower;
-    insert into underway.floor values ('', 0, '-infinity', '-infinity', '0');
+    delete from underway.batch_to_reevaluate;
+    delete from underway.dependent;
+    insert into underway.watermark values ('', 0, '-infinity', '-infinity', '0');
     do $$
     declare
         v_name text;
@@ -87,7 +87,7 @@ TASKS = """
         (select count(*) from underway.attempt a where a.task = t.id),
         case when t.state in ('pending', 'waiting') then t.ready_at end, t.started_at, t.lease, t.lease_expires_at,
         (t.retry_policy).max_attempts, (t.retry_policy).initial_interval, t.dead_letter, t.watched, t.progress,
-        t.unique_key, t.concurrency_key, t.limited and t.state = 'in_progress', t.parked, t.followed,
+        t.unique_key, t.concurrency_key, t.limited and t.state = 'in_progress', t.parked, t.in_batch,
         t.input
     from underway.task t
     union all
@@ -110,7 +110,7 @@ QUEUES = """
 
 PAUSED_KEYS = "select queue, concurrency_key from underway.paused_key order by 1, 2"
 
-HOLDS = "select queue, unique_key, task, expires_at from underway.unique_hold order by 1, 2"
+HOLDS = "select queue, unique_key, task, expires_at from underway.unique_reservation order by 1, 2"
 
 PARKED = "select id from underway.task where parked"
 
@@ -135,7 +135,7 @@ NEXT_ID = "select last_value + is_called::integer from underway.task_id_seq"
 # Tasks that wait for what has come, and what no open transaction holds up any more.
 FORGOTTEN_FOLLOWERS = """
     select f.task
-    from underway.follower f
+    from underway.dependent f
     join underway.task t on t.id = f.task and t.state = 'waiting'
     where case f.event
         when 'success' then
@@ -173,8 +173,8 @@ INVARIANTS = f"""
     union all
     select 'no claim looks into its lane', t.id
     from underway.task t
-    where not exists (select from underway.lane l where (l.queue, l.priority) = (t.queue, t.priority))
-       or not exists (select from underway.floor f where (f.queue, f.priority) = (t.queue, t.priority))
+    where not exists (select from underway.queue_priority l where (l.queue, l.priority) = (t.queue, t.priority))
+       or not exists (select from underway.watermark f where (f.queue, f.priority) = (t.queue, t.priority))
     union all
     select 'claims have passed it', hidden.id from ({HIDDEN}) hidden
     union all
@@ -243,7 +243,7 @@ def tasks_of(session: Session) -> list[Task]:
             concurrency_key=row[17],
             limited=row[18],
             parked=row[19],
-            followed=row[20],
+            in_batch=row[20],
             input=row[21],
         )
         for row in session.rows(TASKS)
@@ -687,8 +687,10 @@ class Machine(RuleBasedStateMachine):
         for _ in range(3):
             self.time_passes(SECOND / 1000)
             note(f"-- {self.world.sessions[number].name}: raise all floors")
-            self.sessions[number].run("select underway._raise_lane(l.queue, l.priority) from underway.lane l")
-            self.sessions[number].run("select underway._raise_leases()")
+            self.sessions[number].run(
+                "select underway._advance_queue_watermark(l.queue, l.priority) from underway.queue_priority l"
+            )
+            self.sessions[number].run("select underway._advance_lease_watermark()")
         self.look()
 
     # Queues

@@ -56,8 +56,8 @@ COUNTERS = """
     from pg_class c
     where c.relnamespace = 'underway'::regnamespace
       and c.relkind in ('r', 'i')
-      and c.relname ~ '^(task|attempt|running|parked|freed_key|paused_key|keyed_queue|bucket|batch|follower)'
-      and c.relname <> 'batch_to_settle' -- a list of what is to be done, which is read from end to end"""
+      and c.relname ~ '^(task|attempt|running|parked|ready_key|paused_key|keyed_queue|token_bucket|batch|dependent)'
+      and c.relname <> 'batch_to_reevaluate' -- a list of what is to be done, which is read from end to end"""
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def fill(session: Session, each: int) -> None:
     session.enqueue("other", each // 2)
     past = session.enqueue("past", each // 5)
     session.run(
-        "insert into underway.unique_hold (queue, unique_key, task, expires_at)"
+        "insert into underway.unique_reservation (queue, unique_key, task, expires_at)"
         " select 'past', 'past ' || n, id, now() + interval '1 day' from unnest(%s) with ordinality as past (id, n)",
         past,
     )
@@ -144,7 +144,8 @@ def line_up(session: Session, each: int) -> None:
 def begin_batch(session: Session) -> None:
     """A batch whose last task never ends."""
     session.run(
-        "insert into underway.batch (id, created_at, ttl, listed, failed_at) values (%s, now(), '1 day', true, now())",
+        "insert into underway.batch (id, created_at, retention, listed, failed_at)"
+        " values (%s, now(), '1 day', true, now())",
         BATCH_ID,
     )
     session.run("insert into underway.batch_task values (%s, %s)", 2**62, BATCH_ID)
@@ -153,7 +154,7 @@ def begin_batch(session: Session) -> None:
 def fill_batches(session: Session, each: int) -> None:
     """So many tasks of that batch, of which some have failed; and many small ones whose time is over."""
     session.run(
-        "with made as (insert into underway.task (queue, priority, ready_at, enqueued_at, input, followed)"
+        "with made as (insert into underway.task (queue, priority, ready_at, enqueued_at, input, in_batch)"
         " select 'batched', 0, now(), now(), '{}', true from generate_series(1, %s) n returning id)"
         " insert into underway.batch_task select id, %s from made",
         each,
@@ -163,9 +164,9 @@ def fill_batches(session: Session, each: int) -> None:
         "insert into underway.batch_task select -n, %s, 'failed' from generate_series(1, %s) n", BATCH_ID, each // 5
     )
     session.run(
-        "with past as (insert into underway.batch (id, created_at, ttl, tasks, listed, expires_at)"
+        "with past as (insert into underway.batch (id, created_at, retention, tasks, listed, expires_at)"
         " select %s - n, now(), '0', 1, false, now() from generate_series(1, %s) n returning id)"
-        " insert into underway.follower select -id, id, 'success' from past",
+        " insert into underway.dependent select -id, id, 'success' from past",
         BATCH_ID,
         each // 2,
     )
@@ -262,13 +263,13 @@ CALLS: dict[str, Call] = {
         max(1, n // 2), max(1, n // 2),
     ),
     "look again at a batch": lambda s, tasks, leases, n: (
-        s.run("insert into underway.batch_to_settle values (%s)", BATCH_ID),
-        s.run("select underway._settle_noted_batches()"),
+        s.run("insert into underway.batch_to_reevaluate values (%s)", BATCH_ID),
+        s.run("select underway._reevaluate_batches()"),
     )[-1],
     "prune batches": lambda s, tasks, leases, n: s.run("select underway._prune_batches(%s)", n),
-    "prune what unique keys hold": lambda s, tasks, leases, n: s.run("select underway._prune_holds()"),
-    "raise the floor of a lane": lambda s, tasks, leases, n: s.run("select underway._raise_lane('q', 0)"),
-    "raise the floor of the leases": lambda s, tasks, leases, n: s.run("select underway._raise_leases()"),
+    "prune what unique keys hold": lambda s, tasks, leases, n: s.run("select underway._prune_reservations()"),
+    "raise the floor of a lane": lambda s, tasks, leases, n: s.run("select underway._advance_queue_watermark('q', 0)"),
+    "raise the floor of the leases": lambda s, tasks, leases, n: s.run("select underway._advance_lease_watermark()"),
     "snooze": lambda s, tasks, leases, n: s.run(
         "do $$ begin perform underway.snooze(" + f"{tasks[0]}, '{leases[0]}'" + ", '1 day');"
         " exception when sqlstate 'UW002' then null; end $$"
@@ -283,7 +284,7 @@ CALLS: dict[str, Call] = {
     ),
     "lock a stretch": lambda s, tasks, leases, n: s.run(
         "select underway._lock_stretch(l, '-infinity', clock_timestamp(), %s)"
-        " from underway.lane l where (l.queue, l.priority) = ('q', 0)",
+        " from underway.queue_priority l where (l.queue, l.priority) = ('q', 0)",
         n,
     ),
     "dequeue beside tasks that wait for their keys": lambda s, tasks, leases, n: s.run(

@@ -722,7 +722,7 @@ def test_the_expired_day_is_emptied_while_a_transaction_that_completed_a_task_is
 
 def test_upkeep_passes_over_expired_tasks_that_somebody_has_locked(open_session: OpenSession) -> None:
     locker, keeper = open_session(), open_session()
-    locker.create_queue("q", "ttl => '60 days'")
+    locker.create_queue("q", "retention => '60 days'")
     ids = locker.enqueue("q", 3)
     for task, lease in locker.claim("q", 3):
         locker.run("select underway.complete(%s, %s)", task, lease)

@@ -44,7 +44,7 @@ def schedule(session: Session, *names: str, cron: str = YEARLY, queue: str = "q"
 def make_due(session: Session, *names: str, seconds: int = 1) -> None:
     """Let a time of these schedules have come so many seconds ago."""
     session.run(
-        "update underway.schedule set (next_at, look_at) = row(t.at, t.at) from (select"
+        "update underway.schedule set (next_at, check_at) = row(t.at, t.at) from (select"
         " date_trunc('second', clock_timestamp()) - make_interval(secs => %s) as at) t where name = any (%s)",
         seconds,
         list(names),
@@ -102,10 +102,10 @@ def test_ten_sessions_that_tick_give_one_task_for_each_time_of_each_schedule(
     session.create_queue("q")
     steps = {f"s{number}": 1 + number % 5 for number in range(100)}
     for name, step in steps.items():
-        schedule(session, name, cron=f"*/{step} * * * * *", options="missed => 'all', missed_limit => 1000")
+        schedule(session, name, cron=f"*/{step} * * * * *", options="catch_up => 'all', catch_up_limit => 1000")
     # Two minutes and more have passed, and some seconds more do while they tick.
     session.run(
-        "update underway.schedule set (next_at, look_at) = row(t.at, t.at) from (select"
+        "update underway.schedule set (next_at, check_at) = row(t.at, t.at) from (select"
         " date_trunc('minute', clock_timestamp()) - interval '2 minutes' as at) t"
     )
     first = session.value("select extract(epoch from min(next_at))::float8 from underway.schedule")
@@ -379,7 +379,7 @@ def test_ticks_edits_and_pauses_at_once_never_deadlock_and_give_no_time_twice(
     session.create_queue("q")
     lasting = [f"lasting {number}" for number in range(4)]
     passing = [f"passing {number}" for number in range(3)]
-    schedule(session, *lasting, *passing, cron=EVERY_SECOND, options="missed => 'all'")
+    schedule(session, *lasting, *passing, cron=EVERY_SECOND, options="catch_up => 'all'")
     until = session.value("select clock_timestamp() + interval '3 s'")
 
     def disturb(number: int) -> None:
@@ -392,8 +392,8 @@ def test_ticks_edits_and_pauses_at_once_never_deadlock_and_give_no_time_twice(
                 calls = [
                     TICK,
                     "select underway.maintain()",
-                    f"select underway.schedule('{name}', 'q', '*/{step} * * * * *', missed => 'all')",
-                    f"select underway.schedule('{name}', 'q', '{EVERY_SECOND}', priority => {step}, missed => 'all')",
+                    f"select underway.schedule('{name}', 'q', '*/{step} * * * * *', catch_up => 'all')",
+                    f"select underway.schedule('{name}', 'q', '{EVERY_SECOND}', priority => {step}, catch_up => 'all')",
                     f"select underway.pause_schedule('{name}')",
                     f"select underway.resume_schedule('{name}')",
                     f"select underway.unschedule('{name}')",
@@ -423,8 +423,8 @@ def test_ticks_edits_and_pauses_at_once_never_deadlock_and_give_no_time_twice(
 # Two who create the same schedule
 
 
-CREATE = f"select underway.schedule('s', 'q', '{EVERY_SECOND}', missed => 'all')"
-OTHERWISE = f"select underway.schedule('s', 'q', '{EVERY_SECOND}', missed => 'all', priority => 5)"
+CREATE = f"select underway.schedule('s', 'q', '{EVERY_SECOND}', catch_up => 'all')"
+OTHERWISE = f"select underway.schedule('s', 'q', '{EVERY_SECOND}', catch_up => 'all', priority => 5)"
 
 
 @pytest.mark.parametrize("end", ["commit", "rollback"])
@@ -650,7 +650,7 @@ def test_a_tick_does_not_wait_for_the_dropping_of_a_queue(open_session: OpenSess
     if end == "commit":
         operator.create_queue("q")
     # When it has failed it is tried again later: now.
-    ticker.run("update underway.schedule set look_at = next_at where last_error is not null")
+    ticker.run("update underway.schedule set check_at = next_at where last_error is not null")
     ticker.run(TICK)
     assert tasks_of(ticker) == {"s": 1}
     assert len(ticker.claim("q", 10)) == 1
@@ -704,7 +704,7 @@ def test_a_clock_that_jumps_back_gives_no_time_twice(database: str, open_session
     session.create_queue("q")
     names = [f"s{number}" for number in range(10)]
     set_clock(session, "1 hour")
-    schedule(session, *names, cron=EVERY_SECOND, options="missed => 'all'")
+    schedule(session, *names, cron=EVERY_SECOND, options="catch_up => 'all'")
 
     def tick(number: int) -> int:
         with Session(database, impatient=True) as ticker:
@@ -716,9 +716,9 @@ def test_a_clock_that_jumps_back_gives_no_time_twice(database: str, open_session
     set_clock(session, "0")
     assert sum(at_once(tick, 4)) == 0
     # Whatever is done to them now, nothing comes that has come.
-    schedule(session, "s0", cron="*/1 * * * * *", options="missed => 'all'")
-    schedule(session, "s1", cron=EVERY_SECOND, options="missed => 'all', starts_at => now()")
-    schedule(session, "s2", cron=EVERY_SECOND, options="missed => 'all', priority => 1")
+    schedule(session, "s0", cron="*/1 * * * * *", options="catch_up => 'all'")
+    schedule(session, "s1", cron=EVERY_SECOND, options="catch_up => 'all', starts_at => now()")
+    schedule(session, "s2", cron=EVERY_SECOND, options="catch_up => 'all', priority => 1")
     session.run("select underway.pause_schedule('s3')")
     session.run("select underway.resume_schedule('s3')")
     assert sum(at_once(tick, 4)) == 0
@@ -737,7 +737,7 @@ def test_a_clock_that_jumps_back_gives_no_time_twice(database: str, open_session
 def test_a_clock_that_jumps_forward_leaves_nothing_behind(open_session: OpenSession) -> None:
     session = open_session()
     session.create_queue("q")
-    schedule(session, "all", cron="0 * * * * *", options="missed => 'all', missed_limit => 1000")
+    schedule(session, "all", cron="0 * * * * *", options="catch_up => 'all', catch_up_limit => 1000")
     schedule(session, "once", cron="0 * * * * *")
     first = session.value("select extract(epoch from min(next_at))::float8 from underway.schedule_stats")
 
@@ -801,8 +801,8 @@ def fill(session: Session) -> None:
         f"insert into underway.schedule (name, {names}) select 's' || n, {names}"
         f" from underway.schedule, generate_series(1, {SCHEDULES}) n where name = 's0'"
     )
-    session.run("update underway.schedule set paused_at = now(), look_at = null where name like '%7'")
-    session.run("update underway.schedule set next_at = null, look_at = null where name like '%8'")
+    session.run("update underway.schedule set paused_at = now(), check_at = null where name like '%7'")
+    session.run("update underway.schedule set next_at = null, check_at = null where name like '%8'")
     session.run("update underway.schedule s set last_task = substr(name, 2)::bigint where name like 's%9'")
     session.run("select from underway.enqueue_many('q', array_fill('1'::jsonb, array[10000]))")
 

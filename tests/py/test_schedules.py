@@ -58,8 +58,8 @@ def test_a_declared_schedule_is_put_into_the_database_with_all_that_it_says(app:
         "30 9 * * mon-fri",
         time_zone="Europe/Berlin",
         arguments={"region": "eu"},
-        missed="all",
-        missed_limit=7,
+        catch_up="all",
+        catch_up_limit=7,
         overlap="skip",
         jitter=90,
         starts_at=datetime(2030, 1, 1, tzinfo=UTC),
@@ -73,7 +73,7 @@ def test_a_declared_schedule_is_put_into_the_database_with_all_that_it_says(app:
     (found,) = app.client.schedules()
     assert (found.schedule, found.queue, found.job) == ("report", "reports", "report")
     assert (found.cron, found.time_zone) == ("30 9 * * mon-fri", "Europe/Berlin")
-    assert (found.missed, found.missed_limit, found.overlap) == ("all", 7, "skip")
+    assert (found.catch_up, found.catch_up_limit, found.overlap) == ("all", 7, "skip")
     assert (found.jitter, found.owner) == (timedelta(seconds=90), "app")
     assert (found.starts_at, found.ends_at) == (datetime(2030, 1, 1, tzinfo=UTC), datetime(2040, 1, 1, tzinfo=UTC))
     assert found.next_at == datetime(2030, 1, 1, 8, 30, tzinfo=UTC)
@@ -182,7 +182,7 @@ def test_python_says_what_is_allowed_in_the_words_of_the_database(app: App, cron
 
 @pytest.mark.parametrize(
     ("cron", "settings"),
-    [("0 0 30 2 *", {}), ("0 0 5-5 * *", {}), ("@daily", {"time_zone": "CET"}), ("@daily", {"missed_limit": 0})],
+    [("0 0 30 2 *", {}), ("0 0 5-5 * *", {}), ("@daily", {"time_zone": "CET"}), ("@daily", {"catch_up_limit": 0})],
 )
 def test_what_only_the_database_refuses_is_told_with_the_line(app: App, cron: str, settings: ScheduleSettings) -> None:
     line = here(+1)
@@ -190,7 +190,7 @@ def test_what_only_the_database_refuses_is_told_with_the_line(app: App, cron: st
     with pytest.raises(Refusal) as caught:
         app.sync_schedules()
     assert str(caught.value).startswith(f"{line}: ")
-    assert type(caught.value) is (InvalidArgument if settings.get("missed_limit") == 0 else InvalidCron)
+    assert type(caught.value) is (InvalidArgument if settings.get("catch_up_limit") == 0 else InvalidCron)
     assert caught.value.hint
 
 
@@ -498,7 +498,7 @@ def test_the_header_of_a_slot_does_not_depend_on_the_session(session: Session) -
     session.run("set timezone = 'Asia/Kolkata'")
     session.run("set datestyle = 'German'")
     session.run("select underway.schedule('report', 'reports', '* * * * * *')")
-    session.run("update underway.schedule set next_at = '2026-01-01 00:00:00+00', look_at = '2026-01-01 00:00:00+00'")
+    session.run("update underway.schedule set next_at = '2026-01-01 00:00:00+00', check_at = '2026-01-01 00:00:00+00'")
     session.run("select underway.maintain()")
     first = session.value("select min(headers ->> 'scheduled_at') from underway.task")
     assert datetime.fromisoformat(first).utcoffset() == timedelta(0)

@@ -14,27 +14,32 @@ FILES = sorted((ROOT / "sql" / "functions").glob("*/*.sql"))
 WRITABLE = {
     "00_base": set(),
     "10_cron": set(),
-    "20_queue": {"queue", "lane", "floor"},
-    "30_task": {
+    "20_queue": {"queue"},
+    "24_worker": {"worker"},
+    "28_watermark": {"queue_priority", "watermark"},
+    "32_limit": {"keyed_queue", "running", "parked", "ready_key", "paused_key", "token_bucket"},
+    "36_history": {"task", "task_history", "attempt", "unique_reservation"},
+    "40_dependency": {"task", "attempt", "parked", "batch", "batch_task", "dependent", "batch_to_reevaluate"},
+    "44_enqueue": {"task", "parked", "unique_reservation"},
+    "48_claim": {"task", "parked", "ready_key"},
+    "52_settle": {"task", "attempt"},
+    "56_operate": {
         "task",
         "task_history",
         "attempt",
-        "unique_hold",
-        "keyed_queue",
+        "queue",
+        "unique_reservation",
         "running",
         "parked",
-        "freed_key",
+        "ready_key",
         "paused_key",
-        "bucket",
-        "batch",
-        "batch_task",
-        "follower",
-        "batch_to_settle",
+        "token_bucket",
     },
-    "40_schedule": {"schedule"},
-    "60_upkeep": {"worker"},
-    "70_view": set(),
-    "80_role": {"grants"},
+    "60_batch": {"batch"},
+    "64_schedule": {"schedule"},
+    "72_upkeep": {"worker"},
+    "80_view": set(),
+    "90_role": {"grants"},
 }
 
 COMMENT_OR_STRING = re.compile(r"--[^\n]*|'(?:[^']|'')*'")
@@ -136,7 +141,7 @@ def test_the_header_names_the_function_and_says_what_it_means(file: Path) -> Non
 @every_file
 def test_beside_its_function_the_file_holds_private_ones_only(file: Path) -> None:
     created = {created for _, created in CREATED.findall(file.read_text())}
-    expected = set() if room(file) == "80_role" else {name(file)}
+    expected = set() if room(file) == "90_role" else {name(file)}
     assert expected <= created
     assert all(beside.startswith("_") for beside in created - expected)
 
@@ -152,9 +157,9 @@ def test_the_file_writes_only_what_belongs_to_its_room(file: Path) -> None:
 
 
 @every_file
-def test_the_header_lists_what_the_file_refuses(file: Path) -> None:
-    refusals = dict(LISTED.findall((ROOT / "sql/functions/00_base/refusal.sql").read_text()))
-    listed = items(file, "Refuses") or []
+def test_the_header_lists_what_the_file_raises(file: Path) -> None:
+    refusals = dict(LISTED.findall((ROOT / "sql/functions/00_base/error_code.sql").read_text()))
+    listed = items(file, "Raises") or []
     codes = [refusal.split()[0] for refusal in listed]
     assert listed == [f"{code} {refusals[code]}" for code in sorted(set(codes))]
     assert set(RAISED.findall(body(file))) <= set(codes), "raised, and not listed"

@@ -344,14 +344,14 @@ def test_a_key_that_was_taken_for_a_while_and_rolled_back_is_free(one: Session, 
     one.run("rollback")
     (id,) = second.result()
     assert live(one) == [(id, "k", 2)]
-    assert one.column("select task from underway.unique_hold") == [id]
+    assert one.column("select task from underway.unique_reservation") == [id]
 
 
 def test_a_time_that_is_over_is_taken_over_by_one_of_many(database: str, one: Session) -> None:
     old = one.value(HOLD, "1")
     ((_, lease),) = one.claim("q")
     one.run("select underway.complete(%s, %s)", old, lease)
-    one.run("update underway.unique_hold set expires_at = clock_timestamp()")
+    one.run("update underway.unique_reservation set expires_at = clock_timestamp()")
 
     def enqueue(number: int) -> int:
         with Session(database) as session:
@@ -361,19 +361,19 @@ def test_a_time_that_is_over_is_taken_over_by_one_of_many(database: str, one: Se
 
     (id,) = set(at_once(enqueue, 8))
     assert id != old
-    assert one.column("select task from underway.unique_hold") == [id]
+    assert one.column("select task from underway.unique_reservation") == [id]
 
 
 def test_upkeep_passes_over_a_time_that_is_just_being_taken_over(one: Session, other: Session) -> None:
     old = one.value(HOLD, "1")
     one.run("select underway.cancel(%s)", old)
-    one.run("update underway.unique_hold set expires_at = clock_timestamp()")
+    one.run("update underway.unique_reservation set expires_at = clock_timestamp()")
     one.run("begin")
     id = one.value(HOLD, "2")
     other.run("set lock_timeout = '300ms'")
-    assert other.value("select underway._prune_holds()") == 0
+    assert other.value("select underway._prune_reservations()") == 0
     one.run("commit")
-    assert one.column("select task from underway.unique_hold") == [id]
+    assert one.column("select task from underway.unique_reservation") == [id]
 
 
 # Tasks that come back

@@ -1297,7 +1297,9 @@ def test_a_worker_claims_no_more_than_it_can_run_at_once(app: App, session: Sess
             assert final(app, id, worker).state == "succeeded"
 
 
-def sizes_of_claims(app: App, session: Session, *, ahead: float, retried_from: int | None = None) -> list[int]:
+def sizes_of_claims(
+    app: App, session: Session, *, prefetch_seconds: float, retried_from: int | None = None
+) -> list[int]:
     """How many of 600 short tasks each claim of a worker of concurrency 2 took; some of them were tried before."""
 
     @app.job(queue="q")
@@ -1307,24 +1309,24 @@ def sizes_of_claims(app: App, session: Session, *, ahead: float, retried_from: i
     short.enqueue_many({"n": n} for n in range(600))
     if retried_from is not None:
         session.run("update underway.task set attempt = 1 where (input ->> 'n')::integer >= %s", retried_from)
-    with beside(app.worker(concurrency=2, ahead=ahead, drain=True)) as worker:
+    with beside(app.worker(concurrency=2, prefetch_seconds=prefetch_seconds, drain=True)) as worker:
         worker.join()
     # The tasks of a claim begin at one moment, as the database sees it.
     return session.column("select count(*)::integer from underway.task_history group by started_at order by started_at")
 
 
 def test_a_worker_claims_ahead_where_tasks_are_short(app: App, session: Session) -> None:
-    first, *others = sizes_of_claims(app, session, ahead=0.25)
+    first, *others = sizes_of_claims(app, session, prefetch_seconds=0.25)
     assert first == 2  # nothing is known of their length yet
     assert 2 < max(others) <= 1000
 
 
 def test_a_worker_claims_nothing_ahead_where_it_is_told_so(app: App, session: Session) -> None:
-    assert max(sizes_of_claims(app, session, ahead=0)) <= 2
+    assert max(sizes_of_claims(app, session, prefetch_seconds=0)) <= 2
 
 
 def test_a_worker_claims_nothing_ahead_of_tasks_that_are_tried_again(app: App, session: Session) -> None:
-    assert max(sizes_of_claims(app, session, ahead=0.25, retried_from=0)) <= 2
+    assert max(sizes_of_claims(app, session, prefetch_seconds=0.25, retried_from=0)) <= 2
 
 
 @pytest.mark.parametrize("kind", ["plain", "async"])
@@ -1474,7 +1476,7 @@ def test_a_worker_that_stops_lets_running_tasks_end_and_claims_no_more(app: App,
 
 
 @pytest.mark.parametrize("kind", ["plain", "async"])
-@pytest.mark.parametrize("how", ["the grace time is over", "a second stop"])
+@pytest.mark.parametrize("how", ["the shutdown timeout is over", "a second stop"])
 def test_what_still_runs_is_interrupted_and_given_back_without_using_an_attempt(app: App, kind: str, how: str) -> None:
     seen = Seen()
 
@@ -1494,7 +1496,7 @@ def test_what_still_runs_is_interrupted_and_given_back_without_using_an_attempt(
 
     job = plain if kind == "plain" else asynchronous
     ids = [job.enqueue() for _ in range(5)]
-    with beside(app.worker(concurrency=2, grace=0.3 if how.startswith("the grace") else 600.0)) as worker:
+    with beside(app.worker(concurrency=2, shutdown_timeout=0.3 if how.startswith("the shutdown") else 600.0)) as worker:
         worker.until(lambda: len(seen.values) == 2, "two run")
         stopped_at = time.monotonic()
         worker.stop()
@@ -1512,7 +1514,7 @@ def test_what_still_runs_is_interrupted_and_given_back_without_using_an_attempt(
 
 
 def test_a_worker_can_be_stopped_while_it_is_idle(app: App, session: Session) -> None:
-    with beside(app.worker(grace=600.0)) as worker:
+    with beside(app.worker(shutdown_timeout=600.0)) as worker:
         idle(session, worker)
         worker.stop()
         worker.join(5.0)
@@ -1526,7 +1528,7 @@ def test_a_worker_that_could_not_begin_yet_can_be_stopped_while_the_database_is_
     @app.job(queue="q")
     def job() -> None: ...
 
-    worker = Beside(app.worker(grace=600.0))
+    worker = Beside(app.worker(shutdown_timeout=600.0))
     with away(app, session):
         worker.start()
         worker.until(lambda: "the database is away" in caplog.text, "it tries to begin")
@@ -1546,7 +1548,7 @@ def test_a_worker_that_is_to_stop_at_once_gives_back_its_tasks_although_its_conn
         await asyncio.sleep(SECONDS)
 
     id = runs.enqueue()
-    with beside(app.worker(grace=600.0)) as worker:
+    with beside(app.worker(shutdown_timeout=600.0)) as worker:
         worker.until(started.is_set, "it runs")
         idle(session, worker)
         session.run(KILL)
@@ -1766,7 +1768,7 @@ def test_the_log_says_how_long_a_handler_ran_and_why_it_was_interrupted(
     def wait(context: Context) -> None:
         context.wait_cancelled(SECONDS)
 
-    with caplog.at_level(logging.INFO, "underway_pg"), beside(app.worker(grace=0.2)) as worker:
+    with caplog.at_level(logging.INFO, "underway_pg"), beside(app.worker(shutdown_timeout=0.2)) as worker:
         cancelled, timed_out = wait.enqueue(), wait.options(timeout=0.3, retry=ONCE).enqueue()
         worker.until(lambda: lines(caplog, cancelled), "it has started")
         app.cancel(cancelled)

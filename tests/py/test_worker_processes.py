@@ -67,7 +67,7 @@ async def never_ends_async(context: Context, n: int) -> None:
     await asyncio.sleep(600)
 
 
-app.run(queues=[sys.argv[2]], concurrency=int(sys.argv[3]), grace=float(sys.argv[4]))
+app.run(queues=[sys.argv[2]], concurrency=int(sys.argv[3]), shutdown_timeout=float(sys.argv[4]))
 """
 
 StartWorker = Callable[..., subprocess.Popen[bytes]]
@@ -92,9 +92,9 @@ def start_worker(database: str, tmp_path: Path) -> Iterator[StartWorker]:
     program.write_text(PROGRAM)
     with contextlib.ExitStack() as stack:
 
-        def start(queue: str, *, concurrency: int = 10, grace: float = 10.0) -> subprocess.Popen[bytes]:
+        def start(queue: str, *, concurrency: int = 10, shutdown_timeout: float = 10.0) -> subprocess.Popen[bytes]:
             process = subprocess.Popen(
-                [sys.executable, str(program), database, queue, str(concurrency), str(grace)],
+                [sys.executable, str(program), database, queue, str(concurrency), str(shutdown_timeout)],
                 env={**os.environ, "PYTHONPATH": str(ROOT)},
                 stderr=subprocess.DEVNULL,
             )
@@ -152,7 +152,7 @@ def test_a_signal_lets_tasks_end_gives_the_rest_back_and_ends_the_process_in_tim
         "slow", 1, "job => 'never_ends_async'"
     )
     waiting = session.enqueue("slow", 5, "job => 'never_ends'")
-    worker = start_worker("slow", concurrency=3, grace=1.0)
+    worker = start_worker("slow", concurrency=3, shutdown_timeout=1.0)
     wait_until(lambda: count(session, "runs") == 3, "three run")
     signalled_at = time.monotonic()
     worker.send_signal(number)
@@ -167,7 +167,7 @@ def test_a_signal_lets_tasks_end_gives_the_rest_back_and_ends_the_process_in_tim
 
 def test_a_second_signal_ends_the_process_at_once(session: Session, start_worker: StartWorker) -> None:
     (id,) = session.enqueue("slow", 1, "job => 'never_ends'")
-    worker = start_worker("slow", grace=600.0)
+    worker = start_worker("slow", shutdown_timeout=600.0)
     wait_until(lambda: count(session, "runs") == 1, "it runs")
     worker.terminate()
     (later,) = session.enqueue("slow", 1, "job => 'never_ends'")
@@ -180,7 +180,7 @@ def test_a_second_signal_ends_the_process_at_once(session: Session, start_worker
 
 
 def test_a_worker_that_is_idle_ends_at_once_on_a_signal(session: Session, start_worker: StartWorker) -> None:
-    worker = start_worker("slow", grace=600.0)
+    worker = start_worker("slow", shutdown_timeout=600.0)
     wait_until(lambda: count(session, "underway.worker", "idle") == 1, "it is idle")
     worker.terminate()
     assert worker.wait(5.0) == 0

@@ -63,9 +63,9 @@ as $$
     delete from underway.task;
     delete from underway.running;
     delete from underway.parked;
-    delete from underway.freed_key;
+    delete from underway.ready_key;
     delete from underway.keyed_queue;
-    delete from underway.bucket;
+    delete from underway.token_bucket;
 $$;
 
 -- keyed_tasks: tasks of these names, in this order; each has the concurrency key of its letters: a1 and a2 have a, and
@@ -125,7 +125,7 @@ returns text
 language sql
 as $$
     select coalesce(string_agg(distinct f.concurrency_key, ' '), '')
-    from underway.freed_key f
+    from underway.ready_key f
     where f.queue = freed.queue
 $$;
 
@@ -135,9 +135,9 @@ returns text
 language sql
 as $$
     select coalesce(string_agg(coalesce(nullif(f.concurrency_key, ''), '-'), ' ' order by f.place), '')
-    from underway.freed_key f
+    from underway.ready_key f
     where f.queue = line.queue
-      and f.look_at = '-infinity'
+      and f.check_at = '-infinity'
 $$;
 
 -- served: the names of so many tasks, which are claimed one by one and completed.
@@ -168,10 +168,10 @@ $$;
 
 -- lane: a lane of a queue, as functions take it.
 create function underway_test.lane(queue text default 'email', priority integer default 0)
-returns underway.lane
+returns underway.queue_priority
 language sql
 as $$
-    select l from underway.lane l where l.queue = lane.queue and l.priority = lane.priority limit 1
+    select l from underway.queue_priority l where l.queue = lane.queue and l.priority = lane.priority limit 1
 $$;
 
 -- queue: a queue with its settings, as functions take it.
@@ -192,7 +192,7 @@ declare
 begin
     v_held.id := underway_test.ready_task(held_task.queue);
     update underway.task t set attempt = held_task.attempt - 1, priority = 1000000 where t.id = v_held.id;
-    perform underway._open_lane(held_task.queue, 1000000, underway._clock());
+    perform underway._ensure_priority(held_task.queue, 1000000, underway._clock());
     select claimed.lease into strict v_held.lease
     from underway.dequeue(held_task.queue, 1) claimed
     where claimed.id = v_held.id;

@@ -25,7 +25,9 @@ Cron = Annotated[
         metavar="CRON", help="5 fields, minute first; 6, second first; 7, year last; or @daily and the like."
     ),
 ]
-Zone = Annotated[str | None, typer.Option("--zone", help="Whose clocks count, such as Europe/Berlin; UTC by default.")]
+Zone = Annotated[
+    str | None, typer.Option("--time-zone", help="Whose clocks count, such as Europe/Berlin; UTC by default.")
+]
 
 
 @commands.command()

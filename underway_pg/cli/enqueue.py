@@ -40,7 +40,7 @@ def enqueue(
     run_at: Annotated[datetime | None, time_option("Run it then: 2030-01-31T09:00:00Z.")] = None,
     priority: Priority = 0,
     timeout: Timeout = None,
-    ttl: Annotated[timedelta | None, duration_option("How long it is kept when it is finished.")] = None,
+    retention: Annotated[timedelta | None, duration_option("How long it is kept when it is finished.")] = None,
     header: Headers = None,
     unique_key: Annotated[
         str | None, typer.Option(help="At most one live task of the queue has this key.", show_default=False)
@@ -63,7 +63,7 @@ def enqueue(
 ) -> None:
     """Enqueue a task, and print its id; where its unique key is taken, that of the task that has it."""
     options = Options(
-        delay=delay, run_at=run_at, priority=priority, timeout=timeout, ttl=ttl,
+        delay=delay, run_at=run_at, priority=priority, timeout=timeout, retention=retention,
         headers=parse_headers(header) if header else None, unique_key=unique_key, on_conflict=on_conflict,
         unique_for=unique_for, concurrency_key=concurrency_key, after=after, after_failure=after_failure,
     )  # fmt: skip

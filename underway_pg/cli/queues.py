@@ -92,7 +92,7 @@ def create_queue(
     ] = None,
     timeout: Timeout = None,
     heartbeat: Annotated[timedelta | None, duration_option("How long a lease lasts without a heartbeat.")] = None,
-    ttl: Annotated[timedelta | None, duration_option("How long a finished task is kept.")] = None,
+    retention: Annotated[timedelta | None, duration_option("How long a finished task is kept.")] = None,
     keep_history: Annotated[
         bool | None,
         typer.Option(
@@ -136,7 +136,7 @@ def create_queue(
         retry=RetryPolicy(**policy) if policy else None,
         timeout=timeout,
         heartbeat=heartbeat,
-        ttl=ttl,
+        retention=retention,
         keep_history=keep_history,
         max_running=max_running,
         max_running_per_key=max_running_per_key,

@@ -76,10 +76,12 @@ def add_schedule(
     input: Input = "{}",
     zone: Zone = None,
     job: JobName = None,
-    missed: Annotated[
+    catch_up: Annotated[
         Literal["skip", "once", "all"], typer.Option(help="What to do about times at which no worker was there.")
     ] = "once",
-    missed_limit: Annotated[int, typer.Option(min=1, max=1000, help="How many missed times all means at most.")] = 100,
+    catch_up_limit: Annotated[
+        int, typer.Option(min=1, max=1000, help="How many missed times all means at most.")
+    ] = 100,
     overlap: Annotated[
         Literal["allow", "skip"], typer.Option(help="Whether a time comes while the previous task is live.")
     ] = "allow",
@@ -88,17 +90,17 @@ def add_schedule(
     ends_at: Annotated[datetime | None, time_option("No time after.")] = None,
     priority: Priority = 0,
     timeout: Timeout = None,
-    ttl: Annotated[timedelta | None, duration_option("How long a task is kept when it is finished.")] = None,
+    retention: Annotated[timedelta | None, duration_option("How long a task is kept when it is finished.")] = None,
     header: Headers = None,
     dsn: Dsn = None,
     as_json: Json = False,
 ) -> None:
     """Add a schedule, or replace the one of this name."""
     schedule = Schedule(
-        name=name, queue=queue, cron=cron, input=parse_input(input), job=job, time_zone=zone, missed=missed,
-        missed_limit=missed_limit, overlap=overlap, jitter=jitter or 0, starts_at=starts_at, ends_at=ends_at,
+        name=name, queue=queue, cron=cron, input=parse_input(input), job=job, time_zone=zone, catch_up=catch_up,
+        catch_up_limit=catch_up_limit, overlap=overlap, jitter=jitter or 0, starts_at=starts_at, ends_at=ends_at,
         options=Options(
-            priority=priority, timeout=timeout, ttl=ttl, headers=parse_headers(header) if header else None
+            priority=priority, timeout=timeout, retention=retention, headers=parse_headers(header) if header else None
         ),
     )  # fmt: skip
     next_at, now = ask_with_time(dsn, statements.schedule(schedule))

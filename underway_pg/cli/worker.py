@@ -45,15 +45,15 @@ def worker(
         list[str] | None, typer.Option("--queue", help="Serve this queue; may be repeated. By default all of the App.")
     ] = None,
     concurrency: Annotated[int, typer.Option(min=1, help="How many tasks run at once.")] = _WORKER["concurrency"],
-    grace: Annotated[
+    shutdown_timeout: Annotated[
         timedelta | None,
         duration_option(
-            f"How long running tasks may take to end when the worker stops (default {_WORKER['grace']:g})."
+            f"How long running tasks may take to end when the worker stops (default {_WORKER['shutdown_timeout']:g})."
         ),
     ] = None,
-    ahead: Annotated[
+    prefetch_seconds: Annotated[
         float, typer.Option(min=0, max=1, help="Seconds of work to claim beyond what runs; 0 for none.")
-    ] = _WORKER["ahead"],
+    ] = _WORKER["prefetch_seconds"],
     drain: Annotated[bool, typer.Option("--drain", help="Stop when nothing is left to do.")] = False,
     max_tasks_per_process: Annotated[
         int, typer.Option(min=1, help="How many tasks a process runs before another takes its place.")
@@ -126,7 +126,7 @@ def worker(
     settings = WorkerSettings(
         concurrency=concurrency,
         unknown_jobs="leave" if leave_unknown_jobs else "fail",
-        ahead=ahead,
+        prefetch_seconds=prefetch_seconds,
         drain=drain,
         max_tasks_per_process=max_tasks_per_process,
         max_memory_per_process=max_memory_per_process,
@@ -135,8 +135,8 @@ def worker(
         name=name,
         listen_dsn=listen_dsn,
     )
-    if grace is not None:
-        settings["grace"] = grace.total_seconds()
+    if shutdown_timeout is not None:
+        settings["shutdown_timeout"] = shutdown_timeout.total_seconds()
     if queue:
         settings["queues"] = queue
     with import_application(application, dsn) as app:

@@ -63,14 +63,14 @@ def stats(dsn: Dsn = None, as_json: Json = False) -> None:
 def stop(
     worker: Annotated[int | None, typer.Option(metavar="ID", help="The worker of this id.", show_default=False)] = None,
     queue: Annotated[str | None, typer.Option(help="The workers that serve this queue.", show_default=False)] = None,
-    everyone: Annotated[bool, typer.Option("--all", help="All workers.")] = False,
+    all_workers: Annotated[bool, typer.Option("--all", help="All workers.")] = False,
     dsn: Dsn = None,
     as_json: Json = False,
 ) -> None:
     """Ask workers to stop, wherever they run: they let running tasks end, and give back the rest."""
-    if [worker is not None, queue is not None, everyone].count(True) != 1:
+    if [worker is not None, queue is not None, all_workers].count(True) != 1:
         raise WrongUsage("say which workers are to stop: --worker ID, --queue NAME or --all")
-    count = ask(dsn, statements.stop_workers(worker, queue, everyone))
+    count = ask(dsn, statements.stop_workers(worker, queue, all_workers))
     if as_json:
         say_json({"asked": count})
     else:

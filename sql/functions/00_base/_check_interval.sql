@@ -1,7 +1,7 @@
 -- _check_interval: refuse a length of time outside its bounds; null passes, for it means "as the queue says".
 --
 -- Writes: nothing.
--- Refuses: UW001 invalid_argument.
+-- Raises: UW001 invalid_argument.
 
 create or replace function underway._check_interval(name text, value interval, shortest interval)
 returns void

@@ -4,7 +4,7 @@
 --   delay  is uniform in [target * (1 - jitter), target]
 --
 -- Writes: nothing.
--- Refuses: UW001 invalid_argument.
+-- Raises: UW001 invalid_argument.
 
 create or replace function underway._backoff_target(policy underway.retry_policy, attempt integer)
 returns interval

@@ -1,7 +1,7 @@
 -- retry_policy: a retry policy from its parts; what is left out has the default.
 --
 -- Writes: nothing.
--- Refuses: UW001 invalid_argument.
+-- Raises: UW001 invalid_argument.
 
 create or replace function underway._check_retry_policy(policy underway.retry_policy)
 returns void
@@ -10,9 +10,9 @@ immutable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_wrong text;
+    v_problem text;
 begin
-    v_wrong := case
+    v_problem := case
         when (_check_retry_policy.policy).max_attempts is null
           or (_check_retry_policy.policy).initial_interval is null
           or (_check_retry_policy.policy).max_interval is null
@@ -27,10 +27,10 @@ begin
         when not (_check_retry_policy.policy).jitter between 0 and 1 then 'jitter must lie between 0 and 1'
     end;
 
-    if v_wrong is not null then
+    if v_problem is not null then
         raise exception using
             errcode = 'UW001',
-            message = format('retry policy %s: %s', _check_retry_policy.policy, v_wrong),
+            message = format('retry policy %s: %s', _check_retry_policy.policy, v_problem),
             hint = 'Build it by name, for example underway.retry_policy(max_attempts => 5, initial_interval => ''1 s'').';
     end if;
 end;

@@ -6,7 +6,7 @@
 -- first time only.
 --
 -- Writes: nothing.
--- Refuses: UW001 invalid_argument.
+-- Raises: UW001 invalid_argument.
 
 create or replace function underway._hours(length interval)
 returns interval

@@ -1,7 +1,7 @@
 -- _split_cron: an expression and its time zone, which may stand behind it: '@daily[America/Los_Angeles]'.
 --
 -- Writes: nothing.
--- Refuses: UW008 invalid_cron.
+-- Raises: UW008 invalid_cron.
 
 create or replace function underway._split_cron(inout cron text, inout zone text)
 returns record

@@ -18,7 +18,7 @@ select cmp_ok(
 
 -- the clock of who writes
 
-select cmp_ok(underway._clock_of_writer(), '>', now(), 'who writes sees the same clock');
+select cmp_ok(underway._clock_after_xid(), '>', now(), 'who writes sees the same clock');
 
 -- the tests' own clock
 
@@ -36,12 +36,12 @@ select is(
     'a test advances the stopped clock'
 );
 
-select cmp_ok(underway._began_at(), '<=', now(), 'a transaction began before it had its id');
+select cmp_ok(underway._clock_before_xid(), '<=', now(), 'a transaction began before it had its id');
 
 select underway_test.stop_clock('2001-01-01 12:00:00+00');
 
 select is(
-    underway._began_at(), '2001-01-01 12:00:00+00'::timestamptz,
+    underway._clock_before_xid(), '2001-01-01 12:00:00+00'::timestamptz,
     'and never later than the clock says, when that was put back'
 );
 

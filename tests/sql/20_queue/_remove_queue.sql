@@ -15,7 +15,7 @@ select set_eq(
 );
 
 select set_eq(
-    'select queue collate "default", priority from underway.lane',
+    'select queue collate "default", priority from underway.queue_priority',
     $$ values ('email', 0), ('invoice', 0), ('dead', 0), ('dead', 5) $$,
     'its priorities stay known, for a task that is being enqueued just now'
 );

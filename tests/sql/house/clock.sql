@@ -21,8 +21,8 @@ select set_eq(
         where p.pronamespace = 'underway'::regnamespace
           and pg_temp.tells_time(pg_get_functiondef(p.oid))
     $$,
-    $$ values ('_clock'), ('_began_at') $$,
-    'among the functions only _clock tells the time, and _began_at that of the transaction'
+    $$ values ('_clock'), ('_clock_before_xid') $$,
+    'among the functions only _clock tells the time, and _clock_before_xid that of the transaction'
 );
 
 select is_empty(

@@ -10,7 +10,7 @@ where p.pronamespace = 'underway'::regnamespace;
 
 select set_eq(
     $$ select distinct code[1] from body cross join regexp_matches(source, 'errcode = ''(UW\d\d\d)''', 'g') as code $$,
-    'select sqlstate::text from underway.refusal',
+    'select sqlstate::text from underway.error_code',
     'the codes that are raised are the codes that are listed'
 );
 

@@ -1,0 +1,36 @@
+-- _check_claim: refuse a claim that can not be meant.
+--
+-- Writes: nothing.
+-- Raises: UW001 invalid_argument, UW003 queue_not_found.
+
+create or replace function underway._check_claim(queues text[], max_tasks integer)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+    v_missing text;
+begin
+    if _check_claim.max_tasks is null or _check_claim.max_tasks not between 0 and 10000 then
+        raise exception using
+            errcode = 'UW001',
+            message = format('max_tasks is %s', coalesce(_check_claim.max_tasks::text, 'null')),
+            hint = 'Claim between 0 and 10000 tasks at a time.';
+    end if;
+
+    select given.name
+    into v_missing
+    from unnest(_check_claim.queues) as given (name)
+    where not exists (select from underway.queue q where q.name = given.name)
+    limit 1;
+
+    if found or _check_claim.queues is null then
+        perform underway._raise_queue_not_found(v_missing);
+    end if;
+end;
+$$;
+
+comment on function underway._check_claim(text[], integer) is
+    'Refuse a claim from a queue that does not exist, or of a number of tasks out of bounds.';

@@ -1,0 +1,41 @@
+-- register_worker: a worker makes itself known, so that it is seen and can be woken.
+--
+-- Writes: worker.
+-- Raises: UW001 invalid_argument, UW003 queue_not_found.
+
+create or replace function underway.register_worker(name text, queues text[], concurrency integer default null)
+returns bigint
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_now timestamptz := underway._clock();
+    v_id  bigint;
+begin
+    if coalesce(register_worker.name, '') = '' then
+        raise exception using
+            errcode = 'UW001',
+            message = 'the worker has no name',
+            hint = 'Give one by which people will find it, such as host and process id.';
+    end if;
+    if register_worker.queues = '{}' or register_worker.concurrency < 1 then
+        raise exception using
+            errcode = 'UW001',
+            message = format('worker %L serves queues %L with concurrency %s', register_worker.name,
+                register_worker.queues, coalesce(register_worker.concurrency::text, 'not given')),
+            hint = 'Name at least one queue, and a concurrency of at least 1.';
+    end if;
+    perform underway._check_claim(register_worker.queues, 0);
+
+    insert into underway.worker (name, queues, concurrency, started_at, seen_at)
+    values (register_worker.name, register_worker.queues, register_worker.concurrency, v_now, v_now)
+    returning id into v_id;
+
+    return v_id;
+end;
+$$;
+
+comment on function underway.register_worker(text, text[], integer) is
+    'Make a worker known. Returns its id for dequeue, maintain, next_wakeup and unregister_worker.';

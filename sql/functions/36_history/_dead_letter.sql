@@ -1,0 +1,56 @@
+-- _dead_letter: enqueue a dead letter for each task that fails permanently in a queue with a dead-letter queue.
+--
+-- Writes: task.
+
+create or replace function underway._dead_letter(tasks bigint[])
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+as $$
+declare
+    v_now   timestamptz := underway._clock_after_xid();
+    v_queue text;
+begin
+    -- The dead letter is a task of its own, pending in another queue; what it needs to go back is kept with it.
+    for v_queue in
+        with letter as (
+            insert into underway.task (
+                queue, job, input, priority, ready_at, enqueued_at, retry_policy, timeout, heartbeat, retention, headers,
+                dead_letter
+            )
+            select
+                q.dead_letter_queue, t.job, t.input, t.priority,
+                underway._ensure_priority(q.dead_letter_queue, t.priority, v_now), v_now, t.retry_policy, t.timeout, t.heartbeat,
+                t.retention, t.headers,
+                jsonb_build_object(
+                    'task', t.id, 'queue', t.queue, 'enqueued_at', t.enqueued_at, 'attempts', t.attempt,
+                    'failed_at', last.failed_at, 'error', last.error
+                ) || jsonb_strip_nulls(jsonb_build_object(
+                    'unique_key', t.unique_key, 'concurrency_key', t.concurrency_key
+                )) || case when t.dead_letter is null then '{}' else jsonb_build_object('dead_letter', t.dead_letter) end
+            from underway.task t
+            join underway.queue q on q.name = t.queue
+            cross join lateral (
+                select a.failed_at, a.error
+                from underway.attempt a
+                where a.task = t.id
+                order by a.failed_at desc
+                limit 1
+            ) last
+            where t.id = any (_dead_letter.tasks)
+              and q.dead_letter_queue is not null
+            order by t.id
+            returning queue
+        )
+        select distinct l.queue from letter l
+    loop
+        perform underway._wake(v_queue);
+    end loop;
+end;
+$$;
+
+comment on function underway._dead_letter(bigint[]) is
+    'Enqueue a dead letter for each of these tasks whose queue has a dead-letter queue.';

@@ -1,0 +1,148 @@
+-- _finish: move held tasks from the live table into the history. Every final state is reached here.
+--
+--   in_progress -> succeeded | failed
+--   pending | waiting | in_progress -> cancelled
+--
+-- Writes: task, task_history, attempt.
+
+create or replace function underway._history_slot(expires_at timestamptz, now timestamptz)
+returns smallint
+language sql
+immutable
+begin atomic
+    -- Days since 1970 in UTC. The ring takes twenty days from now; the slots after them are being emptied (_prune). No
+    -- pinned search_path: the names are bound already, and with it the call would not be inlined.
+    select case
+        when (expires_at at time zone 'UTC')::date - (now at time zone 'UTC')::date < 20
+            then mod((expires_at at time zone 'UTC')::date - date '1970-01-01', 32)
+        else 32
+    end::smallint;
+end;
+
+comment on function underway._history_slot(timestamptz, timestamptz) is
+    'The partition of the history for a task that expires at a time: its day in the ring, or 32 for later.';
+
+create or replace function underway._after_finish(tasks underway.finished_task[], state underway.task_state)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+as $$
+declare
+    v_tasks  bigint[];
+    v_queues text[];
+    v_keys   text[];
+begin
+    delete from underway.attempt a
+    where a.task = any (array(select e.id from unnest(_after_finish.tasks) e where e.has_errors));
+
+    select array_agg(e.id), array_agg(e.queue), array_agg(case when e.limited then e.concurrency_key end)
+    into v_tasks, v_queues, v_keys
+    from unnest(_after_finish.tasks) e
+    where e.limited or e.parked;
+    if v_tasks is not null then
+        perform underway._free_keys(v_tasks, v_queues, v_keys);
+    end if;
+
+    v_tasks := array(select e.id from unnest(_after_finish.tasks) e where e.in_batch);
+    if v_tasks <> '{}' then
+        perform underway._on_tasks_ended(v_tasks, _after_finish.state);
+    end if;
+
+    perform pg_notify('underway_finished', e.id::text) from unnest(_after_finish.tasks) e where e.watched;
+end;
+$$;
+
+comment on function underway._after_finish(underway.finished_task[], underway.task_state) is
+    'What else there is to do for tasks that have ended: their errors, their limits, who follows and who watches them.';
+
+create or replace function underway._finish(
+    tasks bigint[],
+    leases uuid[],
+    state underway.task_state,
+    outputs jsonb[] default null
+)
+returns bigint[]
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_nestloop = off
+set enable_mergejoin = off
+as $$
+declare
+    v_now      timestamptz := underway._clock();
+    v_finished bigint[];
+    v_to_notify     underway.finished_task[];
+begin
+    -- The array is looked up in the index in the order of ids, whatever the statistics say, and what is found is joined
+    -- with the batch: a join alone may be turned round, and read the table for each row of the batch. So two batches
+    -- never wait for each other in a circle, either.
+    with gone as (
+        delete from underway.task t
+        using unnest(_finish.tasks, _finish.leases, _finish.outputs) as batch (task, lease, output)
+        where t.id = any (_finish.tasks)
+          and batch.task = t.id
+          and (_finish.leases is null or t.lease = batch.lease)
+        -- What is read most stands in front, for a row is taken apart up to the last column that is asked for.
+        returning
+            t.id, t.has_errors or t.watched or t.in_batch or t.limited or t.parked as told,
+            t.has_errors, t.watched, t.in_batch, t.limited, t.parked, t.queue, t.concurrency_key, t.unique_key, t.job,
+            t.priority, t.attempt, t.worker, t.enqueued_at, t.started_at, t.input, t.headers, t.dead_letter,
+            t.retry_policy, t.timeout, t.heartbeat, t.retention, batch.output
+    ),
+    setting as (
+        select q.name, q.keep_history, v_now + q.retention as expires_at, underway._history_slot(v_now + q.retention, v_now) as expires_slot
+        from underway.queue q
+        where q.name in (select g.queue from gone g)
+    ),
+    finished as (
+        insert into underway.task_history (
+            id, queue, unique_key, concurrency_key, job, state, priority, attempt, worker, input, output, headers,
+            errors, dead_letter, retry_policy, timeout, heartbeat, retention, enqueued_at, started_at, finished_at, expires_at, expires_slot
+        )
+        select
+            g.id, g.queue, g.unique_key, g.concurrency_key, g.job, _finish.state, g.priority, g.attempt, g.worker,
+            g.input, g.output, g.headers,
+            case when g.has_errors then (
+                select jsonb_agg(a.error order by a.failed_at) from underway.attempt a where a.task = g.id
+            ) end,
+            g.dead_letter, g.retry_policy, g.timeout, g.heartbeat, g.retention, g.enqueued_at, g.started_at, v_now,
+            case when g.retention is null then coalesce(s.expires_at, v_now + interval '14 days') else v_now + g.retention end,
+            case
+                when g.retention is null then coalesce(s.expires_slot, underway._history_slot(v_now + '14 days', v_now))
+                else underway._history_slot(v_now + g.retention, v_now)
+            end
+        from gone g
+        left join setting s on s.name = g.queue
+        -- Where no history is kept, this is what somebody has to look at, or is waiting for.
+        where s.keep_history is not false
+           or _finish.state <> 'succeeded'
+           or g.watched
+    )
+    select
+        array_agg(g.id),
+        array_agg(
+            row(
+                g.id, g.queue, g.concurrency_key, g.has_errors, g.watched, g.in_batch, g.limited, g.parked
+            )::underway.finished_task
+        ) filter (where g.told)
+    into v_finished, v_to_notify
+    from gone g;
+
+    if v_to_notify is not null then
+        perform underway._after_finish(v_to_notify, _finish.state);
+    end if;
+
+    return coalesce(v_finished, '{}');
+end;
+$$;
+
+comment on function underway._finish(bigint[], uuid[], underway.task_state, jsonb[]) is
+    'Move the tasks that are still under these leases into the history, where it is kept; without leases, tasks that the'
+    ' caller has locked. Returns their ids.';

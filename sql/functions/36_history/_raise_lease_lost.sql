@@ -1,0 +1,31 @@
+-- _raise_lease_lost: refuse a holder whose lease is gone, and say what became of the task.
+--
+-- Writes: nothing.
+-- Raises: UW002 lease_lost.
+
+create or replace function underway._raise_lease_lost(task bigint, lease uuid)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+declare
+    v_state text;
+begin
+    select coalesce(
+        (select t.state::text from underway.task t where t.id = _raise_lease_lost.task),
+        (select h.state::text from underway.task_history h where h.id = _raise_lease_lost.task),
+        'unknown'
+    )
+    into v_state;
+
+    raise exception using
+        errcode = 'UW002',
+        message = format('task %s is not held under lease %s; it is %s', _raise_lease_lost.task, _raise_lease_lost.lease, v_state),
+        hint = 'The lease lapsed, or the task was settled or cancelled; drop this result.';
+end;
+$$;
+
+comment on function underway._raise_lease_lost(bigint, uuid) is
+    'Refuse a holder whose lease is gone, with the state that the task has now.';

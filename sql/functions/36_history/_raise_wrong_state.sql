@@ -1,0 +1,34 @@
+-- _raise_wrong_state: refuse what can not be done with a task in its state, or with one that does not exist.
+--
+-- Writes: nothing.
+-- Raises: UW004 task_not_found, UW005 wrong_state.
+
+create or replace function underway._raise_wrong_state(task bigint, verb text, states text)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+declare
+    v_state underway.task_state := coalesce(
+        (select t.state from underway.task t where t.id = _raise_wrong_state.task),
+        (select h.state from underway.task_history h where h.id = _raise_wrong_state.task)
+    );
+begin
+    if v_state is null then
+        raise exception using
+            errcode = 'UW004',
+            message = format('task %s does not exist', _raise_wrong_state.task),
+            hint = 'It was deleted, its time in the history is over, or its transaction was rolled back.';
+    end if;
+
+    raise exception using
+        errcode = 'UW005',
+        message = format('task %s is %s', _raise_wrong_state.task, v_state),
+        hint = format('Only a task that is %s %s.', _raise_wrong_state.states, _raise_wrong_state.verb);
+end;
+$$;
+
+comment on function underway._raise_wrong_state(bigint, text, text) is
+    'Refuse what can not be done with a task in its state, or with one that does not exist.';

@@ -1,0 +1,33 @@
+-- _prune_reservations: forget unique keys that were taken for a while, when that time is over.
+--
+-- Writes: unique_reservation.
+
+create or replace function underway._prune_reservations(max_holds integer default 1000)
+returns integer
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+declare
+    v_now    timestamptz := underway._clock();
+    v_pruned integer;
+begin
+    -- One that is just being taken over is passed over.
+    delete from underway.unique_reservation h
+    where h.ctid = any (array(
+        select expired.ctid
+        from underway.unique_reservation expired
+        where expired.expires_at <= v_now
+        order by expired.expires_at
+        limit _prune_reservations.max_holds
+        for update skip locked
+    ));
+    get diagnostics v_pruned = row_count;
+
+    return v_pruned;
+end;
+$$;
+
+comment on function underway._prune_reservations(integer) is
+    'Delete at most max_holds of the unique keys whose time (unique_for) is over. Returns how many.';

@@ -1,0 +1,45 @@
+-- enqueue: a new task, in the caller's transaction.
+--
+--   -> pending
+--
+-- Writes: nothing.
+-- Raises: UW001 invalid_argument, UW003 queue_not_found, UW004 task_not_found, UW005 wrong_state, UW007 input_too_large, UW010 unique_conflict, UW011 queue_full.
+
+create or replace function underway.enqueue(
+    queue text,
+    input jsonb default '{}',
+    job text default null,
+    delay interval default null,
+    run_at timestamptz default null,
+    priority integer default 0,
+    retry_policy underway.retry_policy default null,
+    timeout interval default null,
+    heartbeat interval default null,
+    retention interval default null,
+    headers jsonb default null,
+    unique_key text default null,
+    on_conflict text default 'return',
+    unique_for interval default null,
+    concurrency_key text default null,
+    after bigint[] default null,
+    after_failure text default 'wait'
+)
+returns bigint
+language sql
+volatile
+-- One call and nothing else, so that the planner puts it in the caller's statement: not pinned and with no rights of
+-- its own on purpose, for then it would not (docs/decisions/0013).
+as $$
+    select (underway.enqueue_many(
+        enqueue.queue, array[enqueue.input], enqueue.job, enqueue.delay, enqueue.run_at, enqueue.priority,
+        enqueue.retry_policy, enqueue.timeout, enqueue.heartbeat, enqueue.retention, enqueue.headers,
+        array[enqueue.unique_key], enqueue.on_conflict, enqueue.unique_for, enqueue.concurrency_key,
+        enqueue.after, enqueue.after_failure
+    ))[1];
+$$;
+
+comment on function underway.enqueue(
+    text, jsonb, text, interval, timestamptz, integer, underway.retry_policy, interval, interval, interval, jsonb, text, text,
+    interval, text, bigint[], text
+) is
+    'Enqueue a task in the transaction of the caller. Returns its id, or that of the task which has its unique key already.';

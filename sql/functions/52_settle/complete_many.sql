@@ -1,0 +1,28 @@
+-- complete_many: the holder reports a batch of tasks as done.
+--
+--   in_progress -> succeeded
+--
+-- Writes: nothing.
+-- Raises: UW001 invalid_argument.
+
+create or replace function underway.complete_many(tasks bigint[], leases uuid[], outputs jsonb[] default null)
+returns setof bigint
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform underway._check_leases(complete_many.tasks, complete_many.leases);
+
+    return query
+    select settled.id
+    from unnest(underway._finish(
+        complete_many.tasks, complete_many.leases, 'succeeded', complete_many.outputs
+    )) as settled (id);
+end;
+$$;
+
+comment on function underway.complete_many(bigint[], uuid[], jsonb[]) is
+    'Report a batch of tasks as done, each under its lease. Returns the ids that were settled; the leases of the others'
+    ' are lost.';

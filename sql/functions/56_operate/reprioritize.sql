@@ -1,0 +1,41 @@
+-- reprioritize: a pending task gets another priority, and lines up there as one that is ready from now.
+--
+-- Writes: task, parked.
+-- Raises: UW001 invalid_argument, UW004 task_not_found, UW005 wrong_state.
+
+create or replace function underway.reprioritize(task bigint, priority integer)
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+declare
+    v_now timestamptz := underway._clock_after_xid();
+begin
+    if reprioritize.priority is null then
+        raise exception using
+            errcode = 'UW001',
+            message = 'priority is null',
+            hint = 'Give an integer; 0 is the default, and higher runs first.';
+    end if;
+
+    update underway.task t
+    set
+        parked = false,
+        priority = reprioritize.priority,
+        ready_at = greatest(t.ready_at, underway._ensure_priority(t.queue, reprioritize.priority, v_now))
+    where t.id = reprioritize.task
+      and t.state = 'pending';
+
+    if found then
+        delete from underway.parked p where p.task = reprioritize.task;
+    else
+        perform underway._raise_wrong_state(reprioritize.task, 'is reprioritized', 'pending');
+    end if;
+end;
+$$;
+
+comment on function underway.reprioritize(bigint, integer) is
+    'Give a pending task another priority; higher runs first. It lines up behind those of that priority that are ready.';

@@ -1,0 +1,46 @@
+-- reschedule: a pending task becomes ready at another time.
+--
+-- Writes: task, parked.
+-- Raises: UW001 invalid_argument, UW004 task_not_found, UW005 wrong_state.
+
+create or replace function underway.reschedule(task bigint, run_at timestamptz)
+returns timestamptz
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+declare
+    v_now      timestamptz := underway._clock_after_xid();
+    v_ready_at timestamptz;
+    v_queue    text;
+begin
+    if reschedule.run_at is null or reschedule.run_at > v_now + interval '100 years' then
+        raise exception using
+            errcode = 'UW001',
+            message = format('run_at is %s', coalesce(reschedule.run_at::text, 'null')),
+            hint = 'Give a time within the next hundred years; one in the past means now.';
+    end if;
+
+    update underway.task t
+    set
+        parked = false,
+        ready_at = greatest(reschedule.run_at, underway._earliest_ready_at(t.queue, t.priority, v_now))
+    where t.id = reschedule.task
+      and t.state = 'pending'
+    returning t.queue, t.ready_at into v_queue, v_ready_at;
+
+    if found then
+        delete from underway.parked p where p.task = reschedule.task;
+    else
+        perform underway._raise_wrong_state(reschedule.task, 'is rescheduled', 'pending');
+    end if;
+
+    perform underway._wake(v_queue, v_ready_at - v_now);
+    return v_ready_at;
+end;
+$$;
+
+comment on function underway.reschedule(bigint, timestamptz) is
+    'Make a pending task ready at another time; one in the past means now. Returns when it will be ready.';

@@ -1,0 +1,123 @@
+-- run_schedules: enqueue what is due. The claim of a time and its task commit together, so that each time of each
+-- schedule gives one task, however many sessions run this at once.
+--
+--   -> pending
+--
+-- Writes: schedule.
+
+create or replace function underway._run_schedule(schedule underway.schedule, now timestamptz)
+returns integer
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+declare
+    v_cron       underway.cron := underway._read_cron(schedule.cron);
+    -- A time is missed when nobody has looked for a minute after it.
+    v_missed_at  timestamptz := _run_schedule.now - interval '1 minute';
+    v_previous   timestamptz;
+    v_next_at    timestamptz := schedule.next_at;
+    v_last_at    timestamptz := schedule.last_at;
+    v_last_task  bigint := schedule.last_task;
+    v_count      integer := 0;
+begin
+    if v_next_at <= v_missed_at then
+        -- The latest of the missed times that are made up for: none, one, or up to the limit.
+        v_next_at := null;
+        v_previous := least(v_missed_at, schedule.ends_at);
+        for v_number in 1..case schedule.catch_up when 'skip' then 0 when 'once' then 1 else schedule.catch_up_limit end
+        loop
+            v_previous := underway._cron_previous(
+                v_cron, schedule.time_zone, schedule.next_at - interval '1 microsecond', v_previous
+            );
+            exit when v_previous is null;
+            v_next_at := v_previous;
+            v_previous := v_previous - interval '1 microsecond';
+        end loop;
+        if v_next_at is null then
+            v_next_at := underway._next_time(v_cron, schedule.time_zone, v_missed_at, null, schedule.ends_at);
+        end if;
+    end if;
+
+    while v_next_at <= _run_schedule.now loop
+        if schedule.overlap = 'allow'
+           or not exists (select from underway.task t where t.id = v_last_task)
+        then
+            v_last_task := underway._enqueue_scheduled(
+                schedule, v_next_at, v_next_at + random() * schedule.jitter
+            );
+            v_last_at := v_next_at;
+            v_count := v_count + 1;
+        end if;
+        v_next_at := underway._next_time(v_cron, schedule.time_zone, v_next_at, null, schedule.ends_at);
+    end loop;
+
+    update underway.schedule s
+    set
+        next_at = v_next_at,
+        check_at = v_next_at,
+        last_at = v_last_at,
+        last_task = v_last_task,
+        last_error = null,
+        last_error_at = null
+    where s.name = schedule.name;
+
+    return v_count;
+end;
+$$;
+
+comment on function underway._run_schedule(underway.schedule, timestamptz) is
+    'Enqueue the due times of one schedule, whose row is locked. Returns how many tasks that gave.';
+
+create or replace function underway.run_schedules()
+returns integer
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+declare
+    v_now      timestamptz := underway._clock();
+    v_schedule underway.schedule;
+    v_count    integer := 0;
+    v_sqlstate text;
+    v_message  text;
+    v_hint     text;
+begin
+    for v_schedule in
+        select s.*
+        from underway.schedule s
+        where s.check_at <= v_now
+        order by s.check_at
+        limit 1000
+        for no key update skip locked
+    loop
+        begin
+            v_count := v_count + underway._run_schedule(v_schedule, v_now);
+        exception
+            -- What lies in the schedule itself: a refusal, or a value. It is tried again until somebody mends it.
+            when sqlstate 'UW000' or data_exception or integrity_constraint_violation or raise_exception then
+                get stacked diagnostics
+                    v_sqlstate = returned_sqlstate, v_message = message_text, v_hint = pg_exception_hint;
+                update underway.schedule s
+                set
+                    last_error = underway._error(
+                        jsonb_build_object('type', v_sqlstate, 'message', v_message, 'hint', v_hint)
+                    ),
+                    last_error_at = v_now,
+                    check_at = v_now + interval '10 seconds'
+                where s.name = v_schedule.name;
+        end;
+        -- After an outage much may have been catch_up: the rest comes with the next call, for others wait for this one.
+        exit when v_count >= 1000;
+    end loop;
+
+    return v_count;
+end;
+$$;
+
+comment on function underway.run_schedules() is
+    'Enqueue what the schedules have due; passes over what another session is doing. Returns how many tasks that gave.'
+    ' Part of maintain.';

@@ -1,0 +1,63 @@
+-- queue_stats: each queue with its settings and what lies in it now.
+--
+-- Writes: nothing.
+
+create or replace view underway.queue_stats as
+select
+    q.name::text as queue,
+    q.paused_at,
+    q.dead_letter_queue::text as dead_letter_queue,
+    q.retry_policy,
+    q.timeout,
+    q.heartbeat,
+    q.retention,
+    q.keep_history,
+    coalesce(live.ready + case when q.fair then live.parked else 0 end, 0) as ready,
+    coalesce(live.scheduled, 0) as scheduled,
+    coalesce(live.in_progress, 0) as in_progress,
+    coalesce(live.waiting, 0) as waiting,
+    coalesce(live.dead_letters, 0) as dead_letters,
+    least(live.oldest_ready_at, case when q.fair then live.oldest_parked_at end) as oldest_ready_at,
+    (
+        select count(*)
+        from underway.worker w
+        where q.name = any (w.queues)
+          and w.seen_at >= underway._clock() - interval '1 minute'
+    ) as workers,
+    q.max_running,
+    q.max_running_per_key,
+    q.rate_limit,
+    q.rate_period,
+    q.max_length,
+    coalesce(case when q.fair then 0 else live.parked end, 0) as parked,
+    array(
+        select p.concurrency_key::text
+        from underway.paused_key p
+        where p.queue = q.name
+        order by p.concurrency_key
+    ) as paused_keys,
+    q.rate_limit_per_key,
+    q.fair
+from underway.queue q
+left join (
+    select
+        t.queue,
+        count(*) filter (where t.state = 'pending' and not t.parked and t.ready_at <= tick.now) as ready,
+        count(*) filter (where t.parked) as parked,
+        count(*) filter (where t.state = 'pending' and not t.parked and t.ready_at > tick.now) as scheduled,
+        count(*) filter (where t.state = 'in_progress') as in_progress,
+        count(*) filter (where t.state = 'waiting') as waiting,
+        count(*) filter (where t.dead_letter is not null) as dead_letters,
+        min(t.ready_at) filter (
+            where t.state = 'pending' and not t.parked and t.ready_at <= tick.now
+        ) as oldest_ready_at,
+        min(t.ready_at) filter (where t.parked) as oldest_parked_at
+    from underway.task t
+    cross join (select underway._clock() as now) as tick
+    group by t.queue
+) live on live.queue = q.name;
+
+comment on view underway.queue_stats is
+    'Each queue with its settings and what lies in it now. Parked is what is due and, as the last claim has seen it, has to'
+    ' wait for its concurrency key; it is not ready. In a fair queue, where all wait for the turn of their key, none is'
+    ' parked in this sense. Reads the live tasks, not the history.';

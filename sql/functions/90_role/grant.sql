@@ -1,0 +1,77 @@
+-- grant: who may call what. Tables are granted to nobody and nothing to public: the functions are the only door.
+--
+--   underway_producer   enqueues, and sees results
+--   underway_worker     dequeues, settles, keeps the queue up
+--   underway_observer   reads the views
+--   underway_operator   queues, schedules, cancel, retry, redrive; and all that an observer sees
+--
+-- Writes: grants.
+
+revoke all on schema underway from public;
+revoke all on all tables in schema underway from public;
+revoke all on all functions in schema underway from public;
+
+do $$
+declare
+    v_role     text;
+    v_names    text[];
+    v_function regprocedure;
+begin
+    for v_role, v_names in
+        values
+            ('underway_producer', array[
+                'enqueue', 'enqueue_many', 'enqueue_unique', 'enqueue_batch', 'extend_batch', 'retry_policy', 'watch',
+                'task_info', 'cron_next', 'cron_preview'
+            ]),
+            ('underway_worker', array[
+                'dequeue', 'complete', 'complete_many', 'complete_and_dequeue', 'fail', 'fail_many', 'snooze', 'release',
+                'release_many', 'heartbeat', 'report_progress', 'register_worker', 'unregister_worker', 'set_idle',
+                'next_wakeup', 'worker_state', 'maintain', 'run_schedules'
+            ]),
+            ('underway_observer', array['task_info', 'why', 'stats', 'backoff', 'cron_next', 'cron_preview']),
+            ('underway_operator', array[
+                'create_queue', 'pause_queue', 'resume_queue', 'pause_key', 'resume_key', 'drop_queue', 'retry_policy',
+                'cancel', 'cancel_batch', 'retry', 'redrive', 'reschedule', 'reprioritize', 'delete_task', 'schedule', 'unschedule',
+                'pause_schedule', 'resume_schedule', 'run_schedule_now', 'run_schedules', 'cron_next', 'cron_preview',
+                'maintain', 'stop_workers', 'why'
+            ])
+    loop
+        -- Roles belong to the whole cluster: another database may be creating them now, and the installing user may
+        -- not be allowed to. Then an administrator creates them, and installing again grants.
+        begin
+            if to_regrole(v_role) is null then
+                execute format('create role %I nologin', v_role);
+            end if;
+        exception
+            when duplicate_object or unique_violation then
+                null;
+            when insufficient_privilege then
+                raise warning 'role % is missing, and this user may not create it', v_role;
+                continue;
+        end;
+
+        execute format('grant usage on schema underway to %I', v_role);
+        execute format('grant select on underway.error_code to %I', v_role);
+        for v_function in
+            select p.oid
+            from pg_catalog.pg_proc p
+            where p.pronamespace = 'underway'::regnamespace
+              and p.proname = any (v_names)
+        loop
+            execute format('grant execute on function %s to %I', v_function, v_role);
+        end loop;
+
+        if v_role in ('underway_observer', 'underway_operator') then
+            execute format(
+                'grant select on underway.task_list, underway.queue_stats, underway.worker_stats, underway.schedule_stats,'
+                ' underway.batch_stats'
+                ' to %I', v_role
+            );
+            -- What a view calls is called with the rights of its reader.
+            execute format(
+                'grant execute on function underway.task_info(bigint), underway.stats(), underway._clock() to %I', v_role
+            );
+        end if;
+    end loop;
+end;
+$$;

@@ -1,3 +1,0 @@
--- Workers that were asked to stop.
-
-alter table underway.worker add column stop_asked_at timestamptz;

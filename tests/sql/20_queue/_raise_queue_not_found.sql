@@ -1,0 +1,29 @@
+begin;
+select plan(4);
+
+select throws_ok(
+    $$ select underway._raise_queue_not_found('email') $$,
+    'UW003', 'queue ''email'' does not exist',
+    'the refusal names the queue'
+);
+
+select is(
+    underway_test.hint_of($$ select underway._raise_queue_not_found('email') $$),
+    'Create it first: select underway.create_queue(''email'');',
+    'the hint is the call that creates the queue'
+);
+
+select is(
+    underway_test.hint_of($$ select underway._raise_queue_not_found('it''s') $$),
+    'Create it first: select underway.create_queue(''it''''s'');',
+    'the call in the hint is quoted, so that it runs as it stands'
+);
+
+select throws_ok(
+    $$ select underway._raise_queue_not_found(null) $$,
+    'UW003', null,
+    'no name at all is refused too'
+);
+
+select * from finish();
+rollback;

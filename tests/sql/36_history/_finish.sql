@@ -1,0 +1,194 @@
+-- from the live table into the history
+
+begin;
+select plan(19);
+
+select underway_test.stop_clock();
+
+-- a task with everything that a task can have
+
+select underway.create_queue('email', retention => '3 days');
+
+create temp table full_task as
+select underway.enqueue(
+    'email', '{"to": "ferris@example.com"}', job => 'send_mail', priority => 7,
+    retry_policy => underway.retry_policy(max_attempts => 9), timeout => '2 minutes', heartbeat => '20 seconds',
+    retention => '5 days', headers => '{"trace": "1-2"}', unique_key => 'ferris', concurrency_key => 'example.com'
+) as id;
+
+update underway.task t
+set dead_letter = '{"task": 1, "queue": "origin"}', progress = '{"percent": 40}'
+where t.id = (select full_task.id from full_task);
+
+select underway_test.advance_clock('1 minute');
+create temp table held as select claimed.id, claimed.lease from underway.dequeue('email', 1, worker => 77) claimed;
+
+-- two errors of its own, and one of another task
+
+insert into underway.attempt (task, attempt, failed_at, error)
+select held.id, 2, '2030-01-01 11:00:00+00'::timestamptz, '{"message": "second"}'::jsonb from held
+union all
+select held.id, 1, '2030-01-01 10:00:00+00', '{"message": "first"}' from held
+union all
+select underway_test.ready_task('other'), 1, '2030-01-01 10:00:00+00', '{"message": "another task"}';
+
+update underway.task t set has_errors = true where t.id = (select held.id from held);
+
+create temp table live as select t.* from underway.task t join held on held.id = t.id;
+
+select underway_test.advance_clock('1 minute');
+
+select is(
+    underway._finish(array[held.id], array[held.lease], 'succeeded', array['"sent"'::jsonb]), array[held.id],
+    'the ids that were finished are returned'
+)
+from held;
+
+select is(
+    (select count(*) from underway.task t join held on held.id = t.id), 0::bigint,
+    'a finished task is not among the live ones'
+);
+
+select is(
+    (select to_jsonb(h) from underway.task_history h join held on held.id = h.id),
+    (
+        select to_jsonb(live) - array[
+            'ready_at', 'lease', 'lease_expires_at', 'has_errors', 'watched', 'parked', 'limited', 'in_batch', 'progress'
+        ]
+            || jsonb_build_object(
+                'state', 'succeeded',
+                'output', 'sent',
+                'errors', '[{"message": "first"}, {"message": "second"}]'::jsonb,
+                'finished_at', '2030-01-01 12:02:00+00'::timestamptz,
+                'expires_at', '2030-01-06 12:02:00+00'::timestamptz,
+                'expires_slot', underway._history_slot('2030-01-06 12:02:00+00', '2030-01-01 12:02:00+00')
+            )
+        from live
+    ),
+    'the history keeps all that the task was, its output, and its errors from first to last'
+);
+
+select results_eq(
+    $$ select a.error ->> 'message' from underway.attempt a $$,
+    array['another task'],
+    'the errors move with their task, and those of others stay'
+);
+
+-- its time to live
+
+create temp table three_days as select underway_test.finished_task(queue => 'email') as id;
+
+select is(
+    (select h.expires_at from underway.task_history h join three_days on three_days.id = h.id),
+    '2030-01-04 12:02:00+00'::timestamptz,
+    'a task without a time to live has that of its queue'
+);
+
+create temp table four_days as select * from underway_test.held_task('email');
+select underway.create_queue('email', retention => '4 days');
+select underway.complete(four_days.id, four_days.lease) from four_days;
+
+select is(
+    (select h.expires_at from underway.task_history h join four_days on four_days.id = h.id),
+    '2030-01-05 12:02:00+00'::timestamptz,
+    'the time to live of the queue is looked up at the finish'
+);
+
+create temp table orphan as select * from underway_test.held_task('orphans');
+delete from underway.queue q where q.name = 'orphans';
+select underway._finish(array[orphan.id], array[orphan.lease], 'cancelled') from orphan;
+
+select is(
+    (select h.expires_at from underway.task_history h join orphan on orphan.id = h.id),
+    '2030-01-15 12:02:00+00'::timestamptz,
+    'a task whose queue is gone is kept for fourteen days'
+);
+
+-- what fits its lease, and nothing else
+
+create temp table batch as
+select number, held.id, held.lease, to_jsonb('output ' || number) as output
+from generate_series(1, 5) as number, underway_test.held_task('batch', attempt => number) as held;
+
+create temp table settled as
+select underway._finish(
+    array_agg(batch.id order by batch.id desc),
+    array_agg(case when batch.number = 3 then gen_random_uuid() else batch.lease end order by batch.id desc),
+    'succeeded',
+    array_agg(batch.output order by batch.id desc)
+) as ids
+from batch;
+
+select set_eq(
+    $$ select unnest(settled.ids) from settled $$,
+    $$ select batch.id from batch where batch.number <> 3 $$,
+    'only the tasks whose lease fits are finished'
+);
+
+select results_eq(
+    $$ select h.output #>> '{}' from underway.task_history h join batch on batch.id = h.id order by h.id $$,
+    array['output 1', 'output 2', 'output 4', 'output 5'],
+    'each task gets its own output, in whatever order they are given'
+);
+
+select results_eq(
+    $$ select t.state::text from underway.task t join batch on batch.id = t.id $$, array['in_progress'],
+    'a task whose lease does not fit goes on'
+);
+
+create temp table pending as select underway_test.ready_task('batch') as id;
+
+select is(
+    underway._finish(array[pending.id], array[gen_random_uuid()], 'cancelled'), '{}',
+    'a lease does not fit a task that has none'
+)
+from pending;
+
+select is(
+    underway._finish(array[pending.id, batch.id], array[null, null]::uuid[], 'cancelled'), '{}',
+    'a lease that is null fits no task, be it pending or held'
+)
+from batch, pending
+where batch.number = 3;
+
+-- tasks that the caller has locked
+
+select set_eq(
+    $$
+        select unnest(underway._finish(array[pending.id, batch.id, 987654321], null, 'cancelled'))
+        from batch, pending
+        where batch.number = 3
+    $$,
+    $$ select pending.id from pending union select batch.id from batch where batch.number = 3 $$,
+    'without leases all the tasks are finished, be they pending or held'
+);
+
+select is(underway_test.state_of(pending.id), 'cancelled', 'a pending task can be finished as cancelled') from pending;
+
+-- edges
+
+create temp table twice as select * from underway_test.held_task('batch');
+
+select is(
+    underway._finish(array[twice.id, twice.id], array[twice.lease, twice.lease], 'succeeded'), array[twice.id],
+    'a task that is named twice is finished once'
+)
+from twice;
+
+select is(
+    (select count(*) from underway.task_history h join twice on twice.id = h.id), 1::bigint,
+    'a task that is named twice lies in the history once'
+);
+
+select is(underway._finish('{}', '{}', 'succeeded'), '{}', 'an empty batch finishes nothing');
+
+select is(underway._finish(null, null, 'succeeded'), '{}', 'no batch finishes nothing');
+
+select is(
+    (select count(*) from underway.task_history h where h.output is null and h.state = 'succeeded' and h.id = twice.id),
+    1::bigint, 'without outputs the output is null'
+)
+from twice;
+
+select * from finish();
+rollback;

@@ -1,0 +1,45 @@
+begin;
+select plan(6);
+
+select underway.create_queue('email');
+select underway.create_queue('quiet', keep_history => false);
+create temporary table task as
+select underway.enqueue('email') as plain, underway.enqueue('email') as in_batch, underway.enqueue('quiet') as quiet;
+create temporary table after as
+select underway.enqueue('email', after => array[in_batch]) as id, underway.enqueue('email', after => array[quiet]) as quiet from task;
+
+create temporary table held as select h.* from underway.dequeue('{email,quiet}'::text[], 10) h;
+select underway.complete(h.id, h.lease) from held h, task where h.id = plain;
+select is(underway_test.state_of(id), 'waiting', 'the end of a task that is not in_batch releases nothing') from after;
+
+select underway._finish(array[in_batch], array[gen_random_uuid()], 'succeeded') from task;
+select is(underway_test.state_of(id), 'waiting', 'nor does a settlement whose lease is lost') from after;
+
+select count(*) from held h, task, lateral underway.complete_many(array[h.id], array[h.lease]) where h.id = in_batch;
+select is(underway_test.state_of(id), 'pending', 'the end of one that is in_batch does') from after;
+
+select underway.complete(h.id, h.lease) from held h, task where h.id = task.quiet;
+select is(underway_test.state_of(quiet), 'pending', 'in a queue without a history, too') from after;
+
+-- all of a batch at once, and each batch of them once
+
+create temporary table bulk as select (underway.enqueue_many('email', array_fill('1'::jsonb, array[50]), priority => 9)) as ids;
+create temporary table batches as
+select n, underway.enqueue('email', after => ids[n:n + 9]) as id from bulk, generate_series(1, 41) n;
+create temporary table claimed as select array_agg(c.id) as ids, array_agg(c.lease) as leases from underway.dequeue('email', 50) c;
+select count(*) from claimed, lateral underway.complete_many(claimed.ids[1:30], claimed.leases[1:30]);
+select results_eq(
+    $$ select n from batches where underway_test.state_of(id) = 'pending' order by n $$,
+    $$
+        select n from batches, bulk, claimed
+        where bulk.ids[n:n + 9] <@ claimed.ids[1:30] order by n
+    $$,
+    'a settlement of many releases what comes after these alone'
+);
+select count(*) from claimed, lateral underway.complete_many(claimed.ids[31:50], claimed.leases[31:50]);
+select is_empty(
+    $$ select n from batches where underway_test.state_of(id) <> 'pending' $$, 'and the next one the rest'
+);
+
+select * from finish();
+rollback;

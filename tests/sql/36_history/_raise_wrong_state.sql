@@ -1,0 +1,44 @@
+-- why a task can not be treated so
+
+begin;
+select plan(8);
+
+create temp table task as
+select 'pending' as state, underway_test.ready_task() as id
+union all
+select 'succeeded', underway_test.finished_task('succeeded')
+union all
+select 'failed', underway_test.finished_task('failed')
+union all
+select 'cancelled', underway_test.finished_task('cancelled')
+union all
+select 'in_progress', (underway_test.held_task()).id;
+
+select throws_ok(
+    format($$ select underway._raise_wrong_state(%s, 'is polished', 'shiny') $$, task.id),
+    'UW005', format('task %s is %s', task.id, task.state),
+    format('the message names the task and that it is %s', task.state)
+)
+from task
+order by task.state;
+
+select is(
+    underway_test.hint_of($$ select underway._raise_wrong_state(task.id, 'is polished', 'shiny') from task where state = 'failed' $$),
+    'Only a task that is shiny is polished.',
+    'the hint says which state it takes'
+);
+
+select throws_ok(
+    $$ select underway._raise_wrong_state(987654321, 'is polished', 'shiny') $$,
+    'UW004', 'task 987654321 does not exist',
+    'a task that nobody knows is refused by its id'
+);
+
+select is(
+    underway_test.hint_of($$ select underway._raise_wrong_state(987654321, 'is polished', 'shiny') $$),
+    'It was deleted, its time in the history is over, or its transaction was rolled back.',
+    'the hint says why a task may be gone'
+);
+
+select * from finish();
+rollback;

@@ -1,0 +1,42 @@
+begin;
+select plan(9);
+
+select underway.create_queue('email');
+create temporary table task as select (underway.enqueue_many('email', array_fill('1'::jsonb, array[4]))) as ids;
+
+select underway._add_dependencies(ids[3:4], ids[1:2] || ids[1:1], 'fail') from task;
+
+select is(
+    (select array_agg(t.state::text order by t.id) from underway.task t),
+    '{pending,pending,waiting,waiting}', 'the tasks wait'
+);
+select results_eq(
+    'select f.task, f.event, f.fails from underway.dependent f order by 1',
+    $$ select unnest(ids[3:4]), 'success', true from task $$, 'for the success of the others'
+);
+select is((select array_agg((listed, tasks)::text) from underway.batch), '{"(f,2)"}', 'in one batch that nobody has asked for');
+select is((select array_agg(m.task order by m.task) from underway.batch_task m), ids[1:2], 'of the others, each once') from task;
+
+-- nothing to come after
+
+select underway._add_dependencies(array[99], '{}', 'wait'), underway._add_dependencies(array[99], null, 'wait'), underway._add_dependencies('{}', ids, 'wait')
+from task;
+select is((select count(*) from underway.batch), 1::bigint, 'without tasks on both sides nothing has to be in_batch');
+
+-- refusals
+
+select throws_ok(
+    $$ select underway._add_dependencies('{}', '{}', 'hope') $$, 'UW001', $$after_failure is 'hope'$$, 'another word is refused'
+);
+select throws_ok($$ select underway._add_dependencies('{}', '{}', null) $$, 'UW001', 'after_failure is NULL', 'and none');
+select throws_ok(
+    $$ select underway._add_dependencies(ids, array[1, null], 'wait') from task $$, 'UW001', 'after has a null among its ids',
+    'what can not be known is refused'
+);
+select throws_ok(
+    $$ select underway._add_dependencies(ids, array[987654321], 'wait') from task $$, 'UW004', 'task 987654321 does not exist',
+    'and what does not exist'
+);
+
+select * from finish();
+rollback;

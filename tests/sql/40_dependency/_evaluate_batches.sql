@@ -1,0 +1,105 @@
+begin;
+select plan(19);
+
+select underway_test.stop_clock('2030-01-01 12:00:00Z');
+select underway.create_queue('email');
+
+-- A batch of two tasks, with one that waits for each thing that may become of it.
+create temporary table task as select (underway.enqueue_many('email', array_fill('1'::jsonb, array[2]))) as ids;
+create temporary table waiting as
+select event, underway.enqueue('email') as id from unnest('{success,final,failure}'::text[]) as event;
+insert into underway.batch (id, created_at, retention, listed) overriding system value values (-1, underway._clock(), '1 day', true);
+select underway._add_to_batch(-1, ids) from task;
+select underway._block_tasks(array[id], -1, event) from waiting;
+create temporary table doomed as select underway.enqueue('email') as id;
+select underway._block_tasks(array[id], -1, 'success', true) from doomed;
+
+create function pg_temp.states() returns text language sql as $$
+    select string_agg(event || ' ' || underway_test.state_of(id), ', ' order by event) from waiting
+$$;
+create function pg_temp.batch() returns text language sql as $$
+    select format(
+        'failed %s, final %s, succeeded %s, expires %s', to_char(failed_at at time zone 'UTC', 'HH24:MI'),
+        to_char(final_at at time zone 'UTC', 'HH24:MI'), to_char(succeeded_at at time zone 'UTC', 'HH24:MI'),
+        to_char(expires_at at time zone 'UTC', 'DD HH24:MI')
+    )
+    from underway.batch where id = -1
+$$;
+
+-- nothing has become of it
+
+select is(underway._evaluate_batch(-1), '{}', 'while all tasks are live nothing fails with a batch');
+select is(pg_temp.batch(), 'failed , final , succeeded , expires ', 'nothing has become of it');
+select is(pg_temp.states(), 'failure waiting, final waiting, success waiting', 'and all goes on waiting');
+select is_empty('select from underway.batch_to_reevaluate', 'nothing has to be looked at again');
+
+-- a task of it fails
+
+update underway.batch_task m set outcome = 'failed' from task where m.task = ids[1];
+select is(underway._evaluate_batch(-1), array[id], 'what comes after a task that has failed may fail with it') from doomed;
+select is(underway_test.state_of(id), 'waiting', 'it is the caller who lets it fail') from doomed;
+select underway._evaluate_batches('{-1}');
+select is(underway_test.state_of(id), 'failed', 'which is done at once for many batches') from doomed;
+select is(pg_temp.batch(), 'failed 12:00, final , succeeded , expires ', 'when the first failed is kept');
+select is(pg_temp.states(), 'failure pending, final waiting, success waiting', 'what waits for a failure is released');
+
+-- all are final
+
+select underway_test.advance_clock('1 minute');
+update underway.batch_task m set outcome = 'cancelled' from task where m.task = ids[2];
+select underway._evaluate_batches('{-1}');
+select is(pg_temp.batch(), 'failed 12:00, final 12:01, succeeded , expires 02 12:01', 'when all are final the time to live begins');
+select is(pg_temp.states(), 'failure pending, final pending, success waiting', 'what waits for the end is released');
+
+-- all have succeeded after all
+
+select underway_test.advance_clock('1 minute');
+delete from underway.batch_task;
+select underway._evaluate_batches('{-1}');
+select is(
+    pg_temp.batch(), 'failed 12:00, final 12:01, succeeded 12:02, expires 02 12:02',
+    'when all have succeeded it begins anew; the other times stay'
+);
+select is(pg_temp.states(), 'failure pending, final pending, success pending', 'what waits for success is released');
+select underway_test.advance_clock('1 minute');
+select underway._evaluate_batches('{-1}');
+select is(
+    pg_temp.batch(), 'failed 12:00, final 12:01, succeeded 12:02, expires 02 12:02', 'a further look changes nothing'
+);
+
+-- success at the first try
+
+insert into underway.batch (id, created_at, retention, listed) overriding system value values (-2, underway._clock(), '1 day', true);
+create temporary table unneeded as select underway.enqueue('email') as id;
+select underway._block_tasks(array[id], -2, 'failure') from unneeded;
+select underway._evaluate_batches('{-2}');
+select is(underway_test.state_of(id), 'cancelled', 'what waits for a failure is cancelled when there was none') from unneeded;
+
+-- notes
+
+insert into underway.batch (id, created_at, retention, listed) overriding system value values (-3, underway._clock(), '1 day', true);
+insert into underway.batch_to_reevaluate values (-3), (-3), (-4);
+select underway._reevaluate_batches(1);
+select is((select count(*) from underway.batch_to_reevaluate), 2::bigint, 'no more notes are read than asked for');
+select underway._reevaluate_batches();
+select is_empty('select from underway.batch_to_reevaluate', 'what is noted is looked at once; a batch that is gone is forgotten');
+select ok((select succeeded_at is not null from underway.batch where id = -3), 'and settled');
+
+-- a row that another transaction has written to, as it was rolled back
+insert into underway.batch (id, created_at, retention, listed) overriding system value values (-5, underway._clock(), '1 day', true);
+insert into underway.batch_task values (1, -5);
+do $$
+begin
+    delete from underway.batch_task where batch = -5;
+    raise exception using errcode = 'UW001';
+exception when sqlstate 'UW001' then null;
+end;
+$$;
+select underway._evaluate_batches('{-5}');
+select results_eq(
+    'select batch from underway.batch_to_reevaluate', '{-5}'::bigint[],
+    'a batch whose last tasks are being settled by others is looked at again'
+);
+
+select * from finish();
+rollback;

@@ -1,0 +1,75 @@
+begin;
+select plan(14);
+
+select underway_test.stop_clock('2030-01-01 12:00:00Z');
+select underway.create_queue('email');
+create temporary table batch as select
+    underway.enqueue_batch('[]', '{"queue": "email"}', retention => '1 hour') as empty,
+    underway.enqueue_batch('[{"queue": "email"}]', '{"queue": "email"}', retention => '1 hour') as failed,
+    underway.enqueue_batch('[{"queue": "email"}]', retention => '1 hour') as retried,
+    underway.enqueue_batch('[{"queue": "email"}]', retention => '1 hour') as live,
+    underway.enqueue_batch('[]', retention => '2 hours') as later;
+select underway.cancel_batch(failed), underway.cancel_batch(retried) from batch;
+create temporary table task as
+select m.task as retried from underway.batch_task m, batch where m.batch = batch.retried;
+
+create function pg_temp.batches() returns text language sql as $$
+    select string_agg(s.key, ' ' order by s.key)
+    from batch, jsonb_each_text(to_jsonb(batch)) s
+    where exists (select from underway.batch b where b.id = s.value::bigint)
+$$;
+
+select underway._prune_batches();
+select is(pg_temp.batches(), 'empty failed later live retried', 'before their time is over batches are kept');
+
+select underway_test.advance_clock('59 minutes');
+select underway.retry(retried) from task;
+select underway_test.advance_clock('1 minute');
+select underway._prune_batches();
+
+select is(pg_temp.batches(), 'failed later live retried', 'a batch whose time is over is forgotten');
+select is_empty('select from underway.dependent f, batch where f.batch = batch.empty', 'with what is known of its callbacks');
+select is(
+    (select b.expires_at from underway.batch b, batch where b.id = batch.failed), '2030-01-02 13:00:00Z',
+    'one that a task waits for is kept for another day'
+);
+select is(
+    (select b.expires_at from underway.batch b, batch where b.id = batch.retried), '2030-01-02 13:00:00Z',
+    'and one of which a task is live again'
+);
+select is(
+    (select b.expires_at from underway.batch b, batch where b.id = batch.live), null, 'what is not final does not expire'
+);
+
+-- it ends after all
+
+select underway.cancel(t.id) from underway.task t where t.state = 'waiting';
+select underway.cancel(retried) from task;
+select underway_test.advance_clock('1 day');
+select underway._prune_batches(1);
+select is((select count(*) from underway.batch), 3::bigint, 'no more are forgotten than asked for');
+select underway._prune_batches();
+select is(pg_temp.batches(), 'live', 'when nothing waits for them they go');
+select results_eq(
+    'select distinct m.batch from underway.batch_task m', 'select live from batch', 'with the tasks that have not succeeded'
+);
+
+-- batches that nobody has asked for
+
+create temporary table after as
+select underway.enqueue('email', after => array[t.id]) as id, t.id as first from underway.task t where t.in_batch;
+create temporary table ended as select h.id, h.lease from underway.dequeue('email', 10) h;
+select underway.complete(id, lease) from ended;
+select underway._prune_batches();
+select is(pg_temp.batches(), 'live', 'batches that nobody has asked for go when they are final');
+select is((select count(*) from underway.batch), 1::bigint, 'of them nothing is kept');
+
+-- through maintain
+
+select underway_test.advance_clock('1 hour');
+select lives_ok('select underway.maintain()', 'maintain forgets batches');
+select is(pg_temp.batches(), null, 'all of them, when their time has come');
+select is_empty('select from underway.dependent union all select from underway.batch_task', 'and all that belongs to them');
+
+select * from finish();
+rollback;

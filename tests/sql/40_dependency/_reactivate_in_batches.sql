@@ -1,0 +1,25 @@
+begin;
+select plan(3);
+
+create temporary table task as select underway_test.finished_task('failed') as id, underway_test.finished_task('failed') as other;
+insert into underway.batch_task
+select given.task, given.batch, 'failed'
+from (
+    select id as task, unnest('{-1,-2}'::bigint[]) as batch from task
+    union all
+    select other, -1 from task
+) given;
+
+select underway._reactivate_in_batches(id) from task;
+
+select is(
+    (select count(*) from underway.batch_task m, task where m.task = id and m.outcome is null), 2::bigint,
+    'a task that has come back is live in all its batches'
+);
+select is(
+    (select m.outcome::text from underway.batch_task m, task where m.task = other), 'failed', 'another is as it was'
+);
+select lives_ok('select underway._reactivate_in_batches(987654321)', 'a task of no batch may come back, too');
+
+select * from finish();
+rollback;

@@ -1,0 +1,44 @@
+-- a single task and its key
+
+begin;
+select plan(7);
+
+select underway_test.stop_clock();
+select underway.create_queue('email');
+
+create function pg_temp.take_key(
+    id bigint, unique_key text, on_conflict text default 'return', unique_for interval default null
+)
+returns underway.enqueued_task language sql as $$
+    select underway._insert_unique(
+        jsonb_populate_record(null::underway.task, jsonb_build_object(
+            'id', take_key.id, 'queue', 'email', 'unique_key', take_key.unique_key, 'priority', 0, 'input', take_key.id,
+            'ready_at', underway._clock(), 'enqueued_at', underway._clock()
+        )),
+        take_key.on_conflict, take_key.unique_for, underway._clock()
+    )
+$$;
+
+select is(pg_temp.take_key(1001, null), row(1001, true, false)::underway.enqueued_task, 'without a key it is inserted');
+
+select is(pg_temp.take_key(1002, null), row(1002, true, false)::underway.enqueued_task, 'any number of times');
+
+select is(
+    pg_temp.take_key(1003, null, unique_for => '1 hour'), row(1003, true, false)::underway.enqueued_task,
+    'with a time for a key that there is not, too'
+);
+
+select is_empty($$ select from underway.unique_reservation $$, 'and nothing is held');
+
+select is(pg_temp.take_key(1004, 'a'), row(1004, true, false)::underway.enqueued_task, 'a key that is free is taken');
+
+select is(
+    pg_temp.take_key(1005, 'a'), row(1004, false, false)::underway.enqueued_task, 'who comes later learns who has it'
+);
+
+select results_eq(
+    $$ select t.id from underway.task t order by t.id $$, array[1001, 1002, 1003, 1004]::bigint[], 'and has no task'
+);
+
+select * from finish();
+rollback;

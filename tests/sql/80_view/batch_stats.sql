@@ -1,0 +1,71 @@
+begin;
+select plan(14);
+
+select underway_test.stop_clock('2030-01-01 12:00:00Z');
+set local time zone 'UTC';
+select underway.create_queue('work');
+select underway.create_queue('email');
+create temporary table batch as
+select underway.enqueue_batch(
+    (select jsonb_agg(jsonb_build_object('queue', 'work', 'input', n)) from generate_series(1, 4) n),
+    on_final => '{"queue": "email"}', name => 'nightly', retention => '1 hour'
+) as id;
+create temporary table held as select * from underway.dequeue('work', 3);
+create temporary table hidden as select underway.enqueue('email', after => array[id]) as id from held limit 1;
+
+create function pg_temp.shown() returns text language sql as $$
+    select format(
+        '%s: %s live, %s succeeded, %s failed, %s cancelled of %s; %s',
+        s.state, s.live, s.succeeded, s.failed, s.cancelled, s.tasks, s.progress
+    )
+    from underway.batch_stats s, batch where s.batch = batch.id
+$$;
+
+select is((select count(*) from underway.batch_stats), 1::bigint, 'those that nobody has asked for are not shown');
+select is((s.name, s.created_at)::text, '(nightly,"2030-01-01 12:00:00+00")', 'its name, and since when') from underway.batch_stats s;
+select is(pg_temp.shown(), 'live: 4 live, 0 succeeded, 0 failed, 0 cancelled of 4; 0', 'at first all are live');
+select is(
+    (s.on_success, s.on_final, s.on_failure)::text, format('(,%s,)', t.id), 'the tasks that wait for it are named'
+)
+from underway.batch_stats s, underway.task t where t.headers ->> 'batch' = s.batch::text;
+
+select underway.complete(id, lease) from held where input = '1';
+select is(pg_temp.shown(), 'live: 3 live, 1 succeeded, 0 failed, 0 cancelled of 4; 0.25', 'one has succeeded');
+select underway_test.advance_clock('1 minute');
+select underway.fail(id, lease, '"no"', retryable => false) from held where input = '2';
+select is(pg_temp.shown(), 'live: 2 live, 1 succeeded, 1 failed, 0 cancelled of 4; 0.5', 'one has failed');
+select underway_test.advance_clock('1 minute');
+select underway.cancel(id) from held where input = '3';
+select underway.complete(d.id, d.lease) from underway.dequeue('work') d;
+select is(pg_temp.shown(), 'failed: 0 live, 2 succeeded, 1 failed, 1 cancelled of 4; 1', 'all are final');
+select is(
+    (s.failed_at, s.final_at, s.succeeded_at, s.expires_at)::text,
+    '("2030-01-01 12:01:00+00","2030-01-01 12:02:00+00",,"2030-01-01 13:02:00+00")', 'since when'
+)
+from underway.batch_stats s;
+
+select underway.retry(id) from held where input in ('2', '3');
+select is(pg_temp.shown(), 'failed: 2 live, 2 succeeded, 0 failed, 0 cancelled of 4; 0.5', 'some are tried again');
+select underway_test.advance_clock('1 minute');
+select underway.complete(d.id, d.lease) from underway.dequeue('work', 2) d;
+select is(pg_temp.shown(), 'succeeded: 0 live, 4 succeeded, 0 failed, 0 cancelled of 4; 1', 'all have succeeded');
+select is((s.succeeded_at, s.expires_at)::text, '("2030-01-01 12:03:00+00","2030-01-01 13:03:00+00")', 'since when')
+from underway.batch_stats s;
+
+create temporary table empty as select underway.enqueue_batch('[]') as id;
+select is((s.state, s.tasks, s.progress)::text, '(succeeded,0,1)', 'an empty one is done')
+from underway.batch_stats s, empty where s.batch = empty.id;
+
+create temporary table extended as select underway.enqueue_batch('[{"queue": "work"}]') as id;
+select underway.extend_batch(id, '[{"queue": "work"}]') from extended;
+select is((s.tasks, s.live)::text, '(2,2)', 'what is added counts') from underway.batch_stats s, extended where s.batch = extended.id;
+
+select underway_test.advance_clock('1 hour');
+select underway._prune_batches();
+select set_eq(
+    'select batch from underway.batch_stats', 'select id from empty union all select id from extended',
+    'what is forgotten is not shown any more'
+);
+
+select * from finish();
+rollback;

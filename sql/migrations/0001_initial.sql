@@ -35,7 +35,7 @@ create type underway.finished_task as (
     has_errors      boolean,
     watched         boolean,
     in_batch        boolean,
-    limited         boolean,
+    holds_slot      boolean,
     parked          boolean
 );
 
@@ -64,7 +64,9 @@ create table underway.queue (
     rate_period         interval,
     rate_limit_per_key  integer,
     max_length          integer,
-    fair                boolean not null default false -- keys are served in turn
+    fair                boolean not null default false, -- keys take turns
+    -- A hint: claims look at concurrency keys. An enqueue with a key sets it, maintain clears it.
+    has_keys            boolean not null default false
 );
 
 -- The live tasks, and nothing else: the table stays as small as the backlog. Columns are ordered by their
@@ -82,9 +84,9 @@ create table underway.task (
     state            underway.task_state not null default 'pending',
     has_errors       boolean not null default false,
     watched          boolean not null default false,
-    parked           boolean not null default false, -- pending, and its concurrency key is taken
-    limited          boolean not null default false, -- its last claim is counted by a limit
-    in_batch         boolean not null default false, -- a batch is to learn of its end
+    parked           boolean not null default false, -- pending, but its concurrency key is full: claims do not see it
+    holds_slot       boolean not null default false, -- in progress, and counts against the queue's max_running
+    in_batch         boolean not null default false, -- a batch must be updated when it ends
     lease            uuid,
     queue            text collate "C" not null,
     unique_key       text collate "C",
@@ -122,49 +124,37 @@ create index task_to_reclaim on underway.task (lease_expires_at, id) with (dedup
 
 create index task_dead_letter on underway.task (((dead_letter ->> 'task')::bigint)) where dead_letter is not null;
 
--- The priorities in use, queue by queue: a claim reads one range of the index for each. Not unique on purpose: a
--- unique key would make an enqueue wait for another transaction that uses the same new priority.
-create sequence underway.lane_front;
+-- Which tasks of a concurrency key are ready or running. Tasks without a key do not enter these two indexes.
+create index task_by_key on underway.task (queue, concurrency_key, state)
+    where concurrency_key is not null and not parked;
 
+-- The parked tasks of a key, in their order.
+create index task_parked on underway.task (queue, concurrency_key, priority, ready_at, id) where parked;
+
+-- The running tasks of a queue with max_running.
+create index task_by_slot on underway.task (queue) where holds_slot;
+
+-- The priorities in use, queue by queue: a claim reads one range of task_to_dequeue for each. (queue, priority) is not
+-- unique on purpose: a unique key would make an enqueue wait for another transaction that uses the same new priority.
 create table underway.queue_priority (
     queue    text collate "C" not null,
     priority integer not null,
-    front    smallint not null default mod(nextval('underway.lane_front'), 32)
+    id       bigint generated always as identity,
+    primary key (queue, priority, id)
 );
 
-create index queue_priority_by_queue on underway.queue_priority (queue, priority);
-
--- How far claims have come: nothing of a lane that was ready before `ready_at` will ever be pending again, so no claim
--- looks there, whatever dead entries the index still has (docs/decisions/0012). The row that was noted last counts; an
--- earlier one is deleted when another is added. None is ever updated: readers pass over no versions that are dead.
--- The leases have such a floor too, under the name that no queue can have: none that is held lapses before it.
+-- How far claims have come: no task of this queue and priority that is ready before `ready_at` is pending, so claims
+-- start there, however many dead index entries are in front (28_watermark/_advance_watermark.sql). The row of the highest
+-- version counts. Rows are inserted and deleted, never updated: a reader meets no chain of dead versions.
 create table underway.watermark (
-    queue    text collate "C" not null,
-    priority integer not null,
-    ready_at timestamptz not null,
-    noted_at timestamptz not null,
-    noted_by xid8 not null
+    queue          text collate "C" not null,
+    priority       integer not null,
+    version        bigint generated always as identity,
+    ready_at       timestamptz not null,
+    observed_at    timestamptz not null, -- the watermark may rise to here once the transactions below have ended
+    observed_locks text[] not null,      -- virtual ids of the transactions that held a write lock on task then
+    primary key (queue, priority, version)
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200);
-
-create index watermark_by_priority on underway.watermark (queue, priority, noted_by);
-
-insert into underway.watermark values ('', 0, '-infinity', '-infinity', '0');
-
--- Where a crowd of claimers has come to in a lane, committed or not: a time and an id, each in a sequence, for those are
--- seen by all at once and no transaction holds them. A hint, which may be wrong (docs/decisions/0015); lanes take the 32
--- in turn, and more lanes than that share them.
-do $$
-begin
-    for v_front in 0..31 loop
-        execute format(
-            'create sequence underway.%I minvalue %s', 'front_at_' || to_char(v_front, 'FM00'), -9223372036854775808
-        );
-        execute format(
-            'create sequence underway.%I minvalue %s', 'front_id_' || to_char(v_front, 'FM00'), -9223372036854775808
-        );
-    end loop;
-end;
-$$;
 
 -- The errors of live tasks. They move into the history with their task.
 create table underway.attempt (
@@ -349,46 +339,16 @@ create table underway.unique_reservation (
 
 create index unique_reservation_to_prune on underway.unique_reservation (expires_at);
 
--- The queues that have ever had a task with a concurrency key. Not unique on purpose: two who are the first do not wait
--- for each other.
-create table underway.keyed_queue (
-    queue text collate "C" not null
-);
-
-create index keyed_queue_by_queue on underway.keyed_queue (queue);
-
--- What runs and is counted by a limit, and what waits for its key: tables and not indexes of the live tasks, for each of
--- those is paid by all tasks (docs/decisions/0017).
-create table underway.running (
-    queue           text collate "C" not null,
-    concurrency_key text collate "C" not null, -- empty for a task that has none
-    task            bigint not null
-) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
-
-create unique index running_of_key on underway.running (queue, concurrency_key, task);
-
-create table underway.parked (
-    queue           text collate "C" not null,
-    concurrency_key text collate "C" not null, -- empty for a task that has none, in a fair queue
-    priority        integer not null,
-    ready_at        timestamptz not null,
-    task            bigint not null primary key
-) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
-
-create unique index parked_of_key on underway.parked (queue, concurrency_key, priority, ready_at, task);
-
--- Keys that have become free since somebody last looked, once for each time: added by whoever frees one, deleted by the
--- claim that has looked at what is parked behind it. So none is ever waited for.
+-- When to look at a key again whose tasks are parked because its rate limit was used up. Claims write it, and the queue's
+-- claim lock lets only one claim do so at a time.
 create table underway.ready_key (
     queue           text collate "C" not null,
     concurrency_key text collate "C" not null,
-    check_at         timestamptz not null default '-infinity', -- not before: when a token comes
-    place           bigint generated by default as identity -- in the line of keys
+    check_at        timestamptz not null,
+    primary key (queue, concurrency_key)
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
 
-create index ready_key_in_line on underway.ready_key (queue, check_at, place);
-
-create index ready_key_of_key on underway.ready_key (queue, concurrency_key, check_at);
+create index ready_key_to_check on underway.ready_key (check_at);
 
 -- Keys of which nothing is claimed for now.
 create table underway.paused_key (
@@ -398,34 +358,35 @@ create table underway.paused_key (
     primary key (queue, concurrency_key)
 );
 
--- The tokens of a rate limit, of a queue or of one of its keys, as they were at a time. The row that was noted last counts; like floors, rows are added and
--- deleted and never updated.
+-- The tokens of a rate limit, of a queue or of one of its keys, as they were at a time. The row of the highest version
+-- counts; like watermarks, rows are inserted and deleted, never updated.
 create table underway.token_bucket (
     queue           text collate "C" not null,
-    concurrency_key text collate "C" not null default '', -- empty for the queue's own
+    concurrency_key text collate "C" not null default '', -- empty: the queue's own
+    version         bigint generated always as identity,
     tokens          double precision not null,
-    refilled_at       timestamptz not null,
-    noted_by        bigint generated always as identity
+    refilled_at     timestamptz not null,
+    primary key (queue, concurrency_key, version)
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200);
-
-create index token_bucket_by_key on underway.token_bucket (queue, concurrency_key, noted_by);
 
 create index token_bucket_to_prune on underway.token_bucket (refilled_at) where concurrency_key <> '';
 
--- A task as a claim has seen it in its lane.
-create type underway.seen_task as (
-    place    tid,
+-- A ready task as a claim within limits sees it.
+create type underway.claim_candidate as (
+    ctid     tid,
     key      text,
     ready_at timestamptz,
     id       bigint
 );
 
--- A concurrency key that may be free, with its place in the line, and how many more tasks of it may run.
-create type underway.free_key as (
-    key   text,
-    place bigint,
-    room  integer
-);
+-- At most one row: what maintain() remembers between two calls. Not logged: it is written every second, and a new one will
+-- do after a crash.
+create unlogged table underway.upkeep (
+    id          boolean primary key default true check (id),
+    last_run_at timestamptz not null, -- the chores run once a second, whoever calls
+    queue       text collate "C" not null default '', -- up to here the keys of parked tasks were checked
+    key         text collate "C" not null default ''
+) with (fillfactor = 10, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200);
 
 -- One reason why a task does not run, or that it does: a code, a sentence, and the numbers in it.
 create type underway.reason as (

@@ -16,6 +16,7 @@ values
     ('UW010', 'unique_conflict', 'The unique key is taken by another task of the queue.'),
     ('UW011', 'queue_full', 'The queue has as many tasks that wait as its max_length allows.'),
     ('UW012', 'batch_not_found', 'There is no batch of this id.'),
-    ('UW013', 'batch_final', 'All tasks of the batch are final; it takes no more.');
+    ('UW013', 'batch_final', 'All tasks of the batch are final; it takes no more.'),
+    ('UW014', 'task_locked', 'Another transaction holds a row that is needed for too long; nothing was done.');
 
 comment on view underway.error_code is 'The errors that Underway raises: SQLSTATE, name, and what it means.';

@@ -1,69 +1,142 @@
--- _advance_watermark: claims have come this far; nothing behind them will ever be pending again.
+-- _advance_watermark: record how far claims from a queue have come at one priority.
 --
--- A time is over for a lane once every transaction has ended that may still make a task ready before it. Each of those
--- has its id before it looks at the clock (_clock_after_xid). So whoever raises a floor notes a time from before its own
--- id, with that id; when no transaction of that id or a lower one runs any more, all that will yet become ready
--- becomes ready later than the noted time. What was made ready earlier is seen by then, and the oldest of it that is
--- still pending, perhaps because a claim is not committed or was rolled back, bounds the floor too.
+-- Problem: a claim reads the ready index from its beginning. Under a long-running snapshot the entries of finished tasks
+-- cannot be removed, and each claim would walk over all of them.
+-- Idea: remember a time W and let claims start there. W may rise to a time T once no task that is ready before T can still
+-- appear. A transaction that makes a task ready holds RowExclusiveLock on `task` until it ends, and reads the clock after
+-- it has that lock (or places the task in front of the line, see _lock_front). So: read the clock (T), then record T with
+-- the transactions that hold the lock at that moment. Once none of them holds it any more, all tasks that are ready before
+-- T are visible, and W rises to T, or to the oldest of them that is still pending.
+-- Invariant: no pending task in the ready index is ready before W.
+--
+-- A prepared transaction (virtual id -1/...) had another id before, so while one holds the lock W stays. Transactions are
+-- known by the locks that they hold and not by their ids: one that writes elsewhere, or in another database of the server,
+-- holds nothing up, and a restored dump has nothing to compare with.
 --
 -- Writes: watermark.
+-- Calls: _clock, _watermark, _watermark_lock.
 
-create or replace function underway._usable_watermark(queue text, priority integer)
-returns underway.watermark
+create or replace function underway._write_watermark(
+    queue text,
+    priority integer,
+    ready_at timestamptz,
+    observed_at timestamptz,
+    observed_locks text[]
+)
+returns void
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set jit = off
 as $$
 declare
-    v_last underway.watermark;
+    v_version bigint;
 begin
-    select f.*
-    into v_last
-    from underway.watermark f
-    where f.queue = _usable_watermark.queue
-      and f.priority = _usable_watermark.priority
-    order by f.noted_by desc
-    limit 1;
+    insert into underway.watermark (queue, priority, ready_at, observed_at, observed_locks)
+    values (
+        _write_watermark.queue, _write_watermark.priority, _write_watermark.ready_at, _write_watermark.observed_at,
+        _write_watermark.observed_locks
+    )
+    returning version into v_version;
 
-    -- Volatile, with statements of its own: whoever looks for the oldest task next sees at least what has ended now.
-    if v_last.noted_by < pg_snapshot_xmin(pg_current_snapshot()) and v_last.noted_at < underway._clock_before_xid() then
-        return v_last;
-    end if;
-
-    return null;
+    delete from underway.watermark w
+    where w.queue = _write_watermark.queue
+      and w.priority = _write_watermark.priority
+      and w.version < v_version;
 end;
 $$;
 
-comment on function underway._usable_watermark(text, integer) is
-    'The floor of a lane, with a noted time that is over for all transactions; null while it is not.';
+comment on function underway._write_watermark(text, integer, timestamptz, timestamptz, text[]) is
+    'Replace the watermark of a queue and priority; the caller holds the watermark lock of the queue alone.';
 
-create or replace function underway._advance_watermark(last underway.watermark, oldest timestamptz)
+create or replace function underway._reset_watermark(queue text, priority integer)
 returns void
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    insert into underway.watermark (queue, priority, ready_at, noted_at, noted_by)
-    values (
-        (_advance_watermark.last).queue,
-        (_advance_watermark.last).priority,
-        greatest((_advance_watermark.last).ready_at, least((_advance_watermark.last).noted_at, _advance_watermark.oldest)),
-        underway._clock_before_xid(),
-        pg_current_xact_id()
+    perform pg_advisory_xact_lock(underway._watermark_lock(_reset_watermark.queue));
+    perform underway._write_watermark(
+        _reset_watermark.queue, _reset_watermark.priority, '-infinity', '-infinity', '{}'
     );
-
-    delete from underway.watermark f
-    where f.ctid = any (array(
-        select earlier.ctid
-        from underway.watermark earlier
-        where earlier.queue = (_advance_watermark.last).queue
-          and earlier.priority = (_advance_watermark.last).priority
-          and earlier.noted_by <= (_advance_watermark.last).noted_by
-        for update skip locked
-    ));
 end;
 $$;
 
-comment on function underway._advance_watermark(underway.watermark, timestamptz) is
-    'Raise a floor to the time noted in the last one, or to the oldest task that is still there; waits for nobody.';
+comment on function underway._reset_watermark(text, integer) is
+    'Let claims look at all ready tasks of a queue and priority again, since the watermark and the clock disagree.';
+
+create or replace function underway._advance_watermark(queue text, priority integer)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set jit = off
+as $$
+declare
+    v_now    timestamptz := underway._clock();
+    v_last   underway.watermark;
+    v_oldest timestamptz;
+    v_locks  text[];
+begin
+    -- Each statement below needs a snapshot of its own, and who makes tasks ready in front of the line keeps W where it is.
+    if current_setting('transaction_isolation') <> 'read committed'
+       or not pg_try_advisory_xact_lock(underway._watermark_lock(_advance_watermark.queue)) then
+        return;
+    end if;
+
+    select w.* into v_last from underway._watermark(_advance_watermark.queue, _advance_watermark.priority) w;
+
+    if v_last.observed_at > v_now + interval '1 second' then
+        perform underway._reset_watermark(_advance_watermark.queue, _advance_watermark.priority);
+        return;
+    end if;
+
+    -- The clock before the locks: who gets the lock after this reads a later time.
+    v_locks := array(
+        select l.virtualtransaction
+        from pg_locks l
+        where l.locktype = 'relation'
+          and l.relation = 'underway.task'::regclass
+          and l.database = (select d.oid from pg_database d where d.datname = current_database())
+          and l.mode = 'RowExclusiveLock'
+          and l.granted
+    );
+    if exists (
+        select from unnest(v_locks) as holder (id) where holder.id = any (v_last.observed_locks) or holder.id like '-1/%'
+    ) then
+        return;
+    end if;
+
+    -- A statement after the look at the locks: it sees what their holders have committed.
+    v_oldest := (
+        select t.ready_at
+        from underway.task t
+        where t.queue = _advance_watermark.queue
+          and t.priority = _advance_watermark.priority
+          and t.state = 'pending'
+          and not t.parked
+          and t.ready_at >= v_last.ready_at
+          and t.ready_at < v_last.observed_at
+        order by t.ready_at, t.id
+        limit 1
+    );
+
+    perform underway._write_watermark(
+        _advance_watermark.queue,
+        _advance_watermark.priority,
+        coalesce(greatest(v_last.ready_at, least(v_last.observed_at, v_oldest)), '-infinity'),
+        v_now,
+        v_locks
+    );
+end;
+$$;
+
+comment on function underway._advance_watermark(text, integer) is
+    'Raise the watermark of a queue and priority as far as all transactions allow. Waits for nobody.';

@@ -1,4 +1,4 @@
--- pause_key: from now on nobody claims a task of the key from the queue; what runs, runs on.
+-- pause_key: stop claims of the tasks with a concurrency key. Running tasks continue.
 --
 -- Writes: paused_key.
 -- Raises: UW001 invalid_argument, UW003 queue_not_found.

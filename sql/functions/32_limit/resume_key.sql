@@ -20,7 +20,10 @@ begin
       and p.concurrency_key = resume_key.concurrency_key;
 
     if found then
-        perform underway._free_keys('{}', array[resume_key.queue], array[resume_key.concurrency_key]);
+        perform underway._release_slots(
+            array[resume_key.queue], array[resume_key.concurrency_key],
+            (select q.max_running_per_key from underway.queue q where q.name = resume_key.queue)
+        );
         return true;
     end if;
 

@@ -11,11 +11,11 @@ set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 as $$
 declare
-    v_now   timestamptz := underway._clock_after_xid();
-    v_queue text;
+    v_now   timestamptz := underway._clock();
+    v_lane  record;
 begin
     -- The dead letter is a task of its own, pending in another queue; what it needs to go back is kept with it.
-    for v_queue in
+    for v_lane in
         with letter as (
             insert into underway.task (
                 queue, job, input, priority, ready_at, enqueued_at, retry_policy, timeout, heartbeat, retention, headers,
@@ -23,7 +23,7 @@ begin
             )
             select
                 q.dead_letter_queue, t.job, t.input, t.priority,
-                underway._ensure_priority(q.dead_letter_queue, t.priority, v_now), v_now, t.retry_policy, t.timeout, t.heartbeat,
+                underway._earliest_ready_at(q.dead_letter_queue, t.priority), v_now, t.retry_policy, t.timeout, t.heartbeat,
                 t.retention, t.headers,
                 jsonb_build_object(
                     'task', t.id, 'queue', t.queue, 'enqueued_at', t.enqueued_at, 'attempts', t.attempt,
@@ -43,11 +43,12 @@ begin
             where t.id = any (_dead_letter.tasks)
               and q.dead_letter_queue is not null
             order by t.id
-            returning queue
+            returning queue, priority
         )
-        select distinct l.queue from letter l
+        select distinct l.queue, l.priority from letter l
     loop
-        perform underway._wake(v_queue);
+        perform underway._ensure_priority(v_lane.queue, v_lane.priority);
+        perform underway._wake(v_lane.queue);
     end loop;
 end;
 $$;

@@ -39,12 +39,13 @@ begin
     delete from underway.attempt a
     where a.task = any (array(select e.id from unnest(_after_finish.tasks) e where e.has_errors));
 
-    select array_agg(e.id), array_agg(e.queue), array_agg(case when e.limited then e.concurrency_key end)
-    into v_tasks, v_queues, v_keys
+    select array_agg(e.queue), array_agg(e.concurrency_key)
+    into v_queues, v_keys
     from unnest(_after_finish.tasks) e
-    where e.limited or e.parked;
-    if v_tasks is not null then
-        perform underway._free_keys(v_tasks, v_queues, v_keys);
+    where not e.parked
+      and (e.holds_slot or e.concurrency_key is not null);
+    if v_queues is not null then
+        perform underway._release_slots(v_queues, v_keys);
     end if;
 
     v_tasks := array(select e.id from unnest(_after_finish.tasks) e where e.in_batch);
@@ -91,8 +92,8 @@ begin
           and (_finish.leases is null or t.lease = batch.lease)
         -- What is read most stands in front, for a row is taken apart up to the last column that is asked for.
         returning
-            t.id, t.has_errors or t.watched or t.in_batch or t.limited or t.parked as told,
-            t.has_errors, t.watched, t.in_batch, t.limited, t.parked, t.queue, t.concurrency_key, t.unique_key, t.job,
+            t.id, t.has_errors or t.watched or t.in_batch or t.holds_slot or t.concurrency_key is not null as told,
+            t.has_errors, t.watched, t.in_batch, t.holds_slot, t.parked, t.queue, t.concurrency_key, t.unique_key, t.job,
             t.priority, t.attempt, t.worker, t.enqueued_at, t.started_at, t.input, t.headers, t.dead_letter,
             t.retry_policy, t.timeout, t.heartbeat, t.retention, batch.output
     ),
@@ -129,7 +130,7 @@ begin
         array_agg(g.id),
         array_agg(
             row(
-                g.id, g.queue, g.concurrency_key, g.has_errors, g.watched, g.in_batch, g.limited, g.parked
+                g.id, g.queue, g.concurrency_key, g.has_errors, g.watched, g.in_batch, g.holds_slot, g.parked
             )::underway.finished_task
         ) filter (where g.told)
     into v_finished, v_to_notify

@@ -2,7 +2,7 @@
 --
 --   pending -> waiting
 --
--- Writes: task, parked, dependent.
+-- Writes: task, dependent.
 
 create or replace function underway._block_tasks(tasks bigint[], batch bigint, event text, fails boolean default false)
 returns void
@@ -15,7 +15,6 @@ set enable_bitmapscan = off
 as $$
 begin
     update underway.task t set state = 'waiting', parked = false where t.id = any (_block_tasks.tasks);
-    delete from underway.parked p where p.task = any (_block_tasks.tasks);
 
     insert into underway.dependent (task, batch, event, fails)
     select waiting.task, _block_tasks.batch, _block_tasks.event, _block_tasks.fails

@@ -14,7 +14,7 @@ set enable_seqscan = off
 set enable_bitmapscan = off
 as $$
 declare
-    v_now   timestamptz := underway._clock_after_xid();
+    v_now   timestamptz := underway._clock();
     v_ready record;
 begin
     for v_ready in
@@ -22,7 +22,7 @@ begin
             update underway.task t
             set
                 state = 'pending',
-                ready_at = greatest(t.ready_at, underway._earliest_ready_at(t.queue, t.priority, v_now))
+                ready_at = greatest(t.ready_at, underway._earliest_ready_at(t.queue, t.priority))
             where t.id = any (_unblock_tasks.tasks)
               and t.state = 'waiting'
             returning t.queue, t.ready_at

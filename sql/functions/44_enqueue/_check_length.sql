@@ -35,26 +35,19 @@ begin
     from (
         select
         from (select distinct l.priority from underway.queue_priority l where l.queue = _check_length.queue) lane
-        cross join lateral (
-            select passed.ready_at
-            from underway.watermark passed
-            where passed.queue = _check_length.queue
-              and passed.priority = lane.priority
-            order by passed.noted_by desc
-            limit 1
-        ) f
+        left join lateral underway._watermark(_check_length.queue, lane.priority) w on true
         cross join lateral (
             select
             from underway.task t
             where t.queue = _check_length.queue
               and t.priority = lane.priority
-              and t.ready_at >= f.ready_at
+              and t.ready_at >= coalesce(w.ready_at, '-infinity')
               and t.state = 'pending'
               and not t.parked
             limit v_enough
         ) pending
         union all
-        (select from underway.parked p where p.queue = _check_length.queue limit v_enough)
+        (select from underway.task t where t.queue = _check_length.queue and t.parked limit v_enough)
         limit v_enough
     ) counted;
 

@@ -5,7 +5,7 @@
 -- The index task_unique decides who has a key, and the primary key of unique_reservation who has it for longer than a task
 -- lives. Whoever meets another that is not committed waits for it: rolled back, the key is free.
 --
--- Writes: task, parked, unique_reservation.
+-- Writes: task, unique_reservation.
 -- Raises: UW010 unique_conflict.
 
 create or replace function underway._insert_unique(
@@ -26,13 +26,14 @@ as $$
 declare
     v_live  bigint;
     v_state underway.task_state;
+    v_key   text;
     v_held  bigint;
     v_ended_holder  bigint;
 begin
     -- Until it is settled: who had the key may be gone at the next look.
     loop
-        select t.id, t.state, h.task
-        into v_live, v_state, v_held
+        select t.id, t.state, t.concurrency_key, h.task
+        into v_live, v_state, v_key, v_held
         from (values (true)) as one
         left join underway.task t on t.queue = _insert_unique.task.queue and t.unique_key = _insert_unique.task.unique_key
         left join underway.unique_reservation h
@@ -58,7 +59,12 @@ begin
             values (
                 _insert_unique.task.id, _insert_unique.task.queue, _insert_unique.task.unique_key,
                 _insert_unique.task.concurrency_key, _insert_unique.task.job, _insert_unique.task.input,
-                _insert_unique.task.priority, _insert_unique.task.ready_at, _insert_unique.task.enqueued_at,
+                _insert_unique.task.priority,
+                greatest(
+                    _insert_unique.task.ready_at,
+                    underway._earliest_ready_at(_insert_unique.task.queue, _insert_unique.task.priority)
+                ),
+                _insert_unique.task.enqueued_at,
                 _insert_unique.task.retry_policy, _insert_unique.task.timeout, _insert_unique.task.heartbeat,
                 _insert_unique.task.retention, _insert_unique.task.headers
             )
@@ -103,7 +109,9 @@ begin
                 parked = false,
                 input = _insert_unique.task.input,
                 priority = _insert_unique.task.priority,
-                ready_at = _insert_unique.task.ready_at,
+                ready_at = greatest(
+                    _insert_unique.task.ready_at, underway._earliest_ready_at(t.queue, _insert_unique.task.priority)
+                ),
                 concurrency_key = _insert_unique.task.concurrency_key,
                 job = _insert_unique.task.job,
                 headers = _insert_unique.task.headers,
@@ -115,7 +123,9 @@ begin
               and t.state = 'pending';
 
             if found then
-                delete from underway.parked p where p.task = v_live;
+                if v_key is not null then
+                    perform underway._release_slots(array[_insert_unique.task.queue], array[v_key]);
+                end if;
                 return row(v_live, false, true);
             end if;
         else

@@ -32,19 +32,24 @@ set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 as $$
 declare
-    v_now      timestamptz := underway._clock_after_xid();
-    v_ready_at timestamptz;
-    v_fast_path    boolean;
-    v_parked   boolean := false;
-    v_idle     boolean;
-    v_ids      bigint[];
+    v_now        timestamptz := underway._clock();
+    v_ready_at   timestamptz;
+    v_fast_path  boolean;
+    v_last_ready bigint; -- tasks of a concurrency key after this one start parked
+    v_idle       boolean;
+    v_ids        bigint[];
 begin
     -- One look at all that most calls need. Each statement and each expression counts here: a transaction that enqueues
     -- one task prepares them all for it (docs/decisions/0013).
     select
-        f.ready_at is not null
+        (m.observed_at > v_now + interval '1 second') is not true
+            and (enqueue_many.priority = 0 or exists (
+                select
+                from underway.queue_priority p
+                where p.queue = q.name
+                  and p.priority = enqueue_many.priority
+            ))
             and q.max_length is null
-            and not q.fair
             and enqueue_many.on_conflict = 'return'
             and enqueue_many.after_failure = 'wait'
             and (enqueue_many.unique_keys is null or cardinality(enqueue_many.inputs) = 1)
@@ -57,19 +62,12 @@ begin
                 select bool_and(coalesce(octet_length(given.input::text) <= (select underway._max_input_size()), false))
                 from unnest(enqueue_many.inputs) as given (input)
             ),
-        greatest(v_now, f.ready_at),
+        greatest(v_now, m.observed_at),
         exists (select from underway.worker w where w.idle and q.name = any (w.queues)),
         array(select nextval('underway.task_id_seq') from unnest(enqueue_many.inputs))
     into v_fast_path, v_ready_at, v_idle, v_ids
     from underway.queue q
-    left join lateral (
-        select passed.ready_at
-        from underway.watermark passed
-        where passed.queue = q.name
-          and passed.priority = enqueue_many.priority
-        order by passed.noted_by desc
-        limit 1
-    ) f on true
+    left join lateral underway._watermark(q.name, enqueue_many.priority) m on true
     where q.name = enqueue_many.queue
       -- No key, as enqueue gives none.
       and coalesce(enqueue_many.unique_keys, '{null}') = '{null}';
@@ -100,14 +98,15 @@ begin
             enqueue_many.concurrency_key
         );
         perform underway._check_length(enqueue_many.queue, cardinality(v_ids));
-        v_ready_at := greatest(v_ready_at, underway._ensure_priority(enqueue_many.queue, enqueue_many.priority, v_now));
+        v_ready_at := greatest(v_ready_at, underway._earliest_ready_at(enqueue_many.queue, enqueue_many.priority));
+        perform underway._ensure_priority(enqueue_many.queue, enqueue_many.priority);
         if enqueue_many.concurrency_key is not null then
-            perform underway._note_keyed_queue(enqueue_many.queue);
+            perform underway._mark_queue_keyed(enqueue_many.queue);
+            -- Of one statement only as many tasks of a key start ready as may run; the rest waits for their slots.
+            if coalesce(enqueue_many.after, '{}') = '{}' then
+                v_last_ready := v_ids[(select q.max_running_per_key from underway.queue q where q.name = enqueue_many.queue)];
+            end if;
         end if;
-        -- What is due; the rest is parked by the claim that finds it due.
-        v_parked := coalesce(enqueue_many.after, '{}') = '{}'
-            and num_nonnulls(enqueue_many.delay, enqueue_many.run_at) = 0
-            and (select q.fair from underway.queue q where q.name = enqueue_many.queue);
     end if;
 
     insert into underway.task (
@@ -115,14 +114,13 @@ begin
         concurrency_key, parked
     )
     select
-        given.id, enqueue_many.queue, enqueue_many.job, given.input, enqueue_many.priority, v_ready_at, v_now,
+        given.id, enqueue_many.queue, enqueue_many.job, given.input, enqueue_many.priority,
+        -- The clock is read here, where the statement has its lock on `task`: the watermark relies on it.
+        greatest(v_ready_at, (select underway._clock())), v_now,
         enqueue_many.retry_policy, enqueue_many.timeout, enqueue_many.heartbeat, enqueue_many.retention,
-        enqueue_many.headers, enqueue_many.concurrency_key, v_parked
+        enqueue_many.headers, enqueue_many.concurrency_key, given.id > v_last_ready is true
     from unnest(v_ids, enqueue_many.inputs) as given (id, input);
 
-    if v_parked then
-        perform underway._park_new(v_ids);
-    end if;
     if v_fast_path is not true then
         perform underway._add_dependencies(v_ids, enqueue_many.after, enqueue_many.after_failure);
     end if;

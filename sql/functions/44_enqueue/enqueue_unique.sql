@@ -34,7 +34,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_now      timestamptz := underway._clock_after_xid();
+    v_now      timestamptz := underway._clock();
     v_task     underway.task;
     v_ids      bigint[] := array(select nextval('underway.task_id_seq') from unnest(enqueue_unique.inputs));
     v_created  boolean[] := array_fill(false, array[cardinality(v_ids)]);
@@ -53,11 +53,9 @@ begin
         enqueue_unique.inputs, coalesce(enqueue_unique.unique_keys, '{}'), enqueue_unique.on_conflict,
         enqueue_unique.unique_for, enqueue_unique.concurrency_key
     );
-    v_task.ready_at := greatest(
-        v_task.ready_at, underway._ensure_priority(enqueue_unique.queue, enqueue_unique.priority, v_now)
-    );
+    perform underway._ensure_priority(enqueue_unique.queue, enqueue_unique.priority);
     if enqueue_unique.concurrency_key is not null then
-        perform underway._note_keyed_queue(enqueue_unique.queue);
+        perform underway._mark_queue_keyed(enqueue_unique.queue);
     end if;
 
     v_task.queue := enqueue_unique.queue;

@@ -1,65 +1,67 @@
--- _park: tasks that no claim may take now go out of the way of the others, to be taken when their key is free.
+-- _park: take ready tasks whose key is full out of the ready index, until _release_slots or _unpark brings them back.
 --
--- Writes: task, parked.
+-- Only under the lock of their key, which is tried and never waited for, and after a second look: a transaction that frees
+-- a slot of the key at this moment holds the lock, and would not see the parked task. Then the task stays ready, and the
+-- next claim looks at it again.
+--
+-- Writes: task.
+-- Calls: _key_capacity, _key_lock.
 
 create or replace function underway._park(
-    lane underway.queue_priority,
     queue underway.queue,
-    blocked tid[],
-    until timestamptz,
+    tasks underway.claim_candidate[],
+    taken text[],
     now timestamptz
 )
-returns void
+returns text[]
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
+set enable_mergejoin = off
+set jit = off
 as $$
 declare
-    v_full   text[] := array(
+    v_locked text[] := array(
         select k.key
-        from (
-            select distinct coalesce(t.concurrency_key, '') as key from underway.task t where t.ctid = any (_park.blocked)
-        ) k
-        where underway._key_turns(_park.lane, _park.queue, k.key, _park.now) = 0
+        from (select distinct t.key from unnest(_park.tasks) t) k
+        where pg_try_advisory_xact_lock(underway._key_lock((_park.queue).name, k.key))
     );
     v_parked text[];
 begin
-    -- A case, which no index takes for its own.
-    with gone as (
+    -- A statement after the locks: it sees the slots that were freed before.
+    with parked as (
         update underway.task t
         set parked = true
         where t.ctid = any (array(
             select seen.ctid
-            from underway.task seen
-            where seen.ctid = any (_park.blocked)
-              and case
-                  when seen.state = 'pending' and not seen.parked and seen.ready_at <= _park.until
-                      then seen.queue = (_park.queue).name and coalesce(seen.concurrency_key, '') = any (v_full)
-              end
-            for no key update skip locked
+            from (
+                select k.key
+                from (
+                    select one.key, (select count(*) from unnest(_park.taken) as taken (key) where taken.key = one.key) as taken
+                    from unnest(v_locked) as one (key)
+                ) k
+                cross join lateral underway._key_capacity(_park.queue, k.key, k.taken, _park.now) capacity (tasks)
+                where capacity.tasks <= 0
+            ) full_key
+            join unnest(_park.tasks) c on c.key = full_key.key
+            join underway.task seen on seen.ctid = c.ctid
+            -- The ctid may hold another row by now. CASE keeps the planner from using these as index conditions.
+            where case
+                when seen.state = 'pending' and not seen.parked and seen.id = c.id
+                    then seen.concurrency_key = c.key
+            end
+            for no key update of seen skip locked
         ))
-        returning t.queue, t.concurrency_key, t.priority, t.ready_at, t.id
-    ),
-    kept as (
-        insert into underway.parked (queue, concurrency_key, priority, ready_at, task)
-        select g.queue, coalesce(g.concurrency_key, ''), g.priority, g.ready_at, g.id
-        from gone g
-        returning concurrency_key
+        returning t.concurrency_key
     )
-    select array_agg(distinct k.concurrency_key order by k.concurrency_key) into v_parked from kept k;
+    select array_agg(distinct p.concurrency_key) into v_parked from parked p;
 
-    if (_park.queue).fair then
-        perform underway._note_free((_park.queue).name, v_parked);
-    end if;
-
-    if (_park.queue).rate_limit_per_key is not null then
-        perform underway._note_tokens(_park.queue, v_full, _park.now);
-    end if;
+    return coalesce(v_parked, '{}');
 end;
 $$;
 
-comment on function underway._park(underway.queue_priority, underway.queue, tid[], timestamptz, timestamptz) is
-    'Park those of these rows that were ready until then and whose key has no turn left; in a fair queue all of them.';
+comment on function underway._park(underway.queue, underway.claim_candidate[], text[], timestamptz) is
+    'Park those of these tasks whose key is full, paused or out of tokens. Returns the keys of the tasks that were parked.';

@@ -1,8 +1,12 @@
--- dequeue: claim ready tasks of some queues: the highest priority first, then the longest ready.
+-- dequeue: claim ready tasks of some queues: the highest priority first, then those that have been ready for longest.
+--
+-- Claims lock rows with SKIP LOCKED and share the claim lock of a queue, so that any number of them run at once. Where a
+-- queue has limits, one claim at a time decides (_claim_within_limits).
 --
 --   pending -> in_progress
 --
 -- Writes: task.
+-- Calls: _advance_watermark, _check_claim, _claim_lock, _claim_within_limits, _clock, _mark_queue_keyed, _queues_with_tasks, _watermark.
 -- Raises: UW001 invalid_argument, UW003 queue_not_found.
 
 create or replace function underway.dequeue(queues text[], max_tasks integer default 1, worker bigint default null)
@@ -12,172 +16,128 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
--- A plan is kept for the session: none made for an empty table may read a full one from end to end. Rows are joined in
--- the order in which they were locked.
+-- A plan is kept for the session: none that is made for an empty table may read a full one from end to end. Rows are
+-- updated in the order in which they were locked.
 set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off
+set jit = off
 as $$
 declare
     v_now       timestamptz := underway._clock();
     v_lease     uuid := gen_random_uuid();
-    v_remaining      integer := dequeue.max_tasks;
+    v_queues    text[] := dequeue.queues;
+    v_remaining integer := dequeue.max_tasks;
     v_lane      record;
-    v_stretch   tid[];
     v_rows      tid[];
     v_claimed   integer;
-    v_leased_at timestamptz;
 begin
-    if (dequeue.max_tasks between 0 and 10000) is not true then
+    if (dequeue.max_tasks between 0 and 10000 and cardinality(dequeue.queues) <= 10) is not true then
         perform underway._check_claim(dequeue.queues, dequeue.max_tasks);
+        v_queues := underway._queues_with_tasks(dequeue.queues, v_now);
     end if;
 
-    -- Among queues of one priority chance decides which is served first, so that none starves. Of many queues those
-    -- that have something are found first, in one statement.
+    -- Among queues of one priority chance decides which is served first, so that none starves.
     for v_lane in
-        select l.queue, l.priority, l.front, q.timeout, q.heartbeat, f.ready_at as floor,
-            greatest(v_now, f.ready_at) as now, x.limited,
-            (
-                select leases.ready_at
-                from underway.watermark leases
-                where leases.queue = ''
-                order by leases.noted_by desc
-                limit 1
-            ) as leased_at
-        from underway.queue_priority l
-        join underway.queue q on q.name = l.queue
-        cross join lateral (
-            select passed.ready_at
-            from underway.watermark passed
-            where passed.queue = l.queue
-              and passed.priority = l.priority
-            order by passed.noted_by desc
-            limit 1
-        ) f
-        cross join lateral (
-            select q.max_running is not null or q.rate_limit is not null or q.fair or exists (
-                select from underway.keyed_queue k where k.queue = l.queue
-            ) as limited
-        ) x
-        where l.queue = any (dequeue.queues)
+        select
+            q.name as queue, p.priority, q.timeout, q.heartbeat, q.max_running is not null as has_slots,
+            q.max_running is not null or q.rate_limit is not null or q.fair or q.has_keys as has_limits,
+            case when w.observed_at <= v_now + interval '1 second' then w.ready_at else '-infinity' end as watermark,
+            w.observed_at > v_now + interval '1 second' as clock_was_put_back
+        from underway.queue_priority p
+        join underway.queue q on q.name = p.queue
+        left join lateral underway._watermark(p.queue, p.priority) w on true
+        where p.queue = any (v_queues)
           and q.paused_at is null
-          -- Not exists, for which a plan may read the whole table once.
-          and (cardinality(dequeue.queues) = 1 or x.limited or (
+          and ((cardinality(dequeue.queues) = 1 and p.priority = 0) or (
+              -- A scalar subquery, not EXISTS: the planner may hash an EXISTS and read the whole table.
               select true
-              from underway.task ready
-              where ready.queue = l.queue
-                and ready.priority = l.priority
-                and ready.ready_at >= f.ready_at
-                and ready.ready_at <= greatest(v_now, f.ready_at)
-                and ready.state = 'pending'
-                and not ready.parked
+              from underway.task t
+              where t.queue = p.queue
+                and t.priority = p.priority
+                and t.ready_at >= case
+                    when w.observed_at <= v_now + interval '1 second' then w.ready_at else '-infinity'
+                end
+                and t.ready_at <= v_now
+                and t.state = 'pending'
+                and not t.parked
               limit 1
+          ) or (
+              q.rate_limit_per_key is not null
+              and (select true from underway.ready_key r where r.queue = q.name and r.check_at <= v_now limit 1)
           ))
-        order by l.priority desc, random()
+        order by p.priority desc, random()
     loop
         exit when v_remaining = 0;
 
-        -- Claims from a queue without limits share its claim lock; one from a queue with limits has it alone.
-        if v_lane.limited then
-            continue when not pg_try_advisory_xact_lock(hashtext('underway.claim'), hashtext(v_lane.queue));
-            v_rows := underway._lock_limited(
-                row(v_lane.queue, v_lane.priority, v_lane.front),
-                (select q from underway.queue q where q.name = v_lane.queue),
-                v_lane.floor, v_now, v_remaining
-            );
+        if v_lane.has_limits then
+            continue when not pg_try_advisory_xact_lock(underway._claim_lock(v_lane.queue));
+            v_rows := underway._claim_within_limits(v_lane.queue, v_lane.priority, v_lane.watermark, v_remaining);
         else
-            continue when not pg_try_advisory_xact_lock_shared(hashtext('underway.claim'), hashtext(v_lane.queue));
-            -- An old snapshot does not show a limit; locked, the queue is as it was then, or the claim is refused.
+            continue when not pg_try_advisory_xact_lock_shared(underway._claim_lock(v_lane.queue));
+            -- A repeatable-read snapshot does not show a limit that was set since: the row lock fails if one was.
             if current_setting('transaction_isolation') <> 'read committed' then
                 perform from underway.queue q where q.name = v_lane.queue for share skip locked;
                 continue when not found;
             end if;
-
-            -- Two may be at the head of a lane at once; for more it is faster to go to stretches of their own. One in a
-            -- hundred of those goes to the head all the same, for the two may be there for long.
-            if pg_try_advisory_xact_lock(hashtext('underway.queue_priority 1'), hashtext(v_lane.queue) # v_lane.priority)
-               or pg_try_advisory_xact_lock(hashtext('underway.queue_priority 2'), hashtext(v_lane.queue) # v_lane.priority)
-               or random() < 0.01 then
-                v_stretch := '{}';
-            else
-                v_stretch := underway._lock_stretch(
-                    row(v_lane.queue, v_lane.priority, v_lane.front), v_lane.floor, v_lane.now, v_remaining
-                );
-            end if;
-
-            -- What has a concurrency key came after the look at the limits.
             v_rows := array(
-                select ready.ctid
-                from underway.task ready
-                where ready.queue = v_lane.queue
-                  and ready.priority = v_lane.priority
-                  and ready.ready_at >= v_lane.floor
-                  and ready.ready_at <= v_lane.now
-                  and ready.state = 'pending'
-                  and not ready.parked
-                  and ready.concurrency_key is null
-                  and ready.ctid <> all (v_stretch)
-                order by ready.ready_at, ready.id
-                limit v_remaining - cardinality(v_stretch)
+                select t.ctid
+                from underway.task t
+                where t.queue = v_lane.queue
+                  and t.priority = v_lane.priority
+                  and t.ready_at >= v_lane.watermark
+                  and t.ready_at <= v_now
+                  and t.state = 'pending'
+                  and not t.parked
+                order by t.ready_at, t.id
+                limit v_remaining
                 for no key update skip locked
             );
-            if v_stretch <> '{}' then
-                v_rows := underway._in_order(v_stretch || v_rows);
-            end if;
         end if;
-        v_claimed := cardinality(v_rows);
+        continue when v_rows = '{}';
 
-        if v_claimed > 0 then
-            v_now := underway._clock_after_xid();
-            -- Not below the floor of the leases, where reclaim does not look: the clock may have been put back.
-            v_leased_at := greatest(v_now, v_lane.leased_at);
+        -- Row by row in the order of the array, and straight to the caller.
+        return query
+        update underway.task t
+        set
+            state = 'in_progress',
+            parked = false,
+            holds_slot = v_lane.has_slots,
+            attempt = t.attempt + 1,
+            started_at = v_now,
+            lease = v_lease,
+            lease_expires_at = v_now + coalesce(t.heartbeat, v_lane.heartbeat),
+            worker = dequeue.worker
+        from unnest(v_rows) as locked (ctid)
+        where t.ctid = locked.ctid
+          -- A limit, a pause or a task with a key may have come since the queue was read.
+          and (v_lane.has_limits or (t.concurrency_key is null and (
+              select q.paused_at is null and q.max_running is null and q.rate_limit is null and not q.fair
+              from underway.queue q
+              where q.name = v_lane.queue
+          )))
+        returning
+            t.id, t.queue, t.job, t.input, t.attempt, t.lease,
+            coalesce(t.timeout, v_lane.timeout), coalesce(t.heartbeat, v_lane.heartbeat),
+            t.headers, t.priority, t.enqueued_at, t.dead_letter;
+        get diagnostics v_claimed = row_count;
+        v_remaining := v_remaining - v_claimed;
 
-            -- Row by row in the order of the array, and straight to the caller: what is claimed is not sorted again.
-            return query
-            update underway.task t
-            set
-                state = 'in_progress',
-                parked = false,
-                limited = v_lane.limited,
-                attempt = t.attempt + 1,
-                started_at = v_now,
-                lease = v_lease,
-                lease_expires_at = v_leased_at + coalesce(t.heartbeat, v_lane.heartbeat),
-                worker = dequeue.worker
-            from unnest(v_rows) as locked (place)
-            where t.ctid = locked.place
-              -- A limit may have come between the look at the lanes and the claim lock.
-              and (v_lane.limited or (
-                  select q.max_running is null and q.rate_limit is null and not q.fair
-                  from underway.queue q
-                  where q.name = v_lane.queue
-              ))
-            returning
-                t.id, t.queue, t.job, t.input, t.attempt, t.lease,
-                coalesce(t.timeout, v_lane.timeout), coalesce(t.heartbeat, v_lane.heartbeat),
-                t.headers, t.priority, t.enqueued_at, t.dead_letter;
+        if v_claimed < cardinality(v_rows) then
+            perform underway._mark_queue_keyed(v_lane.queue);
+        end if;
 
-            v_remaining := v_remaining - v_claimed;
-
-            -- About once for every thousand tasks, and in every hundredth claim of few: what that costs is little
-            -- beside them, and so is what claims pass over until then. Of the leases for every ten thousand.
-            if random() < 0.01 + v_claimed / 1000.0 then
-                perform underway._advance_queue_watermark(v_lane.queue, v_lane.priority);
-                if random() < 0.1 then
-                    perform underway._advance_lease_watermark();
-                end if;
-            end if;
+        -- About once per 1,000 claimed tasks, and in 1% of small claims: that amortises its cost and bounds the dead entries
+        -- that a claim reads.
+        if random() < 0.01 + v_claimed / 1000.0 or v_lane.clock_was_put_back then
+            perform underway._advance_watermark(v_lane.queue, v_lane.priority);
         end if;
     end loop;
 
-    -- A single queue that had a lane is there. Of others one cheap look; what is wrong is found out where something is.
-    if not found or (cardinality(dequeue.queues) = 1) is not true then
-        if (
-            (select count(*) from underway.queue q where q.name = any (dequeue.queues)) = cardinality(dequeue.queues)
-        ) is not true then
-            perform underway._check_claim(dequeue.queues, dequeue.max_tasks);
-        end if;
+    -- A single queue that was found exists.
+    if (not found or cardinality(dequeue.queues) > 1) and cardinality(dequeue.queues) <= 10 then
+        perform underway._check_claim(dequeue.queues, dequeue.max_tasks);
     end if;
 end;
 $$;

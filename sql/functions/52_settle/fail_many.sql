@@ -23,7 +23,7 @@ set enable_seqscan = off
 set enable_bitmapscan = off
 as $$
 declare
-    v_now          timestamptz := underway._clock_after_xid();
+    v_now          timestamptz := underway._clock();
     v_held         record;
     v_failed       underway.failed_task;
     v_final_tasks  bigint[] := '{}';
@@ -35,7 +35,7 @@ begin
 
     for v_held in
         select
-            t.id, t.queue, t.concurrency_key, t.limited, t.priority, t.lease, t.attempt, t.started_at, given.error, given.retry_after,
+            t.id, t.queue, t.concurrency_key, t.holds_slot, t.priority, t.lease, t.attempt, t.started_at, given.error, given.retry_after,
             coalesce(t.retry_policy, q.retry_policy) as retry_policy,
             coalesce(given.retryable, true) as retryable
         from (
@@ -74,22 +74,22 @@ begin
         if v_held.retryable and v_held.attempt < (v_held.retry_policy).max_attempts then
             v_failed := row(
                 v_held.id, 'pending',
-                underway._earliest_ready_at(v_held.queue, v_held.priority, v_now)
-                    + coalesce(v_held.retry_after, underway.backoff(v_held.retry_policy, v_held.attempt))
+                v_now + coalesce(v_held.retry_after, underway.backoff(v_held.retry_policy, v_held.attempt))
             );
 
             update underway.task t
             set
                 state = 'pending',
-                ready_at = v_failed.ready_at,
+                ready_at = greatest(v_failed.ready_at, underway._earliest_ready_at(t.queue, t.priority)),
                 started_at = null,
                 lease = null,
                 lease_expires_at = null,
+                holds_slot = false,
                 has_errors = true
             where t.id = v_held.id;
 
-            if v_held.limited then
-                perform underway._free_keys(array[v_held.id], array[v_held.queue], array[v_held.concurrency_key]);
+            if v_held.holds_slot or v_held.concurrency_key is not null then
+                perform underway._release_slots(array[v_held.queue], array[v_held.concurrency_key]);
             end if;
             perform underway._wake(v_held.queue, v_failed.ready_at - v_now);
         else

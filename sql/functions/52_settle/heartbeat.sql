@@ -14,15 +14,14 @@ set enable_seqscan = off
 set enable_bitmapscan = off
 as $$
 declare
-    v_now       timestamptz := underway._clock_after_xid();
-    v_leased_at timestamptz := underway._earliest_ready_at('', 0, v_now);
+    v_now timestamptz := underway._clock();
 begin
     perform underway._check_leases(heartbeat.tasks, heartbeat.leases);
 
     -- A row that is locked is being settled, perhaps in a long transaction of its handler: it is passed over, so that
     -- the other leases do not lapse meanwhile. A task that has run longer than its timeout is not renewed.
     update underway.task t
-    set lease_expires_at = v_leased_at + coalesce(
+    set lease_expires_at = v_now + coalesce(
         t.heartbeat, (select q.heartbeat from underway.queue q where q.name = t.queue)
     )
     where t.ctid = any (array(

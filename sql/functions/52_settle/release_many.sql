@@ -16,42 +16,39 @@ set enable_seqscan = off
 set enable_bitmapscan = off
 as $$
 declare
-    v_now      timestamptz := underway._clock_after_xid();
     v_released bigint[];
     v_queues   text[];
-    v_limited  bigint[];
-    v_queues_   text[];
     v_keys     text[];
 begin
     perform underway._check_leases(release_many.tasks, release_many.leases);
+
+    perform underway._lock_front(array(
+        select t.queue from underway.task t where t.id = any (release_many.tasks)
+    ));
 
     with released as (
         update underway.task t
         set
             state = 'pending',
-            ready_at = underway._earliest_ready_at(t.queue, t.priority, v_now),
+            ready_at = underway._front_at(t.queue, t.priority, t.ready_at),
             attempt = t.attempt - 1,
             started_at = null,
             lease = null,
-            lease_expires_at = null
+            lease_expires_at = null,
+            holds_slot = false
         where t.id = any (release_many.tasks)
           and coalesce(
               (t.id, t.lease) in (select unnest(release_many.tasks), unnest(release_many.leases)), false
           )
-        returning t.id, t.queue, t.limited, t.concurrency_key
+        returning t.id, t.queue, t.concurrency_key
     )
-    select
-        array_agg(r.id), array_agg(distinct r.queue),
-        array_agg(r.id) filter (where r.limited), array_agg(r.queue) filter (where r.limited),
-        array_agg(r.concurrency_key) filter (where r.limited)
-    into v_released, v_queues, v_limited, v_queues_, v_keys
+    select array_agg(r.id), array_agg(r.queue), array_agg(r.concurrency_key)
+    into v_released, v_queues, v_keys
     from released r;
 
-    if v_limited is not null then
-        perform underway._free_keys(v_limited, v_queues_, v_keys);
+    if v_released is not null then
+        perform underway._release_slots(v_queues, v_keys);
     end if;
-
-    perform underway._wake(ready.queue) from unnest(v_queues) as ready (queue);
 
     return query select settled.id from unnest(v_released) as settled (id);
 end;

@@ -14,7 +14,7 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
 declare
-    v_now      timestamptz := underway._clock_after_xid();
+    v_now      timestamptz := underway._clock();
     v_snoozed  record;
 begin
     if snooze.delay is null then
@@ -28,22 +28,21 @@ begin
     update underway.task t
     set
         state = 'pending',
-        ready_at = underway._earliest_ready_at(t.queue, t.priority, v_now) + snooze.delay,
+        ready_at = greatest(v_now + snooze.delay, underway._earliest_ready_at(t.queue, t.priority)),
         attempt = t.attempt - 1,
         started_at = null,
         lease = null,
-        lease_expires_at = null
+        lease_expires_at = null,
+        holds_slot = false
     where t.id = snooze.task
       and t.lease = snooze.lease
-    returning t.queue, t.ready_at, t.limited, t.concurrency_key into v_snoozed;
+    returning t.queue, t.ready_at, t.concurrency_key into v_snoozed;
 
     if not found then
         perform underway._raise_lease_lost(snooze.task, snooze.lease);
     end if;
 
-    if v_snoozed.limited then
-        perform underway._free_keys(array[snooze.task], array[v_snoozed.queue], array[v_snoozed.concurrency_key]);
-    end if;
+    perform underway._release_slots(array[v_snoozed.queue], array[v_snoozed.concurrency_key]);
     perform underway._wake(v_snoozed.queue, snooze.delay);
     return v_snoozed.ready_at;
 end;

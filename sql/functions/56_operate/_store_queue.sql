@@ -57,7 +57,7 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_now   timestamptz := underway._clock_after_xid();
+    v_now   timestamptz := underway._clock();
     v_problem text;
 begin
     if _store_queue.name is null
@@ -139,7 +139,7 @@ begin
         rate_limit_per_key = nullif(coalesce(_store_queue.rate_limit_per_key, q.rate_limit_per_key), 0),
         fair = coalesce(_store_queue.fair, q.fair);
 
-    perform underway._ensure_priority(_store_queue.name, 0, v_now);
+    perform underway._ensure_priority(_store_queue.name, 0);
 end;
 $$;
 

@@ -1,6 +1,7 @@
 -- create_queue: create a queue, or change the settings of one; what is left out keeps its value.
 --
--- Writes: task, running, ready_key.
+-- Writes: nothing.
+-- Calls: _claim_lock, _repair_parked, _store_queue, _take_slots, _wake.
 -- Raises: UW001 invalid_argument, UW003 queue_not_found.
 
 create or replace function underway.create_queue(
@@ -25,16 +26,20 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set jit = off
 as $$
+declare
+    v_max_running integer;
 begin
-    -- No claim from the queue is under way while a limit changes: all that follow know it, and all that came before are
-    -- counted by it.
+    -- No claim from the queue is under way while a limit changes: later ones know it, and what earlier ones took counts.
     if num_nonnulls(
         create_queue.max_running, create_queue.max_running_per_key, create_queue.fair, create_queue.rate_limit_per_key,
         create_queue.rate_period
     ) > 0 then
-        perform pg_advisory_xact_lock(hashtext('underway.claim'), hashtext(create_queue.name));
+        perform pg_advisory_xact_lock(underway._claim_lock(create_queue.name));
     end if;
+
+    v_max_running := (select q.max_running from underway.queue q where q.name = create_queue.name);
 
     perform underway._store_queue(
         create_queue.name, create_queue.dead_letter_queue, create_queue.retry_policy, create_queue.timeout,
@@ -43,32 +48,16 @@ begin
         create_queue.rate_limit_per_key, create_queue.fair
     );
 
-    -- What is parked there is found also when the queue is fair no longer.
-    if create_queue.fair then
-        perform underway._note_keyed_queue(create_queue.name);
+    -- Tasks that run already hold slots too.
+    if create_queue.max_running > 0 and v_max_running is null then
+        perform underway._take_slots(create_queue.name);
     end if;
 
-    if create_queue.max_running > 0 then
-        with counted as (
-            update underway.task t
-            set limited = true
-            where t.queue = create_queue.name
-              and t.state = 'in_progress'
-              and not t.limited
-            returning t.queue, t.concurrency_key, t.id
-        )
-        insert into underway.running (queue, concurrency_key, task)
-        select c.queue, coalesce(c.concurrency_key, ''), c.id
-        from counted c;
-    end if;
-
+    -- More tasks of a key may run now. maintain does the same for keys beyond these.
     if num_nonnulls(
-        create_queue.max_running_per_key, create_queue.rate_limit_per_key, create_queue.rate_period
+        create_queue.max_running_per_key, create_queue.rate_limit_per_key, create_queue.rate_period, create_queue.fair
     ) > 0 then
-        insert into underway.ready_key (queue, concurrency_key)
-        select distinct p.queue, p.concurrency_key
-        from underway.parked p
-        where p.queue = create_queue.name;
+        perform underway._repair_parked(create_queue.name, '', 1000);
     end if;
 
     -- Whatever has changed, more may be allowed now.

@@ -2,7 +2,7 @@
 --
 --   failed -> pending
 --
--- Writes: task, parked, task_history, attempt.
+-- Writes: task, task_history, attempt.
 -- Raises: UW001 invalid_argument, UW003 queue_not_found.
 
 create or replace function underway.redrive(queue text, max_tasks integer default 1000)
@@ -15,7 +15,7 @@ set enable_seqscan = off
 as $$
 #variable_conflict use_column
 declare
-    v_now      timestamptz := underway._clock_after_xid();
+    v_now      timestamptz := underway._clock();
     v_letter   record;
     v_in_batch boolean;
     v_count    integer := 0;
@@ -64,7 +64,7 @@ begin
         )
         select
             v_letter.origin_task, v_letter.origin_queue, v_letter.unique_key, v_letter.concurrency_key, t.job, t.input,
-            t.priority, underway._ensure_priority(v_letter.origin_queue, t.priority, v_now),
+            t.priority, underway._earliest_ready_at(v_letter.origin_queue, t.priority),
             (t.dead_letter ->> 'enqueued_at')::timestamptz, t.retry_policy, t.timeout, t.heartbeat, t.retention, t.headers, true,
             t.dead_letter -> 'dead_letter', true
         from underway.task t
@@ -77,7 +77,6 @@ begin
 
         -- The task has its own errors; if it has left the history, the letter knows the last of them.
         delete from underway.task t where t.id = v_letter.id returning t.in_batch into v_in_batch;
-        delete from underway.parked p where p.task = v_letter.id;
         if v_in_batch then
             perform underway._on_tasks_ended(array[v_letter.id], 'cancelled');
         end if;
@@ -93,6 +92,7 @@ begin
         end if;
 
         perform underway._reactivate_in_batches(v_letter.origin_task);
+        perform underway._ensure_priority(v_letter.origin_queue, v_letter.priority);
         perform underway._wake(v_letter.origin_queue);
         v_count := v_count + 1;
     end loop;

@@ -1,6 +1,6 @@
 -- reprioritize: a pending task gets another priority, and lines up there as one that is ready from now.
 --
--- Writes: task, parked.
+-- Writes: task.
 -- Raises: UW001 invalid_argument, UW004 task_not_found, UW005 wrong_state.
 
 create or replace function underway.reprioritize(task bigint, priority integer)
@@ -11,8 +11,6 @@ security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
-declare
-    v_now timestamptz := underway._clock_after_xid();
 begin
     if reprioritize.priority is null then
         raise exception using
@@ -25,12 +23,12 @@ begin
     set
         parked = false,
         priority = reprioritize.priority,
-        ready_at = greatest(t.ready_at, underway._ensure_priority(t.queue, reprioritize.priority, v_now))
+        ready_at = greatest(t.ready_at, underway._earliest_ready_at(t.queue, reprioritize.priority))
     where t.id = reprioritize.task
       and t.state = 'pending';
 
     if found then
-        delete from underway.parked p where p.task = reprioritize.task;
+        perform underway._ensure_priority(t.queue, t.priority) from underway.task t where t.id = reprioritize.task;
     else
         perform underway._raise_wrong_state(reprioritize.task, 'is reprioritized', 'pending');
     end if;

@@ -1,6 +1,6 @@
 -- reschedule: a pending task becomes ready at another time.
 --
--- Writes: task, parked.
+-- Writes: task.
 -- Raises: UW001 invalid_argument, UW004 task_not_found, UW005 wrong_state.
 
 create or replace function underway.reschedule(task bigint, run_at timestamptz)
@@ -12,9 +12,10 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
 declare
-    v_now      timestamptz := underway._clock_after_xid();
+    v_now      timestamptz := underway._clock();
     v_ready_at timestamptz;
     v_queue    text;
+    v_key      text;
 begin
     if reschedule.run_at is null or reschedule.run_at > v_now + interval '100 years' then
         raise exception using
@@ -26,17 +27,19 @@ begin
     update underway.task t
     set
         parked = false,
-        ready_at = greatest(reschedule.run_at, underway._earliest_ready_at(t.queue, t.priority, v_now))
+        ready_at = greatest(reschedule.run_at, underway._earliest_ready_at(t.queue, t.priority))
     where t.id = reschedule.task
       and t.state = 'pending'
-    returning t.queue, t.ready_at into v_queue, v_ready_at;
+    returning t.queue, t.concurrency_key, t.ready_at into v_queue, v_key, v_ready_at;
 
-    if found then
-        delete from underway.parked p where p.task = reschedule.task;
-    else
+    if not found then
         perform underway._raise_wrong_state(reschedule.task, 'is rescheduled', 'pending');
     end if;
 
+    -- Another task of its key may go first now.
+    if v_key is not null then
+        perform underway._release_slots(array[v_queue], array[v_key]);
+    end if;
     perform underway._wake(v_queue, v_ready_at - v_now);
     return v_ready_at;
 end;

@@ -15,7 +15,6 @@ set enable_seqscan = off
 as $$
 #variable_conflict use_column
 declare
-    v_now    timestamptz := underway._clock_after_xid();
     v_gone   underway.task_history;
     v_holder bigint;
 begin
@@ -56,7 +55,7 @@ begin
         )
         values (
             v_gone.id, v_gone.queue, v_gone.unique_key, v_gone.concurrency_key, v_gone.job, v_gone.input, v_gone.priority,
-            underway._ensure_priority(v_gone.queue, v_gone.priority, v_now), v_gone.enqueued_at,
+            underway._earliest_ready_at(v_gone.queue, v_gone.priority), v_gone.enqueued_at,
             v_gone.retry_policy, v_gone.timeout, v_gone.heartbeat, v_gone.retention, v_gone.headers,
             v_gone.dead_letter, v_gone.errors is not null, true
         )
@@ -74,6 +73,7 @@ begin
     end loop;
 
     perform underway._reactivate_in_batches(v_gone.id);
+    perform underway._ensure_priority(v_gone.queue, v_gone.priority);
     perform underway._wake(v_gone.queue);
 end;
 $$;

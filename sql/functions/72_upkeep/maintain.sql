@@ -1,6 +1,88 @@
--- maintain: the one chore. Each part is bounded, and passes over what another session is doing.
+-- maintain: the chores, at most once a second, whoever calls. Each of them is bounded and skips rows that another session
+-- has locked.
 --
--- Writes: worker.
+-- Writes: queue, upkeep, worker.
+-- Calls: _clock, _prune, _prune_batches, _prune_buckets, _prune_reservations, _reclaim, _reevaluate_batches, _repair_clock, _repair_parked, run_schedules.
+
+create or replace function underway._run_chores()
+returns jsonb
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set jit = off
+as $$
+declare
+    v_now     timestamptz := underway._clock();
+    v_last    underway.upkeep;
+    v_workers integer;
+    v_done    jsonb;
+begin
+    select u.* into v_last from underway.upkeep u;
+
+    if v_last.last_run_at > v_now + interval '1 second' then
+        perform underway._repair_clock();
+    end if;
+
+    delete from underway.worker w
+    where w.id = any (array(
+        select lost.id
+        from underway.worker lost
+        where lost.seen_at < v_now - interval '1 hour'
+        for update skip locked
+    ));
+    get diagnostics v_workers = row_count;
+
+    perform underway._reevaluate_batches();
+    perform underway._prune_reservations();
+    perform underway._prune_buckets();
+    perform underway._prune_batches();
+    v_done := jsonb_build_object(
+        'scheduled', underway.run_schedules(),
+        'reclaimed', underway._reclaim(),
+        'pruned', underway._prune(),
+        'forgotten_workers', v_workers
+    );
+
+    -- Keys whose parked tasks could not be seen or changed when a slot was freed.
+    select r.queue, r.key
+    into v_last.queue, v_last.key
+    from underway._repair_parked(coalesce(v_last.queue, ''), coalesce(v_last.key, ''), 500) r;
+
+    -- About once a minute: queues whose claims need not look at keys any more.
+    if random() < 1.0 / 60 then
+        update underway.queue q
+        set has_keys = false
+        where q.ctid = any (array(
+            select keyed.ctid
+            from underway.queue keyed
+            where keyed.has_keys
+              and (
+                  select true
+                  from underway.task t
+                  where t.queue = keyed.name
+                    and t.concurrency_key is not null
+                    and not t.parked
+                  limit 1
+              ) is null
+              and (select true from underway.task t where t.queue = keyed.name and t.parked limit 1) is null
+            for no key update skip locked
+        ));
+    end if;
+
+    update underway.upkeep u
+    set last_run_at = v_now, queue = v_last.queue, key = v_last.key
+    where u.ctid = any (array(select one.ctid from underway.upkeep one for no key update skip locked));
+    if v_last.id is null then
+        insert into underway.upkeep (last_run_at) values (v_now) on conflict on constraint upkeep_pkey do nothing;
+    end if;
+
+    return v_done;
+end;
+$$;
+
+comment on function underway._run_chores() is 'Do the chores of maintain now. Returns what was done.';
 
 create or replace function underway.maintain(worker bigint default null)
 returns jsonb
@@ -10,38 +92,29 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_now       timestamptz := underway._clock();
-    v_forgotten integer;
+    v_now  timestamptz := underway._clock();
+    v_wait interval;
 begin
     -- A worker is seen every few seconds, so that one that does nothing writes next to nothing.
     update underway.worker w
     set seen_at = v_now
     where w.id = maintain.worker
-      and w.seen_at < v_now - interval '10 seconds';
+      and (w.seen_at < v_now - interval '10 seconds' or w.seen_at > v_now + interval '1 second');
 
-    delete from underway.worker w
-    where w.id = any (array(
-        select lost.id
-        from underway.worker lost
-        where lost.seen_at < v_now - interval '1 hour'
-        for update skip locked
-    ));
-    get diagnostics v_forgotten = row_count;
+    -- Another session may be doing the chores. One whose transaction stays open holds nobody up for long.
+    v_wait := case
+        when pg_try_advisory_xact_lock(hashtextextended('underway.maintain', 0)) then interval '0.9 seconds'
+        else interval '3 seconds'
+    end;
+    if (v_now - (select u.last_run_at from underway.upkeep u) between '0' and v_wait) is true then
+        return '{}';
+    end if;
 
-    perform underway._reevaluate_batches();
-    perform underway._prune_reservations();
-    perform underway._prune_buckets();
-    perform underway._prune_batches();
-
-    return jsonb_build_object(
-        'scheduled', underway.run_schedules(),
-        'reclaimed', underway._reclaim(),
-        'pruned', underway._prune(),
-        'forgotten_workers', v_forgotten
-    );
+    return underway._run_chores();
 end;
 $$;
 
 comment on function underway.maintain(bigint) is
-    'Enqueue what schedules have due, reclaim lapsed leases, prune the history, see to batches, forget lost workers. Returns what was'
-    ' done. Call it every second from as many sessions as you like; a worker passes its id and is seen thereby.';
+    'Enqueue what schedules have due, reclaim lapsed leases, prune the history, reevaluate batches, forget lost workers. Returns'
+    ' what was done; an empty object when another session did it less than a second ago. Call it every second from as many'
+    ' sessions as you like; a worker passes its id and is seen thereby.';

@@ -1,0 +1,44 @@
+-- _lock_front: keep the watermarks of these queues where they are until the transaction ends, so that tasks can be put in
+-- front of the line. Waits for a claim that is moving one.
+--
+-- In a statement after this, a task may be made ready at its old time, but not before the watermark.
+--
+-- Writes: nothing.
+-- Calls: _clock, _earliest_ready_at, _watermark, _watermark_lock.
+
+create or replace function underway._lock_front(queues text[])
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform pg_advisory_xact_lock_shared(held.key)
+    from (select distinct underway._watermark_lock(given.queue) as key from unnest(_lock_front.queues) as given (queue) order by 1) held;
+end;
+$$;
+
+comment on function underway._lock_front(text[]) is
+    'Keep the watermarks of queues where they are until the transaction ends.';
+
+create or replace function underway._front_at(queue text, priority integer, ready_at timestamptz)
+returns timestamptz
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- A repeatable-read snapshot does not show where the watermark is: then the task goes to the back of the line.
+    if current_setting('transaction_isolation') <> 'read committed' then
+        return underway._earliest_ready_at(_front_at.queue, _front_at.priority);
+    end if;
+
+    return greatest(_front_at.ready_at, (
+        select case when w.observed_at <= underway._clock() + interval '1 second' then w.ready_at end
+        from underway._watermark(_front_at.queue, _front_at.priority) w
+    ));
+end;
+$$;
+
+comment on function underway._front_at(text, integer, timestamptz) is
+    'When a task is ready that keeps its place in the line; the caller has called _lock_front in an earlier statement.';

@@ -1,0 +1,62 @@
+-- _release_slots: tasks that were running or ready no longer are; others of their queues and keys may start in their place.
+--
+-- Invariant: while a concurrency key has parked tasks that are due, as many of its tasks as may run are running or ready,
+-- or a transaction is under way that will make one ready. Each way in which a running or a ready task of a key ends or
+-- leaves calls this function: it takes the lock of the key shared, and looks for parked tasks in a statement after that. A
+-- claim parks a task only under the same lock, held alone, and after a second look at the key. So either the claim sees
+-- the free slot, or this function sees the parked task. It waits for no other settlement, only for a claim that has parked
+-- a task of the same keys and has not committed. maintain() repairs what a locked row or an old snapshot has hidden.
+--
+-- Writes: nothing.
+-- Calls: _key_lock, _unpark, _wake.
+
+create or replace function underway._release_slots(queues text[], keys text[], slots integer default 1)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set jit = off
+set enable_nestloop = on
+as $$
+declare
+    v_queues text[];
+    v_keys   text[];
+    v_slots  integer[];
+begin
+    perform pg_advisory_xact_lock_shared(held.lock)
+    from (
+        select distinct underway._key_lock(freed.queue, freed.key) as lock
+        from unnest(_release_slots.queues, _release_slots.keys) as freed (queue, key)
+        where freed.key is not null
+        order by 1
+    ) held;
+
+    select array_agg(freed.queue), array_agg(freed.key), array_agg(freed.slots)
+    into v_queues, v_keys, v_slots
+    from (
+        select given.queue, given.key, count(*)::integer * _release_slots.slots as slots
+        from unnest(_release_slots.queues, _release_slots.keys) as given (queue, key)
+        where given.key is not null
+        group by given.queue, given.key
+    ) freed
+    where (
+        select true
+        from underway.task t
+        where t.queue = freed.queue
+          and t.concurrency_key = freed.key
+          and t.parked
+        limit 1
+    );
+    if v_queues is not null then
+        perform underway._unpark(v_queues, v_keys, v_slots);
+    end if;
+
+    perform underway._wake(freed.queue) from (select distinct unnest(_release_slots.queues)) as freed (queue);
+end;
+$$;
+
+comment on function underway._release_slots(text[], text[], integer) is
+    'Tasks of these queues, each with its key or null, have freed their slots: make parked tasks ready and wake idle workers.';

@@ -1,0 +1,68 @@
+-- _unpark: make parked tasks of some keys ready for the next claim, of each key at most as many as it has free slots.
+--
+-- Of a key the tasks that are due come first, by priority and then in their order. A task keeps its place in the line of
+-- its queue; in a fair queue it goes to the back, behind the next tasks of all other keys.
+--
+-- It is always safe to unpark one task too many: a claim parks it again.
+--
+-- Writes: task.
+-- Calls: _clock, _earliest_ready_at, _front_at, _lock_front.
+
+create or replace function underway._unpark(queues text[], keys text[], slots integer[])
+returns integer
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
+set enable_nestloop = on
+as $$
+declare
+    v_now  timestamptz := underway._clock();
+    v_rows tid[];
+begin
+    perform underway._lock_front(_unpark.queues);
+
+    -- A statement after the lock. Rows that another session has locked are skipped; maintain checks their keys.
+    v_rows := array(
+        select next.ctid
+        from unnest(_unpark.queues, _unpark.keys, _unpark.slots) as freed (queue, key, slots)
+        cross join lateral (
+            select head.ctid
+            from (select distinct p.priority from underway.queue_priority p where p.queue = freed.queue) lane
+            cross join lateral (
+                select t.ctid, t.ready_at, t.id
+                from underway.task t
+                where t.queue = freed.queue
+                  and t.concurrency_key = freed.key
+                  and t.priority = lane.priority
+                  and t.parked
+                order by t.ready_at, t.id
+                limit freed.slots
+                for no key update skip locked
+            ) head
+            order by greatest(head.ready_at, v_now), lane.priority desc, head.ready_at, head.id
+            limit freed.slots
+        ) next
+    );
+
+    update underway.task t
+    set
+        parked = false,
+        ready_at = case
+            when (select q.fair from underway.queue q where q.name = t.queue)
+                then greatest(t.ready_at, underway._earliest_ready_at(t.queue, t.priority))
+            else underway._front_at(t.queue, t.priority, t.ready_at)
+        end
+    where t.ctid = any (v_rows);
+
+    return cardinality(v_rows);
+end;
+$$;
+
+comment on function underway._unpark(text[], text[], integer[]) is
+    'Make at most so many parked tasks of each of these keys ready. Returns how many there were.';

@@ -1,0 +1,53 @@
+-- _queues_with_tasks: those of many queues that have a pending task or a key to look at, found by jumping from queue to
+-- queue in the ready index: what it costs depends on the queues that have something, not on those that are asked for.
+--
+-- Writes: nothing.
+-- Calls: nothing.
+
+create or replace function underway._queues_with_tasks(queues text[], now timestamptz)
+returns text[]
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set jit = off
+as $$
+begin
+    return array(
+        with recursive busy (queue) as (
+            (
+                select t.queue
+                from underway.task t
+                where t.state = 'pending'
+                  and not t.parked
+                order by t.queue
+                limit 1
+            )
+            union all
+            select next.queue
+            from busy
+            cross join lateral (
+                select t.queue
+                from underway.task t
+                where t.state = 'pending'
+                  and not t.parked
+                  and t.queue > busy.queue
+                order by t.queue
+                limit 1
+            ) next
+        )
+        (
+            select b.queue from busy b
+            union all
+            select r.queue from underway.ready_key r where r.check_at <= _queues_with_tasks.now
+        )
+        intersect
+        select unnest(_queues_with_tasks.queues)
+    );
+end;
+$$;
+
+comment on function underway._queues_with_tasks(text[], timestamptz) is
+    'Those of these queues that have pending tasks outside the parked ones, or keys to look at by now.';

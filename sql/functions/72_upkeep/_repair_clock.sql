@@ -1,0 +1,58 @@
+-- _repair_clock: the clock was wrong and has been put back: bring times that lie in the future because of it back too.
+--
+-- Tasks that were enqueued or failed meanwhile keep the delay that they were given; leases that were taken last one
+-- heartbeat from now. Rows that another session has locked are skipped. Watermarks that lie in the future start anew by
+-- themselves (28_watermark).
+--
+-- Writes: task, worker.
+-- Calls: _clock.
+
+create or replace function underway._repair_clock()
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+set jit = off
+set enable_seqscan = off
+as $$
+declare
+    v_now timestamptz := underway._clock();
+begin
+    update underway.worker w set seen_at = v_now where w.seen_at > v_now;
+
+    update underway.task t
+    set
+        ready_at = t.ready_at - (wrong.at - v_now),
+        enqueued_at = least(t.enqueued_at, v_now)
+    from (
+        select
+            pending.ctid,
+            greatest(
+                pending.enqueued_at, (pending.errors -> -1 ->> 'failed_at')::timestamptz
+            ) as at
+        from underway.task pending
+        where pending.state = 'pending'
+          and pending.ready_at > v_now
+        for no key update skip locked
+    ) wrong
+    where t.ctid = wrong.ctid
+      and wrong.at > v_now;
+
+    update underway.task t
+    set
+        started_at = v_now,
+        lease_expires_at = v_now + coalesce(
+            t.heartbeat, (select q.heartbeat from underway.queue q where q.name = t.queue), '30 seconds'
+        )
+    where t.ctid = any (array(
+        select running.ctid
+        from underway.task running
+        where running.state = 'in_progress'
+          and running.started_at > v_now
+        for no key update skip locked
+    ));
+end;
+$$;
+
+comment on function underway._repair_clock() is
+    'Bring times of tasks and workers back that were written while the clock was ahead.';

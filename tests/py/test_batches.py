@@ -87,7 +87,7 @@ def other(session: Session, open_session: OpenSession) -> Session:
 
 
 def maintain(session: Session) -> None:
-    session.run("select underway.maintain()")
+    session.run("select underway._run_chores()")
 
 
 @dataclass
@@ -547,7 +547,7 @@ def test_who_ends_the_last_task_does_not_wait_for_one_who_cancels_what_waits_for
     one.run("begin")
     one.run("select underway.cancel(%s)", batch.callbacks[event])
     end(other, batch, 0, "fail" if event == "failure" else "complete")
-    other.run("select underway.maintain()")
+    other.run("select underway._run_chores()")
     one.run("commit" if committed else "rollback")
     maintain(session)
     found = FAILED if event == "failure" else SUCCEEDED
@@ -565,7 +565,7 @@ def test_nor_for_one_who_makes_another_come_after_what_waits_for_it(
     one.run("begin")
     last = one.value(AFTER, [after], after_failure)
     END["complete" if after_failure == "wait" else "fail"](other, task, str(lease))
-    other.run("select underway.maintain()")
+    other.run("select underway._run_chores()")
     one.run("commit" if committed else "rollback")
     maintain(session)
     assert session.state(after) == ("failed" if after_failure == "fail" else "pending")
@@ -582,7 +582,7 @@ def test_upkeep_does_not_wait_for_the_retry_of_a_task_of_a_batch_whose_time_is_o
     session.run("update underway.batch set expires_at = now()")
     one.run("begin")
     one.run("select underway.retry(%s)", batch.tasks[0])
-    other.run("select underway.maintain()")
+    other.run("select underway._run_chores()")
     one.run("commit")
     ((task, lease),) = session.claim("q")
     END["fail"](session, task, str(lease))

@@ -220,7 +220,7 @@ def test_a_handler_in_a_silent_transaction_is_freed_when_its_lease_is_lost(datab
         silent.set()
         begun = time.monotonic()
         session.run("update underway.task set lease_expires_at = clock_timestamp()")
-        session.run("select underway.maintain()")
+        session.run("select underway._run_chores()")
         proxy.speak(of_old=False)
         wait_until(broke.is_set, "the handler has learned of it")
         assert time.monotonic() - begun < SECONDS

@@ -84,7 +84,7 @@ def test_a_look_that_finds_nothing_writes_nothing(session: Session) -> None:
     session.run("begin")
     assert session.claim("q", 10) == []
     session.run("select underway.next_wakeup('{q}')")
-    session.run("select underway.maintain()")
+    session.run("select underway._run_chores()")
     assert session.value("select pg_current_xact_id_if_assigned()") is None
     session.run("commit")
 

@@ -134,7 +134,7 @@ FREE: dict[str, Callable[[Session, int, str], None]] = {
     "snooze": lambda s, id, lease: s.run("select underway.snooze(%s, %s, '1 hour')", id, lease),
     "release": lambda s, id, lease: s.run("select underway.release(%s, %s)", id, lease),
     "cancel": lambda s, id, lease: s.run("select underway.cancel(%s)", id),
-    "reclaim": lambda s, id, lease: (s.lapse(id), s.run("select underway.maintain()"))[1],
+    "reclaim": lambda s, id, lease: (s.lapse(id), s.run("select underway._run_chores()"))[1],
 }
 
 
@@ -434,7 +434,7 @@ def test_a_claim_does_not_wait_for_who_prunes_the_bucket_of_its_key(
     set_clock("now + interval '1 hour'")
     pruner, claimer = open_session(), open_session(impatient=True)
     pruner.run("begin")
-    pruner.run("select underway.maintain()")
+    pruner.run("select underway._run_chores()")
     assert claimer.claim_ids("q", 1) == ids[2:3]
     pruner.run(end)
     assert claimer.claim_ids("q", 10) == ids[3:4]

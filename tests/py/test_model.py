@@ -1020,7 +1020,7 @@ class Machine(RuleBasedStateMachine):
 
     def see_that_all_comes(self) -> None:
         """What is pending in the end is given out, once its time has come, and what waits waits for something."""
-        self.observer.run("select underway.maintain()")
+        self.observer.run("select underway._run_chores()")
         self.seen = tasks_of(self.observer)
         assert self.observer.column(FORGOTTEN_FOLLOWERS) == []
         pending = {task.id for task in self.seen if task.state == "pending"}

@@ -243,7 +243,7 @@ def test_a_reclaimed_task_that_may_be_tried_at_once_is_notified(session: Session
     id, _ = claim_one(session)
     ear.heard(READY)
     session.lapse(id)
-    session.run("select underway.maintain()")
+    session.run("select underway._run_chores()")
     assert ear.heard(READY) == ["q"]
 
 
@@ -288,7 +288,7 @@ def test_an_attempt_that_fails_is_not_announced_before_the_task_is_final(session
     assert ear.heard(FINISHED) == []
     assert session.claim_ids("q") == [id]
     session.lapse(id)
-    session.run("select underway.maintain()")
+    session.run("select underway._run_chores()")
     assert session.state(id) == "failed"
     assert ear.heard(FINISHED) == [str(id)]
 

@@ -289,7 +289,7 @@ def test_a_late_holder_is_refused_and_changes_nothing(open_session: OpenSession,
         other.run("select underway.fail(%s, %s, '1', retryable => false)", id, lease)
     else:
         other.lapse(id)
-        other.run("select underway.maintain()")
+        other.run("select underway._run_chores()")
         if gone == "claimed by another":
             assert other.claim_ids("q") == [id]
     before = (other.column(ROW, id), other.state(id), other.errors(id))
@@ -315,7 +315,7 @@ def test_of_a_batch_only_the_tasks_that_are_still_held_come_back(open_session: O
     first, second, third = holder.enqueue("q", 3)
     leases = [lease for _, lease in holder.claim("q", 3)]
     other.lapse(second)
-    other.run("select underway.maintain()")
+    other.run("select underway._run_chores()")
     assert other.claim_ids("q") == [second]
     before = other.column(ROW, second)
 
@@ -384,7 +384,7 @@ def test_what_a_handler_wrote_is_undone_when_its_lease_was_lost(open_session: Op
     handler.enqueue("q")
     ((id, lease),) = handler.claim("q")
     other.lapse(id)
-    other.run("select underway.maintain()")
+    other.run("select underway._run_chores()")
     other.claim("q")
 
     handler.run("begin")
@@ -696,10 +696,10 @@ def test_upkeep_does_not_wait_for_a_reader_of_the_expired_day(open_session: Open
 
     reader.run("begin")
     assert reader.value(IN_HISTORY, ids) == 3
-    reader.see_not_waiting(keeper, "select underway.maintain()")
+    reader.see_not_waiting(keeper, "select underway._run_chores()")
     assert reader.value(IN_HISTORY, ids) == 3
     reader.run("commit")
-    keeper.run("select underway.maintain()")
+    keeper.run("select underway._run_chores()")
     assert reader.value(IN_HISTORY, ids) == 0
 
 
@@ -714,7 +714,7 @@ def test_the_expired_day_is_emptied_while_a_transaction_that_completed_a_task_is
 
     handler.run("begin")
     handler.run("select underway.complete(%s, %s)", *claimed)
-    handler.see_not_waiting(keeper, "select underway.maintain()")
+    handler.see_not_waiting(keeper, "select underway._run_chores()")
     assert keeper.value(IN_HISTORY, ids) == 0
     handler.run("commit")
     assert keeper.state(claimed[0]) == "succeeded"
@@ -730,9 +730,9 @@ def test_upkeep_passes_over_expired_tasks_that_somebody_has_locked(open_session:
 
     locker.run("begin")
     locker.run("select from underway.task_history where id = %s for update", ids[1])
-    assert locker.see_not_waiting(keeper, "select underway.maintain() -> 'pruned'") == [2]
+    assert locker.see_not_waiting(keeper, "select underway._run_chores() -> 'pruned'") == [2]
     locker.run("commit")
-    assert keeper.value("select underway.maintain() -> 'pruned'") == 1
+    assert keeper.value("select underway._run_chores() -> 'pruned'") == 1
 
 
 def test_upkeep_does_not_wait_for_another_that_is_emptying_the_expired_day(open_session: OpenSession) -> None:
@@ -740,8 +740,8 @@ def test_upkeep_does_not_wait_for_another_that_is_emptying_the_expired_day(open_
     ids = expire(one)
 
     one.run("begin")
-    one.run("select underway.maintain()")
-    one.see_not_waiting(other, "select underway.maintain()")
+    one.run("select underway._run_chores()")
+    one.see_not_waiting(other, "select underway._run_chores()")
     one.run("commit")
     assert other.value(IN_HISTORY, ids) == 0
 
@@ -761,14 +761,14 @@ def test_upkeep_from_ten_sessions_at_once_does_each_chore_once(database: str, op
         done: Counter[str] = Counter()
         with Session(database) as keeper:
             for _ in range(3):
-                done.update(keeper.value("select underway.maintain()"))
+                done.update(keeper.value("select underway._run_chores()"))
         return done
 
     total = sum(at_once(maintain, 10), Counter())
     assert total["reclaimed"] == 300
     assert total["forgotten_workers"] == 30
     assert [len(session.errors(id)) for id in ids] == [1] * 300
-    session.run("select underway.maintain()")
+    session.run("select underway._run_chores()")
     assert session.value(IN_HISTORY, expired) == 0
 
 
@@ -893,7 +893,7 @@ def test_sessions_with_other_settings_mean_the_same(
     assert plain.column(shown, id) == odd.column(shown, id)
     odd.claim("q")
     odd.lapse(id)
-    assert odd.value("select underway.maintain() -> 'reclaimed'") == 1
+    assert odd.value("select underway._run_chores() -> 'reclaimed'") == 1
 
 
 @pytest.mark.parametrize(("zone", "dates", "intervals"), STYLES)

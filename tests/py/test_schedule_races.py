@@ -94,7 +94,7 @@ def assert_no_slot_twice(session: Session) -> None:
 # Ticks
 
 
-@pytest.mark.parametrize("tick", [TICK, "select (underway.maintain() ->> 'scheduled')::integer"])
+@pytest.mark.parametrize("tick", [TICK, "select (underway._run_chores() ->> 'scheduled')::integer"])
 def test_ten_sessions_that_tick_give_one_task_for_each_time_of_each_schedule(
     database: str, open_session: OpenSession, tick: str
 ) -> None:
@@ -175,7 +175,7 @@ def test_a_tick_that_is_rolled_back_leaves_the_times_to_others(open_session: Ope
     assert slots(other) == {"a": due[:1], "b": due[1:]}
 
 
-@pytest.mark.parametrize("call", [TICK, "select underway.maintain()"])
+@pytest.mark.parametrize("call", [TICK, "select underway._run_chores()"])
 def test_a_session_that_dies_before_it_commits_leaves_its_times_to_others(open_session: OpenSession, call: str) -> None:
     victim, other = open_session(), open_session(impatient=True)
     scheduled(other, "a", "b")
@@ -273,9 +273,9 @@ def test_upkeep_passes_over_a_schedule_that_somebody_holds(open_session: OpenSes
 
     holder.run("begin")
     holder.run("select underway.run_schedule_now('b')")
-    assert holder.see_not_waiting(keeper, "select underway.maintain() -> 'scheduled'") == [2]
+    assert holder.see_not_waiting(keeper, "select underway._run_chores() -> 'scheduled'") == [2]
     holder.run("rollback")
-    assert keeper.value("select underway.maintain() -> 'scheduled'") == 1
+    assert keeper.value("select underway._run_chores() -> 'scheduled'") == 1
 
 
 def test_readers_hold_nobody_up(open_session: OpenSession) -> None:
@@ -391,7 +391,7 @@ def test_ticks_edits_and_pauses_at_once_never_deadlock_and_give_no_time_twice(
                 step = chance.randint(1, 3)
                 calls = [
                     TICK,
-                    "select underway.maintain()",
+                    "select underway._run_chores()",
                     f"select underway.schedule('{name}', 'q', '*/{step} * * * * *', catch_up => 'all')",
                     f"select underway.schedule('{name}', 'q', '{EVERY_SECOND}', priority => {step}, catch_up => 'all')",
                     f"select underway.pause_schedule('{name}')",
@@ -770,7 +770,7 @@ COUNTERS = """
 
 CALLS = {
     "run_schedules": TICK,
-    "maintain": "select underway.maintain()",
+    "maintain": "select underway._run_chores()",
     "next_wakeup": "select underway.next_wakeup('{q}')",
     "schedule again": f"select underway.schedule('s1', 'q', '{YEARLY}', overlap => 'skip')",
     "schedule otherwise": f"select underway.schedule('s1', 'q', '{YEARLY}', overlap => 'skip', priority => 1)",

@@ -499,7 +499,7 @@ def test_the_header_of_a_slot_does_not_depend_on_the_session(session: Session) -
     session.run("set datestyle = 'German'")
     session.run("select underway.schedule('report', 'reports', '* * * * * *')")
     session.run("update underway.schedule set next_at = '2026-01-01 00:00:00+00', check_at = '2026-01-01 00:00:00+00'")
-    session.run("select underway.maintain()")
+    session.run("select underway._run_chores()")
     first = session.value("select min(headers ->> 'scheduled_at') from underway.task")
     assert datetime.fromisoformat(first).utcoffset() == timedelta(0)
     assert first.endswith("Z")

@@ -356,7 +356,7 @@ def test_a_time_that_is_over_is_taken_over_by_one_of_many(database: str, one: Se
     def enqueue(number: int) -> int:
         with Session(database) as session:
             id: int = session.value(HOLD, "1")
-            session.run("select underway.maintain()")
+            session.run("select underway._run_chores()")
             return id
 
     (id,) = set(at_once(enqueue, 8))

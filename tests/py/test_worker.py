@@ -332,7 +332,7 @@ def test_a_transaction_of_a_handler_whose_lease_was_lost_is_undone(app: App, ses
         # As after a lapse that this worker did not notice.
         if context.attempt == 1:
             session.lapse(context.id)
-            session.run("select underway.maintain()")
+            session.run("select underway._run_chores()")
 
     @app.job(queue="q", retry=RetryPolicy(initial_interval=1, jitter=0))
     def plain(context: Context) -> None:
@@ -1035,7 +1035,7 @@ def test_the_lease_of_a_long_task_is_renewed(app: App, session: Session, kind: s
     with beside(app.worker()) as worker:
 
         def all_done() -> bool:
-            assert session.value("select underway.maintain() -> 'reclaimed'") == 0
+            assert session.value("select underway._run_chores() -> 'reclaimed'") == 0
             return all(info(app, id).finished_at for id in ids)
 
         worker.until(all_done, "they are done")
@@ -1062,7 +1062,7 @@ def test_a_worker_whose_loop_was_blocked_until_its_leases_lapsed_goes_on(app: Ap
         if context.attempt == 1:
             for held in (first, context.id):
                 session.lapse(held)
-            session.run("select underway.maintain()")
+            session.run("select underway._run_chores()")
             blocked.set()
         return f"attempt {context.attempt}"
 
@@ -1431,7 +1431,7 @@ def test_queues_that_are_paused_are_served_again_at_once_when_they_are_resumed(a
         idle(session, worker)
         app.client.pause_queue("q")
         id = job.enqueue()
-        session.value("select underway.maintain()")
+        session.value("select underway._run_chores()")
         assert info(app, id).state == "pending"
         resumed_at = session.value("select clock_timestamp()")
         app.client.resume_queue("q")

@@ -61,10 +61,7 @@ returns void
 language sql
 as $$
     delete from underway.task;
-    delete from underway.running;
-    delete from underway.parked;
     delete from underway.ready_key;
-    delete from underway.keyed_queue;
     delete from underway.token_bucket;
 $$;
 
@@ -119,27 +116,6 @@ as $$
     select coalesce(string_agg(t.input #>> '{}', ' ' order by t.id), '') from underway.task t where t.parked
 $$;
 
--- freed: the keys of which it is noted that they have become free, each once.
-create function underway_test.freed(queue text default 'email')
-returns text
-language sql
-as $$
-    select coalesce(string_agg(distinct f.concurrency_key, ' '), '')
-    from underway.ready_key f
-    where f.queue = freed.queue
-$$;
-
--- line: the keys that are noted as free, each note, in the order in which they are served; - for tasks without a key.
-create function underway_test.line(queue text default 'email')
-returns text
-language sql
-as $$
-    select coalesce(string_agg(coalesce(nullif(f.concurrency_key, ''), '-'), ' ' order by f.place), '')
-    from underway.ready_key f
-    where f.queue = line.queue
-      and f.check_at = '-infinity'
-$$;
-
 -- served: the names of so many tasks, which are claimed one by one and completed.
 create function underway_test.served(tasks integer, queue text default 'email')
 returns text
@@ -156,22 +132,14 @@ begin
 end;
 $$;
 
--- seen: live tasks of these names, as a claim has seen them in their lanes.
-create function underway_test.seen(names text)
-returns underway.seen_task[]
+-- candidates: live tasks of these names, as a claim within limits reads them.
+create function underway_test.candidates(names text)
+returns underway.claim_candidate[]
 language sql
 as $$
-    select array_agg(row(t.ctid, t.concurrency_key, t.ready_at, t.id)::underway.seen_task order by t.id)
+    select array_agg(row(t.ctid, t.concurrency_key, t.ready_at, t.id)::underway.claim_candidate order by t.id)
     from underway.task t
-    where t.input #>> '{}' = any (string_to_array(seen.names, ' '))
-$$;
-
--- lane: a lane of a queue, as functions take it.
-create function underway_test.lane(queue text default 'email', priority integer default 0)
-returns underway.queue_priority
-language sql
-as $$
-    select l from underway.queue_priority l where l.queue = lane.queue and l.priority = lane.priority limit 1
+    where t.input #>> '{}' = any (string_to_array(candidates.names, ' '))
 $$;
 
 -- queue: a queue with its settings, as functions take it.
@@ -192,7 +160,7 @@ declare
 begin
     v_held.id := underway_test.ready_task(held_task.queue);
     update underway.task t set attempt = held_task.attempt - 1, priority = 1000000 where t.id = v_held.id;
-    perform underway._ensure_priority(held_task.queue, 1000000, underway._clock());
+    perform underway._ensure_priority(held_task.queue, 1000000);
     select claimed.lease into strict v_held.lease
     from underway.dequeue(held_task.queue, 1) claimed
     where claimed.id = v_held.id;

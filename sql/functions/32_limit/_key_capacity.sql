@@ -3,7 +3,7 @@
 -- A plain SQL function without settings of its own, so that the planner puts it into the calling statement.
 --
 -- Writes: nothing.
--- Calls: _tokens_available.
+-- Calls: _available_tokens.
 
 create or replace function underway._key_capacity(queue underway.queue, key text, taken bigint, now timestamptz)
 returns setof integer
@@ -33,7 +33,7 @@ begin atomic
                 ) running
             ),
             case when (_key_capacity.queue).rate_limit_per_key is not null then
-                floor(underway._tokens_available(_key_capacity.queue, _key_capacity.now, _key_capacity.key))
+                floor(underway._available_tokens(_key_capacity.queue, _key_capacity.now, _key_capacity.key))
             end
         )::integer - _key_capacity.taken::integer
     end;

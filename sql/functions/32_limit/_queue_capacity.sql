@@ -1,7 +1,7 @@
 -- _queue_capacity: how many tasks max_running and rate_limit of a queue allow to claim now.
 --
 -- Writes: nothing.
--- Calls: _next_token_at, _tokens_available.
+-- Calls: _next_token_at, _available_tokens.
 
 create or replace function underway._queue_capacity(queue underway.queue, now timestamptz)
 returns integer
@@ -30,7 +30,7 @@ begin
     end if;
 
     if (_queue_capacity.queue).rate_limit is not null then
-        v_capacity := least(v_capacity, floor(underway._tokens_available(_queue_capacity.queue, _queue_capacity.now)));
+        v_capacity := least(v_capacity, floor(underway._available_tokens(_queue_capacity.queue, _queue_capacity.now)));
     end if;
 
     return v_capacity;

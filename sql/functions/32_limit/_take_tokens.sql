@@ -2,7 +2,7 @@
 -- queue alone.
 --
 -- Writes: token_bucket.
--- Calls: _tokens_available.
+-- Calls: _available_tokens.
 
 create or replace function underway._take_tokens(
     queue underway.queue,
@@ -25,7 +25,7 @@ begin
     values (
         (_take_tokens.queue).name,
         _take_tokens.key,
-        underway._tokens_available(_take_tokens.queue, _take_tokens.now, _take_tokens.key) - _take_tokens.tokens,
+        underway._available_tokens(_take_tokens.queue, _take_tokens.now, _take_tokens.key) - _take_tokens.tokens,
         _take_tokens.now
     )
     returning version into v_version;

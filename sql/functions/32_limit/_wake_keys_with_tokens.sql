@@ -4,7 +4,7 @@
 -- the next time to look is recorded. The caller holds the claim lock of the queue alone.
 --
 -- Writes: ready_key.
--- Calls: _next_token_at, _tokens_available, _unpark.
+-- Calls: _next_token_at, _available_tokens, _unpark.
 
 create or replace function underway._wake_keys_with_tokens(queue underway.queue, now timestamptz)
 returns void
@@ -36,7 +36,7 @@ begin
             array_fill((_wake_keys_with_tokens.queue).name, array[cardinality(v_keys)]),
             v_keys,
             array(
-                select 1 + floor(underway._tokens_available(
+                select 1 + floor(underway._available_tokens(
                     _wake_keys_with_tokens.queue, _wake_keys_with_tokens.now, k.key
                 ))::integer
                 from unnest(v_keys) with ordinality as k (key, number)
@@ -62,7 +62,7 @@ begin
         _wake_key_at_next_token.queue, _wake_key_at_next_token.now, parked.key
     )
     from (select distinct unnest(_wake_key_at_next_token.keys)) as parked (key)
-    where underway._tokens_available(_wake_key_at_next_token.queue, _wake_key_at_next_token.now, parked.key) < 1
+    where underway._available_tokens(_wake_key_at_next_token.queue, _wake_key_at_next_token.now, parked.key) < 1
     on conflict on constraint ready_key_pkey do update set check_at = excluded.check_at;
 end;
 $$;

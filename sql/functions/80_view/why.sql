@@ -47,11 +47,13 @@ begin
         end if;
 
         v_running := array(
-            select r.task
-            from underway.running r
-            where r.queue = (_why_waiting.queue).name
-              and r.concurrency_key = v_key
-            order by r.task
+            select t.id
+            from underway.task t
+            where t.queue = (_why_waiting.queue).name
+              and t.concurrency_key = v_key
+              and t.state = 'in_progress'
+              and not t.parked
+            order by t.id
             limit greatest(100, (_why_waiting.queue).max_running_per_key)
         );
         if cardinality(v_running) >= (_why_waiting.queue).max_running_per_key then
@@ -65,8 +67,8 @@ begin
         end if;
 
         if (_why_waiting.queue).rate_limit_per_key is not null
-           and underway._tokens(_why_waiting.queue, _why_waiting.now, v_key) < 1 then
-            v_at := underway._token_at(_why_waiting.queue, _why_waiting.now, v_key);
+           and underway._available_tokens(_why_waiting.queue, _why_waiting.now, v_key) < 1 then
+            v_at := underway._next_token_at(_why_waiting.queue, _why_waiting.now, v_key);
             return next row(
                 'key_rate_limit',
                 format('the rate limit of concurrency key %L, %s in %s, is used up until %s', v_key,
@@ -81,10 +83,11 @@ begin
         into v_number
         from (
             select
-            from underway.parked p
-            where p.queue = (_why_waiting.queue).name
-              and p.concurrency_key = v_key
-              and (-p.priority, p.ready_at, p.task)
+            from underway.task t
+            where t.queue = (_why_waiting.queue).name
+              and t.concurrency_key = v_key
+              and t.parked
+              and (-t.priority, t.ready_at, t.id)
                   < (-(_why_waiting.task).priority, (_why_waiting.task).ready_at, (_why_waiting.task).id)
             limit 1000
         ) before;
@@ -101,8 +104,9 @@ begin
         into v_number
         from (
             select
-            from underway.running r
-            where r.queue = (_why_waiting.queue).name
+            from underway.task t
+            where t.queue = (_why_waiting.queue).name
+              and t.holds_slot
             limit (_why_waiting.queue).max_running
         ) running;
         if v_number >= (_why_waiting.queue).max_running then
@@ -116,8 +120,8 @@ begin
     end if;
 
     if (_why_waiting.queue).rate_limit is not null
-       and underway._tokens(_why_waiting.queue, _why_waiting.now) < 1 then
-        v_at := underway._token_at(_why_waiting.queue, _why_waiting.now);
+       and underway._available_tokens(_why_waiting.queue, _why_waiting.now) < 1 then
+        v_at := underway._next_token_at(_why_waiting.queue, _why_waiting.now);
         return next row(
             'rate_limit',
             format('the rate limit of queue %L, %s in %s, is used up until %s', (_why_waiting.queue).name,
@@ -316,9 +320,9 @@ begin
         where l.granted
           and l.pid <> pg_backend_pid()
           and (
-              l.locktype = 'advisory' and l.mode = 'ExclusiveLock' and l.objsubid = 2
+              l.locktype = 'advisory' and l.mode = 'ExclusiveLock' and l.objsubid = 1
                   and l.database = (select d.oid from pg_database d where d.datname = current_database())
-                  and l.classid = hashtext('underway.claim')::oid and l.objid = hashtext(v_task.queue)::oid
+                  and (l.classid::bigint << 32 | l.objid::bigint) = underway._claim_lock(v_task.queue)
               or l.locktype = 'transactionid'
                   and l.transactionid = (select t.xmax from underway.task t where t.id = why.task)
           );

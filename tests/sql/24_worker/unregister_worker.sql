@@ -32,7 +32,7 @@ select is(
 );
 
 select underway_test.advance_clock('31 seconds');
-select underway.maintain();
+select underway._run_chores();
 
 select is(underway_test.state_of(id), 'pending', 'what it still holds lapses') from held;
 

@@ -8,7 +8,7 @@ select is(underway_test.claimed(), 'a1 b1', 'the queue and each key have a bucke
 select is(underway._prune_buckets(), 0, 'one that is not full is kept');
 select underway_test.advance_clock('61 seconds');
 select is(underway._prune_buckets(1), 1, 'those of keys that are full are forgotten, at most so many at a time');
-select underway.maintain();
+select underway._run_chores();
 select results_eq(
     'select concurrency_key collate "default" from underway.token_bucket', $$ values ('') $$, 'the bucket of the queue stays'
 );

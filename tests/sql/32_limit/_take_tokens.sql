@@ -4,7 +4,7 @@ begin;
 select plan(29);
 
 create function pg_temp.tokens() returns numeric language sql as $$
-    select round(underway._tokens(underway_test.queue(), underway._clock())::numeric, 6) + 0.0
+    select round(underway._available_tokens(underway_test.queue(), underway._clock())::numeric, 6) + 0.0
 $$;
 
 create function pg_temp.take(tokens integer) returns void language sql as $$
@@ -55,10 +55,10 @@ select underway._take_tokens(underway_test.queue('sms'), underway._clock(), 2);
 select is(pg_temp.tokens(), 10.0, 'another queue has a bucket of its own');
 select pg_temp.take(4);
 select is(
-    underway._tokens(underway_test.queue('sms'), underway._clock()), 0::float8, 'from which nobody else takes'
+    underway._available_tokens(underway_test.queue('sms'), underway._clock()), 0::float8, 'from which nobody else takes'
 );
 select is(
-    underway._tokens(underway_test.queue('sms'), underway._clock() + interval '1 second'), 2::float8,
+    underway._available_tokens(underway_test.queue('sms'), underway._clock() + interval '1 second'), 2::float8,
     'where no period is given, it is a second'
 );
 

@@ -67,7 +67,7 @@ select is((select count(*) from underway.batch), 1::bigint, 'of them nothing is 
 -- through maintain
 
 select underway_test.advance_clock('1 hour');
-select lives_ok('select underway.maintain()', 'maintain forgets batches');
+select lives_ok('select underway._run_chores()', 'maintain forgets batches');
 select is(pg_temp.batches(), null, 'all of them, when their time has come');
 select is_empty('select from underway.dependent union all select from underway.batch_task', 'and all that belongs to them');
 

@@ -23,7 +23,7 @@ select results_eq(
 select is(underway._prune_reservations(), 0, 'then there is nothing to do');
 
 select underway_test.advance_clock('1 hour');
-select underway.maintain();
+select underway._run_chores();
 
 select is_empty($$ select from underway.unique_reservation h $$, 'upkeep does it');
 

@@ -25,7 +25,7 @@ select is(underway_test.state_of(id), 'pending', 'what came after one that waite
 
 select underway.drop_queue('email', force => true);
 select is_empty('select from underway.task', 'the other queue may be dropped as well');
-select lives_ok('select underway.maintain()', 'and upkeep has nothing against it');
+select lives_ok('select underway._run_chores()', 'and upkeep has nothing against it');
 
 select * from finish();
 rollback;

@@ -47,7 +47,7 @@ select is(
         'attempt', 0, 'retry_policy', underway.retry_policy(max_attempts => 9, jitter => 0), 'timeout', '00:02:00',
         'heartbeat', '00:00:20', 'retention', '5 days', 'ready_at', '2030-01-02 08:30:20+00'::timestamptz,
         'enqueued_at', '2030-01-02 08:30:20+00'::timestamptz, 'watched', false, 'in_batch', false,
-        'parked', false, 'limited', false,
+        'parked', false, 'holds_slot', false,
         'headers', '{"trace": "1-2", "schedule": "full", "scheduled_at": "2030-01-02T08:30:00Z"}'::jsonb
     ),
     'a task has all that its schedule says, is ready at once, and names its schedule and its time'

@@ -4,7 +4,7 @@ select plan(17);
 select underway_test.stop_clock('2030-01-01 12:00:00+00');
 
 select is(
-    underway.maintain(), '{"scheduled": 0, "reclaimed": 0, "pruned": 0, "forgotten_workers": 0}',
+    underway._run_chores(), '{"scheduled": 0, "reclaimed": 0, "pruned": 0, "forgotten_workers": 0}',
     'where there is nothing to do, it says so'
 );
 
@@ -17,11 +17,11 @@ cross join lateral underway_test.held_task('email', given.attempt) held;
 
 select underway_test.advance_clock('29 seconds');
 
-select is(underway.maintain() ->> 'reclaimed', '0', 'a lease that has not lapsed is left alone');
+select is(underway._run_chores() ->> 'reclaimed', '0', 'a lease that has not lapsed is left alone');
 
 select underway_test.advance_clock('1 second');
 
-select is(underway.maintain() ->> 'reclaimed', '2', 'lapsed leases are reclaimed and counted');
+select is(underway._run_chores() ->> 'reclaimed', '2', 'lapsed leases are reclaimed and counted');
 
 select results_eq(
     'select fate, underway_test.state_of(id) from held order by fate',
@@ -29,7 +29,7 @@ select results_eq(
     'a lapsed task waits for its next attempt, or has failed when that was the last'
 );
 
-select is(underway.maintain() ->> 'reclaimed', '0', 'what was reclaimed is not reclaimed again');
+select is(underway._run_chores() ->> 'reclaimed', '0', 'what was reclaimed is not reclaimed again');
 
 -- the history
 
@@ -43,7 +43,7 @@ from unnest('{day, email, year}'::text[]) as queue;
 select underway_test.advance_clock('3 days');
 
 select is(
-    underway.maintain(), '{"scheduled": 0, "reclaimed": 0, "pruned": 0, "forgotten_workers": 0}',
+    underway._run_chores(), '{"scheduled": 0, "reclaimed": 0, "pruned": 0, "forgotten_workers": 0}',
     'the expired day is emptied as a whole, without a count'
 );
 
@@ -54,7 +54,7 @@ select results_eq(
 );
 
 select underway_test.advance_clock('10 days');
-select underway.maintain();
+select underway._run_chores();
 
 select results_eq(
     'select queue, underway_test.state_of(id) from finished order by queue',
@@ -63,7 +63,7 @@ select results_eq(
 );
 
 select underway_test.advance_clock('3 days');
-select underway.maintain();
+select underway._run_chores();
 
 select results_eq(
     'select queue, underway_test.state_of(id) from finished order by queue',
@@ -72,7 +72,7 @@ select results_eq(
 );
 
 select underway_test.stop_clock('2031-01-01 12:00:29+00');
-select underway.maintain();
+select underway._run_chores();
 
 select is(
     (select underway_test.state_of(id) from finished where queue = 'year'), 'succeeded',
@@ -81,7 +81,7 @@ select is(
 
 select underway_test.advance_clock('1 second');
 
-select is(underway.maintain() ->> 'pruned', '1', 'an expired task with a long time to live is pruned and counted');
+select is(underway._run_chores() ->> 'pruned', '1', 'an expired task with a long time to live is pruned and counted');
 
 select is(
     (select underway_test.state_of(id) from finished where queue = 'year'), null,
@@ -99,10 +99,10 @@ select results_eq(
 -- schedules
 
 select underway.schedule(name, 'email', '*/20 * * * * *') from unnest('{one, other}'::text[]) as name;
-select is(underway.maintain() ->> 'scheduled', '0', 'a schedule whose time has not come enqueues nothing');
+select is(underway._run_chores() ->> 'scheduled', '0', 'a schedule whose time has not come enqueues nothing');
 select underway_test.advance_clock('20 seconds');
-select is(underway.maintain() ->> 'scheduled', '2', 'schedules that are due enqueue their tasks, which are counted');
-select is(underway.maintain() ->> 'scheduled', '0', 'each time gives one task');
+select is(underway._run_chores() ->> 'scheduled', '2', 'schedules that are due enqueue their tasks, which are counted');
+select is(underway._run_chores() ->> 'scheduled', '0', 'each time gives one task');
 
 -- callers
 

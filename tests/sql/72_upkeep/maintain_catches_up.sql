@@ -12,7 +12,7 @@ select queue, underway_test.finished_task('succeeded', queue) as id
 from unnest('{long, short}'::text[]) as queue;
 
 select underway_test.advance_clock('10 days');
-select underway.maintain();
+select underway._run_chores();
 
 select is(
     (select underway_test.state_of(id) from finished where queue = 'short'), null,
@@ -25,7 +25,7 @@ select is(
 );
 
 select underway_test.advance_clock('30 days');
-select underway.maintain();
+select underway._run_chores();
 
 select is(
     (select underway_test.state_of(id) from finished where queue = 'long'), null,

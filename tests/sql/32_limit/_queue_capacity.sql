@@ -4,14 +4,14 @@ begin;
 select plan(36);
 
 create function pg_temp.room() returns integer language sql as $$
-    select underway._queue_room(underway_test.queue(), underway._clock())
+    select underway._queue_capacity(underway_test.queue(), underway._clock())
 $$;
 
 create function pg_temp.open_in() returns text language sql as $$
     select case
         when opens.at = 'infinity' then 'somebody calls' else (opens.at - underway._clock())::text
     end
-    from underway._open_at(underway_test.queue(), underway._clock()) as opens (at)
+    from underway._capacity_at(underway_test.queue(), underway._clock()) as opens (at)
 $$;
 
 select underway_test.stop_clock();

@@ -22,19 +22,22 @@ T = TypeVar("T")
 # Longer than anything may take on a busy machine; no test waits so long unless it fails.
 SECONDS = 15.0
 
-# What must never be: a key with room and a parked task, and no word of it. Tasks without a key are one key more, which
-# always has room.
+# What must never be, once all transactions have ended: a key with parked tasks that are due, and with a free slot that no
+# ready task of the key will take. A key that is out of tokens has a time at which a claim looks at it again.
 FORGOTTEN = """
-    select distinct p.queue, p.key
-    from (select queue, coalesce(concurrency_key, '') as key from underway.task where parked) p
+    select distinct p.queue, p.concurrency_key
+    from underway.task p
     join underway.queue q on q.name = p.queue
-    where (p.key = '' or q.max_running_per_key > (
+    where p.parked
+      and p.ready_at <= clock_timestamp()
+      and q.max_running_per_key > (
           select count(*)
           from underway.task t
-          where (t.queue, t.concurrency_key) = (p.queue, p.key) and t.state = 'in_progress'
-      ))
-      and not exists (select from underway.ready_key f where (f.queue, f.concurrency_key) = (p.queue, p.key))
-      and not exists (select from underway.paused_key k where (k.queue, k.concurrency_key) = (p.queue, p.key))"""
+          where (t.queue, t.concurrency_key) = (p.queue, p.concurrency_key)
+            and (t.state = 'in_progress' or t.state = 'pending' and not t.parked and t.ready_at <= clock_timestamp())
+      )
+      and not exists (select from underway.ready_key r where (r.queue, r.concurrency_key) = (p.queue, p.concurrency_key))
+      and not exists (select from underway.paused_key k where (k.queue, k.concurrency_key) = (p.queue, p.concurrency_key))"""
 
 
 def wait_until(condition: Callable[[], T], what: str, *, seconds: float = SECONDS) -> T:

@@ -8,7 +8,7 @@
 -- a task of the same keys and has not committed. maintain() repairs what a locked row or an old snapshot has hidden.
 --
 -- Writes: nothing.
--- Calls: _key_lock, _unpark, _wake.
+-- Calls: _clock, _key_lock, _unpark, _wake.
 
 create or replace function underway._release_slots(queues text[], keys text[], slots integer default 1)
 returns void
@@ -37,7 +37,10 @@ begin
     select array_agg(freed.queue), array_agg(freed.key), array_agg(freed.slots)
     into v_queues, v_keys, v_slots
     from (
-        select given.queue, given.key, count(*)::integer * _release_slots.slots as slots
+        select given.queue, given.key, case
+            when (select q.fair from underway.queue q where q.name = given.queue) then 1
+            else count(*)::integer * _release_slots.slots
+        end as slots
         from unnest(_release_slots.queues, _release_slots.keys) as given (queue, key)
         where given.key is not null
         group by given.queue, given.key
@@ -49,7 +52,18 @@ begin
           and t.concurrency_key = freed.key
           and t.parked
         limit 1
-    );
+    )
+      -- In a fair queue a key has one ready task at a time, which stands for its next turn.
+      and ((select q.fair from underway.queue q where q.name = freed.queue) is not true or (
+          select true
+          from underway.task t
+          where t.queue = freed.queue
+            and t.concurrency_key = freed.key
+            and t.state = 'pending'
+            and not t.parked
+            and t.ready_at <= underway._clock()
+          limit 1
+      ) is null);
     if v_queues is not null then
         perform underway._unpark(v_queues, v_keys, v_slots);
     end if;

@@ -58,7 +58,7 @@ begin
     into v_queues, v_keys, v_slots, v_seen, _repair_parked.queue, _repair_parked.key
     from parked p
     cross join lateral (
-        select c.tasks - (
+        select case when q.fair then least(1, c.tasks) else c.tasks end - (
             select count(*)
             from (
                 select

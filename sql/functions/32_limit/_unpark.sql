@@ -8,7 +8,12 @@
 -- Writes: task.
 -- Calls: _clock, _earliest_ready_at, _front_at, _lock_front.
 
-create or replace function underway._unpark(queues text[], keys text[], slots integer[])
+create or replace function underway._unpark(
+    queues text[],
+    keys text[],
+    slots integer[],
+    excluded bigint[] default '{}' -- tasks that the caller has locked to claim them
+)
 returns integer
 language plpgsql
 volatile
@@ -41,6 +46,7 @@ begin
                   and t.concurrency_key = freed.key
                   and t.priority = lane.priority
                   and t.parked
+                  and t.id <> all (_unpark.excluded)
                 order by t.ready_at, t.id
                 limit freed.slots
                 for no key update skip locked
@@ -64,5 +70,5 @@ begin
 end;
 $$;
 
-comment on function underway._unpark(text[], text[], integer[]) is
+comment on function underway._unpark(text[], text[], integer[], bigint[]) is
     'Make at most so many parked tasks of each of these keys ready. Returns how many there were.';

@@ -36,9 +36,9 @@ begin
             array_fill((_wake_keys_with_tokens.queue).name, array[cardinality(v_keys)]),
             v_keys,
             array(
-                select 1 + floor(underway._available_tokens(
+                select case when (_wake_keys_with_tokens.queue).fair then 1 else 1 + floor(underway._available_tokens(
                     _wake_keys_with_tokens.queue, _wake_keys_with_tokens.now, k.key
-                ))::integer
+                ))::integer end
                 from unnest(v_keys) with ordinality as k (key, number)
                 order by k.number
             )

@@ -104,7 +104,11 @@ begin
             perform underway._mark_queue_keyed(enqueue_many.queue);
             -- Of one statement only as many tasks of a key start ready as may run; the rest waits for their slots.
             if coalesce(enqueue_many.after, '{}') = '{}' then
-                v_last_ready := v_ids[(select q.max_running_per_key from underway.queue q where q.name = enqueue_many.queue)];
+                v_last_ready := v_ids[(
+                    select case when q.fair then 1 else q.max_running_per_key end
+                    from underway.queue q
+                    where q.name = enqueue_many.queue
+                )];
             end if;
         end if;
     end if;

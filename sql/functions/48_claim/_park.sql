@@ -10,7 +10,7 @@
 create or replace function underway._park(
     queue underway.queue,
     tasks underway.claim_candidate[],
-    taken text[],
+    taken underway.claim_candidate[],
     now timestamptz
 )
 returns text[]
@@ -40,7 +40,7 @@ begin
             from (
                 select k.key
                 from (
-                    select one.key, (select count(*) from unnest(_park.taken) as taken (key) where taken.key = one.key) as taken
+                    select one.key, (select count(*) from unnest(_park.taken) taken where taken.key = one.key) as taken
                     from unnest(v_locked) as one (key)
                 ) k
                 cross join lateral underway._key_capacity(_park.queue, k.key, k.taken, _park.now) capacity (tasks)
@@ -63,5 +63,5 @@ begin
 end;
 $$;
 
-comment on function underway._park(underway.queue, underway.claim_candidate[], text[], timestamptz) is
+comment on function underway._park(underway.queue, underway.claim_candidate[], underway.claim_candidate[], timestamptz) is
     'Park those of these tasks whose key is full, paused or out of tokens. Returns the keys of the tasks that were parked.';

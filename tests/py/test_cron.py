@@ -329,7 +329,7 @@ class Difference:
 
 REFUSED = "refused"
 
-EQUAL_ENDS = "a range with equal ends: the whole field there, refused here"
+EQUAL_ENDS = "a range with equal ends: the whole field there, one value here"
 WRAPPING = "a step that passes over the end of the field: croniter goes on one too late"
 TWO_RULES = "a day by rule beside another day field: croniter keeps one or both of them, here either matches"
 MORE_RULES = "days by rule that croniter does not know, or not in a list"
@@ -352,19 +352,19 @@ DIFFERENCES = [
         because=EQUAL_ENDS,
         cron="0 0 5-5 * *",
         croniter="2026-01-02, 2026-01-03, 2026-01-04",
-        underway=REFUSED,
+        underway="2026-01-05, 2026-02-05, 2026-03-05",
     ),
     Difference(
         because=EQUAL_ENDS,
         cron="0 0 1 jan-jan *",
         croniter="2026-02-01, 2026-03-01, 2026-04-01",
-        underway=REFUSED,
+        underway="2027-01-01, 2028-01-01, 2029-01-01",
     ),
     Difference(
         because=EQUAL_ENDS,
         cron="0 0 * * 7-0",
         croniter="2026-01-02, 2026-01-03, 2026-01-04",
-        underway=REFUSED,
+        underway="2026-01-04, 2026-01-11, 2026-01-18",
     ),
     Difference(
         because=WRAPPING,

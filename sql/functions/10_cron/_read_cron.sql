@@ -101,11 +101,9 @@ begin
             v_from := case v_from when 7 then 0 else v_from end;
         end if;
 
-        -- Whether 5-5 is one value or a whole round, no two crons agree: it is refused.
         if v_from between _cron_field.low and _cron_field.high
            and v_to between _cron_field.low and _cron_field.high
            and v_step >= 1
-           and (v_from <> v_to or strpos(v_ends, '-') = 0)
         then
             if v_from = v_to then
                 v_bits := set_bit(v_bits, v_from - _cron_field.low, 1);

@@ -1,7 +1,7 @@
 -- what the fields of an expression mean
 
 begin;
-select plan(166);
+select plan(184);
 
 -- The values that a field names: its row of bits begins at its lowest value.
 create function pg_temp.named(bits bit varying, low integer) returns integer[] language sql as $$
@@ -64,6 +64,16 @@ from (values
     ('month', 'oct-12', '{10,11,12}'),
     ('day of week', 'mon-fri', '{1,2,3,4,5}'),
     ('year', '2026-2028', '{2026,2027,2028}'),
+    -- a range whose ends are equal is that one value
+    ('second', '7-7', '{7}'),
+    ('minute', '5-5', '{5}'), ('minute', '0-0', '{0}'), ('minute', '05-5', '{5}'), ('minute', '1,5-5,9', '{1,5,9}'),
+    ('minute', '5-5/1', '{5}'),
+    ('hour', '23-23', '{23}'),
+    ('day of month', '10-10', '{10}'),
+    ('month', '3-3', '{3}'), ('month', 'mar-mar', '{3}'), ('month', 'mar-3', '{3}'),
+    ('day of week', '5-5', '{5}'), ('day of week', 'fri-fri', '{5}'), ('day of week', 'fri-5', '{5}'),
+    ('day of week', '0-0', '{0}'), ('day of week', '7-7', '{0}'), ('day of week', '7-0', '{0}'),
+    ('year', '2026-2026', '{2026}'),
     -- ranges that wrap around
     ('second', '58-1', '{0,1,58,59}'),
     ('minute', '59-0', '{0,59}'),

@@ -1,7 +1,7 @@
 -- what is no cron expression
 
 begin;
-select plan(228);
+select plan(211);
 
 -- each field, with what is not allowed there
 
@@ -11,7 +11,7 @@ select throws_ok(
     format('the %s %L is refused, and named', given.field, given.value)
 )
 from (values
-    ('second', '60'), ('second', '?'), ('second', 'l'), ('second', '*/0'), ('second', '0,60'), ('second', '7-7'),
+    ('second', '60'), ('second', '?'), ('second', 'l'), ('second', '*/0'), ('second', '0,60'),
 
     -- out of bounds
     ('minute', '60'), ('minute', '-1'), ('minute', '0-60'), ('minute', '60-5'), ('minute', '60/2'), ('minute', '99999'),
@@ -22,8 +22,6 @@ from (values
     ('minute', '*/0'), ('minute', '5/0'), ('minute', '1-5/0'), ('minute', '*/00'), ('minute', '*/'), ('minute', '/5'),
     ('minute', '5//2'), ('minute', '*/5/2'), ('minute', '*/-5'), ('minute', '*/*'), ('minute', '*/a'),
     ('minute', '*/1-5'), ('minute', '*/99999999999999999999'),
-    -- ranges of two equal ends
-    ('minute', '5-5'), ('minute', '5-5/2'), ('minute', '0-0'), ('minute', '05-5'), ('minute', '1,5-5,9'),
     -- commas
     ('minute', ','), ('minute', '1,'), ('minute', ',1'), ('minute', '1,,2'), ('minute', '*,'),
     -- what stands elsewhere, or nowhere
@@ -33,10 +31,10 @@ from (values
     ('minute', '٣'), ('minute', '*/٣'), ('minute', '５'),
 
     ('hour', '24'), ('hour', '-1'), ('hour', '12-24'), ('hour', '24-3'), ('hour', '9am'), ('hour', '?'), ('hour', 'l'),
-    ('hour', '*/0'), ('hour', '8-8'), ('hour', '9,'), ('hour', 'noon'),
+    ('hour', '*/0'), ('hour', '9,'), ('hour', 'noon'),
 
     ('day of month', '0'), ('day of month', '32'), ('day of month', '0-5'), ('day of month', '1-32'),
-    ('day of month', '*/0'), ('day of month', '10-10'), ('day of month', '1,'), ('day of month', 'mon'),
+    ('day of month', '*/0'), ('day of month', '1,'), ('day of month', 'mon'),
     ('day of month', '0w'), ('day of month', '32w'), ('day of month', 'w'), ('day of month', 'wl'),
     ('day of month', '1-5w'), ('day of month', '15w-20w'), ('day of month', '*w'), ('day of month', '15w/2'),
     ('day of month', 'l/2'), ('day of month', 'l-3'), ('day of month', '1-l'), ('day of month', '5l'),
@@ -44,13 +42,12 @@ from (values
     ('day of month', '??'), ('day of month', '?,1'), ('day of month', '1,?'), ('day of month', '?/2'),
     ('day of month', '*,?'), ('day of month', '٣w'),
 
-    ('month', '0'), ('month', '13'), ('month', '0-5'), ('month', '11-13'), ('month', '*/0'), ('month', '3-3'),
-    ('month', 'mar-mar'), ('month', 'mar-3'), ('month', '1,'), ('month', 'l'), ('month', '?'), ('month', 'foo'),
+    ('month', '0'), ('month', '13'), ('month', '0-5'), ('month', '11-13'), ('month', '*/0'),
+    ('month', '1,'), ('month', 'l'), ('month', '?'), ('month', 'foo'),
     ('month', 'january'), ('month', 'ja'), ('month', 'mon'), ('month', 'jan-foo'), ('month', '1w'), ('month', '1#1'),
 
     ('day of week', '8'), ('day of week', '-1'), ('day of week', '0-8'), ('day of week', '*/0'), ('day of week', '1,'),
-    ('day of week', '5-5'), ('day of week', 'fri-fri'), ('day of week', 'fri-5'), ('day of week', '0-0'),
-    ('day of week', '7-7'), ('day of week', 'monday'), ('day of week', 'mo'), ('day of week', 'jan'),
+    ('day of week', 'monday'), ('day of week', 'mo'), ('day of week', 'jan'),
     ('day of week', 'mon-'), ('day of week', 'l'), ('day of week', 'll'), ('day of week', '8l'), ('day of week', 'l8'),
     ('day of week', 'l5l'), ('day of week', 'foo#1'), ('day of week', '8#1'), ('day of week', '1#0'),
     ('day of week', '1#6'), ('day of week', 'mon#6'), ('day of week', '1#'), ('day of week', '#1'),
@@ -60,7 +57,7 @@ from (values
     ('day of week', '??'), ('day of week', '٣#1'),
 
     ('year', '1969'), ('year', '2100'), ('year', '26'), ('year', '0'), ('year', '1969-2000'), ('year', '2026-2100'),
-    ('year', '*/0'), ('year', '2026-2026'), ('year', '2026,'), ('year', '?'), ('year', 'l'), ('year', '20260'),
+    ('year', '*/0'), ('year', '2026,'), ('year', '?'), ('year', 'l'), ('year', '20260'),
     ('year', '02026'), ('year', '*,5'), ('year', 'jan,*'), ('year', '2026,*,h')
 ) as given (field, value)
 join (values

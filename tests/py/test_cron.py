@@ -236,17 +236,21 @@ class Generator:
             return self._random.choice("07")
         return f"{number:02}" if self._chance(0.05) else str(number)
 
-    def _step(self, field: Field) -> str:
+    def _step(self, field: Field, span: int) -> str:
+        """A step that fits into the range: see "a step that is larger than its range"."""
         # A step of one over all years: see "all years by a list".
-        return f"/{self._random.randint(2 if field is YEAR else 1, self._random.choice([6, field.width + 5]))}"
+        least = 2 if field is YEAR else 1
+        if span < least:
+            return ""
+        return f"/{self._random.randint(least, max(least, min(span, self._random.choice([6, field.width]))))}"
 
     def _range(self, field: Field) -> str:
         if field is WEEKDAY and self._chance(0.2):
-            return "0-7" + (self._step(field) if self._chance(0.5) else "")
+            return "0-7" + (self._step(field, 6) if self._chance(0.5) else "")
         low, high = sorted(self._random.sample(range(field.low, field.high + 1), 2))
         if field is YEAR:
             high = min(high, low + 40)
-        step = self._step(field) if self._chance(0.5) else ""
+        step = self._step(field, high - low) if self._chance(0.5) else ""
         first = "0" if field is WEEKDAY and low == 0 and step else self._value(field, low)
         return f"{first}-{self._value(field, high)}{step}"
 
@@ -256,15 +260,17 @@ class Generator:
         if field is YEAR:
             low, high = max(low, 2000), min(high, 1980)
         to_end = field.high + 1 - low
-        steps = [step for step in range(1, to_end + 1) if to_end % step == 0]
+        span = high - low + field.width
+        steps = [step for step in range(1, min(to_end, span) + 1) if to_end % step == 0]
         step = f"/{self._random.choice(steps)}" if self._chance(0.5) else ""
         return f"{self._value(field, low)}-{self._value(field, high)}{step}"
 
     def _start_and_step(self, field: Field) -> str:
-        return self._value(field) + self._step(field)
+        number = self._random.randint(field.low, field.high)
+        return self._value(field, number) + self._step(field, field.high - number)
 
     def _star_and_step(self, field: Field) -> str:
-        return "*" + self._step(field)
+        return "*" + self._step(field, field.high - field.low)
 
     def _start(self, first_year: int) -> datetime:
         first = datetime(first_year, 1, 1, tzinfo=UTC)
@@ -330,6 +336,7 @@ class Difference:
 REFUSED = "refused"
 
 EQUAL_ENDS = "a range with equal ends: the whole field there, one value here"
+WIDE_STEP = "a step that is larger than its range: the first value alone there, refused here"
 WRAPPING = "a step that passes over the end of the field: croniter goes on one too late"
 TWO_RULES = "a day by rule beside another day field: croniter keeps one or both of them, here either matches"
 MORE_RULES = "days by rule that croniter does not know, or not in a list"
@@ -365,6 +372,24 @@ DIFFERENCES = [
         cron="0 0 * * 7-0",
         croniter="2026-01-02, 2026-01-03, 2026-01-04",
         underway="2026-01-04, 2026-01-11, 2026-01-18",
+    ),
+    Difference(
+        because=WIDE_STEP,
+        cron="*/90 * * * *",
+        croniter="2026-01-01 01:00, 2026-01-01 02:00, 2026-01-01 03:00",
+        underway=REFUSED,
+    ),
+    Difference(
+        because=WIDE_STEP,
+        cron="0 5/70 * * *",
+        croniter="2026-01-01 05:00, 2026-01-02 05:00, 2026-01-03 05:00",
+        underway=REFUSED,
+    ),
+    Difference(
+        because=WIDE_STEP,
+        cron="0 0-10/20 * * *",
+        croniter="2026-01-02, 2026-01-03, 2026-01-04",
+        underway=REFUSED,
     ),
     Difference(
         because=WRAPPING,

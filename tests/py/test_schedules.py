@@ -168,7 +168,12 @@ def test_a_wrong_expression_is_refused_where_it_is_written(app: App) -> None:
 
 @pytest.mark.parametrize(
     "cron",
-    ["60 * * * * *", "60 * * * *", "* 24 * * *", "* * 32 * *", "* * * 13 *", "* * * * 8", "* * * * * * 1969"],
+    [
+        *("60 * * * * *", "60 * * * *", "* 24 * * *", "* * 32 * *", "* * * 13 *", "* * * * 8", "* * * * * * 1969"),
+        *("*/90 0 0 1 1 *", "*/60 * * * *", "5,5/70 * * * *", "0-10/20 * * * *", "5-5/2 * * * *", "0 */36 * * *"),
+        *("0 22-2/5 * * *", "0 0 */31 * *", "0 0 * jan-MAR/3 *", "0 0 * * */7", "0 0 * * 0-7/7", "0 0 * * 5-7/3"),
+        "0 0 0 1 1 * 2000/100",
+    ],
 )
 def test_python_says_what_is_allowed_in_the_words_of_the_database(app: App, cron: str) -> None:
     with pytest.raises(ConfigurationError) as ours:
@@ -177,12 +182,12 @@ def test_python_says_what_is_allowed_in_the_words_of_the_database(app: App, cron
         app.client.cron_preview(cron)
     assert theirs.value.hint is not None
     allowed = theirs.value.hint.partition(". ")[0]
-    assert str(ours.value) == f"{theirs.value.message}; {allowed[0].lower()}{allowed[1:]}"
+    assert str(ours.value) == f"{theirs.value.message}; {allowed[0].lower()}{allowed[1:]}".removesuffix(".")
 
 
 @pytest.mark.parametrize(
     ("cron", "settings"),
-    [("0 0 30 2 *", {}), ("0 0 5-5 * *", {}), ("@daily", {"time_zone": "CET"}), ("@daily", {"catch_up_limit": 0})],
+    [("0 0 30 2 *", {}), ("@daily", {"time_zone": "CET"}), ("@daily", {"catch_up_limit": 0})],
 )
 def test_what_only_the_database_refuses_is_told_with_the_line(app: App, cron: str, settings: ScheduleSettings) -> None:
     line = here(+1)
@@ -248,6 +253,8 @@ def test_a_schedule_below_the_job_is_refused(app: App) -> None:
         "*/10 * * * * *",
         " @Daily[Europe/Berlin] ",
         "0 0 * * 0-7[UTC]",
+        "5-5 0 * mar-3 7-0",
+        "59/1,*/59,5-5/1 22-2/4 */30 jan/11 0-7/6",
     ],
 )
 def test_python_takes_what_the_database_takes(app: App, cron: str) -> None:

@@ -34,6 +34,36 @@ $$;
 comment on function underway._refuse_cron(text, text, text[]) is
     'Refuse a field of a cron expression, saying what is allowed there.';
 
+create or replace function underway._refuse_step(cron text, field text, items text[], step integer, first integer)
+returns void
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    -- Months and years have no fixed length, so @every has no such unit.
+    v_unit text := case _refuse_step.field
+        when 'second' then 'seconds'
+        when 'minute' then 'minutes'
+        when 'hour' then 'hours'
+        when 'day of month' then 'days'
+        when 'day of week' then 'days'
+    end;
+begin
+    raise exception using
+        errcode = 'UW008',
+        message = format(
+            'cron expression %L: the %s is %L, whose step %s is larger than the range',
+            _refuse_step.cron, _refuse_step.field, array_to_string(_refuse_step.items, ','), _refuse_step.step
+        ),
+        hint = format('Only %s would match: write %1$s for that one value', _refuse_step.first)
+            || coalesce(', or ''@every ' || _refuse_step.step || ' ' || v_unit || ''' for a fixed interval', '') || '.';
+end;
+$$;
+
+comment on function underway._refuse_step(text, text, text[], integer, integer) is
+    'Refuse a step of a cron expression that is larger than its range, and name the alternatives.';
+
 create or replace function underway._cron_value(value text, low integer, names text[])
 returns integer
 language sql
@@ -105,13 +135,15 @@ begin
            and v_to between _cron_field.low and _cron_field.high
            and v_step >= 1
         then
-            if v_from = v_to then
+            v_to := v_to + case when v_to < v_from then v_width else 0 end;
+            if v_step > greatest(v_to - v_from, 1) then
+                perform underway._refuse_step(_cron_field.cron, _cron_field.field, _cron_field.items, v_step, v_from);
+            elsif v_from = v_to then
                 v_bits := set_bit(v_bits, v_from - _cron_field.low, 1);
             else
-                v_to := v_to + case when v_to < v_from then v_width else 0 end;
                 v_bits := v_bits | rpad(
                     repeat('0', v_from - _cron_field.low)
-                        || left(repeat(rpad('1', least(v_step, v_width), '0'), v_width), v_to - v_from + 1),
+                        || left(repeat(rpad('1', v_step, '0'), v_width), v_to - v_from + 1),
                     2 * v_width, '0'
                 )::bit varying;
             end if;

@@ -1,7 +1,7 @@
 -- what is no cron expression
 
 begin;
-select plan(211);
+select plan(237);
 
 -- each field, with what is not allowed there
 
@@ -70,6 +70,28 @@ join (values
     ('year', '0 0 0 1 1 * %s')
 ) as shape (field, cron) using (field);
 
+-- a step that is larger than its range matches the first value alone
+
+select throws_ok(
+    format('select underway._read_cron(%L)', given.cron), 'UW008',
+    format('cron expression %L: the %s is %L', given.cron, given.field, given.value) || ', whose step ' || given.step
+        || ' is larger than the range',
+    format('the %s %L is refused, because its step applies at most once', given.field, given.value)
+)
+from (values
+    ('*/60 0 0 1 1 *', 'second', '*/60', 60),
+    ('*/90 * * * *', 'minute', '*/90', 90), ('*/60 * * * *', 'minute', '*/60', 60),
+    ('*/999999999 * * * *', 'minute', '*/999999999', 999999999),
+    ('5/70 * * * *', 'minute', '5/70', 70), ('59/2 * * * *', 'minute', '59/2', 2),
+    ('0-10/20 * * * *', 'minute', '0-10/20', 20), ('10-30/21 * * * *', 'minute', '10-30/21', 21),
+    ('5-5/2 * * * *', 'minute', '5-5/2', 2), ('0,15-20/10 * * * *', 'minute', '0,15-20/10', 10),
+    ('0 */24 * * *', 'hour', '*/24', 24), ('0 22-2/5 * * *', 'hour', '22-2/5', 5),
+    ('0 0 */31 * *', 'day of month', '*/31', 31),
+    ('0 0 1 */12 *', 'month', '*/12', 12), ('0 0 1 jan-mar/3 *', 'month', 'jan-mar/3', 3),
+    ('0 0 * * */7', 'day of week', '*/7', 7), ('0 0 * * 0-7/7', 'day of week', '0-7/7', 7),
+    ('0 0 0 1 1 * 2026-2030/5', 'year', '2026-2030/5', 5)
+) as given (cron, field, value, step);
+
 -- the number of fields
 
 select throws_ok(
@@ -133,6 +155,14 @@ from (values
     ('0 0 1 99 *', 'month is 1-12 or jan-dec'),
     ('0 0 1 1 99', 'day of week is 0-7 .*sun-sat.*n#k.*nL.*Ln.*\?'),
     ('0 0 0 1 1 * 99', 'year is 1970-2099'),
+    ('*/90 0 0 1 1 *', 'Only 0 .*0 for that one value.*@every 90 seconds'),
+    ('*/90 * * * *', 'Only 0 .*0 for that one value.*@every 90 minutes'),
+    ('5/70 * * * *', 'Only 5 .*5 for that one value.*@every 70 minutes'),
+    ('0 */36 * * *', 'Only 0 .*0 for that one value.*@every 36 hours'),
+    ('0 0 */45 * *', 'Only 1 .*1 for that one value.*@every 45 days'),
+    ('0 0 1 */12 *', 'Only 1 .*1 for that one value\.$'),
+    ('0 0 * * */14', 'Only 0 .*0 for that one value.*@every 14 days'),
+    ('0 0 0 1 1 * 2000/100', 'Only 2000 .*2000 for that one value\.$'),
     ('0 9 * *', '5 fields .*6 .*7 .*@yearly.*@hourly')
 ) as given (cron, hint);
 

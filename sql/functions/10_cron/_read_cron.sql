@@ -108,7 +108,7 @@ begin
     v_bits := repeat('0', 2 * v_width)::bit varying;
 
     foreach v_item in array _cron_field.items loop
-        if v_item !~ '^(?:\*|[[:alnum:]]+(?:-[[:alnum:]]+)?)(?:/[0-9]{1,9})?$' then
+        if v_item !~ '^([*]|[[:alnum:]]+(-[[:alnum:]]+)?)(/[0-9]{1,9})?$' then
             perform underway._refuse_cron(_cron_field.cron, _cron_field.field, _cron_field.items);
         end if;
 
@@ -189,7 +189,7 @@ begin
             when '@hourly' then '0 * * * *'
             else v_text
         end,
-        '[ \t\n\r\v\f]+'
+        E'[ \t\n\r\013\f]+'
     );
 
     if cardinality(v_fields) not between 5 and 7 then
@@ -221,7 +221,8 @@ begin
     if v_fields[6] ~ '[l#]' then
         foreach v_item in array v_weekdays loop
             v_parts := regexp_match(
-                regexp_replace(v_item, '^l(.+)$', '\1l'), '^([0-7]|' || array_to_string(c_weekdays, '|') || ')(#[1-5]|l)$'
+                case when v_item like 'l_%' then substring(v_item from 2) || 'l' else v_item end,
+                '^([0-7]|' || array_to_string(c_weekdays, '|') || ')(#[1-5]|l)$'
             );
             continue when v_parts is null;
             v_read.days_by_rule := v_read.days_by_rule || (

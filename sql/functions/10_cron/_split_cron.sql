@@ -20,7 +20,7 @@ begin
     end if;
 
     if strpos(_split_cron.cron, '[') > 0 then
-        v_parts := regexp_match(_split_cron.cron, '^\s*([^[\]]*?)\s*\[([^[\]]*)\]\s*$');
+        v_parts := regexp_match(_split_cron.cron, '^[[:space:]]*([^][]*?)[[:space:]]*[[]([^][]*)[]][[:space:]]*$');
         if v_parts is null or v_parts[2] <> coalesce(_split_cron.zone, v_parts[2]) then
             raise exception using
                 errcode = 'UW008',

@@ -58,6 +58,7 @@ declare
     -- Not '1 day', whose length depends on the time zone of the session (_hours).
     c_day    constant interval := '24 hours';
     c_second constant interval := '1 second';
+    v_anchor bigint;
     v_wall   timestamp;
     v_from   timestamp;
     v_match  timestamp;
@@ -71,6 +72,15 @@ begin
             errcode = 'UW001',
             message = format('after is %s', coalesce(_cron_next.after::text, 'null')),
             hint = 'Give a time between the years 1 and 9900.';
+    end if;
+
+    if cron.every_seconds is not null then
+        -- Whole intervals of real time from the anchor, on both sides of it; without an anchor, from the given time.
+        v_anchor := floor(extract(epoch from coalesce(cron.anchored_at, _cron_next.after)));
+        return to_timestamp(
+            v_anchor
+            + (floor((extract(epoch from _cron_next.after) - v_anchor) / cron.every_seconds) + 1) * cron.every_seconds
+        );
     end if;
 
     v_wall := _cron_next.after at time zone _cron_next.zone;

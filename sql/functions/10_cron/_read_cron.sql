@@ -159,7 +159,7 @@ $$;
 comment on function underway._cron_field(text, text, text[], integer, integer, text[]) is
     'Read the items of one field of a cron expression, in lower case, as a row of bits.';
 
-create or replace function underway._read_cron(cron text)
+create or replace function underway._read_cron(cron text, anchored_at timestamptz default null)
 returns underway.cron
 language plpgsql
 immutable
@@ -177,6 +177,12 @@ declare
     v_parts    text[];
     v_read     underway.cron;
 begin
+    if starts_with(v_text, '@every') then
+        v_read.every_seconds := underway._cron_every(_read_cron.cron);
+        v_read.anchored_at := _read_cron.anchored_at;
+        return v_read;
+    end if;
+
     v_read.days_by_rule := '{}';
     v_fields := regexp_split_to_array(
         case v_text
@@ -200,7 +206,8 @@ begin
                 case cardinality(v_fields) when 1 then 'one field' else cardinality(v_fields) || ' fields' end
             ),
             hint = 'Give 5 fields (minute, hour, day of month, month, day of week), 6 (second first), 7 (second first,'
-                ' year last), or one of @yearly, @annually, @monthly, @weekly, @daily, @midnight, @hourly.';
+                ' year last), one of @yearly, @annually, @monthly, @weekly, @daily, @midnight, @hourly, or an interval such'
+                ' as ''@every 90 minutes''.';
     end if;
     if cardinality(v_fields) = 5 then
         v_fields := '0'::text || v_fields;
@@ -256,4 +263,5 @@ begin
 end;
 $$;
 
-comment on function underway._read_cron(text) is 'Read a cron expression of 5, 6 or 7 fields, or one of the @names.';
+comment on function underway._read_cron(text, timestamptz) is
+    'Read a cron expression of 5, 6 or 7 fields, one of the @names, or @every with an interval that counts from an anchor.';

@@ -23,7 +23,7 @@ begin
     end if;
 
     v_next_at := underway._next_time(
-        underway._read_cron(v_schedule.cron),
+        underway._read_cron(v_schedule.cron, v_schedule.anchored_at),
         v_schedule.time_zone,
         greatest(underway._clock(), v_schedule.last_at),
         v_schedule.starts_at,

@@ -13,7 +13,7 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
 declare
-    v_cron       underway.cron := underway._read_cron(schedule.cron);
+    v_cron       underway.cron := underway._read_cron(schedule.cron, schedule.anchored_at);
     -- A time is missed when nobody has looked for a minute after it.
     v_missed_at  timestamptz := _run_schedule.now - interval '1 minute';
     v_previous   timestamptz;

@@ -133,6 +133,14 @@ begin
         v_new.last_task := v_old.last_task;
         v_new.last_error := v_old.last_error;
         v_new.last_error_at := v_old.last_error_at;
+        -- @every counts from the start if there is one, else from when the expression was set. A whole second, not
+        -- before the start.
+        v_new.anchored_at := date_trunc('second', coalesce(
+            nullif(v_new.starts_at, '-infinity') + interval '999999 microseconds',
+            case when v_new.cron = v_old.cron then v_old.anchored_at end,
+            v_now
+        ));
+        v_cron.anchored_at := v_new.anchored_at;
         if (v_new.cron, v_new.time_zone, v_new.starts_at, v_new.ends_at)
            is not distinct from (v_old.cron, v_old.time_zone, v_old.starts_at, v_old.ends_at)
         then
@@ -162,12 +170,14 @@ begin
         insert into underway.schedule as s
         values (v_new.*)
         on conflict on constraint schedule_pkey do update set
-            (next_at, check_at, updated_at, starts_at, ends_at, queue, job, cron, time_zone, catch_up, catch_up_limit, overlap,
-             jitter, owner, priority, input, headers, retry_policy, timeout, heartbeat, retention)
+            (next_at, check_at, updated_at, starts_at, ends_at, anchored_at, queue, job, cron, time_zone, catch_up,
+             catch_up_limit, overlap, jitter, owner, priority, input, headers, retry_policy, timeout, heartbeat,
+             retention)
             = (excluded.next_at, excluded.check_at, excluded.updated_at, excluded.starts_at, excluded.ends_at,
-               excluded.queue, excluded.job, excluded.cron, excluded.time_zone, excluded.catch_up, excluded.catch_up_limit,
-               excluded.overlap, excluded.jitter, excluded.owner, excluded.priority, excluded.input, excluded.headers,
-               excluded.retry_policy, excluded.timeout, excluded.heartbeat, excluded.retention)
+               excluded.anchored_at, excluded.queue, excluded.job, excluded.cron, excluded.time_zone,
+               excluded.catch_up, excluded.catch_up_limit, excluded.overlap, excluded.jitter, excluded.owner,
+               excluded.priority, excluded.input, excluded.headers, excluded.retry_policy, excluded.timeout,
+               excluded.heartbeat, excluded.retention)
         where v_old.name is not null;
 
         -- Somebody else has made one of this name meanwhile: then that is the one to replace.

@@ -1,7 +1,7 @@
 -- what is no cron expression
 
 begin;
-select plan(237);
+select plan(238);
 
 -- each field, with what is not allowed there
 
@@ -100,7 +100,7 @@ select throws_ok(
 )
 from (values
     (''), (' '), (E' \t '), ('*'), ('* *'), ('* * *'), ('* * * *'), ('* * * * * * * *'), ('0 0 0 1 1 * 2030 *'),
-    ('@'), ('@reboot'), ('@never'), ('@every 5m'), ('@daily 5'), ('@ daily'), ('daily'), ('@daily @daily'),
+    ('@'), ('@reboot'), ('@never'), ('@every'), ('@every 1 month'), ('@daily 5'), ('@ daily'), ('daily'), ('@daily @daily'),
     ('every day'), ('0, 30 * * * *, *')
 ) as given (cron);
 
@@ -163,7 +163,7 @@ from (values
     ('0 0 1 */12 *', 'Only 1 .*1 for that one value\.$'),
     ('0 0 * * */14', 'Only 0 .*0 for that one value.*@every 14 days'),
     ('0 0 0 1 1 * 2000/100', 'Only 2000 .*2000 for that one value\.$'),
-    ('0 9 * *', '5 fields .*6 .*7 .*@yearly.*@hourly')
+    ('0 9 * *', '5 fields .*6 .*7 .*@yearly.*@hourly.*@every 90 minutes')
 ) as given (cron, hint);
 
 select * from finish();

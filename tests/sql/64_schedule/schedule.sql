@@ -19,7 +19,8 @@ select is(
         'name', 'bare', 'queue', 'email', 'cron', '0 * * * *', 'time_zone', 'UTC', 'input', '{}'::jsonb,
         'priority', 0, 'catch_up', 'once', 'catch_up_limit', 100, 'overlap', 'allow', 'jitter', '00:00:00'::interval,
         'next_at', '2030-01-01 13:00:00+00'::timestamptz, 'check_at', '2030-01-01 13:00:00+00'::timestamptz,
-        'created_at', '2030-01-01 12:00:00+00'::timestamptz, 'updated_at', '2030-01-01 12:00:00+00'::timestamptz
+        'created_at', '2030-01-01 12:00:00+00'::timestamptz, 'updated_at', '2030-01-01 12:00:00+00'::timestamptz,
+        'anchored_at', '2030-01-01 12:00:00+00'::timestamptz
     ),
     'a bare schedule runs on the clocks of UTC, with an empty input, and makes up for one missed time'
 );

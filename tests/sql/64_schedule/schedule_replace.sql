@@ -189,8 +189,8 @@ select underway_test.stop_clock('2030-01-01 12:00:00+00');
 select underway.schedule('same', 'email', '0 * * * *');
 select underway.schedule('fresh', 'email', '0 * * * *');
 select is(
-    pg_temp.row_of('same') - '{name, created_at, last_at, last_task, next_at, check_at}'::text[],
-    pg_temp.row_of('fresh') - '{name, created_at, last_at, last_task, next_at, check_at}'::text[],
+    pg_temp.row_of('same') - '{name, created_at, anchored_at, last_at, last_task, next_at, check_at}'::text[],
+    pg_temp.row_of('fresh') - '{name, created_at, anchored_at, last_at, last_task, next_at, check_at}'::text[],
     'an argument that is left out gets its default, whatever it was before'
 );
 

@@ -40,7 +40,8 @@ _FIELDS = {
     "minute": _Field(allowed="a minute is 0-59", low=0, high=59, unit="minutes"),
     "hour": _Field(allowed="an hour is 0-23", low=0, high=23, unit="hours"),
     "day of month": _Field(
-        allowed="a day of month is 1-31, L (the last), LW (the last weekday), nW (the weekday nearest to the n-th) or ?",
+        allowed="a day of month is 1-31, L (the last), LW (the last weekday), nW (the weekday nearest to the n-th)"
+        " or ?",
         low=1,
         high=31,
         unit="days",
@@ -61,6 +62,13 @@ _FIELDS = {
     ),
     "year": _Field(allowed="a year is 1970-2099", low=1970, high=2099),
 }
+# Intervals as the database reads them; whether one is within the bounds, the database says.
+_EVERY = re.compile(
+    r"@every\s+(?=.)([0-9]{1,9}(\.[0-9]{1,6})?\s*"
+    r"(w|weeks?|d|days?|h|hrs?|hours?|m|mins?|minutes?|s|secs?|seconds?),?\s*)*"
+    r"([0-9]{1,9}:[0-5][0-9](:[0-5][0-9])?)?",
+    re.ASCII,
+)
 _WITH_ZONE = re.compile(r"\s*([^\[\]]*?)\s*\[([^\[\]]*)\]\s*")
 
 # What the database reads; croniter has more spellings, among them times at random.
@@ -79,7 +87,10 @@ def check_cron(cron: str, time_zone: str | None) -> None:
         raise ConfigurationError(f"cron expression {cron!r} with time zone {time_zone!r}: give one time zone")
     if zone is not None:
         _check_time_zone(zone)
-    if expression.strip().lower() not in MACROS:
+    text = expression.strip().lower()
+    if text.startswith("@every"):
+        _check_every(cron, text)
+    elif text not in MACROS:
         _check_expression(cron, expression)
 
 
@@ -93,6 +104,15 @@ def _check_time_zone(zone: str) -> None:
             raise ConfigurationError(
                 f"there is no time zone {zone!r}; give a place such as Europe/Berlin, or UTC"
             ) from None
+
+
+def _check_every(cron: str, text: str) -> None:
+    if not _EVERY.fullmatch(text):
+        interval = text.removeprefix("@every").strip()
+        raise ConfigurationError(
+            f"cron expression {cron!r}: the interval is {interval!r}; give weeks, days, hours, minutes and seconds,"
+            " such as 90 minutes, 1h30m or 01:30:00; months and years have no fixed length"
+        )
 
 
 def _check_expression(cron: str, expression: str) -> None:
@@ -134,7 +154,10 @@ def _step_error(name: str, item: str) -> str | None:
     if int(step) <= max(span, 1):
         return None
     interval = f", or '@every {step} {field.unit}' for a fixed interval" if field.unit else ""
-    return f"whose step {step} is larger than the range; only {start} would match: write {start} for that one value{interval}"
+    return (
+        f"whose step {step} is larger than the range; only {start} would match: write {start} for that one value"
+        f"{interval}"
+    )
 
 
 def _is_by_rule(field: str, item: str) -> bool:

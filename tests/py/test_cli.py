@@ -802,6 +802,8 @@ def test_a_schedule_that_can_not_be_is_refused(mail: Underway) -> None:
         ("0 0 l * *", "At 00:00, on the last day of the month"),
         ("@Daily", "At 00:00"),
         ("@hourly[Asia/Tokyo]", "Every hour"),
+        ("@every 90 minutes", "Every 90 minutes"),
+        ("@Every 1h30m [Asia/Tokyo]", "Every 1h30m"),
         ("@weekly", "At 00:00, only on Sunday"),
     ],
 )

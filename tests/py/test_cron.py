@@ -341,6 +341,7 @@ WRAPPING = "a step that passes over the end of the field: croniter goes on one t
 TWO_RULES = "a day by rule beside another day field: croniter keeps one or both of them, here either matches"
 MORE_RULES = "days by rule that croniter does not know, or not in a list"
 ALL_AND_RULE = "a list in which a day by rule is one of many: croniter forgets the others"
+INTERVALS = "an interval, which croniter does not know"
 MORE_SPELLINGS = "spellings that only croniter knows"
 ZEROS = "a zero in front of a day by rule, or more than four digits"
 BELOW_LOW = "a range that ends below the field: croniter goes on to the end of the field, and no further"
@@ -486,6 +487,12 @@ DIFFERENCES = [
         cron="0 0 * * 5,L5",
         croniter="2026-01-30, 2026-02-27, 2026-03-27",
         underway="2026-01-02, 2026-01-09, 2026-01-16",
+    ),
+    Difference(
+        because=INTERVALS,
+        cron="@every 90 minutes",
+        croniter=REFUSED,
+        underway="2026-01-01 01:30, 2026-01-01 03:00, 2026-01-01 04:30",
     ),
     Difference(
         because=MORE_SPELLINGS,
@@ -657,7 +664,7 @@ WRONG = [
     "* * * *",
     "* * * * * * * *",
     "@reboot",
-    "@every 5m",
+    "@every month",
     "@dailyy",
     "@",
     "daily",

@@ -187,7 +187,7 @@ def test_python_says_what_is_allowed_in_the_words_of_the_database(app: App, cron
 
 @pytest.mark.parametrize(
     ("cron", "settings"),
-    [("0 0 30 2 *", {}), ("@daily", {"time_zone": "CET"}), ("@daily", {"catch_up_limit": 0})],
+    [("0 0 30 2 *", {}), ("@every 0 seconds", {}), ("@daily", {"time_zone": "CET"}), ("@daily", {"catch_up_limit": 0})],
 )
 def test_what_only_the_database_refuses_is_told_with_the_line(app: App, cron: str, settings: ScheduleSettings) -> None:
     line = here(+1)
@@ -251,6 +251,11 @@ def test_a_schedule_below_the_job_is_refused(app: App) -> None:
         "0 0 ? * 5L,L5,friL,mon#2,wed",
         "0 0 0 1 1 ? 2099",
         "*/10 * * * * *",
+        "@every 90 minutes",
+        "@EVERY 1h30m",
+        "@every 1.5 hours",
+        f" @every {timedelta(days=1, hours=2)} [Europe/Berlin]",
+        "@every 2 weeks 3 days, 01:30",
         " @Daily[Europe/Berlin] ",
         "0 0 * * 0-7[UTC]",
         "5-5 0 * mar-3 7-0",
@@ -289,6 +294,16 @@ def test_python_takes_what_the_database_takes(app: App, cron: str) -> None:
         "* * 28-L * *",
         "* * * * mon-fri#1",
         "00005 * * * *",
+        "@every",
+        "@every 5",
+        "@everyone",
+        "@every 1 month",
+        "@every 0.5 years",
+        "@every -5 minutes",
+        "@every 5 minutes ago",
+        "@every \u0663 minutes",
+        "@every 1:60",
+        "@every 5 minutes[Nowhere/Town]",
         "@daily[Nowhere/Town]",
         "@daily[]",
     ],

@@ -22,7 +22,8 @@ commands = typer.Typer()
 Cron = Annotated[
     str,
     typer.Argument(
-        metavar="CRON", help="5 fields, minute first; 6, second first; 7, year last; or @daily and the like."
+        metavar="CRON",
+        help="5 fields, minute first; 6, second first; 7, year last; @daily and the like; or '@every 90 minutes'.",
     ),
 ]
 Zone = Annotated[
@@ -68,6 +69,8 @@ def _clocks(cron: str, zone: str | None) -> tzinfo:
 def in_words(cron: str) -> str | None:
     """What a cron expression says, in plain English; None where the library has no words for it, or wrong ones."""
     expression = cron.partition("[")[0].strip()
+    if expression.lower().startswith("@every"):
+        return f"Every{expression.lower().removeprefix('@every')}"
     fields = MACROS.get(expression.lower(), expression).upper().split()
     options = cron_descriptor.Options()
     options.use_24hour_time_format = True

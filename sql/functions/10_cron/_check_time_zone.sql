@@ -2,6 +2,7 @@
 -- offset for all of the year, and a zone by the POSIX rules, such as UTC+2, counts the wrong way round.
 --
 -- Writes: nothing.
+-- Calls: nothing.
 -- Raises: UW008 invalid_cron.
 
 create or replace function underway._check_time_zone(zone text)

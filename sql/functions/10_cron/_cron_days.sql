@@ -1,6 +1,7 @@
 -- _cron_days: the days of one month that a cron expression matches, as 31 bits.
 --
 -- Writes: nothing.
+-- Calls: nothing.
 
 create or replace function underway._cron_days(cron underway.cron, year integer, month integer)
 returns bit varying

@@ -1,6 +1,7 @@
 -- _cron_match: the first time on the calendar after a given one that a cron expression matches; no time zones here.
 --
 -- Writes: nothing.
+-- Calls: _cron_days.
 
 create or replace function underway._cron_match(cron underway.cron, after timestamp)
 returns timestamp

@@ -6,6 +6,7 @@
 -- first time only.
 --
 -- Writes: nothing.
+-- Calls: _cron_match.
 -- Raises: UW001 invalid_argument.
 
 create or replace function underway._hours(length interval)

@@ -1,6 +1,7 @@
 -- _cron_previous: the last time in a stretch that a cron expression matches on the clocks of a zone.
 --
 -- Writes: nothing.
+-- Calls: _cron_next.
 
 create or replace function underway._cron_previous(
     cron underway.cron,

@@ -1,6 +1,7 @@
 -- _read_cron: read a cron expression.
 --
 -- Writes: nothing.
+-- Calls: _cron_every.
 -- Raises: UW008 invalid_cron.
 
 create or replace function underway._refuse_cron(cron text, field text, items text[])

@@ -1,6 +1,7 @@
 -- _split_cron: an expression and its time zone, which may stand behind it: '@daily[America/Los_Angeles]'.
 --
 -- Writes: nothing.
+-- Calls: _check_time_zone.
 -- Raises: UW008 invalid_cron.
 
 create or replace function underway._split_cron(inout cron text, inout zone text)

@@ -1,6 +1,7 @@
 -- cron_next: the first time after a given one that a cron expression names.
 --
 -- Writes: nothing.
+-- Calls: _cron_next, _read_cron, _split_cron.
 -- Raises: UW001 invalid_argument, UW008 invalid_cron.
 
 create or replace function underway.cron_next(cron text, zone text, after timestamptz)

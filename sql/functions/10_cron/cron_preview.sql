@@ -1,6 +1,7 @@
 -- cron_preview: the next times that a cron expression names, in order.
 --
 -- Writes: nothing.
+-- Calls: _cron_next, _read_cron, _split_cron.
 -- Raises: UW001 invalid_argument, UW008 invalid_cron.
 
 create or replace function underway.cron_preview(cron text, zone text, after timestamptz, count integer default 5)

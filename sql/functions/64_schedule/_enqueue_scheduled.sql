@@ -3,6 +3,7 @@
 --   -> pending
 --
 -- Writes: nothing.
+-- Calls: enqueue.
 -- Raises: UW001 invalid_argument, UW003 queue_not_found, UW007 input_too_large.
 
 create or replace function underway._enqueue_scheduled(

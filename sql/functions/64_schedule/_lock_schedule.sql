@@ -1,6 +1,7 @@
 -- _lock_schedule: have the row of a schedule for oneself until the transaction ends; nulls when there is none.
 --
 -- Writes: nothing.
+-- Calls: schedule.
 
 create or replace function underway._lock_schedule(name text)
 returns underway.schedule

@@ -1,6 +1,7 @@
 -- _next_time: the first time of a schedule after a given one, between its start and its end.
 --
 -- Writes: nothing.
+-- Calls: _cron_next.
 -- Raises: UW001 invalid_argument.
 
 create or replace function underway._next_time(

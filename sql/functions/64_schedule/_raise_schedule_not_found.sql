@@ -1,6 +1,7 @@
 -- _raise_schedule_not_found: refuse the name of a schedule that does not exist.
 --
 -- Writes: nothing.
+-- Calls: nothing.
 -- Raises: UW009 schedule_not_found.
 
 create or replace function underway._raise_schedule_not_found(name text)

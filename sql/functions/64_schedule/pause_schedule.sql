@@ -1,6 +1,7 @@
 -- pause_schedule: from now on the schedule enqueues nothing.
 --
 -- Writes: schedule.
+-- Calls: _clock, _lock_schedule, _raise_schedule_not_found, schedule.
 -- Raises: UW009 schedule_not_found.
 
 create or replace function underway.pause_schedule(name text)

@@ -1,6 +1,7 @@
 -- resume_schedule: a paused schedule goes on with its next time; those during the pause are not missed, but left out.
 --
 -- Writes: schedule.
+-- Calls: _clock, _lock_schedule, _next_time, _raise_schedule_not_found, _read_cron.
 -- Raises: UW009 schedule_not_found.
 
 create or replace function underway.resume_schedule(name text)

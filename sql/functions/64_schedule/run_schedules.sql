@@ -4,6 +4,7 @@
 --   -> pending
 --
 -- Writes: schedule.
+-- Calls: _clock, _cron_previous, _enqueue_scheduled, _error, _next_time, _read_cron, schedule.
 
 create or replace function underway._run_schedule(schedule underway.schedule, now timestamptz)
 returns integer

@@ -1,6 +1,7 @@
 -- schedule: create a schedule, or replace the one of this name. It takes effect at the next tick.
 --
 -- Writes: schedule.
+-- Calls: _check_inputs, _check_interval, _check_options, _clock, _lock_schedule, _next_time, _read_cron, _split_cron.
 -- Raises: UW001 invalid_argument, UW003 queue_not_found, UW007 input_too_large, UW008 invalid_cron.
 
 create or replace function underway._check_schedule(schedule underway.schedule)

@@ -1,6 +1,7 @@
 -- unschedule: remove a schedule; tasks that it has enqueued stay.
 --
 -- Writes: schedule.
+-- Calls: _lock_schedule, schedule.
 
 create or replace function underway.unschedule(name text)
 returns boolean

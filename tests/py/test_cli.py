@@ -778,7 +778,7 @@ def test_schedules_are_listed_in_plain_words(mail: Underway, connection: psycopg
 
 
 def test_a_schedule_that_can_not_be_is_refused(mail: Underway) -> None:
-    assert_refused(mail("schedule", "add", "s", "mail", "0 0 30 2 *"), 1, "'0 0 30 2 *'", "names no time after")
+    assert_refused(mail("schedule", "add", "s", "mail", "0 0 30 2 *"), 1, "'0 0 30 2 *'", "matches no time after")
     assert_refused(mail("schedule", "add", "s", "mail", "0 0 * * funday"), 1, "the day of week is 'funday'", "sun-sat")
     assert_refused(mail("schedule", "add", "s", "mail", "@daily", "--time-zone", "Mars/Olympus"), 1, "'Mars/Olympus'")
     assert_refused(mail("schedule", "add", "s", "post", "@daily"), 1, "queue 'post' does not exist")

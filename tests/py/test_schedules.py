@@ -216,7 +216,7 @@ def test_where_python_has_no_time_zones_the_database_alone_decides(app: App, mon
     app.schedule(FOREVER, time_zone="Asia/Tokyo")(job)
     assert app.sync_schedules().created == ["report"]
     app.schedule(FOREVER, name="other", time_zone="Asia/Tokio")(job)
-    with pytest.raises(InvalidCron, match="'Asia/Tokio' is no time zone of this server"):
+    with pytest.raises(InvalidCron, match="'Asia/Tokio' is not a time zone of this server"):
         app.sync_schedules()
 
 

@@ -1,7 +1,7 @@
 -- _cron_every: the interval of '@every 90 minutes' in seconds.
 --
--- A day has 24 hours and a week 7 days. The text is read here and not by the server's type interval, whose spellings
--- depend on its version and on the settings of the session.
+-- A day has 24 hours and a week 7 days. The grammar is a subset of the server's type interval, which also accepts
+-- months and depends on the settings of the session.
 --
 -- Writes: nothing.
 -- Calls: nothing.
@@ -15,7 +15,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     c_blanks   constant text := E' \t\n\r\013\f';
-    v_interval text collate "C" := btrim(substring(btrim(lower(_cron_every.cron collate "C"), c_blanks) from 7), c_blanks);
+    v_text     text := btrim(lower(_cron_every.cron collate "C"), c_blanks);
+    v_interval text collate "C" := btrim(substring(v_text from length('@every') + 1), c_blanks);
     v_clock    text[] := regexp_match(v_interval, '([0-9]+):([0-9]+)(?::([0-9]+))?$');
     v_seconds  numeric;
 begin

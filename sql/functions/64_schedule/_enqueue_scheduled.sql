@@ -1,4 +1,4 @@
--- _enqueue_scheduled: the task of a schedule for one of its times; its headers say which.
+-- _enqueue_scheduled: enqueue the task of a schedule for one of its times, which is stored in the task's headers.
 --
 --   -> pending
 --

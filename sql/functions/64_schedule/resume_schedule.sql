@@ -1,4 +1,4 @@
--- resume_schedule: a paused schedule goes on with its next time; those during the pause are not missed, but left out.
+-- resume_schedule: continue a paused schedule with its next time. Times during the pause are skipped, not caught up.
 --
 -- Writes: schedule.
 -- Calls: _clock, _lock_schedule, _next_time, _raise_schedule_not_found, _read_cron.
@@ -43,4 +43,5 @@ end;
 $$;
 
 comment on function underway.resume_schedule(text) is
-    'Let a paused schedule go on with its next time. Returns whether it was paused.';
+    'Continue a paused schedule with its next time; times during the pause are skipped. Returns false if it was not'
+    ' paused.';

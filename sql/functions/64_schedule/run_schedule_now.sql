@@ -1,4 +1,4 @@
--- run_schedule_now: enqueue the task of a schedule now, beside its times, paused or not.
+-- run_schedule_now: enqueue the task of a schedule now, also while it is paused. Its times do not change.
 --
 --   -> pending
 --
@@ -34,4 +34,4 @@ end;
 $$;
 
 comment on function underway.run_schedule_now(text) is
-    'Enqueue the task of a schedule now; its own times are not changed by that. Returns the id of the task.';
+    'Enqueue the task of a schedule now, also while it is paused; its times do not change. Returns the id of the task.';

@@ -1,4 +1,4 @@
--- schedule: create a schedule, or replace the one of this name. It takes effect at the next tick.
+-- schedule: create a schedule or replace the one of this name. A change takes effect within a second.
 --
 -- Writes: schedule.
 -- Calls: _check_inputs, _check_interval, _check_options, _clock, _lock_schedule, _next_time, _read_cron, _split_cron.
@@ -14,14 +14,14 @@ begin
     if schedule.name is null or schedule.name !~ '^[^[:space:][:cntrl:]]([^[:cntrl:]]{0,126}[^[:space:][:cntrl:]])?$' then
         raise exception using
             errcode = 'UW001',
-            message = format('%L can not be the name of a schedule', schedule.name),
+            message = format('%L cannot be the name of a schedule', schedule.name),
             hint = 'Give 1 to 128 printable characters, without blanks at either end.';
     end if;
     if (schedule.catch_up in ('skip', 'once', 'all')) is not true then
         raise exception using
             errcode = 'UW001',
             message = format('catch_up is %L', schedule.catch_up),
-            hint = 'Give ''skip'' to leave missed times out, ''once'' to make up for the latest, ''all'' for up to'
+            hint = 'Give ''skip'' to skip missed times, ''once'' to enqueue the latest, or ''all'' to enqueue up to'
                 ' catch_up_limit of them.';
     end if;
     if (schedule.catch_up_limit between 1 and 1000) is not true then
@@ -34,13 +34,13 @@ begin
         raise exception using
             errcode = 'UW001',
             message = format('overlap is %L', schedule.overlap),
-            hint = 'Give ''allow'', or ''skip'' to leave a time out while the task of the previous one is live.';
+            hint = 'Give ''allow'', or ''skip'' to skip a time while the previous task is live.';
     end if;
     if schedule.jitter is null then
         raise exception using
             errcode = 'UW001',
             message = 'jitter is null',
-            hint = 'Leave it out for none.';
+            hint = 'Omit it for no jitter.';
     end if;
     if schedule.starts_at >= '9900-01-01 00:00:00+00' then
         raise exception using
@@ -64,7 +64,7 @@ end;
 $$;
 
 comment on function underway._check_schedule(underway.schedule) is
-    'Refuse a schedule that could not be run, apart from its cron expression.';
+    'Refuse a schedule whose settings are invalid. The cron expression is checked elsewhere.';
 
 create or replace function underway.schedule(
     name text,
@@ -122,7 +122,7 @@ begin
     perform underway._check_schedule(v_new);
 
     loop
-        -- What the time is, is asked when nobody else runs or changes the schedule any more.
+        -- Read the clock under the lock: another session may have run or changed the schedule until then.
         v_old := underway._lock_schedule(schedule.name);
         v_now := underway._clock();
 
@@ -145,7 +145,7 @@ begin
         if (v_new.cron, v_new.time_zone, v_new.starts_at, v_new.ends_at)
            is not distinct from (v_old.cron, v_old.time_zone, v_old.starts_at, v_old.ends_at)
         then
-            -- The times stay, those among them that are due or were missed.
+            -- Keep the next time, also if it is due or was missed.
             v_new.next_at := v_old.next_at;
         else
             v_new.next_at := underway._next_time(
@@ -155,10 +155,10 @@ begin
                 raise exception using
                     errcode = 'UW008',
                     message = format(
-                        'cron expression %L in %s names no time after %s', v_new.cron, v_new.time_zone,
+                        'cron expression %L in %s matches no time after %s', v_new.cron, v_new.time_zone,
                         greatest(v_now, v_new.starts_at) || coalesce(' until ' || v_new.ends_at, '')
                     ),
-                    hint = 'Give an expression that comes; underway.cron_preview() shows its times.';
+                    hint = 'Give an expression that matches a time. underway.cron_preview() shows its times.';
             end if;
         end if;
         if v_new operator(pg_catalog.*=) v_old then
@@ -181,7 +181,7 @@ begin
                excluded.heartbeat, excluded.retention)
         where v_old.name is not null;
 
-        -- Somebody else has made one of this name meanwhile: then that is the one to replace.
+        -- Another session has created a schedule of this name in the meantime: replace that one.
         exit when found;
     end loop;
 
@@ -192,4 +192,4 @@ $$;
 comment on function underway.schedule(
     text, text, text, text, jsonb, text, integer, underway.retry_policy, interval, interval, interval, jsonb, text,
     integer, text, interval, timestamptz, timestamptz, text
-) is 'Create a schedule, or replace the one of this name; one that was paused stays so. Returns its next time.';
+) is 'Create a schedule or replace the one of this name; a paused schedule stays paused. Returns its next time.';

@@ -38,7 +38,7 @@ select is_empty(
 
 select throws_ok(
     format('select underway._check_time_zone(%L)', given.zone),
-    'UW008', format('%L is no time zone of this server', given.zone),
+    'UW008', format('%L is not a time zone of this server', given.zone),
     format('%L is refused', given.zone)
 )
 from (values

@@ -54,7 +54,7 @@ select throws_ok(
 );
 
 select throws_ok(
-    pg_temp.call_with(null, ' nightly'), 'UW001', ''' nightly'' can not be the name of a schedule',
+    pg_temp.call_with(null, ' nightly'), 'UW001', ''' nightly'' cannot be the name of a schedule',
     'the message shows the name as it was given'
 );
 

@@ -24,7 +24,7 @@ from (values
     ('@every 2 hours', 7200),
     ('@every 1d', 86400), ('@every 1 day', 86400), ('@every 2 days', 172800),
     ('@every 1w', 604800), ('@every 1 week', 604800), ('@every 2 weeks', 1209600), ('@every 1w2d', 777600),
-    -- an interval as PostgreSQL and Python print it
+    -- an interval as PostgreSQL or Python prints it
     ('@every 01:30:00', 5400), ('@every 1:30', 5400), ('@every 1 day 02:00:00', 93600),
     ('@every 1 day, 2:00:00', 93600), ('@every 36:00:00', 129600),
     -- the longest
@@ -64,13 +64,16 @@ select matches(
 
 set local IntervalStyle to 'sql_standard';
 
-select is(underway._cron_every('@every 1 day 2 hours'), 93600::bigint, 'the settings of a session change nothing');
+select is(
+    underway._cron_every('@every 1 day 2 hours'), 93600::bigint,
+    'an interval does not depend on the settings of the session'
+);
 
 reset IntervalStyle;
 
 select is(
     underway._cron_every('@every ' || interval '1 day 02:03:04'), 93784::bigint,
-    'an interval of PostgreSQL is accepted as it is printed'
+    'an interval is accepted in the form in which PostgreSQL prints it'
 );
 
 select * from finish();

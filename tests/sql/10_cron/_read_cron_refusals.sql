@@ -1,14 +1,14 @@
--- what is no cron expression
+-- texts that are not cron expressions
 
 begin;
 select plan(238);
 
--- each field, with what is not allowed there
+-- wrong values of each field
 
 select throws_ok(
     format('select underway._read_cron(%L)', format(shape.cron, given.value)),
     'UW008', format('cron expression %L: the %s is %L', format(shape.cron, given.value), given.field, given.value),
-    format('the %s %L is refused, and named', given.field, given.value)
+    format('the %s %L is refused, and the message names the field and the value', given.field, given.value)
 )
 from (values
     ('second', '60'), ('second', '?'), ('second', 'l'), ('second', '*/0'), ('second', '0,60'),
@@ -16,7 +16,7 @@ from (values
     -- out of bounds
     ('minute', '60'), ('minute', '-1'), ('minute', '0-60'), ('minute', '60-5'), ('minute', '60/2'), ('minute', '99999'),
     ('minute', '99999999999999999999'),
-    -- half a range
+    -- incomplete ranges
     ('minute', '5-'), ('minute', '-5'), ('minute', '-'), ('minute', '1-5-9'), ('minute', '*-5'), ('minute', '5-*'),
     -- steps
     ('minute', '*/0'), ('minute', '5/0'), ('minute', '1-5/0'), ('minute', '*/00'), ('minute', '*/'), ('minute', '/5'),
@@ -24,7 +24,7 @@ from (values
     ('minute', '*/1-5'), ('minute', '*/99999999999999999999'),
     -- commas
     ('minute', ','), ('minute', '1,'), ('minute', ',1'), ('minute', '1,,2'), ('minute', '*,'),
-    -- what stands elsewhere, or nowhere
+    -- items of other fields, and characters of none
     ('minute', '?'), ('minute', 'l'), ('minute', '5w'), ('minute', '5#1'), ('minute', 'mon'), ('minute', 'jan'),
     ('minute', 'a'), ('minute', '+5'), ('minute', '1.5'), ('minute', '*5'), ('minute', '5*'), ('minute', '**'),
     ('minute', '0x1'), ('minute', '1;2'), ('minute', '~'), ('minute', '!5'), ('minute', 'h'), ('minute', '5%%'),
@@ -100,7 +100,8 @@ select throws_ok(
 )
 from (values
     (''), (' '), (E' \t '), ('*'), ('* *'), ('* * *'), ('* * * *'), ('* * * * * * * *'), ('0 0 0 1 1 * 2030 *'),
-    ('@'), ('@reboot'), ('@never'), ('@every'), ('@every 1 month'), ('@daily 5'), ('@ daily'), ('daily'), ('@daily @daily'),
+    ('@'), ('@reboot'), ('@never'), ('@every'), ('@every 1 month'), ('@daily 5'), ('@ daily'), ('daily'),
+    ('@daily @daily'),
     ('every day'), ('0, 30 * * * *, *')
 ) as given (cron);
 
@@ -109,7 +110,7 @@ select throws_ok(
     'the message names the expression and the number of its fields'
 );
 
--- No field is empty, whatever character stands around it.
+-- No character makes an empty field.
 
 create function pg_temp.read(cron text) returns underway.cron language plpgsql as $$
 begin
@@ -121,7 +122,7 @@ $$;
 
 select ok(
     coalesce(pg_temp.read(format(given.shape, given.character)) = underway._read_cron('1 2 3 4 5'), true),
-    format('the character %s at %s is a blank, or is refused', ascii(given.character), given.place)
+    format('the character %s at %s is a blank or is refused', ascii(given.character), given.place)
 )
 from (
     select shape.shape, shape.place, chr(code) as character
@@ -132,7 +133,7 @@ from (
 
 select is(
     pg_temp.read(format(given.shape, given.character)), null,
-    format('the character %s at %s makes no field', ascii(given.character), given.place)
+    format('the character %s at %s is not a field', ascii(given.character), given.place)
 )
 from (
     select shape.shape, shape.place, chr(code) as character

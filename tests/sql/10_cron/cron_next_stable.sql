@@ -1,4 +1,4 @@
--- the settings of a session change nothing
+-- the result does not depend on the settings of the session
 
 begin;
 select plan(24);
@@ -28,7 +28,7 @@ values
     ('* * * * * *', 'UTC', '1969-12-31 23:59:58.5+00', '1969-12-31 23:59:59+00'),
     ('0 0 0 1 1 * 2025', 'UTC', '2026-05-04 00:00+00', null);
 
--- What is not as given while a setting has a value: in the cases above, and in times far apart.
+-- The cases above whose result differs while a setting has a value.
 create function pg_temp.wrong(setting text, value text) returns setof text language plpgsql as $$
 declare
     v_before text := set_config(wrong.setting, current_setting(wrong.setting), true);
@@ -61,13 +61,13 @@ $$;
 
 select is_empty(
     format('select pg_temp.wrong(%L, %L)', given.setting, given.value),
-    format('the next times are the same where %s is %s', given.setting, given.value)
+    format('the next times are the same when %s is %s', given.setting, given.value)
 )
 from (values
-    -- first, because a session parses the text of a function once
+    -- first, because a session parses the text of a function only once
     ('standard_conforming_strings', 'off'),
     ('array_nulls', 'off'),
-    -- sessions whose own clocks change at the same times, or at others
+    -- time zones whose clocks change at the same times or at others
     ('TimeZone', 'UTC'),
     ('TimeZone', 'America/New_York'),
     ('TimeZone', 'Europe/Berlin'),
@@ -89,7 +89,7 @@ from (values
     ('IntervalStyle', 'iso_8601')
 ) as given (setting, value);
 
--- and all of them together
+-- several settings at once
 
 set local TimeZone to 'Pacific/Apia';
 set local DateStyle to 'German';
@@ -97,7 +97,7 @@ set local IntervalStyle to 'sql_standard';
 
 select is_empty(
     format('select pg_temp.wrong(%L, %L)', given.setting, given.value),
-    format('the next times are the same where all is changed, and %s is %s', given.setting, given.value)
+    format('the next times are the same when several settings are changed and %s is %s', given.setting, given.value)
 )
 from (values
     ('TimeZone', 'America/New_York'),

@@ -161,9 +161,10 @@ class App:
     ) -> _ScheduleDecorator:
         """Enqueue a job at each time of a cron expression: a decorator, above `@app.job`; several may be stacked.
 
-        `name` is the schedule's (the job's, unless given), `arguments` are those of the job, and the settings are those
-        of `ScheduleSettings`. The schedules that are declared so are put into the database by `sync_schedules`, which
-        a worker calls when it starts. Raises ConfigurationError with the line of a wrong expression.
+        `cron` is an expression such as `0 9 * * mon-fri`, `@daily` or `@every 90 minutes`. `name` is the schedule's
+        (the job's, unless given), `arguments` are those of the job, and the settings are those of `ScheduleSettings`.
+        `sync_schedules` writes the declared schedules to the database; a worker calls it when it starts. Raises
+        ConfigurationError with the line of a wrong expression.
         """
         caller = sys._getframe(1)
         line = f"{caller.f_code.co_filename}:{caller.f_lineno}"

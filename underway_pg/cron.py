@@ -1,9 +1,10 @@
-"""An early look at cron expressions, by croniter; the database has the last word (sql/functions/10_cron)."""
+"""An early check of cron expressions, by croniter; the database has the last word (sql/functions/10_cron)."""
 
 from __future__ import annotations
 
 import re
 import zoneinfo
+from dataclasses import dataclass
 
 from .errors import ConfigurationError
 
@@ -19,18 +20,55 @@ MACROS = {
     "@hourly": "0 * * * *",
 }
 
-# The fields, and what is allowed there, in the words of the database.
+
+@dataclass(frozen=True, kw_only=True)
+class _Field:
+    """What is allowed in a field, in the words of the database; its values; the unit of its steps in `@every`."""
+
+    allowed: str
+    low: int
+    high: int
+    names: tuple[str, ...] = ()
+    unit: str | None = None  # months and years have none: their length is not fixed
+
+    def number(self, value: str) -> int:
+        return int(value) if value.isdecimal() else self.names.index(value) + self.low
+
+
 _FIELDS = {
-    "second": "a second is 0-59",
-    "minute": "a minute is 0-59",
-    "hour": "an hour is 0-23",
-    "day of month": "a day of month is 1-31, L (the last), LW (the last weekday), nW (the weekday nearest to the n-th)"
-    " or ?",
-    "month": "a month is 1-12 or jan-dec",
-    "day of week": "a day of week is 0-7 (0 and 7 are Sunday), sun-sat, n#k (the k-th of the month, k is 1-5), nL or"
-    " Ln (the last of the month) or ?",
-    "year": "a year is 1970-2099",
+    "second": _Field(allowed="a second is 0-59", low=0, high=59, unit="seconds"),
+    "minute": _Field(allowed="a minute is 0-59", low=0, high=59, unit="minutes"),
+    "hour": _Field(allowed="an hour is 0-23", low=0, high=23, unit="hours"),
+    "day of month": _Field(
+        allowed="a day of month is 1-31, L (the last), LW (the last weekday), nW (the weekday nearest to the n-th)"
+        " or ?",
+        low=1,
+        high=31,
+        unit="days",
+    ),
+    "month": _Field(
+        allowed="a month is 1-12 or jan-dec",
+        low=1,
+        high=12,
+        names=("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"),
+    ),
+    "day of week": _Field(
+        allowed="a day of week is 0-7 (0 and 7 are Sunday), sun-sat, n#k (the k-th of the month, k is 1-5), nL or Ln"
+        " (the last of the month) or ?",
+        low=0,
+        high=6,
+        names=("sun", "mon", "tue", "wed", "thu", "fri", "sat"),
+        unit="days",
+    ),
+    "year": _Field(allowed="a year is 1970-2099", low=1970, high=2099),
 }
+# Intervals as the database reads them; whether one is within the bounds, the database says.
+_EVERY = re.compile(
+    r"@every\s+(?=.)([0-9]{1,9}(\.[0-9]{1,6})?\s*"
+    r"(w|weeks?|d|days?|h|hrs?|hours?|m|mins?|minutes?|s|secs?|seconds?),?\s*)*"
+    r"([0-9]{1,9}:[0-5][0-9](:[0-5][0-9])?)?",
+    re.ASCII,
+)
 _WITH_ZONE = re.compile(r"\s*([^\[\]]*?)\s*\[([^\[\]]*)\]\s*")
 
 # What the database reads; croniter has more spellings, among them times at random.
@@ -49,7 +87,10 @@ def check_cron(cron: str, time_zone: str | None) -> None:
         raise ConfigurationError(f"cron expression {cron!r} with time zone {time_zone!r}: give one time zone")
     if zone is not None:
         _check_time_zone(zone)
-    if expression.strip().lower() not in MACROS:
+    text = expression.strip().lower()
+    if text.startswith("@every"):
+        _check_every(cron, text)
+    elif text not in MACROS:
         _check_expression(cron, expression)
 
 
@@ -63,6 +104,15 @@ def _check_time_zone(zone: str) -> None:
             raise ConfigurationError(
                 f"there is no time zone {zone!r}; give a place such as Europe/Berlin, or UTC"
             ) from None
+
+
+def _check_every(cron: str, text: str) -> None:
+    if not _EVERY.fullmatch(text):
+        interval = text.removeprefix("@every").strip()
+        raise ConfigurationError(
+            f"cron expression {cron!r}: the interval is {interval!r}; give weeks, days, hours, minutes and seconds,"
+            " such as 90 minutes, 1h30m or 01:30:00; months and years have no fixed length"
+        )
 
 
 def _check_expression(cron: str, expression: str) -> None:
@@ -82,7 +132,32 @@ def _check_expression(cron: str, expression: str) -> None:
         if not all(map(_PLAIN.fullmatch, items)) or not croniter.croniter.is_valid(
             " ".join(alone), second_at_beginning=True
         ):
-            raise ConfigurationError(f"cron expression {cron!r}: the {name} is {field!r}; {_FIELDS[name]}")
+            raise ConfigurationError(f"cron expression {cron!r}: the {name} is {field!r}; {_FIELDS[name].allowed}")
+        for item in items:
+            if wrong := _step_error(name, item):
+                raise ConfigurationError(f"cron expression {cron!r}: the {name} is {field!r}, {wrong}")
+
+
+def _step_error(name: str, item: str) -> str | None:
+    """Why a step is refused: one that is larger than its range would match the first value alone."""
+    ends, _, step = item.partition("/")
+    if not step:
+        return None
+    field = _FIELDS[name]
+    first, dash, last = ends.partition("-")
+    start = field.low if ends == "*" else field.number(first)
+    end = field.number(last) if dash else field.high
+    if name == "day of week":
+        # 7 is Sunday, and 0-7 the whole week.
+        start, end = start % 7, 6 if (start, end) == (0, 7) else end % 7
+    span = (end - start) % (field.high - field.low + 1)
+    if int(step) <= max(span, 1):
+        return None
+    interval = f", or '@every {step} {field.unit}' for a fixed interval" if field.unit else ""
+    return (
+        f"whose step {step} is larger than the range; only {start} would match: write {start} for that one value"
+        f"{interval}"
+    )
 
 
 def _is_by_rule(field: str, item: str) -> bool:

@@ -374,8 +374,9 @@ class Job(Generic[P, R]):
     ) -> datetime | None:
         """Enqueue this job with these arguments at each time of a cron expression. Returns the next time.
 
-        The schedule lies in the database: one of this name (the job's by default) is replaced, and it runs wherever
-        a worker is alive, until it is unscheduled. The settings are those of `ScheduleSettings`.
+        `cron` is an expression such as `0 9 * * mon-fri`, `@daily` or `@every 90 minutes`. The schedule is stored in
+        the database and replaces one of this name (the job's by default). Any worker runs it, until it is unscheduled.
+        The settings are those of `ScheduleSettings`.
         """
         return self.options().schedule(cron, name=name, arguments=arguments, **settings)
 

@@ -132,13 +132,13 @@ class NewTask:
 class ScheduleSettings(TypedDict, total=False):
     """When a schedule runs, beside its cron expression, as `App.schedule` and `Job.schedule` take it.
 
-    time_zone     whose clocks count: a place such as Europe/Berlin; UTC by default
-    catch_up        what to do about times at which nobody was there: "skip" them, make up for the latest "once" (the
-                  default), or for "all", at most `catch_up_limit` (100) of them
-    overlap       "skip" leaves a time out while the task of the previous one is live; "allow" is the default
-    jitter        each task starts up to so much later, by chance
-    starts_at     no time before it counts
-    ends_at       no time after it counts
+    time_zone     the time zone of the expression: a place such as Europe/Berlin; UTC by default
+    catch_up      what to do about times at which no worker was running: "skip" them, enqueue the latest "once" (the
+                  default), or enqueue "all", at most `catch_up_limit` (100) of them
+    overlap       "skip" skips a time while the task of the previous one is live; "allow" is the default
+    jitter        delay each task by a random time up to this
+    starts_at     the first moment at which a time may come; `@every` counts from it
+    ends_at       the last moment at which a time may come
     """
 
     time_zone: str | None

@@ -248,9 +248,10 @@ create type underway.task_info as (
 
 -- Cron expressions, and the schedules that enqueue by them.
 
--- A cron expression that was read. Each field is a row of bits: its first bit stands for its lowest value, and is set
+-- A parsed cron expression. Each field is a row of bits: its first bit stands for its lowest value, and is set
 -- when that value matches. `years` is null for every year. `days_by_rule` are the days of a month that no bit can
--- name: 15W is a nearest weekday (LW is 31W), L the last day, 5#3 the third Friday, 5L the last one.
+-- hold: 15W is a nearest weekday (LW is 31W), L the last day, 5#3 the third Friday, 5L the last one. Of @every,
+-- `every_seconds` and `anchored_at` alone are set: a time comes every so many seconds before and after the anchor.
 create type underway.cron as (
     seconds        bit varying,
     minutes        bit varying,
@@ -262,11 +263,14 @@ create type underway.cron as (
     days_by_rule   text[],
     every_day      boolean,
     every_weekday  boolean,
-    repeats        boolean
+    repeats        boolean,
+    every_seconds  bigint,
+    anchored_at    timestamptz
 );
 
--- `next_at` is the next time of the schedule that was not given out yet; it is null when none comes any more.
--- `check_at` is when run_schedules looks at it again: at next_at, or a while after an error; null while it is paused.
+-- `next_at` is the next time of the schedule that has no task yet; it is null when no time remains.
+-- `anchored_at` is the whole second from which @every counts: the start, or when the expression was set.
+-- `check_at` is when run_schedules runs it next: at next_at, or a while after an error; null while it is paused.
 create table underway.schedule (
     name          text collate "C" primary key,
     next_at       timestamptz,
@@ -280,6 +284,7 @@ create table underway.schedule (
     updated_at    timestamptz not null,
     starts_at     timestamptz,
     ends_at       timestamptz,
+    anchored_at   timestamptz not null,
     queue         text collate "C" not null,
     job           text,
     cron          text not null,

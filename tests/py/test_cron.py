@@ -236,17 +236,21 @@ class Generator:
             return self._random.choice("07")
         return f"{number:02}" if self._chance(0.05) else str(number)
 
-    def _step(self, field: Field) -> str:
+    def _step(self, field: Field, span: int) -> str:
+        """A step that fits into the range: see "a step that is larger than its range"."""
         # A step of one over all years: see "all years by a list".
-        return f"/{self._random.randint(2 if field is YEAR else 1, self._random.choice([6, field.width + 5]))}"
+        least = 2 if field is YEAR else 1
+        if span < least:
+            return ""
+        return f"/{self._random.randint(least, max(least, min(span, self._random.choice([6, field.width]))))}"
 
     def _range(self, field: Field) -> str:
         if field is WEEKDAY and self._chance(0.2):
-            return "0-7" + (self._step(field) if self._chance(0.5) else "")
+            return "0-7" + (self._step(field, 6) if self._chance(0.5) else "")
         low, high = sorted(self._random.sample(range(field.low, field.high + 1), 2))
         if field is YEAR:
             high = min(high, low + 40)
-        step = self._step(field) if self._chance(0.5) else ""
+        step = self._step(field, high - low) if self._chance(0.5) else ""
         first = "0" if field is WEEKDAY and low == 0 and step else self._value(field, low)
         return f"{first}-{self._value(field, high)}{step}"
 
@@ -256,15 +260,17 @@ class Generator:
         if field is YEAR:
             low, high = max(low, 2000), min(high, 1980)
         to_end = field.high + 1 - low
-        steps = [step for step in range(1, to_end + 1) if to_end % step == 0]
+        span = high - low + field.width
+        steps = [step for step in range(1, min(to_end, span) + 1) if to_end % step == 0]
         step = f"/{self._random.choice(steps)}" if self._chance(0.5) else ""
         return f"{self._value(field, low)}-{self._value(field, high)}{step}"
 
     def _start_and_step(self, field: Field) -> str:
-        return self._value(field) + self._step(field)
+        number = self._random.randint(field.low, field.high)
+        return self._value(field, number) + self._step(field, field.high - number)
 
     def _star_and_step(self, field: Field) -> str:
-        return "*" + self._step(field)
+        return "*" + self._step(field, field.high - field.low)
 
     def _start(self, first_year: int) -> datetime:
         first = datetime(first_year, 1, 1, tzinfo=UTC)
@@ -329,11 +335,13 @@ class Difference:
 
 REFUSED = "refused"
 
-EQUAL_ENDS = "a range with equal ends: the whole field there, refused here"
+EQUAL_ENDS = "a range with equal ends: the whole field there, one value here"
+WIDE_STEP = "a step that is larger than its range: the first value alone there, refused here"
 WRAPPING = "a step that passes over the end of the field: croniter goes on one too late"
 TWO_RULES = "a day by rule beside another day field: croniter keeps one or both of them, here either matches"
 MORE_RULES = "days by rule that croniter does not know, or not in a list"
 ALL_AND_RULE = "a list in which a day by rule is one of many: croniter forgets the others"
+INTERVALS = "an interval, which croniter does not know"
 MORE_SPELLINGS = "spellings that only croniter knows"
 ZEROS = "a zero in front of a day by rule, or more than four digits"
 BELOW_LOW = "a range that ends below the field: croniter goes on to the end of the field, and no further"
@@ -352,17 +360,35 @@ DIFFERENCES = [
         because=EQUAL_ENDS,
         cron="0 0 5-5 * *",
         croniter="2026-01-02, 2026-01-03, 2026-01-04",
-        underway=REFUSED,
+        underway="2026-01-05, 2026-02-05, 2026-03-05",
     ),
     Difference(
         because=EQUAL_ENDS,
         cron="0 0 1 jan-jan *",
         croniter="2026-02-01, 2026-03-01, 2026-04-01",
-        underway=REFUSED,
+        underway="2027-01-01, 2028-01-01, 2029-01-01",
     ),
     Difference(
         because=EQUAL_ENDS,
         cron="0 0 * * 7-0",
+        croniter="2026-01-02, 2026-01-03, 2026-01-04",
+        underway="2026-01-04, 2026-01-11, 2026-01-18",
+    ),
+    Difference(
+        because=WIDE_STEP,
+        cron="*/90 * * * *",
+        croniter="2026-01-01 01:00, 2026-01-01 02:00, 2026-01-01 03:00",
+        underway=REFUSED,
+    ),
+    Difference(
+        because=WIDE_STEP,
+        cron="0 5/70 * * *",
+        croniter="2026-01-01 05:00, 2026-01-02 05:00, 2026-01-03 05:00",
+        underway=REFUSED,
+    ),
+    Difference(
+        because=WIDE_STEP,
+        cron="0 0-10/20 * * *",
         croniter="2026-01-02, 2026-01-03, 2026-01-04",
         underway=REFUSED,
     ),
@@ -461,6 +487,12 @@ DIFFERENCES = [
         cron="0 0 * * 5,L5",
         croniter="2026-01-30, 2026-02-27, 2026-03-27",
         underway="2026-01-02, 2026-01-09, 2026-01-16",
+    ),
+    Difference(
+        because=INTERVALS,
+        cron="@every 90 minutes",
+        croniter=REFUSED,
+        underway="2026-01-01 01:30, 2026-01-01 03:00, 2026-01-01 04:30",
     ),
     Difference(
         because=MORE_SPELLINGS,
@@ -632,7 +664,7 @@ WRONG = [
     "* * * *",
     "* * * * * * * *",
     "@reboot",
-    "@every 5m",
+    "@every month",
     "@dailyy",
     "@",
     "daily",

@@ -271,15 +271,17 @@ class Generator:
     def _minute(self) -> str:
         one, other = sorted(self._random.sample(range(60), 2))
         step = self._random.choice([7, 10, 15])
-        return self._random.choice(
-            ["0", "0", "30", f"{one}", f"{other},{one}", f"{one}-{other}/{step}", f"{one}/{step}"]
-        )
+        stepped = [
+            *([f"{one}-{other}/{step}"] if step <= other - one else []),
+            *([f"{one}/{step}"] if step <= 59 - one else []),
+        ]
+        return self._random.choice(["0", "0", "30", f"{one}", f"{other},{one}", *stepped])
 
     def _hour(self, local: int) -> str:
         one, other = sorted((local // HOUR + self._random.randint(-3, 3)) % 24 for _ in range(2))
         if one == other:
             return str(one)
-        step = self._random.randint(1, 3)
+        step = self._random.randint(1, min(3, other - one))
         return self._random.choice([f"{one}", f"{other}", f"{one},{other}", f"{one}-{other}/{step}", f"{one}/{step}"])
 
     def _day(self, local: int) -> str:

@@ -22,7 +22,8 @@ commands = typer.Typer()
 Cron = Annotated[
     str,
     typer.Argument(
-        metavar="CRON", help="5 fields, minute first; 6, second first; 7, year last; or @daily and the like."
+        metavar="CRON",
+        help="5 fields, minute first; 6, second first; 7, year last; @daily and the like; or '@every 90 minutes'.",
     ),
 ]
 Zone = Annotated[
@@ -68,6 +69,8 @@ def _clocks(cron: str, zone: str | None) -> tzinfo:
 def in_words(cron: str) -> str | None:
     """What a cron expression says, in plain English; None where the library has no words for it, or wrong ones."""
     expression = cron.partition("[")[0].strip()
+    if expression.lower().startswith("@every"):
+        return f"Every{expression.lower().removeprefix('@every')}"
     fields = MACROS.get(expression.lower(), expression).upper().split()
     options = cron_descriptor.Options()
     options.use_24hour_time_format = True
@@ -78,14 +81,8 @@ def in_words(cron: str) -> str | None:
     if len(fields) == 5:
         fields.insert(0, "0")
     days = fields[3:6:2]
-    # It misreads days by rule and a * in a list, steps wider than their field, and two day fields where one is a range:
-    # either matches, not both.
+    # It misreads days by rule and a * in a list, and two day fields where one is a range: either matches, not both.
     by_rule_in_list = any("," in field and re.search(r"#|\dW|L", field) for field in days)
     star_in_list = any("," in field and "*" in field.split(",") for field in fields)
-    too_wide = any(
-        int(step) >= width
-        for field, width in zip(fields, (60, 60, 24, 31, 12, 7, 130), strict=False)
-        for step in re.findall(r"/(\d+)", field)
-    )
     both = " or " not in words and all(field not in ("*", "?") for field in days)
-    return None if by_rule_in_list or star_in_list or too_wide or both else words
+    return None if by_rule_in_list or star_in_list or both else words

@@ -1,7 +1,10 @@
--- _check_time_zone: refuse a time zone that the server does not know, or that is not a place: an abbreviation is one
--- offset for all of the year, and a zone by the POSIX rules, such as UTC+2, counts the wrong way round.
+-- _check_time_zone: refuse a time zone that the server does not know or that is not a place.
+--
+-- An abbreviation such as CET is one offset all year. A POSIX zone such as UTC+2 has the opposite sign of what its
+-- author expects.
 --
 -- Writes: nothing.
+-- Calls: nothing.
 -- Raises: UW008 invalid_cron.
 
 create or replace function underway._check_time_zone(zone text)
@@ -15,8 +18,8 @@ begin
         return;
     end if;
 
-    -- The list of the server is read from many files. Only a name that may be more than a place needs it: with a digit
-    -- it may be a POSIX zone, behind a colon an abbreviation, and right/ counts leap seconds.
+    -- The server reads pg_timezone_names from many files, so look there only for a name that may not be a place: one
+    -- with a digit may be a POSIX zone, one that begins with a colon an abbreviation, and right/ counts leap seconds.
     if _check_time_zone.zone ~* '[0-9]|^[^a-z]|^right/'
        and _check_time_zone.zone !~ '^Etc/GMT([+]([0-9]|1[0-2])|-([0-9]|1[0-4]))$'
        and not exists (select from pg_timezone_names n where lower(n.name) = lower(_check_time_zone.zone collate "C"))
@@ -32,10 +35,10 @@ exception
     when invalid_parameter_value then
         raise exception using
             errcode = 'UW008',
-            message = format('%L is no time zone of this server', _check_time_zone.zone),
-            hint = 'Give a place of the list in pg_timezone_names, such as Europe/Berlin, or UTC.';
+            message = format('%L is not a time zone of this server', _check_time_zone.zone),
+            hint = 'Give a name from pg_timezone_names, such as Europe/Berlin, or UTC.';
 end;
 $$;
 
 comment on function underway._check_time_zone(text) is
-    'Refuse a time zone that is not in the list of the server, and abbreviations, which know no clock changes.';
+    'Refuse a time zone that the server does not know, an abbreviation and a POSIX zone.';

@@ -1,6 +1,7 @@
--- _cron_days: the days of one month that a cron expression matches, as 31 bits.
+-- _cron_days: the days of a month that a cron expression matches, one bit for each day of the month.
 --
 -- Writes: nothing.
+-- Calls: nothing.
 
 create or replace function underway._cron_days(cron underway.cron, year integer, month integer)
 returns bit varying
@@ -15,7 +16,7 @@ declare
         when _cron_days.year % 4 = 0 and (_cron_days.year % 100 <> 0 or _cron_days.year % 400 = 0) then 29
         else 28
     end;
-    -- The weekday of the first, Sunday is 0; 1970-01-01 was a Thursday.
+    -- The weekday of the first day of the month; Sunday is 0. 1970-01-01 was a Thursday.
     v_first  integer := (((make_date(_cron_days.year, _cron_days.month, 1) - date '1970-01-01' + 4) % 7) + 7) % 7;
     v_bits   bit varying;
     v_rule   text;
@@ -26,7 +27,7 @@ begin
         return repeat('1', v_length)::bit varying;
     end if;
 
-    -- Where both day fields restrict, either matches.
+    -- If both day fields restrict the days, either may match.
     v_bits := case when cron.every_day then repeat('0', 31)::bit varying else cron.days end;
     if not cron.every_weekday then
         v_bits := v_bits | substring(
@@ -65,4 +66,4 @@ end;
 $$;
 
 comment on function underway._cron_days(underway.cron, integer, integer) is
-    'The days of a month that match, one bit for each; no more bits than the month has days.';
+    'The days of a month that match: a row of bits, one for each day of the month.';

@@ -1,6 +1,7 @@
--- _cron_match: the first time on the calendar after a given one that a cron expression matches; no time zones here.
+-- _cron_match: the first local time after a given one that a cron expression matches. It knows no time zones.
 --
 -- Writes: nothing.
+-- Calls: _cron_days.
 
 create or replace function underway._cron_match(cron underway.cron, after timestamp)
 returns timestamp
@@ -16,12 +17,13 @@ declare
     v_hour   integer := date_part('hour', v_from);
     v_minute integer := date_part('minute', v_from);
     v_second integer := date_part('second', v_from);
-    -- What comes at all comes within 40 years: 29 February on a given weekday, across 2100.
+    -- The rarest expression, 29 February on a given weekday, comes within 40 years, also across 2100.
     v_last   integer := v_year + 41;
-    -- How far the next match of a field is, from 1 for "here"; 0 when none comes in this round.
+    -- The distance to the next match of a field plus 1; 0 when the field has no further match.
     v_step   integer;
 begin
-    -- The time of day. When a field moves on, the finer ones begin anew: they are null until the end.
+    -- The time of day. When a field advances, the finer fields restart from their first match, which is computed last:
+    -- they are null until then.
     v_step := position(B'1' in substring(cron.seconds from v_second + 1));
     v_second := case when v_step > 0 then v_second + v_step - 1 end;
     v_minute := v_minute + case when v_step > 0 then 0 else 1 end;
@@ -36,7 +38,7 @@ begin
     v_hour := case when v_step > 0 then v_hour + v_step - 1 end;
     v_day := v_day + case when v_step > 0 then 0 else 1 end;
 
-    -- The day.
+    -- The date.
     loop
         if cron.years is not null then
             v_step := position(B'1' in substring(cron.years from greatest(v_year - 1969, 1)));
@@ -90,4 +92,4 @@ end;
 $$;
 
 comment on function underway._cron_match(underway.cron, timestamp) is
-    'The first time on the calendar that matches after a given one; null when none comes.';
+    'The first local time after a given one that matches; null when none does.';

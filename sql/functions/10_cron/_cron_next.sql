@@ -1,11 +1,12 @@
--- _cron_next: the first time after a given one that a cron expression matches on the clocks of a zone.
+-- _cron_next: the first time after a given one that a cron expression matches in a time zone.
 --
--- Where clocks change, two kinds differ (the rules of Debian's cron). A repeating expression, whose minute or hour
--- begins with *, follows real time: what the clocks jump over does not come, what they show twice comes twice. Any
--- other is fixed: what they jump over comes once, at the first moment after the jump; what they show twice comes the
--- first time only.
+-- When the clocks change, expressions follow the rules of Debian's cron. A repeating expression, whose minute or hour
+-- begins with *, follows real time: a skipped local time does not come, a repeated one comes twice. Any other
+-- expression is fixed: a skipped local time comes once, at the first moment after the gap; a repeated one comes the
+-- first time only. @every counts real time from its anchor and ignores the time zone.
 --
 -- Writes: nothing.
+-- Calls: _cron_match.
 -- Raises: UW001 invalid_argument.
 
 create or replace function underway._hours(length interval)
@@ -17,7 +18,7 @@ begin atomic
 end;
 
 comment on function underway._hours(interval) is
-    'The same length of time without days, which the time zone of the session may make longer or shorter.';
+    'The same interval in hours, because the length of a day depends on the time zone of the session.';
 
 create or replace function underway._clock_change(before timestamptz, after timestamptz, zone text)
 returns timestamptz
@@ -26,7 +27,7 @@ immutable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    -- Clocks change on a whole second: halving finds it.
+    -- Clocks change at a whole second: bisect.
     v_low    bigint := floor(extract(epoch from _clock_change.before));
     v_high   bigint := floor(extract(epoch from _clock_change.after));
     v_offset interval := to_timestamp(v_high) at time zone _clock_change.zone - to_timestamp(v_high) at time zone 'UTC';
@@ -46,7 +47,7 @@ end;
 $$;
 
 comment on function underway._clock_change(timestamptz, timestamptz, text) is
-    'The first moment of the offset that a zone has at the later of two times, when it had another at the earlier.';
+    'The moment between two times at which a zone takes the offset that it has at the later one.';
 
 create or replace function underway._cron_next(cron underway.cron, zone text, after timestamptz)
 returns timestamptz
@@ -55,9 +56,10 @@ immutable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    -- Not '1 day', whose length depends on the time zone of the session (_hours).
+    -- Not '1 day': its length depends on the time zone of the session (_hours).
     c_day    constant interval := '24 hours';
     c_second constant interval := '1 second';
+    v_anchor bigint;
     v_wall   timestamp;
     v_from   timestamp;
     v_match  timestamp;
@@ -73,13 +75,22 @@ begin
             hint = 'Give a time between the years 1 and 9900.';
     end if;
 
+    if cron.every_seconds is not null then
+        -- Whole intervals of real time from the anchor, on both sides of it; without an anchor, from the given time.
+        v_anchor := floor(extract(epoch from coalesce(cron.anchored_at, _cron_next.after)));
+        return to_timestamp(
+            v_anchor
+            + (floor((extract(epoch from _cron_next.after) - v_anchor) / cron.every_seconds) + 1) * cron.every_seconds
+        );
+    end if;
+
     v_wall := _cron_next.after at time zone _cron_next.zone;
     v_from := v_wall;
 
     if not cron.repeats then
         v_shift := underway._hours((_cron_next.after - c_day) at time zone _cron_next.zone + c_day - v_wall);
         if v_shift > '0' and (_cron_next.after - v_shift) at time zone _cron_next.zone = v_wall then
-            -- The clocks show this time again: until they are past it, all has come.
+            -- The given time is the second pass of a repeated local time: every match up to its end has come already.
             v_change := underway._clock_change(_cron_next.after - v_shift, _cron_next.after, _cron_next.zone);
             v_from := v_change at time zone _cron_next.zone + v_shift - c_second;
         end if;
@@ -89,7 +100,7 @@ begin
         v_match := underway._cron_match(cron, v_from);
         exit when v_match is null;
 
-        -- A time that does not exist is read by the offset from before the jump, and is shown as a later one.
+        -- The server reads a skipped local time with the offset before the gap, so it maps back to a later local time.
         v_at := v_match at time zone _cron_next.zone;
         v_shift := underway._hours(v_at at time zone _cron_next.zone - v_match);
         if v_shift > '0' then
@@ -98,13 +109,13 @@ begin
                 return v_change;
             end if;
             v_at := null;
-            -- Some match only what the clocks jump over each year; others would have come by now (_cron_match).
+            -- Every match may be skipped, year after year. Any other match would have come by now (_cron_match).
             exit when cron.years is null and v_match > v_wall + interval '41 years';
             v_from := v_change at time zone _cron_next.zone - c_second;
             continue;
         end if;
 
-        -- A time that comes twice is read as the second of the two.
+        -- The server reads a repeated local time as the second of the two: take the first if it is later than given.
         v_shift := underway._hours((v_at - c_day) at time zone _cron_next.zone + c_day - v_match);
         if v_shift > '0'
            and v_at - v_shift > _cron_next.after
@@ -118,7 +129,7 @@ begin
     if cron.repeats then
         v_shift := underway._hours(v_wall - ((_cron_next.after + c_day) at time zone _cron_next.zone - c_day));
         if v_shift > '0' and (_cron_next.after + v_shift) at time zone _cron_next.zone = v_wall then
-            -- The clocks will show this time again, and what matches before it then.
+            -- The given time is the first pass of a repeated local time: a match may come in the second pass.
             v_change := underway._clock_change(_cron_next.after, _cron_next.after + v_shift, _cron_next.zone);
             v_again := underway._cron_match(cron, v_change at time zone _cron_next.zone - c_second);
             if coalesce(v_at >= v_change and v_again < v_match, v_again is not null) then
@@ -132,4 +143,4 @@ end;
 $$;
 
 comment on function underway._cron_next(underway.cron, text, timestamptz) is
-    'The first time after a given one that a cron expression matches on the clocks of a zone; null when none comes.';
+    'The first time after a given one that a cron expression matches in a time zone; null when none does.';

@@ -1,6 +1,7 @@
--- _cron_previous: the last time in a stretch that a cron expression matches on the clocks of a zone.
+-- _cron_previous: the last time in a range that a cron expression matches in a time zone.
 --
 -- Writes: nothing.
+-- Calls: _cron_next.
 
 create or replace function underway._cron_previous(
     cron underway.cron,
@@ -27,10 +28,10 @@ begin
         return null;
     end if;
 
-    -- The last time is the last from which another one comes within the stretch: halving finds it.
+    -- Bisect: the last time is before the middle if no time follows the middle within the range.
     while date_part('epoch', v_high) - date_part('epoch', v_previous) >= 1 loop
         v_low := v_previous;
-        -- In seconds: a day of the session may be longer or shorter.
+        -- In seconds, because the length of a day depends on the time zone of the session.
         v_middle := to_timestamp((date_part('epoch', v_low) + date_part('epoch', v_high)) / 2);
         v_next := underway._cron_next(_cron_previous.cron, _cron_previous.zone, v_middle);
         if v_next <= _cron_previous.until then
@@ -45,4 +46,4 @@ end;
 $$;
 
 comment on function underway._cron_previous(underway.cron, text, timestamptz, timestamptz) is
-    'The last time after one and not after another that a cron expression matches; null when there is none.';
+    'The last time after `after` and not after `until` that a cron expression matches; null when there is none.';

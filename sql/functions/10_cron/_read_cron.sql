@@ -1,6 +1,7 @@
--- _read_cron: read a cron expression.
+-- _read_cron: parse a cron expression.
 --
 -- Writes: nothing.
+-- Calls: _cron_every.
 -- Raises: UW008 invalid_cron.
 
 create or replace function underway._refuse_cron(cron text, field text, items text[])
@@ -32,7 +33,37 @@ end;
 $$;
 
 comment on function underway._refuse_cron(text, text, text[]) is
-    'Refuse a field of a cron expression, saying what is allowed there.';
+    'Refuse a field of a cron expression and list the values that are allowed there.';
+
+create or replace function underway._refuse_step(cron text, field text, items text[], step integer, first integer)
+returns void
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    -- Months and years have no fixed length, so @every has no such unit.
+    v_unit text := case _refuse_step.field
+        when 'second' then 'seconds'
+        when 'minute' then 'minutes'
+        when 'hour' then 'hours'
+        when 'day of month' then 'days'
+        when 'day of week' then 'days'
+    end;
+begin
+    raise exception using
+        errcode = 'UW008',
+        message = format(
+            'cron expression %L: the %s is %L, whose step %s is larger than the range',
+            _refuse_step.cron, _refuse_step.field, array_to_string(_refuse_step.items, ','), _refuse_step.step
+        ),
+        hint = format('Only %s would match: write %1$s for that one value', _refuse_step.first)
+            || coalesce(', or ''@every ' || _refuse_step.step || ' ' || v_unit || ''' for a fixed interval', '') || '.';
+end;
+$$;
+
+comment on function underway._refuse_step(text, text, text[], integer, integer) is
+    'Refuse a step of a cron expression that is larger than its range, and name the alternatives.';
 
 create or replace function underway._cron_value(value text, low integer, names text[])
 returns integer
@@ -74,11 +105,11 @@ begin
         return repeat('1', v_width)::bit varying;
     end if;
 
-    -- A range that wraps around goes on in a second round, which is laid over the first in the end.
+    -- A range that wraps around continues in a second copy of the field; at the end both copies are combined.
     v_bits := repeat('0', 2 * v_width)::bit varying;
 
     foreach v_item in array _cron_field.items loop
-        if v_item !~ '^(?:\*|[[:alnum:]]+(?:-[[:alnum:]]+)?)(?:/[0-9]{1,9})?$' then
+        if v_item !~ '^([*]|[[:alnum:]]+(-[[:alnum:]]+)?)(/[0-9]{1,9})?$' then
             perform underway._refuse_cron(_cron_field.cron, _cron_field.field, _cron_field.items);
         end if;
 
@@ -96,24 +127,24 @@ begin
         end if;
 
         if _cron_field.field = 'day of week' then
-            -- 7 is Sunday; from 0 to 7 is all of the week, and not of length none.
+            -- 7 is Sunday; 0-7 is the whole week.
             v_to := case when v_from = 0 and v_to = 7 then 6 when v_to = 7 then 0 else v_to end;
             v_from := case v_from when 7 then 0 else v_from end;
         end if;
 
-        -- Whether 5-5 is one value or a whole round, no two crons agree: it is refused.
         if v_from between _cron_field.low and _cron_field.high
            and v_to between _cron_field.low and _cron_field.high
            and v_step >= 1
-           and (v_from <> v_to or strpos(v_ends, '-') = 0)
         then
-            if v_from = v_to then
+            v_to := v_to + case when v_to < v_from then v_width else 0 end;
+            if v_step > greatest(v_to - v_from, 1) then
+                perform underway._refuse_step(_cron_field.cron, _cron_field.field, _cron_field.items, v_step, v_from);
+            elsif v_from = v_to then
                 v_bits := set_bit(v_bits, v_from - _cron_field.low, 1);
             else
-                v_to := v_to + case when v_to < v_from then v_width else 0 end;
                 v_bits := v_bits | rpad(
                     repeat('0', v_from - _cron_field.low)
-                        || left(repeat(rpad('1', least(v_step, v_width), '0'), v_width), v_to - v_from + 1),
+                        || left(repeat(rpad('1', v_step, '0'), v_width), v_to - v_from + 1),
                     2 * v_width, '0'
                 )::bit varying;
             end if;
@@ -127,9 +158,9 @@ end;
 $$;
 
 comment on function underway._cron_field(text, text, text[], integer, integer, text[]) is
-    'Read the items of one field of a cron expression, in lower case, as a row of bits.';
+    'Parse the items of one field of a cron expression, in lower case, into a row of bits.';
 
-create or replace function underway._read_cron(cron text)
+create or replace function underway._read_cron(cron text, anchored_at timestamptz default null)
 returns underway.cron
 language plpgsql
 immutable
@@ -138,7 +169,7 @@ as $$
 declare
     c_weekdays constant text[] := '{sun,mon,tue,wed,thu,fri,sat}';
     c_months   constant text[] := '{jan,feb,mar,apr,may,jun,jul,aug,sep,oct,nov,dec}';
-    -- By the rules of C: those of other locales make of FRI something else than fri.
+    -- In the C locale, because other locales convert FRI to something else than fri.
     v_text     text := lower(btrim(_read_cron.cron, E' \t\n\r\013\f') collate "C");
     v_fields   text[];
     v_days     text[];
@@ -147,6 +178,12 @@ declare
     v_parts    text[];
     v_read     underway.cron;
 begin
+    if starts_with(v_text, '@every') then
+        v_read.every_seconds := underway._cron_every(_read_cron.cron);
+        v_read.anchored_at := _read_cron.anchored_at;
+        return v_read;
+    end if;
+
     v_read.days_by_rule := '{}';
     v_fields := regexp_split_to_array(
         case v_text
@@ -159,7 +196,7 @@ begin
             when '@hourly' then '0 * * * *'
             else v_text
         end,
-        '[ \t\n\r\v\f]+'
+        E'[ \t\n\r\013\f]+'
     );
 
     if cardinality(v_fields) not between 5 and 7 then
@@ -170,17 +207,18 @@ begin
                 case cardinality(v_fields) when 1 then 'one field' else cardinality(v_fields) || ' fields' end
             ),
             hint = 'Give 5 fields (minute, hour, day of month, month, day of week), 6 (second first), 7 (second first,'
-                ' year last), or one of @yearly, @annually, @monthly, @weekly, @daily, @midnight, @hourly.';
+                ' year last), one of @yearly, @annually, @monthly, @weekly, @daily, @midnight, @hourly, or an interval'
+                ' such as ''@every 90 minutes''.';
     end if;
     if cardinality(v_fields) = 5 then
         v_fields := '0'::text || v_fields;
     end if;
 
-    -- ? says that the other of the two day fields decides.
+    -- ? in a day field means that the other day field decides.
     v_days := string_to_array(case v_fields[4] when '?' then '*' else v_fields[4] end, ',');
     v_weekdays := string_to_array(case v_fields[6] when '?' then '*' else v_fields[6] end, ',');
 
-    -- Days by rule are set aside; what is left is what bits can say.
+    -- Move the days that depend on the month, such as L, 15W and fri#2, to days_by_rule; bits can hold the others.
     if v_fields[4] ~ '[lw]' then
         foreach v_item in array v_days loop
             continue when v_item !~ '^(l|lw|([1-9]|[12][0-9]|3[01])w)$';
@@ -191,7 +229,8 @@ begin
     if v_fields[6] ~ '[l#]' then
         foreach v_item in array v_weekdays loop
             v_parts := regexp_match(
-                regexp_replace(v_item, '^l(.+)$', '\1l'), '^([0-7]|' || array_to_string(c_weekdays, '|') || ')(#[1-5]|l)$'
+                case when v_item like 'l_%' then substring(v_item from 2) || 'l' else v_item end,
+                '^([0-7]|' || array_to_string(c_weekdays, '|') || ')(#[1-5]|l)$'
             );
             continue when v_parts is null;
             v_read.days_by_rule := v_read.days_by_rule || (
@@ -209,12 +248,12 @@ begin
     v_read.weekdays := underway._cron_field(_read_cron.cron, 'day of week', v_weekdays, 0, 6, c_weekdays);
     if v_fields[7] <> '*' then
         v_read.years := underway._cron_field(_read_cron.cron, 'year', string_to_array(v_fields[7], ','), 1970, 2099);
-        -- With a * every year matches, those that can not be named too.
+        -- With a * every year matches, also a year before 1970 or after 2099.
         v_read.years := case when v_fields[7] !~ '(^|,)[*](,|$)' then v_read.years end;
     end if;
 
-    -- A day field restricts unless it has a *. One that names all of its values restricts nothing either where the
-    -- other is a step over *; elsewhere it does, and then every day matches.
+    -- A day field restricts the days unless it contains a *. A field that lists all of its values counts as * if the
+    -- other one is a step over *; beside any other field it counts as a restriction that every day satisfies.
     v_read.every_day := '*' = any (v_days)
         or position(B'0' in v_read.days) = 0 and strpos(v_fields[6], '*') > 0;
     v_read.every_weekday := '*' = any (v_weekdays)
@@ -225,4 +264,5 @@ begin
 end;
 $$;
 
-comment on function underway._read_cron(text) is 'Read a cron expression of 5, 6 or 7 fields, or one of the @names.';
+comment on function underway._read_cron(text, timestamptz) is
+    'Parse a cron expression of 5, 6 or 7 fields, one of the @names, or @every with the anchor of its interval.';

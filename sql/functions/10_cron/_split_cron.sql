@@ -1,6 +1,7 @@
--- _split_cron: an expression and its time zone, which may stand behind it: '@daily[America/Los_Angeles]'.
+-- _split_cron: separate an expression from the time zone in brackets behind it: '@daily[America/Los_Angeles]'.
 --
 -- Writes: nothing.
+-- Calls: _check_time_zone.
 -- Raises: UW008 invalid_cron.
 
 create or replace function underway._split_cron(inout cron text, inout zone text)
@@ -16,16 +17,16 @@ begin
         raise exception using
             errcode = 'UW008',
             message = 'the cron expression is null',
-            hint = 'Give one, such as ''0 9 * * mon-fri''.';
+            hint = 'Give an expression such as ''0 9 * * mon-fri''.';
     end if;
 
     if strpos(_split_cron.cron, '[') > 0 then
-        v_parts := regexp_match(_split_cron.cron, '^\s*([^[\]]*?)\s*\[([^[\]]*)\]\s*$');
+        v_parts := regexp_match(_split_cron.cron, '^[[:space:]]*([^][]*?)[[:space:]]*[[]([^][]*)[]][[:space:]]*$');
         if v_parts is null or v_parts[2] <> coalesce(_split_cron.zone, v_parts[2]) then
             raise exception using
                 errcode = 'UW008',
                 message = format('cron expression %L with time zone %L', _split_cron.cron, _split_cron.zone),
-                hint = 'Give one time zone: ''@daily[Europe/Berlin]'', or the expression and the zone apart.';
+                hint = 'Give one time zone: in brackets, as in ''@daily[Europe/Berlin]'', or as an argument.';
         end if;
         _split_cron.cron := v_parts[1];
         _split_cron.zone := v_parts[2];
@@ -37,4 +38,4 @@ end;
 $$;
 
 comment on function underway._split_cron(text, text) is
-    'An expression and its time zone, which may stand behind it in brackets; UTC where none is given.';
+    'Separate an expression from the time zone in brackets behind it. The default time zone is UTC.';

@@ -1,6 +1,7 @@
--- cron_next: the first time after a given one that a cron expression names.
+-- cron_next: the first time after a given one that a cron expression matches in a time zone.
 --
 -- Writes: nothing.
+-- Calls: _cron_next, _read_cron, _split_cron.
 -- Raises: UW001 invalid_argument, UW008 invalid_cron.
 
 create or replace function underway.cron_next(cron text, zone text, after timestamptz)
@@ -18,4 +19,5 @@ end;
 $$;
 
 comment on function underway.cron_next(text, text, timestamptz) is
-    'The first time after a given one that a cron expression names on the clocks of a time zone; null when none comes.';
+    'The first time after `after` that a cron expression matches in a time zone; null when none does. @every counts'
+    ' from `after`.';

@@ -1,6 +1,7 @@
--- cron_preview: the next times that a cron expression names, in order.
+-- cron_preview: the next times that a cron expression matches in a time zone, in order.
 --
 -- Writes: nothing.
+-- Calls: _cron_next, _read_cron, _split_cron.
 -- Raises: UW001 invalid_argument, UW008 invalid_cron.
 
 create or replace function underway.cron_preview(cron text, zone text, after timestamptz, count integer default 5)
@@ -33,4 +34,5 @@ end;
 $$;
 
 comment on function underway.cron_preview(text, text, timestamptz, integer) is
-    'The next times that a cron expression names on the clocks of a time zone; fewer than asked for when it ends.';
+    'The next `count` times after `after` that a cron expression matches in a time zone, or fewer if it has no more.'
+    ' @every counts from `after`.';

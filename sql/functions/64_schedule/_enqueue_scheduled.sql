@@ -1,8 +1,9 @@
--- _enqueue_scheduled: the task of a schedule for one of its times; its headers say which.
+-- _enqueue_scheduled: enqueue the task of a schedule for one of its times, which is stored in the task's headers.
 --
 --   -> pending
 --
 -- Writes: nothing.
+-- Calls: enqueue.
 -- Raises: UW001 invalid_argument, UW003 queue_not_found, UW007 input_too_large.
 
 create or replace function underway._enqueue_scheduled(

@@ -1,6 +1,7 @@
--- _lock_schedule: have the row of a schedule for oneself until the transaction ends; nulls when there is none.
+-- _lock_schedule: lock the row of a schedule until the transaction ends. Returns nulls if it does not exist.
 --
 -- Writes: nothing.
+-- Calls: nothing.
 
 create or replace function underway._lock_schedule(name text)
 returns underway.schedule
@@ -13,7 +14,7 @@ declare
 begin
     loop
         select s.* into v_schedule from underway.schedule s where s.name = _lock_schedule.name for no key update;
-        -- While this waited, the row may have been removed and another of the name made.
+        -- While this session waited for the lock, another one may have deleted the row and inserted it again.
         exit when found or not exists (select from underway.schedule s where s.name = _lock_schedule.name);
     end loop;
 
@@ -22,4 +23,4 @@ end;
 $$;
 
 comment on function underway._lock_schedule(text) is
-    'Lock the row of a schedule until the transaction ends, and return it; nulls when there is none.';
+    'Lock the row of a schedule until the transaction ends, and return it; nulls if it does not exist.';

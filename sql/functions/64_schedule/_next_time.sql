@@ -1,6 +1,7 @@
 -- _next_time: the first time of a schedule after a given one, between its start and its end.
 --
 -- Writes: nothing.
+-- Calls: _cron_next.
 -- Raises: UW001 invalid_argument.
 
 create or replace function underway._next_time(
@@ -16,7 +17,7 @@ immutable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    -- A time at the very start counts.
+    -- A time at starts_at counts.
     v_next timestamptz := underway._cron_next(
         _next_time.cron,
         _next_time.time_zone,
@@ -28,4 +29,4 @@ end;
 $$;
 
 comment on function underway._next_time(underway.cron, text, timestamptz, timestamptz, timestamptz) is
-    'The first time of a schedule after a given one, not before its start; null when none comes before its end.';
+    'The first time of a schedule after a given one, not before its start; null if none comes until its end.';

@@ -1,6 +1,7 @@
--- _raise_schedule_not_found: refuse the name of a schedule that does not exist.
+-- _raise_schedule_not_found: raise the error for a schedule that does not exist.
 --
 -- Writes: nothing.
+-- Calls: nothing.
 -- Raises: UW009 schedule_not_found.
 
 create or replace function underway._raise_schedule_not_found(name text)
@@ -13,8 +14,8 @@ begin
     raise exception using
         errcode = 'UW009',
         message = format('schedule %L does not exist', _raise_schedule_not_found.name),
-        hint = 'The view underway.schedule_stats lists the schedules; underway.schedule() creates one.';
+        hint = 'The view underway.schedule_stats lists the schedules. Create one with underway.schedule().';
 end;
 $$;
 
-comment on function underway._raise_schedule_not_found(text) is 'Refuse the name of a schedule that does not exist.';
+comment on function underway._raise_schedule_not_found(text) is 'Raise the error for a schedule that does not exist.';

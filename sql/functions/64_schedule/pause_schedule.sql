@@ -1,6 +1,7 @@
--- pause_schedule: from now on the schedule enqueues nothing.
+-- pause_schedule: stop a schedule from enqueueing tasks until it is resumed.
 --
 -- Writes: schedule.
+-- Calls: _clock, _lock_schedule, _raise_schedule_not_found.
 -- Raises: UW009 schedule_not_found.
 
 create or replace function underway.pause_schedule(name text)
@@ -33,4 +34,4 @@ end;
 $$;
 
 comment on function underway.pause_schedule(text) is
-    'Let a schedule enqueue nothing until it is resumed. Returns whether it was running.';
+    'Stop a schedule from enqueueing tasks until it is resumed. Returns false if it was paused already.';

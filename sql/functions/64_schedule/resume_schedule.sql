@@ -1,6 +1,7 @@
--- resume_schedule: a paused schedule goes on with its next time; those during the pause are not missed, but left out.
+-- resume_schedule: continue a paused schedule with its next time. Times during the pause are skipped, not caught up.
 --
 -- Writes: schedule.
+-- Calls: _clock, _lock_schedule, _next_time, _raise_schedule_not_found, _read_cron.
 -- Raises: UW009 schedule_not_found.
 
 create or replace function underway.resume_schedule(name text)
@@ -23,7 +24,7 @@ begin
     end if;
 
     v_next_at := underway._next_time(
-        underway._read_cron(v_schedule.cron),
+        underway._read_cron(v_schedule.cron, v_schedule.anchored_at),
         v_schedule.time_zone,
         greatest(underway._clock(), v_schedule.last_at),
         v_schedule.starts_at,
@@ -42,4 +43,5 @@ end;
 $$;
 
 comment on function underway.resume_schedule(text) is
-    'Let a paused schedule go on with its next time. Returns whether it was paused.';
+    'Continue a paused schedule with its next time; times during the pause are skipped. Returns false if it was not'
+    ' paused.';

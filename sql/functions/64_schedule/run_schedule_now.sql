@@ -1,8 +1,9 @@
--- run_schedule_now: enqueue the task of a schedule now, beside its times, paused or not.
+-- run_schedule_now: enqueue the task of a schedule now, also while it is paused. Its times do not change.
 --
 --   -> pending
 --
 -- Writes: schedule.
+-- Calls: _clock, _enqueue_scheduled, _lock_schedule, _raise_schedule_not_found.
 -- Raises: UW001 invalid_argument, UW003 queue_not_found, UW007 input_too_large, UW009 schedule_not_found.
 
 create or replace function underway.run_schedule_now(name text)
@@ -33,4 +34,4 @@ end;
 $$;
 
 comment on function underway.run_schedule_now(text) is
-    'Enqueue the task of a schedule now; its own times are not changed by that. Returns the id of the task.';
+    'Enqueue the task of a schedule now, also while it is paused; its times do not change. Returns the id of the task.';

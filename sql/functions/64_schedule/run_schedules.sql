@@ -1,9 +1,12 @@
--- run_schedules: enqueue what is due. The claim of a time and its task commit together, so that each time of each
--- schedule gives one task, however many sessions run this at once.
+-- run_schedules: enqueue the tasks of all due schedules.
+--
+-- The update of a schedule's next time and its task commit together, so each time of each schedule gives exactly one
+-- task, however many sessions run this at once.
 --
 --   -> pending
 --
 -- Writes: schedule.
+-- Calls: _clock, _cron_previous, _enqueue_scheduled, _error, _next_time, _read_cron.
 
 create or replace function underway._run_schedule(schedule underway.schedule, now timestamptz)
 returns integer
@@ -13,8 +16,8 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
 declare
-    v_cron       underway.cron := underway._read_cron(schedule.cron);
-    -- A time is missed when nobody has looked for a minute after it.
+    v_cron       underway.cron := underway._read_cron(schedule.cron, schedule.anchored_at);
+    -- A time is missed if no session ran the schedule for a minute after it.
     v_missed_at  timestamptz := _run_schedule.now - interval '1 minute';
     v_previous   timestamptz;
     v_next_at    timestamptz := schedule.next_at;
@@ -23,7 +26,7 @@ declare
     v_count      integer := 0;
 begin
     if v_next_at <= v_missed_at then
-        -- The latest of the missed times that are made up for: none, one, or up to the limit.
+        -- Find the first of the missed times to catch up: of the latest one, of the latest catch_up_limit, or none.
         v_next_at := null;
         v_previous := least(v_missed_at, schedule.ends_at);
         for v_number in 1..case schedule.catch_up when 'skip' then 0 when 'once' then 1 else schedule.catch_up_limit end
@@ -68,7 +71,7 @@ end;
 $$;
 
 comment on function underway._run_schedule(underway.schedule, timestamptz) is
-    'Enqueue the due times of one schedule, whose row is locked. Returns how many tasks that gave.';
+    'Enqueue the due times of one schedule, whose row the caller has locked. Returns the number of tasks.';
 
 create or replace function underway.run_schedules()
 returns integer
@@ -97,7 +100,7 @@ begin
         begin
             v_count := v_count + underway._run_schedule(v_schedule, v_now);
         exception
-            -- What lies in the schedule itself: a refusal, or a value. It is tried again until somebody mends it.
+            -- Only errors of the schedule itself, such as a dropped queue or a wrong value: retry it until it is fixed.
             when sqlstate 'UW000' or data_exception or integrity_constraint_violation or raise_exception then
                 get stacked diagnostics
                     v_sqlstate = returned_sqlstate, v_message = message_text, v_hint = pg_exception_hint;
@@ -110,7 +113,7 @@ begin
                     check_at = v_now + interval '10 seconds'
                 where s.name = v_schedule.name;
         end;
-        -- After an outage much may have been catch_up: the rest comes with the next call, for others wait for this one.
+        -- After an outage there may be many missed times. The next call continues, so that maintain() is not held up.
         exit when v_count >= 1000;
     end loop;
 
@@ -119,5 +122,5 @@ end;
 $$;
 
 comment on function underway.run_schedules() is
-    'Enqueue what the schedules have due; passes over what another session is doing. Returns how many tasks that gave.'
-    ' Part of maintain.';
+    'Enqueue the tasks of all due schedules, except those that another session is running. Returns the number of tasks.'
+    ' Part of maintain().';

@@ -1,6 +1,7 @@
--- schedule: create a schedule, or replace the one of this name. It takes effect at the next tick.
+-- schedule: create a schedule or replace the one of this name. A change takes effect within a second.
 --
 -- Writes: schedule.
+-- Calls: _check_inputs, _check_interval, _check_options, _clock, _lock_schedule, _next_time, _read_cron, _split_cron.
 -- Raises: UW001 invalid_argument, UW003 queue_not_found, UW007 input_too_large, UW008 invalid_cron.
 
 create or replace function underway._check_schedule(schedule underway.schedule)
@@ -13,14 +14,14 @@ begin
     if schedule.name is null or schedule.name !~ '^[^[:space:][:cntrl:]]([^[:cntrl:]]{0,126}[^[:space:][:cntrl:]])?$' then
         raise exception using
             errcode = 'UW001',
-            message = format('%L can not be the name of a schedule', schedule.name),
+            message = format('%L cannot be the name of a schedule', schedule.name),
             hint = 'Give 1 to 128 printable characters, without blanks at either end.';
     end if;
     if (schedule.catch_up in ('skip', 'once', 'all')) is not true then
         raise exception using
             errcode = 'UW001',
             message = format('catch_up is %L', schedule.catch_up),
-            hint = 'Give ''skip'' to leave missed times out, ''once'' to make up for the latest, ''all'' for up to'
+            hint = 'Give ''skip'' to skip missed times, ''once'' to enqueue the latest, or ''all'' to enqueue up to'
                 ' catch_up_limit of them.';
     end if;
     if (schedule.catch_up_limit between 1 and 1000) is not true then
@@ -33,13 +34,13 @@ begin
         raise exception using
             errcode = 'UW001',
             message = format('overlap is %L', schedule.overlap),
-            hint = 'Give ''allow'', or ''skip'' to leave a time out while the task of the previous one is live.';
+            hint = 'Give ''allow'', or ''skip'' to skip a time while the previous task is live.';
     end if;
     if schedule.jitter is null then
         raise exception using
             errcode = 'UW001',
             message = 'jitter is null',
-            hint = 'Leave it out for none.';
+            hint = 'Omit it for no jitter.';
     end if;
     if schedule.starts_at >= '9900-01-01 00:00:00+00' then
         raise exception using
@@ -63,7 +64,7 @@ end;
 $$;
 
 comment on function underway._check_schedule(underway.schedule) is
-    'Refuse a schedule that could not be run, apart from its cron expression.';
+    'Refuse a schedule whose settings are invalid. The cron expression is checked elsewhere.';
 
 create or replace function underway.schedule(
     name text,
@@ -121,7 +122,7 @@ begin
     perform underway._check_schedule(v_new);
 
     loop
-        -- What the time is, is asked when nobody else runs or changes the schedule any more.
+        -- Read the clock under the lock: another session may have run or changed the schedule until then.
         v_old := underway._lock_schedule(schedule.name);
         v_now := underway._clock();
 
@@ -133,10 +134,18 @@ begin
         v_new.last_task := v_old.last_task;
         v_new.last_error := v_old.last_error;
         v_new.last_error_at := v_old.last_error_at;
+        -- @every counts from the start if there is one, else from when the expression was set. A whole second, not
+        -- before the start.
+        v_new.anchored_at := date_trunc('second', coalesce(
+            nullif(v_new.starts_at, '-infinity') + interval '999999 microseconds',
+            case when v_new.cron = v_old.cron then v_old.anchored_at end,
+            v_now
+        ));
+        v_cron.anchored_at := v_new.anchored_at;
         if (v_new.cron, v_new.time_zone, v_new.starts_at, v_new.ends_at)
            is not distinct from (v_old.cron, v_old.time_zone, v_old.starts_at, v_old.ends_at)
         then
-            -- The times stay, those among them that are due or were missed.
+            -- Keep the next time, also if it is due or was missed.
             v_new.next_at := v_old.next_at;
         else
             v_new.next_at := underway._next_time(
@@ -146,10 +155,10 @@ begin
                 raise exception using
                     errcode = 'UW008',
                     message = format(
-                        'cron expression %L in %s names no time after %s', v_new.cron, v_new.time_zone,
+                        'cron expression %L in %s matches no time after %s', v_new.cron, v_new.time_zone,
                         greatest(v_now, v_new.starts_at) || coalesce(' until ' || v_new.ends_at, '')
                     ),
-                    hint = 'Give an expression that comes; underway.cron_preview() shows its times.';
+                    hint = 'Give an expression that matches a time. underway.cron_preview() shows its times.';
             end if;
         end if;
         if v_new operator(pg_catalog.*=) v_old then
@@ -162,15 +171,17 @@ begin
         insert into underway.schedule as s
         values (v_new.*)
         on conflict on constraint schedule_pkey do update set
-            (next_at, check_at, updated_at, starts_at, ends_at, queue, job, cron, time_zone, catch_up, catch_up_limit, overlap,
-             jitter, owner, priority, input, headers, retry_policy, timeout, heartbeat, retention)
+            (next_at, check_at, updated_at, starts_at, ends_at, anchored_at, queue, job, cron, time_zone, catch_up,
+             catch_up_limit, overlap, jitter, owner, priority, input, headers, retry_policy, timeout, heartbeat,
+             retention)
             = (excluded.next_at, excluded.check_at, excluded.updated_at, excluded.starts_at, excluded.ends_at,
-               excluded.queue, excluded.job, excluded.cron, excluded.time_zone, excluded.catch_up, excluded.catch_up_limit,
-               excluded.overlap, excluded.jitter, excluded.owner, excluded.priority, excluded.input, excluded.headers,
-               excluded.retry_policy, excluded.timeout, excluded.heartbeat, excluded.retention)
+               excluded.anchored_at, excluded.queue, excluded.job, excluded.cron, excluded.time_zone,
+               excluded.catch_up, excluded.catch_up_limit, excluded.overlap, excluded.jitter, excluded.owner,
+               excluded.priority, excluded.input, excluded.headers, excluded.retry_policy, excluded.timeout,
+               excluded.heartbeat, excluded.retention)
         where v_old.name is not null;
 
-        -- Somebody else has made one of this name meanwhile: then that is the one to replace.
+        -- Another session has created a schedule of this name in the meantime: replace that one.
         exit when found;
     end loop;
 
@@ -181,4 +192,4 @@ $$;
 comment on function underway.schedule(
     text, text, text, text, jsonb, text, integer, underway.retry_policy, interval, interval, interval, jsonb, text,
     integer, text, interval, timestamptz, timestamptz, text
-) is 'Create a schedule, or replace the one of this name; one that was paused stays so. Returns its next time.';
+) is 'Create a schedule or replace the one of this name; a paused schedule stays paused. Returns its next time.';

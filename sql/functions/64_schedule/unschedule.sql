@@ -1,6 +1,7 @@
--- unschedule: remove a schedule; tasks that it has enqueued stay.
+-- unschedule: remove a schedule. The tasks that it has enqueued stay.
 --
 -- Writes: schedule.
+-- Calls: _lock_schedule.
 
 create or replace function underway.unschedule(name text)
 returns boolean
@@ -18,4 +19,4 @@ end;
 $$;
 
 comment on function underway.unschedule(text) is
-    'Remove a schedule; the tasks that it has enqueued stay. Returns whether there was one.';
+    'Remove a schedule; the tasks that it has enqueued stay. Returns false if it did not exist.';

@@ -3,7 +3,7 @@
 begin;
 select plan(87);
 
--- The days that the day fields of an expression name in a month.
+-- The days of a month that the day fields of an expression match.
 create function pg_temp.days(day_fields text, month date) returns integer[] language sql as $$
     select array_agg(place + 1 order by place)
     from (
@@ -37,7 +37,7 @@ from (values
 
 select is(
     pg_temp.days(given.day_fields, given.month::date), given.days,
-    format('%s names %s of %s', given.day_fields, coalesce(given.days::text, 'no day'), left(given.month, 7))
+    format('%s matches %s of %s', given.day_fields, coalesce(given.days::text, 'no day'), left(given.month, 7))
 )
 from (values
     -- days of month
@@ -75,7 +75,7 @@ from (values
     ('LW *', '2026-05-01', '{29}'),
     ('LW *', '2026-02-01', '{27}'),
     ('LW *', '2024-02-01', '{29}'),
-    -- the nearest weekday: Saturday goes back, Sunday goes on, but never into another month
+    -- the nearest weekday: back from a Saturday, on from a Sunday, never into another month
     ('15W *', '2026-05-01', '{15}'),
     ('15W *', '2026-08-01', '{14}'),
     ('15W *', '2026-02-01', '{16}'),
@@ -90,13 +90,13 @@ from (values
     ('31W *', '2026-08-01', '{31}'),
     ('30W *', '2026-08-01', '{31}'),
     ('30W *', '2023-04-01', '{28}'),
-    -- beyond the end of the month it is the last day
+    -- a day after the end of the month stands for the last day
     ('31W *', '2026-04-01', '{30}'),
     ('31W *', '2023-04-01', '{28}'),
     ('29W *', '2026-02-01', '{27}'),
     ('31W *', '2024-02-01', '{29}'),
     ('1W,15W,L *', '2026-08-01', '{3,14,31}'),
-    -- the k-th of the month
+    -- the n-th weekday of the month
     ('* sun#1', '2026-02-01', '{1}'),
     ('* sat#1', '2026-02-01', '{7}'),
     ('* 5#3', '2026-05-01', '{15}'),
@@ -108,7 +108,7 @@ from (values
     ('* thu#5', '2024-02-01', '{29}'),
     ('* sun#5', '2026-02-01', null),
     ('* mon#1,wed#2,fri#4', '2026-01-01', '{5,14,23}'),
-    -- the last of the month
+    -- the last weekday of the month
     ('* friL', '2026-01-01', '{30}'),
     ('* L5', '2026-02-01', '{27}'),
     ('* Lsun', '2026-05-01', '{31}'),
@@ -116,18 +116,18 @@ from (values
     ('* 4L', '2024-02-01', '{29}'),
     ('* 3L', '2024-02-01', '{28}'),
     ('* fri,sunL', '2026-01-01', '{2,9,16,23,25,30}'),
-    -- where both restrict, either matches
+    -- if both day fields restrict the days, either may match
     ('13 fri', '2026-02-01', '{6,13,20,27}'),
     ('1,15 mon', '2026-01-01', '{1,5,12,15,19,26}'),
     ('L mon', '2026-01-01', '{5,12,19,26,31}'),
     ('1W sun#2', '2026-08-01', '{3,9}'),
     ('31 5#3', '2026-02-01', '{20}'),
     ('*/15 */6', '2026-01-01', '{1,3,4,10,11,16,17,18,24,25,31}'),
-    -- every value named is a restriction too, and then all days match
+    -- a field that lists every value is a restriction that every day satisfies
     ('1-31 mon', '2026-02-01', pg_temp.from_to(1, 28)),
     ('13 sun-sat', '2026-02-01', pg_temp.from_to(1, 28)),
     ('1-31 0-7', '2026-02-01', pg_temp.from_to(1, 28)),
-    -- but not beside a *
+    -- but it counts as * beside a step over *
     ('1-31 */2', '2026-02-01', '{1,3,5,7,8,10,12,14,15,17,19,21,22,24,26,28}'),
     ('*/10 0-6', '2026-01-01', '{1,11,21,31}')
 ) as given (day_fields, month, days);

@@ -1,4 +1,4 @@
--- an expression on the clocks of a zone
+-- an expression in a time zone
 
 begin;
 select plan(66);
@@ -19,7 +19,7 @@ from (values
     ('* * * * * *', 'UTC', '2026-05-04 09:00:00.5+00', '2026-05-04 09:00:01+00'),
     ('* * * * * *', 'UTC', '1969-12-31 23:59:58.999999+00', '1969-12-31 23:59:59+00'),
     ('* * * * * *', 'UTC', '1969-12-31 23:59:59.5+00', '1970-01-01 00:00+00'),
-    -- the zone decides about the day
+    -- the zone determines the day
     ('0 9 * * *', 'Europe/Berlin', '2026-05-04 00:00+00', '2026-05-04 07:00+00'),
     ('0 9 * * *', 'Europe/Berlin', '2026-12-04 00:00+00', '2026-12-04 08:00+00'),
     ('0 9 * * *', 'America/Los_Angeles', '2026-05-04 15:59:59+00', '2026-05-04 16:00+00'),
@@ -29,7 +29,7 @@ from (values
     ('0 0 1 * *', 'Asia/Kathmandu', '2026-05-04 00:00+00', '2026-05-31 18:15+00'),
     ('0 0 L * *', 'Asia/Tokyo', '2026-02-01 00:00+00', '2026-02-27 15:00+00'),
     ('0 0 0 1 1 * 2027', 'Asia/Tokyo', '2026-05-04 00:00+00', '2026-12-31 15:00+00'),
-    -- clock changes at other hours change nothing: the clocks show 09:00 once each day
+    -- a clock change at another hour has no effect: 09:00 comes once each day
     ('0 9 * * *', 'America/New_York', '2026-03-07 09:00-05', '2026-03-08 09:00-04'),
     ('0 9 * * *', 'America/New_York', '2026-10-31 09:00-04', '2026-11-01 09:00-05'),
     ('0 */6 * * *', 'America/New_York', '2026-11-01 00:00-04', '2026-11-01 06:00-05'),
@@ -41,7 +41,7 @@ from (values
     ('0 0 * 2 mon#5', 'UTC', '2044-02-29 00:00+00', '2072-02-29 00:00+00'),
     ('0 0 * 2 mon#5', 'UTC', '2072-02-29 00:00+00', '2112-02-29 00:00+00'),
     ('0 0 * 2 mon#5', 'Asia/Tokyo', '2072-02-29 00:00+00', '2112-02-28 15:00+00'),
-    -- nothing comes any more
+    -- no time remains
     ('0 0 30 2 *', 'UTC', '2026-05-04 00:00+00', null),
     ('*/5 * 31 4 *', 'Europe/Berlin', '2026-05-04 00:00+00', null),
     ('0 0 0 1 1 * 2025', 'UTC', '2026-05-04 00:00+00', null),
@@ -55,7 +55,7 @@ from (values
     ('0 0 29 2 *', 'UTC', '9899-12-31 00:00+00', '9904-02-29 00:00+00')
 ) as given (cron, zone, after, next);
 
--- what repeats comes whenever the clocks show it
+-- a repeating expression comes at each matching local time
 
 create function pg_temp.shown(given_zone text, low timestamptz, high timestamptz, hours integer[], minutes integer[])
 returns timestamptz[] language sql as $$
@@ -80,7 +80,7 @@ select is(
     pg_temp.shown(
         change.zone, change.at - interval '36 hours', change.at + interval '36 hours', rule.hours, rule.minutes
     ),
-    format('%s comes whenever the clocks of %s show it, around %s', rule.cron, change.zone, change.at)
+    format('%s comes at each matching local time of %s around %s', rule.cron, change.zone, change.at)
 )
 from (values
     ('America/New_York', '2026-03-08 07:00+00'::timestamptz),
@@ -109,7 +109,7 @@ from (values
     ('UTC', '0001-12-31 00:00:00+00 BC'),
     ('UTC', '9901-01-01 00:00:00+00'),
     ('UTC', '294276-12-31 23:59:59.999999+00'),
-    -- on the clocks of these zones they are no times of PostgreSQL any more
+    -- as local times of these zones they are out of the range of PostgreSQL
     ('Asia/Tokyo', '294276-12-31 23:59:59.999999+00'),
     ('America/New_York', '4714-11-24 00:00:00+00 BC')
 ) as given (zone, after);

@@ -1,4 +1,4 @@
--- the date line moves: a whole day is left out, or comes twice
+-- the date line moves: a whole day is skipped or repeated
 
 begin;
 select plan(43);

@@ -1,4 +1,4 @@
--- the last time in a stretch
+-- the last time in a range
 
 begin;
 select plan(39);
@@ -17,7 +17,7 @@ select is(
     )
 )
 from (values
-    -- the end belongs to the stretch, the beginning does not
+    -- the end belongs to the range, the beginning does not
     ('0 9 * * *', 'UTC', '2026-05-01 00:00+00', '2026-05-04 09:00+00', '2026-05-04 09:00+00'),
     ('0 9 * * *', 'UTC', '2026-05-01 00:00+00', '2026-05-04 08:59:59.999999+00', '2026-05-03 09:00+00'),
     ('0 9 * * *', 'UTC', '2026-05-01 00:00+00', '2026-05-04 09:00:00.000001+00', '2026-05-04 09:00+00'),
@@ -25,7 +25,7 @@ from (values
     ('0 9 * * *', 'UTC', '2026-05-03 08:59:59.999999+00', '2026-05-04 08:00+00', '2026-05-03 09:00+00'),
     ('0 9 * * *', 'UTC', '2026-05-03 08:59:59.999999+00', '2026-05-03 09:00+00', '2026-05-03 09:00+00'),
     ('0 9 * * *', 'UTC', '2026-05-03 09:00+00', '2026-05-04 09:00+00', '2026-05-04 09:00+00'),
-    -- a stretch of nothing
+    -- an empty range
     ('0 9 * * *', 'UTC', '2026-05-04 09:00+00', '2026-05-04 09:00+00', null),
     ('0 9 * * *', 'UTC', '2026-05-05 00:00+00', '2026-05-04 00:00+00', null),
     ('* * * * * *', 'UTC', '2026-05-04 09:00:00.1+00', '2026-05-04 09:00:00.9+00', null),
@@ -34,16 +34,16 @@ from (values
     ('* * * * * *', 'UTC', '2026-05-04 09:00+00', '2026-05-04 09:00:02.999999+00', '2026-05-04 09:00:02+00'),
     ('* * * * * *', 'UTC', '2026-05-04 09:00:00.7+00', '2027-05-04 09:00:00.3+00', '2027-05-04 09:00:00+00'),
     ('* * * * *', 'UTC', '2000-01-01 00:00+00', '2026-05-04 09:17:42.5+00', '2026-05-04 09:17:00+00'),
-    -- rare ones
+    -- rare expressions
     ('0 0 29 2 *', 'UTC', '1890-01-01 00:00+00', '2027-12-31 00:00+00', '2024-02-29 00:00+00'),
     ('0 0 29 2 *', 'UTC', '1990-01-01 00:00+00', '2103-12-31 00:00+00', '2096-02-29 00:00+00'),
     ('0 0 * 2 mon#5', 'UTC', '2026-01-01 00:00+00', '2111-12-31 00:00+00', '2072-02-29 00:00+00'),
     ('0 0 * 2 mon#5', 'UTC', '2044-02-29 00:00+00', '2072-02-28 00:00+00', null),
     ('0 0 30 2 *', 'UTC', '1990-01-01 00:00+00', '2090-12-31 00:00+00', null),
-    -- after the last of all
+    -- after the last time of the expression
     ('0 0 0 1 1 * 2026', 'UTC', '1990-01-01 00:00+00', '2090-12-31 00:00+00', '2026-01-01 00:00+00'),
     ('0 0 0 1 1 * 2026', 'UTC', '2026-01-01 00:00+00', '2090-12-31 00:00+00', null),
-    -- many at first, then one long after
+    -- many times first, then one long after
     ('0 * * 1 1 * 2020,2090', 'UTC', '2020-01-01 00:00+00', '2090-01-01 00:00+00', '2090-01-01 00:00+00'),
     ('0 * * 1 1 * 2020,2090', 'UTC', '2020-01-01 00:00+00', '2089-12-31 23:59:59+00', '2020-01-01 23:59+00'),
     -- clock changes
@@ -57,7 +57,7 @@ from (values
     ('0 12 * * *', 'Pacific/Apia', '2011-12-01 00:00-10', '2011-12-31 11:00+14', '2011-12-31 00:00+14')
 ) as given (cron, zone, after, until, previous);
 
--- it is the last of those that come
+-- it is the last of the times of _cron_next
 
 create function pg_temp.coming(given_cron text, given_zone text, low timestamptz, count integer)
 returns table (place integer, at timestamptz) language sql as $$
@@ -87,7 +87,7 @@ select is_empty(
         $$,
         given.cron, given.zone, given.after
     ),
-    format('each %s in %s after %s is the last until the next', given.cron, given.zone, given.after)
+    format('each time of %s in %s after %s is the last one until the next', given.cron, given.zone, given.after)
 )
 from (values
     ('*/7 1-3 * * *', 'America/New_York', '2026-03-01 00:00+00'),

@@ -1,4 +1,4 @@
--- a time zone stands behind the expression, or apart from it
+-- a time zone follows the expression in brackets, or is given as an argument
 
 begin;
 select plan(26);
@@ -17,7 +17,7 @@ from (values
     ('0 0 9 L * ? 2030[Etc/GMT+5]', null, '0 0 9 L * ? 2030', 'Etc/GMT+5'),
     ('@daily[UTC]', null, '@daily', 'UTC'),
     ('@daily[europe/berlin]', null, '@daily', 'europe/berlin'),
-    -- the same zone at both places
+    -- the same zone in both places
     ('@daily[Europe/Berlin]', 'Europe/Berlin', '@daily', 'Europe/Berlin'),
     ('@daily[UTC]', 'UTC', '@daily', 'UTC'),
     -- blanks around the parts
@@ -38,14 +38,14 @@ from (values
     ('@daily[Europe/Berlin]', 'Europe/Paris'),
     ('@daily[Europe/Berlin]', 'UTC'),
     ('@daily[UTC][UTC]', null),
-    -- a zone that is none
+    -- an unknown zone
     ('@daily', 'Europe/Nowhere'),
     ('@daily', ''),
     ('@daily[Europe/Nowhere]', null),
     ('@daily[]', null),
     ('@daily[CET]', null),
     ('@daily[UTC+2]', null),
-    -- brackets at a wrong place
+    -- misplaced brackets
     ('[UTC]@daily', null),
     ('@daily[UTC', null),
     ('0 9 * *[UTC] *', null)

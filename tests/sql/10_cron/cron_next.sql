@@ -8,7 +8,7 @@ select is(
     format('%s with %s after %s is %s', given.cron, coalesce(given.zone, 'no zone'), given.after, given.next)
 )
 from (values
-    -- the zone: none is UTC, and it stands apart, in brackets, or at both places
+    -- the zone is UTC by default; it is an argument, in brackets, or both
     ('0 9 * * *', null, '2026-05-04 00:00+00', '2026-05-04 09:00+00'),
     ('0 9 * * *', 'UTC', '2026-05-04 00:00+00', '2026-05-04 09:00+00'),
     ('0 9 * * *', 'Europe/Berlin', '2026-05-04 00:00+00', '2026-05-04 07:00+00'),
@@ -30,16 +30,16 @@ from (values
     ('*/15 9-17 * * mon-fri', 'UTC', '2026-05-08 17:45+00', '2026-05-11 09:00+00'),
     ('*/15 0 9 * * mon-fri', 'UTC', '2026-05-08 09:00:45+00', '2026-05-11 09:00+00'),
     ('0 0 0 1 1 ? 2030', 'UTC', '2026-05-04 00:00+00', '2030-01-01 00:00+00'),
-    -- days by rule
+    -- days that depend on the month
     ('0 9 L * ?', 'UTC', '2026-05-04 00:00+00', '2026-05-31 09:00+00'),
     ('0 9 LW * ?', 'UTC', '2026-05-04 00:00+00', '2026-05-29 09:00+00'),
     ('0 9 9W * ?', 'UTC', '2026-05-04 00:00+00', '2026-05-08 09:00+00'),
     ('0 9 ? * tue#3', 'UTC', '2026-05-04 00:00+00', '2026-05-19 09:00+00'),
     ('0 9 ? * friL', 'UTC', '2026-05-04 00:00+00', '2026-05-29 09:00+00'),
-    -- either day field: the 13th and each Friday
+    -- either day field may match: the 13th and each Friday
     ('0 0 13 * fri', 'UTC', '2026-05-08 00:00+00', '2026-05-13 00:00+00'),
     ('0 0 13 * fri', 'UTC', '2026-05-13 00:00+00', '2026-05-15 00:00+00'),
-    -- no time comes
+    -- no time remains
     ('0 0 30 2 *', null, '2026-05-04 00:00+00', null),
     ('0 0 0 1 1 * 2025', null, '2026-05-04 00:00+00', null)
 ) as given (cron, zone, after, next);
@@ -81,7 +81,7 @@ select throws_ok(
 select is(
     underway.cron_next('* * * * *', 'UTC', '2026-05-04 09:00:30+00'),
     underway.cron_next(cron => '* * * * *', zone => 'UTC', after => '2026-05-04 09:00:30+00'),
-    'the arguments have names'
+    'the arguments can be given by name'
 );
 
 select * from finish();

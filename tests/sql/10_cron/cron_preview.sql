@@ -5,7 +5,7 @@ select plan(31);
 
 select is(
     array(select underway.cron_preview(given.cron, given.zone, given.after::timestamptz)), given.times::timestamptz[],
-    format('five times of %s with %s', given.cron, coalesce(given.zone, 'no zone'))
+    format('the next five times of %s with %s are listed in order', given.cron, coalesce(given.zone, 'no zone'))
 )
 from (values
     (
@@ -33,7 +33,7 @@ from (values
 
 select is(
     count(at), given.expected::bigint,
-    format('%s times of %s are %s', given.count, given.cron, given.expected)
+    format('a count of %s gives for %s %s times', given.count, given.cron, given.expected)
 )
 from (values
     ('@hourly', 0, 0),
@@ -54,7 +54,7 @@ select throws_ok(
 )
 from (values (null), ('-1'), ('1001'), ('2147483647'), ('-2147483648')) as given (count);
 
--- as cron_next says it
+-- the same times as cron_next
 
 select results_eq(
     format('select underway.cron_preview(%L, %L, %L, 300)', given.cron, given.zone, given.after),
@@ -69,7 +69,7 @@ select results_eq(
         $$,
         given.cron, given.zone, given.after
     ),
-    format('the times of %s in %s are cron_next again and again', given.cron, given.zone)
+    format('the times of %s in %s are those of repeated calls of cron_next', given.cron, given.zone)
 )
 from (values
     ('*/7 1-3 * * *', 'America/New_York', '2026-10-25 00:00:00.123456+00'),
@@ -100,7 +100,7 @@ from (values
 
 select throws_ok(
     $$ select underway.cron_preview('60 * * * *', 'UTC', '2026-05-04', 0) $$, 'UW008', null,
-    'an expression is read where no time is asked for, too'
+    'a wrong expression is refused also with a count of 0'
 );
 
 select * from finish();

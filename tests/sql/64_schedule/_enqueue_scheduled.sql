@@ -32,7 +32,7 @@ begin
 end;
 $$;
 
--- what it carries
+-- the columns of the task
 
 select is(
     (select jsonb_strip_nulls(to_jsonb(t) - 'id') from pg_temp.enqueue('bare') t),
@@ -42,7 +42,7 @@ select is(
         'watched', false, 'in_batch', false, 'parked', false, 'holds_slot', false,
         'headers', '{"schedule": "bare", "scheduled_at": "2030-01-01T11:59:00Z"}'::jsonb
     ),
-    'a bare schedule gives a bare task, whose headers say which schedule and which time'
+    'a schedule without options gives a task whose headers hold the schedule and the time'
 );
 
 select results_eq(
@@ -55,34 +55,34 @@ select results_eq(
         'email', 'send_mail', '{"to": "all"}'::jsonb, 7, '(9,00:00:01,00:01:00,2,0)', interval '2 minutes',
         interval '20 seconds', interval '5 days'
     ) $$,
-    'a task has each option of its schedule'
+    'a task has all options of its schedule'
 );
 
 select is(
     (pg_temp.enqueue('full')).headers,
     '{"trace": "1-2", "schedule": "full", "scheduled_at": "2030-01-01T11:59:00Z"}',
-    'the headers of the schedule are there too; the two of its own win'
+    'the headers of the schedule are kept, except for schedule and scheduled_at'
 );
 
 -- when it is ready
 
 select is(
     (pg_temp.enqueue('bare', run_at => '2030-01-01 12:03:00+00')).ready_at, '2030-01-01 12:03:00+00',
-    'a task is ready when it is told'
+    'a task is ready at run_at'
 );
 
 -- the time in the header
 
 select is(
     (pg_temp.enqueue('bare', '2030-12-31 23:30:00-10')).headers ->> 'scheduled_at', '2031-01-01T09:30:00Z',
-    'the time is that of UTC'
+    'scheduled_at is in UTC'
 );
 
 select set_config('timezone', 'Pacific/Chatham', true), set_config('datestyle', 'German', true);
 
 select is(
     (pg_temp.enqueue('bare', '2030-07-01 12:00:00+00')).headers ->> 'scheduled_at', '2030-07-01T12:00:00Z',
-    'the time is the same in a session of another zone and style of dates'
+    'scheduled_at does not depend on the time zone and the date style of the session'
 );
 
 -- refusals
@@ -91,7 +91,7 @@ select underway.drop_queue('email', force => true);
 
 select throws_ok(
     $$ select pg_temp.enqueue('bare') $$, 'UW003', 'queue ''email'' does not exist',
-    'a queue that is gone is refused'
+    'a queue that was dropped is refused'
 );
 
 select underway.create_queue('email');
@@ -99,10 +99,10 @@ select set_config('underway.max_input_size', '4', true);
 
 select throws_ok(
     $$ select pg_temp.enqueue('full') $$, 'UW007', null,
-    'an input that is too large by now is refused'
+    'an input that exceeds a limit that was lowered is refused'
 );
 
-select is_empty('select from underway.task', 'what is refused is not there');
+select is_empty('select from underway.task', 'a refused task is not stored');
 
 select * from finish();
 rollback;

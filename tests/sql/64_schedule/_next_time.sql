@@ -1,7 +1,7 @@
 begin;
 select plan(13);
 
--- the next time of a schedule of every hour after noon, in UTC
+-- the next time of an hourly schedule after noon, in UTC
 
 create function pg_temp.next_time(
     after timestamptz default '2030-01-01 12:00:00+00',
@@ -18,69 +18,69 @@ as $$
     )
 $$;
 
-select is(pg_temp.next_time(), '2030-01-01 13:00:00+00', 'a time comes after the given one, never at it');
+select is(pg_temp.next_time(), '2030-01-01 13:00:00+00', 'the next time is after the given time, never at it');
 
 select is(
     pg_temp.next_time('2030-01-01 12:59:59.999999+00'), '2030-01-01 13:00:00+00',
-    'it may come a microsecond later'
+    'the next time may be a microsecond later'
 );
 
 select is(
     pg_temp.next_time(cron => '0 9 * * *', zone => 'Asia/Tokyo'), '2030-01-02 00:00:00+00',
-    'the zone decides what its clocks show'
+    'the expression matches local times of the zone'
 );
 
 -- the start
 
 select is(
     pg_temp.next_time(starts_at => '2030-02-01 10:00:00+00'), '2030-02-01 10:00:00+00',
-    'a time at the very start counts'
+    'a time at the start counts'
 );
 
 select is(
     pg_temp.next_time(starts_at => '2030-02-01 10:00:00.000001+00'), '2030-02-01 11:00:00+00',
-    'a time before the start does not'
+    'a time before the start does not count'
 );
 
 select is(
     pg_temp.next_time(starts_at => '2030-01-01 12:00:00+00'), '2030-01-01 13:00:00+00',
-    'a start does not bring back the time after which the next is asked for'
+    'with a start at the given time the next time is still after it'
 );
 
 select is(
     pg_temp.next_time(starts_at => '2020-01-01 00:00:00+00'), '2030-01-01 13:00:00+00',
-    'a start in the past changes nothing'
+    'a start in the past has no effect'
 );
 
 -- the end
 
 select is(
     pg_temp.next_time(ends_at => '2030-01-01 13:00:00+00'), '2030-01-01 13:00:00+00',
-    'a time at the very end counts'
+    'a time at the end counts'
 );
 
 select is(
     pg_temp.next_time(ends_at => '2030-01-01 12:59:59.999999+00'), null,
-    'after the end there is none'
+    'there is no time after the end'
 );
 
 select is(
-    pg_temp.next_time(ends_at => 'infinity'), '2030-01-01 13:00:00+00', 'an end that never comes is none'
+    pg_temp.next_time(ends_at => 'infinity'), '2030-01-01 13:00:00+00', 'an infinite end has no effect'
 );
 
 select is(
     pg_temp.next_time(starts_at => '2030-02-01 10:00:00+00', ends_at => '2030-02-01 10:00:00+00'),
     '2030-02-01 10:00:00+00',
-    'start and end may name a single time'
+    'start and end may be the same time'
 );
 
 -- none
 
-select is(pg_temp.next_time(cron => '0 0 30 2 *'), null, 'what no calendar has does not come');
+select is(pg_temp.next_time(cron => '0 0 30 2 *'), null, 'a date that does not exist has no next time');
 
 select throws_ok(
     $$ select pg_temp.next_time(starts_at => 'infinity') $$, 'UW001', null,
-    'a start that never comes is refused'
+    'an infinite start is refused'
 );
 
 select * from finish();

@@ -4,7 +4,7 @@ select plan(4);
 select throws_ok(
     $$ select underway._raise_schedule_not_found('nightly') $$,
     'UW009', 'schedule ''nightly'' does not exist',
-    'the refusal names the schedule'
+    'the message names the schedule'
 );
 
 select throws_ok(
@@ -16,13 +16,13 @@ select throws_ok(
 select matches(
     underway_test.hint_of($$ select underway._raise_schedule_not_found('nightly') $$),
     'underway\.schedule_stats.*underway\.schedule\(\)',
-    'the hint says where the schedules are listed, and how one is created'
+    'the hint names the view of the schedules and the function that creates one'
 );
 
 select throws_ok(
     $$ select underway._raise_schedule_not_found(null) $$,
     'UW009', null,
-    'no name at all is refused too'
+    'a null name raises the same error'
 );
 
 select * from finish();

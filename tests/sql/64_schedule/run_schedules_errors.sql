@@ -1,4 +1,4 @@
--- a schedule that can not be run
+-- a schedule that cannot be run
 
 begin;
 select plan(37);
@@ -17,7 +17,7 @@ as $$
     select s from underway.schedule_stats s where s.schedule = 'failing'
 $$;
 
--- The type of the error of the failing schedule a minute later, when one of its columns has another value meanwhile.
+-- The type of the error a minute after one column of the failing schedule was changed.
 create function pg_temp.error_of(what text, value text)
 returns text
 language plpgsql
@@ -35,9 +35,9 @@ $$;
 -- its error
 
 select underway_test.stop_clock('2030-01-01 12:01:00+00');
-select is(underway.run_schedules(), 2, 'a failing schedule does not stop the others, and is not counted');
-select is(underway_test.times_of('before'), '{12:01}', 'neither the one before it');
-select is(underway_test.times_of('after'), '{12:01}', 'nor the one after it');
+select is(underway.run_schedules(), 2, 'a failing schedule does not stop the others and is not counted');
+select is(underway_test.times_of('before'), '{12:01}', 'a failing schedule does not stop the schedule before it');
+select is(underway_test.times_of('after'), '{12:01}', 'a failing schedule does not stop the schedule after it');
 
 select is(
     (pg_temp.failing()).last_error,
@@ -45,42 +45,51 @@ select is(
         "type": "UW003", "message": "queue ''fax'' does not exist",
         "hint": "Create it first: select underway.create_queue(''fax'');"
     }',
-    'a failing schedule records its error, and what to do'
+    'a failing schedule records its error and the hint'
 );
-select is((pg_temp.failing()).last_error_at, '2030-01-01 12:01:00+00', 'and when that was');
-select is((pg_temp.failing()).next_at, '2030-01-01 12:01:00+00', 'it keeps the time that is due');
-select is((pg_temp.failing()).last_at, null, 'a time that failed is no last time');
-select is((pg_temp.failing()).last_task, null, 'and has no task');
-select is((underway.stats() -> 'schedules_failing'), '1', 'the failing ones are counted');
+select is(
+    (pg_temp.failing()).last_error_at, '2030-01-01 12:01:00+00',
+    'a failing schedule records the time of its error'
+);
+select is((pg_temp.failing()).next_at, '2030-01-01 12:01:00+00', 'a failing schedule keeps the time that is due');
+select is((pg_temp.failing()).last_at, null, 'a time that failed does not become the last time');
+select is((pg_temp.failing()).last_task, null, 'a time that failed has no task');
+select is((underway.stats() -> 'schedules_failing'), '1', 'stats() counts the failing schedules');
 
--- it is tried again
+-- retries
 
 select underway_test.advance_clock('9.999 seconds');
 select underway.run_schedules();
-select is((pg_temp.failing()).last_error_at, '2030-01-01 12:01:00+00', 'for ten seconds it is left alone');
+select is(
+    (pg_temp.failing()).last_error_at, '2030-01-01 12:01:00+00',
+    'a failing schedule is not retried for ten seconds'
+);
 select underway_test.advance_clock('0.001 seconds');
-select is(underway.run_schedules(), 0, 'then it is tried again');
-select is((pg_temp.failing()).last_error_at, '2030-01-01 12:01:10+00', 'and its last error is told');
-select is((pg_temp.failing()).next_at, '2030-01-01 12:01:00+00', 'the time stays due');
+select is(underway.run_schedules(), 0, 'a failing schedule is retried after ten seconds');
+select is(
+    (pg_temp.failing()).last_error_at, '2030-01-01 12:01:10+00',
+    'a retry that fails updates the time of the error'
+);
+select is((pg_temp.failing()).next_at, '2030-01-01 12:01:00+00', 'a time stays due after a retry that fails');
 
--- mended
+-- the cause is fixed
 
 select underway_test.stop_clock('2030-01-01 12:03:30+00');
-select is(underway.run_schedules(), 4, 'the others go on');
+select is(underway.run_schedules(), 4, 'other schedules continue');
 select underway.create_queue('fax');
 select underway_test.advance_clock('10 seconds');
-select is(underway.run_schedules(), 3, 'once mended, it makes up for what was due');
-select is(underway_test.times_of('failing'), '{12:01,12:02,12:03}', 'for all that its policy says, each time once');
+select is(underway.run_schedules(), 3, 'after the cause is fixed, missed times are caught up');
+select is(underway_test.times_of('failing'), '{12:01,12:02,12:03}', 'each missed time that catch_up allows comes once');
 select results_eq(
     'select last_error, last_error_at, next_at, last_at from pg_temp.failing()',
     $$ values (
         null::jsonb, null::timestamptz, '2030-01-01 12:04:00+00'::timestamptz, '2030-01-01 12:03:00+00'::timestamptz
     ) $$,
-    'its error is forgotten, and it goes on'
+    'a successful run clears the error and moves the next time'
 );
-select is((underway.stats() -> 'schedules_failing'), '0', 'none is failing any more');
+select is((underway.stats() -> 'schedules_failing'), '0', 'stats() counts no failing schedule after the fix');
 
--- by its policy
+-- catch_up after a failure
 
 select underway.schedule(missed, 'fax', '* * * * *', catch_up => missed) from unnest('{skip, once}'::text[]) as missed;
 select underway.drop_queue('fax', force => true);
@@ -91,14 +100,14 @@ cross join lateral (select underway.run_schedules() where at is not null) ran;
 select underway.create_queue('fax');
 select underway_test.stop_clock('2030-01-01 12:10:30+00');
 select underway.run_schedules();
-select is(underway_test.times_of('once'), '{12:09,12:10}', 'with once, it makes up for the latest time of its failure');
-select is(underway_test.times_of('skip'), '{12:10}', 'with skip, it leaves out what it missed');
+select is(underway_test.times_of('once'), '{12:09,12:10}', 'with once, the latest time of the failure is caught up');
+select is(underway_test.times_of('skip'), '{12:10}', 'with skip, the times of the failure are skipped');
 select is(
     underway_test.times_of('failing'), '{12:01,12:02,12:03,12:04,12:05,12:06,12:07,12:08,12:09,12:10}',
-    'with all, it misses nothing, and doubles nothing'
+    'with all, each time of the failure comes once'
 );
 
--- each time or none
+-- all due times or none
 
 create function pg_temp.refuse() returns trigger language plpgsql as $$
 begin
@@ -111,37 +120,43 @@ for each row when (new.headers ->> 'scheduled_at' = '2030-01-01T12:13:00Z') exec
 select underway_test.stop_clock('2030-01-01 12:13:30+00');
 select underway.run_schedules();
 select is(
-    (underway_test.times_of('failing'))[11:], '{}', 'of a schedule that fails at one of its times, none has come'
+    (underway_test.times_of('failing'))[11:], '{}', 'if one of several due times fails, none of them gives a task'
 );
 select is(
     (pg_temp.failing()).last_error - 'hint', '{"type": "P0001", "message": "not this one"}',
-    'what somebody else raises is recorded too'
+    'an error that a trigger of a user raises is recorded'
 );
 drop trigger refuse on underway.task;
 
 alter table underway.task add constraint refuse check (queue <> 'fax') not valid;
 select underway_test.advance_clock('10 seconds');
 select underway.run_schedules();
-select is((pg_temp.failing()).last_error ->> 'type', '23514', 'so is what a constraint of somebody else refuses');
+select is((pg_temp.failing()).last_error ->> 'type', '23514', 'an error of a constraint of a user is recorded');
 alter table underway.task drop constraint refuse;
 select underway_test.advance_clock('10 seconds');
 select underway.run_schedules();
-select is((underway_test.times_of('failing'))[11:], '{12:11,12:12,12:13}', 'later each of them comes, once');
+select is((underway_test.times_of('failing'))[11:], '{12:11,12:12,12:13}', 'later each of the due times comes once');
 
--- a change takes effect at the next tick
+-- a change takes effect at the next call
 
 select underway.drop_queue('fax', force => true);
 select underway_test.advance_clock('1 minute');
 select underway.run_schedules();
 select isnt((pg_temp.failing()).last_error, null, 'a schedule fails');
 select underway.schedule('failing', 'email', '* * * * *', catch_up => 'all');
-select isnt((pg_temp.failing()).last_error, null, 'changed, it keeps its error until a time has come');
+select isnt(
+    (pg_temp.failing()).last_error, null,
+    'a failing schedule that is changed keeps its error until it succeeds'
+);
 select underway_test.advance_clock('1 second');
 select underway.run_schedules();
-select is((underway_test.times_of('failing'))[14:], '{12:14}', 'it is tried at the next tick');
-select is((pg_temp.failing()).last_error, null, 'then its error is forgotten');
+select is(
+    (underway_test.times_of('failing'))[14:], '{12:14}',
+    'a failing schedule that is changed is retried by the next call'
+);
+select is((pg_temp.failing()).last_error, null, 'a success clears the error');
 
--- an unchanged schedule waits
+-- declaring the schedule again without a change
 
 select underway.schedule('failing', 'email', '* * * * *', input => '"1234567890"');
 select underway_test.stop_clock('2030-01-01 12:15:00+00');
@@ -152,12 +167,15 @@ select set_config('underway.max_input_size', '', true);
 select underway.schedule('failing', 'email', '* * * * *', input => '"1234567890"');
 select underway_test.advance_clock('1 second');
 select underway.run_schedules();
-select isnt((pg_temp.failing()).last_error, null, 'the same call again changes nothing: it waits for its ten seconds');
+select isnt(
+    (pg_temp.failing()).last_error, null,
+    'declaring a failing schedule again without a change does not retry it'
+);
 select underway_test.advance_clock('9 seconds');
 select underway.run_schedules();
-select is((pg_temp.failing()).last_error, null, 'it comes when the limit is raised');
+select is((pg_temp.failing()).last_error, null, 'a schedule succeeds after the limit is raised');
 
--- values that became wrong
+-- values that have become invalid
 
 select results_eq(
     $$
@@ -165,10 +183,13 @@ select results_eq(
         from (values ('cron', 'x'), ('time_zone', 'Mars/Olympus')) as given (what, value)
     $$,
     $$ values ('cron', 'UW008'), ('time_zone', '22023') $$,
-    'an expression or a zone that the server does not know any more is an error'
+    'an expression or a zone that the server no longer knows is an error'
 );
 select is(
-    (underway_test.times_of('after'))[15:], '{12:16,12:17}', 'that stops nobody either'
+    (
+        underway_test.times_of('after'))[15:], '{12:16,12:17}',
+        'an expression that has become invalid does not stop other schedules'
+    
 );
 
 -- paused
@@ -180,13 +201,16 @@ select underway.run_schedules();
 select underway.pause_schedule('failing');
 select underway_test.advance_clock('1 hour');
 select underway.run_schedules();
-select is((pg_temp.failing()).last_error_at, '2030-01-01 13:00:00+00', 'a paused schedule is not tried');
+select is((pg_temp.failing()).last_error_at, '2030-01-01 13:00:00+00', 'a paused schedule is not retried');
 select underway.create_queue('email');
 select underway.resume_schedule('failing');
 select underway_test.advance_clock('1 hour');
 select underway.run_schedules();
-select is((underway_test.times_of('failing'))[16:], '{15:00}', 'resumed, it comes at its next time');
-select is((pg_temp.failing()).last_error, null, 'and its error is forgotten');
+select is(
+    (underway_test.times_of('failing'))[16:], '{15:00}',
+    'a failing schedule that is resumed comes at its next time'
+);
+select is((pg_temp.failing()).last_error, null, 'a resumed schedule that succeeds has no error');
 
 select * from finish();
 rollback;

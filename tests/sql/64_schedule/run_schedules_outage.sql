@@ -1,11 +1,11 @@
--- outages that were long, or lay across a change of the clocks
+-- long outages and outages across a clock change
 
 begin;
 select plan(33);
 
 select underway.create_queue('email');
 
--- What comes of an outage must be the end of what would have come without it.
+-- The times after an outage are the last ones of those that would have come without it.
 create function pg_temp.after_outage(
     cron text,
     zone text,
@@ -37,17 +37,21 @@ begin
     v_all := v_all[greatest(1, cardinality(v_all) - v_count + 1):];
     return next is(
         v_found, v_all,
-        format('after an outage %s in %s comes as it would have come', after_outage.cron, after_outage.zone)
+        format(
+            'after an outage the times of %s in %s are the last ones that would have come',
+            after_outage.cron, after_outage.zone
+        )
     );
     return next cmp_ok(
-        v_count, '>=', after_outage.catch_up_limit, format('%s of %s', after_outage.catch_up_limit, after_outage.cron)
+        v_count, '>=', after_outage.catch_up_limit,
+        format('at least %s times of %s are caught up', after_outage.catch_up_limit, after_outage.cron)
     );
 end;
 $$;
 
 select pg_temp.after_outage(given.cron, given.zone, given.begins, given.ends, given.catch_up_limit)
 from (values
-    -- spring and autumn in Berlin, where an hour goes and comes
+    -- spring and autumn in Berlin
     (
         '*/15 * * * *', 'Europe/Berlin', '2030-03-30 12:00:00+00'::timestamptz, '2030-04-01 12:00:00+00'::timestamptz,
         100
@@ -56,19 +60,19 @@ from (values
     ('30 2 * * *', 'Europe/Berlin', '2030-03-28 12:00:00+00', '2030-04-02 12:00:00+00', 5),
     ('30 2 * * *', 'Europe/Berlin', '2030-10-24 12:00:00+00', '2030-10-29 12:00:00+00', 5),
     ('30 * * * *', 'Europe/Berlin', '2030-10-26 22:00:00+00', '2030-10-27 04:00:00+00', 4),
-    -- half an hour in Lord Howe
+    -- a clock change of half an hour in Lord Howe
     ('*/20 * * * *', 'Australia/Lord_Howe', '2030-04-05 00:00:00+00', '2030-04-08 00:00:00+00', 200),
-    -- frequent ones
+    -- frequent times
     ('* * * * * *', 'UTC', '2030-01-01 12:00:00+00', '2030-01-01 12:10:00+00', 300),
     ('* * * * * *', 'UTC', '2030-01-01 12:00:00.3+00', '2030-01-01 12:10:00.7+00', 1),
     ('*/7 * * * * *', 'UTC', '2030-01-01 12:00:00+00', '2030-01-01 12:10:00.999999+00', 20),
-    -- rare ones
+    -- rare times
     ('0 0 29 2 *', 'UTC', '2030-01-01 00:00:00+00', '2050-01-01 00:00:00+00', 5),
     ('0 0 0 L * * 2030-2032', 'Asia/Tokyo', '2029-06-01 00:00:00+00', '2040-01-01 00:00:00+00', 36),
     ('0 9 * * mon#1', 'America/New_York', '2030-01-01 00:00:00+00', '2033-01-01 00:00:00+00', 30)
 ) as given (cron, zone, begins, ends, catch_up_limit);
 
--- quick, however long it was
+-- a long outage takes no longer
 
 select underway.unschedule(schedule) from underway.schedule_stats;
 select underway_test.stop_clock('2030-01-01 12:00:00+00');
@@ -79,7 +83,7 @@ select underway_test.stop_clock('2031-01-01 12:00:00+00');
 delete from underway.task;
 
 select performs_ok(
-    'select underway.run_schedules()', 5000, 'a year of every minute and every second is soon made up for'
+    'select underway.run_schedules()', 5000, 'a year of missed minutes and seconds is caught up within seconds'
 );
 
 select results_eq(
@@ -92,28 +96,28 @@ select results_eq(
         ('secondly', 61, '2031-01-01 12:00:01+00'),
         ('skipped', 60, '2031-01-01 12:00:01+00')
     $$,
-    'no more comes than the policy allows, and what is fresh'
+    'only the times that catch_up allows and the times that are due now come'
 );
 
-select is(underway.run_schedules(), 0, 'then all is as if nothing had happened');
+select is(underway.run_schedules(), 0, 'a second call after an outage enqueues nothing');
 
--- the largest number, after ten years
+-- the largest catch_up_limit, after ten years
 
 select underway.unschedule(schedule) from underway.schedule_stats;
 select underway.schedule('minutely', 'email', '* * * * *', catch_up => 'all', catch_up_limit => 1000);
 select underway_test.stop_clock('2041-01-01 12:00:00+00');
 delete from underway.task;
-select performs_ok('select underway.run_schedules()', 15000, 'so is the largest number of missed times');
+select performs_ok('select underway.run_schedules()', 15000, 'the largest catch_up_limit is caught up within seconds');
 select results_eq(
     $$
         select count(*), min(headers ->> 'scheduled_at'), max(headers ->> 'scheduled_at')
         from underway.task
     $$,
     $$ values (1001::bigint, '2040-12-31T19:20:00Z', '2041-01-01T12:00:00Z') $$,
-    'the latest thousand of them, and the one that is fresh'
+    'the latest thousand missed times and the time that is due now come'
 );
 
--- a call is bounded, and the next one goes on: leases are not to wait for it
+-- a call is bounded, so that reclaiming leases is not delayed
 
 select underway.unschedule(schedule) from underway.schedule_stats;
 select underway_test.stop_clock('2041-01-01 12:00:30+00');
@@ -121,13 +125,13 @@ delete from underway.task;
 select underway.schedule(name, 'email', '* * * * *', catch_up => 'all', catch_up_limit => 600)
 from unnest('{a, b, c}'::text[]) as name;
 select underway_test.stop_clock('2041-01-02 12:00:30+00');
-select is(underway.run_schedules(), 1202, 'when a thousand tasks have come, the other schedules are left to the next call');
-select is(underway.run_schedules(), 601, 'it goes on with them');
-select is(underway.run_schedules(), 0, 'until nothing is due');
+select is(underway.run_schedules(), 1202, 'after a thousand tasks a call leaves the other schedules to the next call');
+select is(underway.run_schedules(), 601, 'the next call continues with the other schedules');
+select is(underway.run_schedules(), 0, 'further calls find nothing due');
 select results_eq(
     $$ select count(*), count(distinct headers ->> 'scheduled_at') from underway.task group by headers ->> 'schedule' $$,
     $$ select 601::bigint, 601::bigint from generate_series(1, 3) $$,
-    'each has all of its times, once'
+    'each schedule gives each of its times once'
 );
 
 select * from finish();

@@ -6,7 +6,7 @@ select plan(31);
 select underway_test.stop_clock('2030-01-01 12:00:00+00');
 select underway.create_queue('email');
 
--- bare
+-- without options
 
 select is(
     underway.schedule('bare', 'email', '0 * * * *'), '2030-01-01 13:00:00+00',
@@ -19,14 +19,15 @@ select is(
         'name', 'bare', 'queue', 'email', 'cron', '0 * * * *', 'time_zone', 'UTC', 'input', '{}'::jsonb,
         'priority', 0, 'catch_up', 'once', 'catch_up_limit', 100, 'overlap', 'allow', 'jitter', '00:00:00'::interval,
         'next_at', '2030-01-01 13:00:00+00'::timestamptz, 'check_at', '2030-01-01 13:00:00+00'::timestamptz,
-        'created_at', '2030-01-01 12:00:00+00'::timestamptz, 'updated_at', '2030-01-01 12:00:00+00'::timestamptz
+        'created_at', '2030-01-01 12:00:00+00'::timestamptz, 'updated_at', '2030-01-01 12:00:00+00'::timestamptz,
+        'anchored_at', '2030-01-01 12:00:00+00'::timestamptz
     ),
-    'a bare schedule runs on the clocks of UTC, with an empty input, and makes up for one missed time'
+    'a schedule without options has the time zone UTC, an empty input and catch_up once'
 );
 
 select is_empty('select from underway.task', 'a new schedule enqueues nothing');
 
--- with everything
+-- with all arguments
 
 select is(
     underway.schedule(
@@ -35,7 +36,7 @@ select is(
         '{"trace": "1-2"}', 'all', 5, 'skip', '10 minutes', '2030-02-01 00:00:00+00', '2030-03-01 00:00:00+00', 'app'
     ),
     '2030-02-01 08:30:00+00',
-    'a schedule with every argument returns its next time too'
+    'a schedule with all arguments returns its next time'
 );
 
 select results_eq(
@@ -49,7 +50,7 @@ select results_eq(
         interval '2 minutes', interval '20 seconds', interval '5 days', '{"trace": "1-2"}'::jsonb, 'all', 5, 'skip',
         interval '10 minutes', '2030-02-01 00:00:00+00'::timestamptz, '2030-03-01 00:00:00+00'::timestamptz, 'app'
     ) $$,
-    'a schedule keeps each argument'
+    'a schedule stores all arguments'
 );
 
 -- the next time
@@ -58,19 +59,19 @@ select is(
     underway.schedule('times', 'email', given.cron, given.zone), given.next_at::timestamptz, given.description
 )
 from (values
-    ('0 12 * * *', null, '2030-01-02 12:00:00+00', 'a time that is now has passed'),
+    ('0 12 * * *', null, '2030-01-02 12:00:00+00', 'a time that is now does not count'),
     ('*/10 * * * * *', null, '2030-01-01 12:00:10+00', 'six fields begin with the second'),
     ('0 0 0 1 1 * 2032', null, '2032-01-01 00:00:00+00', 'seven fields end with the year'),
-    ('@daily', null, '2030-01-02 00:00:00+00', 'a name stands for an expression'),
-    ('@daily', 'America/Los_Angeles', '2030-01-02 08:00:00+00', 'the clocks of the zone count'),
-    ('@daily[America/Los_Angeles]', null, '2030-01-02 08:00:00+00', 'the zone may stand behind the expression'),
-    ('@daily[Asia/Tokyo]', 'Asia/Tokyo', '2030-01-01 15:00:00+00', 'or in both places')
+    ('@daily', null, '2030-01-02 00:00:00+00', 'an @name is an expression'),
+    ('@daily', 'America/Los_Angeles', '2030-01-02 08:00:00+00', 'the expression matches local times of the zone'),
+    ('@daily[America/Los_Angeles]', null, '2030-01-02 08:00:00+00', 'the zone may follow the expression in brackets'),
+    ('@daily[Asia/Tokyo]', 'Asia/Tokyo', '2030-01-01 15:00:00+00', 'the same zone may be given in both places')
 ) as given (cron, zone, next_at, description);
 
 select results_eq(
     $$ select cron, time_zone from underway.schedule_stats where schedule = 'times' $$,
     $$ values ('@daily', 'Asia/Tokyo') $$,
-    'the expression and its zone are kept apart'
+    'the expression and its zone are stored separately'
 );
 
 -- start and end
@@ -82,14 +83,14 @@ select is(
     given.next_at::timestamptz, given.description
 )
 from (values
-    ('2030-02-01 10:00:00+00', null, '2030-02-01 10:00:00+00', 'a time at the very start counts'),
-    ('2030-02-01 10:00:01+00', null, '2030-02-01 11:00:00+00', 'a time before the start does not'),
-    ('2029-02-01 10:00:00+00', null, '2030-01-01 13:00:00+00', 'a start in the past means now'),
-    ('-infinity', 'infinity', '2030-01-01 13:00:00+00', 'start and end may be infinitely far away'),
-    (null, '2030-01-01 13:00:00+00', '2030-01-01 13:00:00+00', 'a time at the very end counts'),
+    ('2030-02-01 10:00:00+00', null, '2030-02-01 10:00:00+00', 'a time at the start counts'),
+    ('2030-02-01 10:00:01+00', null, '2030-02-01 11:00:00+00', 'a time before the start does not count'),
+    ('2029-02-01 10:00:00+00', null, '2030-01-01 13:00:00+00', 'a start in the past has no effect'),
+    ('-infinity', 'infinity', '2030-01-01 13:00:00+00', 'a start of -infinity and an end of infinity have no effect'),
+    (null, '2030-01-01 13:00:00+00', '2030-01-01 13:00:00+00', 'a time at the end counts'),
     (
         '2030-02-01 10:00:00+00', '2030-02-01 10:00:00+00', '2030-02-01 10:00:00+00',
-        'start and end may name a single time'
+        'start and end may be the same time'
     )
 ) as given (starts_at, ends_at, next_at, description);
 
@@ -97,20 +98,20 @@ from (values
 
 select lives_ok(
     format('select underway.schedule(%L, %L, %L)', given.name, 'email', '@yearly'),
-    format('%s is a name', given.description)
+    format('a name of %s is accepted', given.description)
 )
 from (values
     ('a', 'one character'),
-    (repeat('a', 128), 'one of 128 characters'),
-    ('the nightly: mail/all (v2.1) "now"', 'one with blanks and signs'),
-    ('Ünïcode ✓', 'one in any script'),
-    ('''; drop table underway.schedule; --', 'one that looks like SQL')
+    (repeat('a', 128), '128 characters'),
+    ('the nightly: mail/all (v2.1) "now"', 'blanks and signs'),
+    ('Ünïcode ✓', 'any script'),
+    ('''; drop table underway.schedule; --', 'text that looks like SQL')
 ) as given (name, description);
 
 select underway.schedule('BARE', 'email', '@yearly');
 select is(
     (select count(*) from underway.schedule_stats where schedule in ('bare', 'BARE')), 2::bigint,
-    'names differ by their case'
+    'names are case-sensitive'
 );
 
 -- bounds
@@ -136,17 +137,18 @@ select lives_ok(
     'the highest settings are accepted'
 );
 
--- a queue may have many; it may be paused
+-- a queue with several schedules, a paused queue
 
 select underway.pause_queue('email');
 
 select lives_ok(
-    $$ select underway.schedule('of a paused queue', 'email', '@yearly') $$, 'a paused queue takes schedules'
+    $$ select underway.schedule('of a paused queue', 'email', '@yearly') $$,
+    'a schedule may be created for a paused queue'
 );
 
 select is(
     (select count(*) from underway.schedule_stats where queue = 'email'), 13::bigint,
-    'a queue has as many schedules as were made for it'
+    'a queue may have several schedules'
 );
 
 -- the transaction of the caller
@@ -161,7 +163,7 @@ $$;
 select throws_ok('select pg_temp.schedule_and_fail()', 'P0001', 'the caller fails', 'a caller fails');
 
 select is_empty(
-    $$ select from underway.schedule_stats where schedule = 'rolled back' $$, 'rolled back, there is no schedule'
+    $$ select from underway.schedule_stats where schedule = 'rolled back' $$, 'after a rollback there is no schedule'
 );
 
 select * from finish();

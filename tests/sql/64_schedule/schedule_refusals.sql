@@ -4,7 +4,7 @@ select plan(82);
 select underway_test.stop_clock('2030-01-01 12:00:00+00');
 select underway.create_queue('email');
 
--- The call of a schedule of every hour, with what is given besides, or instead.
+-- A call that creates an hourly schedule, with other or additional arguments.
 create function pg_temp.call_with(
     arguments text,
     name text default 'refused',
@@ -18,7 +18,7 @@ as $$
         || coalesce(', ' || call_with.arguments, '') || ')'
 $$;
 
--- Whatever is refused has a hint.
+-- Each error has a hint.
 create function pg_temp.refuses(statement text, code text, description text)
 returns setof text
 language plpgsql
@@ -33,28 +33,28 @@ $$;
 
 -- names
 
-select pg_temp.refuses(pg_temp.call_with(null, given.name), 'UW001', format('%s is no name', given.description))
+select pg_temp.refuses(pg_temp.call_with(null, given.name), 'UW001', format('a name %s is refused', given.description))
 from (values
     (null, 'nothing'),
-    ('', 'an empty one'),
+    ('', 'that is empty'),
     (' ', 'a blank'),
-    (' nightly', 'one that begins with a blank'),
-    ('nightly ', 'one that ends with a blank'),
-    (E'nightly\n', 'one that ends with a line'),
-    (E'night\nly', 'one of two lines'),
-    (E'night\tly', 'one with a tab'),
-    (E'night\x1bly', 'one with an escape'),
-    (E'night\x7fly', 'one with a delete'),
-    (repeat('a', 129), 'one of 129 characters')
+    (' nightly', 'that begins with a blank'),
+    ('nightly ', 'that ends with a blank'),
+    (E'nightly\n', 'that ends with a line break'),
+    (E'night\nly', 'of two lines'),
+    (E'night\tly', 'with a tab'),
+    (E'night\x1bly', 'with an escape'),
+    (E'night\x7fly', 'with a delete'),
+    (repeat('a', 129), 'of 129 characters')
 ) as given (name, description);
 
 select throws_ok(
     pg_temp.call_with('starts_at => ''infinity'''), 'UW001', 'starts_at is infinity',
-    'the message for a start that never comes names the start'
+    'the message for an infinite start names the argument'
 );
 
 select throws_ok(
-    pg_temp.call_with(null, ' nightly'), 'UW001', ''' nightly'' can not be the name of a schedule',
+    pg_temp.call_with(null, ' nightly'), 'UW001', ''' nightly'' cannot be the name of a schedule',
     'the message shows the name as it was given'
 );
 
@@ -100,7 +100,8 @@ from (values
 ) as given (argument);
 
 select throws_ok(
-    pg_temp.call_with(given.argument), 'UW001', given.message, format('%s: so says the message', given.message)
+    pg_temp.call_with(given.argument), 'UW001', given.message,
+    format('the message for %s names the argument and its value', given.argument)
 )
 from (values
     ('catch_up => ''never''', 'catch_up is ''never'''),
@@ -122,19 +123,19 @@ select pg_temp.refuses(
     pg_temp.call_with(given.arguments, cron => given.cron), 'UW008', format('%s is refused', given.description)
 )
 from (values
-    (null, null, 'no expression at all'),
+    (null, null, 'a null expression'),
     (null, '', 'an empty expression'),
     (null, '0 * * *', 'an expression of four fields'),
     (null, '0 0 * * * * * *', 'an expression of eight fields'),
-    (null, '@often', 'a name that there is not'),
-    (null, '60 * * * *', 'a minute that there is not'),
-    (null, '0 24 * * *', 'an hour that there is not'),
-    (null, '0 0 * * funday', 'a day of week that there is not'),
-    ('time_zone => ''Mars/Olympus''', '0 0 * * *', 'a zone that there is not'),
+    (null, '@often', 'an unknown @name'),
+    (null, '60 * * * *', 'an invalid minute'),
+    (null, '0 24 * * *', 'an invalid hour'),
+    (null, '0 0 * * funday', 'an invalid day of week'),
+    ('time_zone => ''Mars/Olympus''', '0 0 * * *', 'an unknown zone'),
     ('time_zone => ''''', '0 0 * * *', 'an empty zone'),
-    ('time_zone => ''Asia/Tokyo''', '@daily[Europe/Berlin]', 'one zone behind another'),
-    (null, '@daily[Mars/Olympus]', 'a zone that there is not, behind the expression'),
-    (null, '@daily[Europe/Berlin', 'half a bracket'),
+    ('time_zone => ''Asia/Tokyo''', '@daily[Europe/Berlin]', 'two different zones'),
+    (null, '@daily[Mars/Olympus]', 'an unknown zone in brackets'),
+    (null, '@daily[Europe/Berlin', 'an unclosed bracket'),
     (null, '0 0 30 2 *', '30 February'),
     (null, '0 0 31 4,6,9,11 *', 'the 31st of the short months'),
     (null, '0 0 0 1 1 * 2029', 'a year in the past'),
@@ -142,29 +143,29 @@ from (values
     ('starts_at => ''2032-01-01 00:00:01+00''', '0 0 0 1 1 * 2032', 'a start after the last time'),
     ('ends_at => ''2030-01-01 12:59:59+00''', '0 * * * *', 'an end before the first time'),
     ('ends_at => ''2029-01-01 00:00:00+00''', '0 * * * *', 'an end in the past'),
-    ('ends_at => ''-infinity''', '0 * * * *', 'an end before all time'),
+    ('ends_at => ''-infinity''', '0 * * * *', 'an end of -infinity'),
     (
         'starts_at => ''2030-01-01 13:00:01+00'', ends_at => ''2030-01-01 13:59:59+00''', '0 * * * *',
-        'a period without a time'
+        'a period that contains no time'
     )
 ) as given (arguments, cron, description);
 
 select throws_like(
     pg_temp.call_with('time_zone => ''Europe/Berlin''', cron => '0 0 30 2 *'),
-    '%''0 0 30 2 *'' in Europe/Berlin names no time%',
-    'the message shows the expression that never comes, and its zone'
+    '%''0 0 30 2 *'' in Europe/Berlin matches no time%',
+    'the message for an expression that matches no time shows it and its zone'
 );
 
 select throws_like(
     pg_temp.call_with('time_zone => ''Mars/Olympus'''), '%''Mars/Olympus''%',
-    'the message shows the zone that there is not'
+    'the message for an unknown zone shows it'
 );
 
 -- nothing is stored
 
-select is_empty('select from underway.schedule', 'what is refused is not there');
+select is_empty('select from underway.schedule', 'a refused schedule is not stored');
 
--- a schedule that is there is not changed
+-- a refused replacement does not change the schedule
 
 select underway.schedule('kept', 'email', '0 * * * *', priority => 3);
 create temporary table before on commit drop as select s.* from underway.schedule s;
@@ -178,9 +179,9 @@ from (values
     ('priority => 4, catch_up_limit => 0', 'email', '0 * * * *', 'UW001', 'one bad argument'),
     ('priority => 4', 'fax', '0 * * * *', 'UW003', 'a queue that does not exist'),
     ('priority => 4, input => to_jsonb(repeat(''a'', 1048575))', 'email', '0 * * * *', 'UW007', 'too large an input'),
-    ('priority => 4', 'email', '0 0 30 2 *', 'UW008', 'an expression that never comes'),
-    ('priority => 4', 'email', '61 * * * *', 'UW008', 'an expression that can not be read'),
-    ('priority => 4, time_zone => ''Mars/Olympus''', 'email', '0 * * * *', 'UW008', 'a zone that there is not'),
+    ('priority => 4', 'email', '0 0 30 2 *', 'UW008', 'an expression that matches no time'),
+    ('priority => 4', 'email', '61 * * * *', 'UW008', 'an expression that is invalid'),
+    ('priority => 4, time_zone => ''Mars/Olympus''', 'email', '0 * * * *', 'UW008', 'an unknown zone'),
     (
         'priority => 4, ends_at => ''2030-01-01 13:00:00+00''', 'email', '0 * * * *', 'UW008',
         'an end that has passed'
@@ -188,17 +189,17 @@ from (values
 ) as given (arguments, queue, cron, code, description);
 
 select results_eq(
-    'select s.* from underway.schedule s', 'select * from before', 'a refusal leaves the schedule as it was'
+    'select s.* from underway.schedule s', 'select * from before', 'a refused replacement leaves the schedule unchanged'
 );
 
 select underway.run_schedules();
-select is(underway_test.times_of('kept'), '{13:00}', 'what it had due comes');
+select is(underway_test.times_of('kept'), '{13:00}', 'a schedule whose replacement was refused still runs');
 
 -- an input that looks like SQL
 
 select lives_ok(
     $$ select underway.schedule('quoted', 'email', '@daily', input => '"''; drop table underway.schedule; --"') $$,
-    'an input is never SQL'
+    'an input that looks like SQL is stored as it is'
 );
 
 select * from finish();

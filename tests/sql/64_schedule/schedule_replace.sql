@@ -1,4 +1,4 @@
--- a schedule that is declared again, as it was or otherwise
+-- a schedule is declared again, with or without changes
 
 begin;
 select plan(44);
@@ -6,7 +6,7 @@ select plan(44);
 select underway_test.stop_clock('2030-01-01 12:00:00+00');
 select underway.create_queue(queue) from unnest('{email, invoice}'::text[]) as queue;
 
--- the same call again
+-- without changes
 
 create function pg_temp.declare()
 returns timestamptz
@@ -29,24 +29,30 @@ as $$
     select to_jsonb(s) from underway.schedule s where s.name = row_of.name
 $$;
 
-select is(pg_temp.declare(), '2030-01-01 13:00:00+00', 'a schedule is declared');
+select is(pg_temp.declare(), '2030-01-01 13:00:00+00', 'declaring a schedule returns its next time');
 create temporary table before on commit drop as select pg_temp.row_of('same') as "row";
 
 select underway_test.advance_clock('10 minutes');
-select is(pg_temp.declare(), '2030-01-01 13:00:00+00', 'declared again, it returns the same time');
-select is(pg_temp.row_of('same'), before.row, 'nothing is changed, not even when it was updated') from before;
+select is(pg_temp.declare(), '2030-01-01 13:00:00+00', 'declaring a schedule again returns the same time');
+select is(
+    pg_temp.row_of('same'), before.row,
+    'declaring a schedule again changes no column, not even updated_at'
+) from before;
 
 select underway_test.stop_clock('2030-01-01 15:30:00+00');
-select is(pg_temp.declare(), '2030-01-01 13:00:00+00', 'what is due stays due');
-select is(pg_temp.row_of('same'), before.row, 'what was missed stays missed') from before;
+select is(pg_temp.declare(), '2030-01-01 13:00:00+00', 'declaring a schedule again keeps the due time');
+select is(pg_temp.row_of('same'), before.row, 'declaring a schedule again keeps missed times') from before;
 select underway.run_schedules();
-select is(underway_test.times_of('same'), '{13:00}', 'it comes at the next tick, once, for the previous task is live');
+select is(underway_test.times_of('same'), '{13:00}', 'a missed time comes once after the schedule was declared again');
 
 update before set "row" = pg_temp.row_of('same');
-select is(pg_temp.declare(), '2030-01-01 16:00:00+00', 'declared again after a time, it returns the next');
-select is(pg_temp.row_of('same'), before.row, 'its past stays') from before;
+select is(pg_temp.declare(), '2030-01-01 16:00:00+00', 'declaring a schedule again after a time returns the next time');
+select is(
+    pg_temp.row_of('same'), before.row,
+    'declaring a schedule again keeps its last time and last task'
+) from before;
 
--- a change of anything but the times
+-- changes of other settings than the times
 
 create function pg_temp.changed_by(arguments text, queue text default 'email')
 returns text
@@ -79,7 +85,7 @@ $$;
 select is(
     pg_temp.changed_by('retention => ''1 month'', input => ''{"n": 1}'''),
     'next 13:00:00, created 12:00:00, updated 12:00:00',
-    'no change keeps the due time, and is no update'
+    'a call without a change keeps the due time and is not an update'
 );
 
 select is(
@@ -116,14 +122,14 @@ select is(
 select is(
     pg_temp.changed_by('retention => ''30 days'', input => ''{"n": 1}'''),
     'next 13:00:00, created 12:00:00, updated 13:00:30',
-    'a month is not 30 days: that is a change'
+    'a change from 1 month to 30 days is a change'
 );
 
--- a change of the times
+-- changes of the times
 
 select is(
     pg_temp.changed_by('retention => ''1 month'', input => ''{"n": 1}'', ' || given.argument), given.changed,
-    format('a change by %s computes the next time anew', given.argument)
+    format('a change by %s computes a new next time', given.argument)
 )
 from (values
     ('time_zone => ''Asia/Kolkata''', 'next 13:30:00, created 12:00:00, updated 13:00:30'),
@@ -137,26 +143,26 @@ select underway.schedule('moved', 'email', '0 * * * *', catch_up => 'all');
 select underway_test.stop_clock('2030-01-01 13:00:30+00');
 select is(
     underway.schedule('moved', 'email', '*/20 * * * *', catch_up => 'all'), '2030-01-01 13:20:00+00',
-    'another expression begins now'
+    'another expression counts from now'
 );
 select underway.run_schedules();
-select is(underway_test.times_of('moved'), '{}', 'what was due by the old one is not due any more');
+select is(underway_test.times_of('moved'), '{}', 'a time that was due by the old expression is skipped');
 select underway_test.stop_clock('2030-01-01 13:20:00+00');
 select underway.run_schedules();
-select is(underway_test.times_of('moved'), '{13:20}', 'it takes effect at the next tick');
+select is(underway_test.times_of('moved'), '{13:20}', 'another expression takes effect at the next call');
 
 select underway_test.stop_clock('2030-01-01 12:30:00+00');
 select is(
     underway.schedule('moved', 'email', '*/10 * * * *', catch_up => 'all'), '2030-01-01 13:30:00+00',
-    'when the clock was set back, no time comes at or before one that gave a task'
+    'when the clock was set back, the next time is after the last time that gave a task'
 );
 select is(
     underway.schedule('moved', 'email', '*/10 * * * *', starts_at => '2030-01-01 12:35:00+00'),
     '2030-01-01 13:30:00+00',
-    'a start does not bring one back either'
+    'with a start in the past the next time is still after the last time that gave a task'
 );
 
--- what comes after a change is by the new definition
+-- tasks after a change
 
 select underway_test.stop_clock('2030-01-01 12:00:00+00');
 select underway.schedule('edited', 'email', '0 * * * *', input => '1', priority => 1);
@@ -171,7 +177,7 @@ select results_eq(
     $$ values (
         'invoice', '2'::jsonb, 0, '{"edition": 2, "schedule": "edited", "scheduled_at": "2030-01-01T13:00:00Z"}'::jsonb
     ) $$,
-    'the next task is as the schedule is now'
+    'the next task has the new options'
 );
 
 create temporary table past on commit drop as
@@ -183,15 +189,15 @@ select results_eq(
     'a change keeps the last time and the last task'
 );
 
--- what is left out has its default
+-- omitted arguments
 
 select underway_test.stop_clock('2030-01-01 12:00:00+00');
 select underway.schedule('same', 'email', '0 * * * *');
 select underway.schedule('fresh', 'email', '0 * * * *');
 select is(
-    pg_temp.row_of('same') - '{name, created_at, last_at, last_task, next_at, check_at}'::text[],
-    pg_temp.row_of('fresh') - '{name, created_at, last_at, last_task, next_at, check_at}'::text[],
-    'an argument that is left out gets its default, whatever it was before'
+    pg_temp.row_of('same') - '{name, created_at, anchored_at, last_at, last_task, next_at, check_at}'::text[],
+    pg_temp.row_of('fresh') - '{name, created_at, anchored_at, last_at, last_task, next_at, check_at}'::text[],
+    'an omitted argument gets its default, not its previous value'
 );
 
 -- paused
@@ -199,15 +205,15 @@ select is(
 select underway.pause_schedule('fresh');
 select is(
     underway.schedule('fresh', 'email', '* * * * *'), '2030-01-01 12:01:00+00',
-    'a paused schedule that is changed says when it would come'
+    'changing a paused schedule returns the time at which it would come'
 );
 select is(
     (select paused_at from underway.schedule_stats where schedule = 'fresh'), '2030-01-01 12:00:00+00',
-    'it stays paused'
+    'a paused schedule that is changed stays paused'
 );
 select underway_test.advance_clock('10 minutes');
 select underway.run_schedules();
-select is(underway_test.times_of('fresh'), '{}', 'it does not come');
+select is(underway_test.times_of('fresh'), '{}', 'a paused schedule that is changed enqueues nothing');
 
 -- ended
 
@@ -216,28 +222,28 @@ select underway_test.advance_clock('2 minutes');
 select underway.run_schedules();
 select is(
     underway.schedule('ended', 'email', '* * * * *', ends_at => '2030-01-01 12:11:00+00'), null,
-    'a schedule that has ended is accepted again, and has no next time'
+    'declaring a schedule that has ended again returns no next time'
 );
-select is(underway.run_schedules(), 0, 'it does not begin anew');
+select is(underway.run_schedules(), 0, 'a schedule that has ended and is declared again enqueues nothing');
 select is(
     underway.schedule('ended', 'email', '* * * * *', ends_at => '2030-01-01 12:13:00+00'), '2030-01-01 12:13:00+00',
-    'with a later end it goes on'
+    'a schedule that has ended continues with a later end'
 );
 select throws_ok(
     $$ select underway.schedule('ended', 'email', '* * * * *', ends_at => '2030-01-01 12:10:00+00') $$, 'UW008', null,
-    'with another end that has passed it is refused'
+    'another end in the past is refused'
 );
 
--- once in a year that is over
+-- an expression whose last time has passed
 
 select underway.schedule('single', 'email', '0 13 12 1 1 * 2030');
 select underway_test.advance_clock('1 minute');
 select underway.run_schedules();
 select is(
     underway.schedule('single', 'email', '0 13 12 1 1 * 2030'), null,
-    'an expression whose last time has come is accepted again too'
+    'declaring an expression again whose last time has passed returns no next time'
 );
-select is(underway_test.times_of('single'), '{12:13}', 'it came once');
+select is(underway_test.times_of('single'), '{12:13}', 'an expression with a single time comes once');
 
 select * from finish();
 rollback;

@@ -83,7 +83,14 @@ begin
     ) turn;
 
     v_locked := underway._lock_candidates(v_chosen[1:_take_turns.max_tasks]);
-    v_served := array(select distinct l.key from unnest(v_locked) l where l.key is not null);
+    -- Who was served last lines up last.
+    v_served := array(
+        select l.key
+        from unnest(v_locked) with ordinality as l (ctid, key, ready_at, id, number)
+        where l.key is not null
+        group by l.key
+        order by max(l.number)
+    );
 
     -- Of each key at most one task stays in the line: none of those that were served, which line up again below.
     v_alone := array(
@@ -119,14 +126,16 @@ begin
         from (
             select
                 one.key,
+                one.number,
                 (
                     select count(*) from unnest(_take_turns.taken || v_locked) taken where taken.key = one.key
                 ) as taken
-            from unnest(v_served) as one (key)
+            from unnest(v_served) with ordinality as one (key, number)
         ) served
         cross join lateral underway._key_capacity(_take_turns.queue, served.key, served.taken, _take_turns.now) capacity (tasks)
         where capacity.tasks > 0
            or served.key <> all (v_alone)
+        order by served.number
     );
     if v_next <> '{}' then
         perform underway._unpark(

@@ -16,6 +16,7 @@ set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_sort = off -- the line is read no further than keys are asked for
+set jit = off
 as $$
 declare
     v_seen text[] := '{}';

@@ -25,6 +25,7 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set jit = off
 as $$
 begin
     -- No claim from the queue is under way while a limit changes: all that follow know it, and all that came before are

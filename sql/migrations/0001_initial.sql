@@ -67,6 +67,12 @@ create table underway.queue (
     fair                boolean not null default false -- keys are served in turn
 );
 
+-- Queues that were dropped while an enqueue may have been under way, until that is over (_finish_drops).
+create table underway.dropped_queue (
+    name              text collate "C" primary key,
+    open_transactions text[] -- by virtual id; null until they were recorded
+);
+
 -- The live tasks, and nothing else: the table stays as small as the backlog. Columns are ordered by their
 -- alignment; a setting that the queue gives is null. No foreign key, no trigger, no counter. Nothing in its indexes comes
 -- twice but versions of one row, so that looking for duplicates is in vain.

@@ -1,7 +1,8 @@
--- _remove_queue: take away the queue itself; its tasks are the caller's concern. Its lanes stay: a task that is being
--- enqueued just now relies on them, and runs when the queue is made anew.
+-- _remove_queue: delete the row of a queue. The caller deals with its tasks. Its priorities and watermarks stay until
+-- _finish_drops: an enqueue that is under way may still rely on them.
 --
 -- Writes: queue.
+-- Calls: nothing.
 
 create or replace function underway._remove_queue(name text)
 returns void
@@ -14,5 +15,4 @@ begin
 end;
 $$;
 
-comment on function underway._remove_queue(text) is
-    'Take away a queue; its tasks are the caller''s concern.';
+comment on function underway._remove_queue(text) is 'Delete the row of a queue. The caller deals with its tasks.';

@@ -11,28 +11,28 @@ select underway._remove_queue('dead');
 select set_eq(
     'select name::text from underway.queue',
     $$ values ('email'), ('invoice') $$,
-    'the queue is gone, the others stay'
+    'only the given queue is removed'
 );
 
 select set_eq(
     'select queue collate "default", priority from underway.queue_priority',
     $$ values ('email', 0), ('invoice', 0), ('dead', 0), ('dead', 5) $$,
-    'its priorities stay known, for a task that is being enqueued just now'
+    'the priorities of the removed queue stay'
 );
 
 select is_empty(
     'select from underway.queue where dead_letter_queue is not null',
-    'who had it for dead letters has no dead-letter queue any more'
+    'a queue that had it as dead-letter queue has none afterwards'
 );
 
 select is(
     (select count(*) from underway.task where queue = 'dead'), 1::bigint,
-    'its tasks are left to the caller'
+    'the tasks of the removed queue stay'
 );
 
 select lives_ok(
     $$ select underway._remove_queue('dead') $$,
-    'a queue that is not there is passed over'
+    'a queue that does not exist is ignored'
 );
 
 select * from finish();

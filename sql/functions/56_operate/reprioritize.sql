@@ -1,6 +1,7 @@
--- reprioritize: a pending task gets another priority, and lines up there as one that is ready from now.
+-- reprioritize: give a pending task another priority. It queues behind the tasks of that priority that are ready now.
 --
 -- Writes: task, parked.
+-- Calls: _clock_after_xid, _ensure_priority, _raise_wrong_state.
 -- Raises: UW001 invalid_argument, UW004 task_not_found, UW005 wrong_state.
 
 create or replace function underway.reprioritize(task bigint, priority integer)
@@ -33,10 +34,10 @@ begin
     if found then
         delete from underway.parked p where p.task = reprioritize.task;
     else
-        perform underway._raise_wrong_state(reprioritize.task, 'is reprioritized', 'pending');
+        perform underway._raise_wrong_state(reprioritize.task, 'can be reprioritized', 'pending');
     end if;
 end;
 $$;
 
 comment on function underway.reprioritize(bigint, integer) is
-    'Give a pending task another priority; higher runs first. It lines up behind those of that priority that are ready.';
+    'Give a pending task another priority; higher runs first. It queues behind the tasks of that priority that are ready.';

@@ -1,6 +1,7 @@
--- reschedule: a pending task becomes ready at another time.
+-- reschedule: change the time at which a pending task becomes ready.
 --
 -- Writes: task, parked.
+-- Calls: _clock_after_xid, _earliest_ready_at, _raise_wrong_state, _wake.
 -- Raises: UW001 invalid_argument, UW004 task_not_found, UW005 wrong_state.
 
 create or replace function underway.reschedule(task bigint, run_at timestamptz)
@@ -21,7 +22,7 @@ begin
         raise exception using
             errcode = 'UW001',
             message = format('run_at is %s', coalesce(reschedule.run_at::text, 'null')),
-            hint = 'Give a time within the next hundred years; one in the past means now.';
+            hint = 'Give a time within the next 100 years; a time in the past means now.';
     end if;
 
     update underway.task t
@@ -35,7 +36,7 @@ begin
     if found then
         delete from underway.parked p where p.task = reschedule.task;
     else
-        perform underway._raise_wrong_state(reschedule.task, 'is rescheduled', 'pending');
+        perform underway._raise_wrong_state(reschedule.task, 'can be rescheduled', 'pending');
     end if;
 
     perform underway._wake(v_queue, v_ready_at - v_now);
@@ -44,4 +45,4 @@ end;
 $$;
 
 comment on function underway.reschedule(bigint, timestamptz) is
-    'Make a pending task ready at another time; one in the past means now. Returns when it will be ready.';
+    'Change the time at which a pending task becomes ready; a time in the past means now. Returns the new time.';

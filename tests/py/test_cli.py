@@ -483,12 +483,12 @@ def test_wait_shows_how_tasks_ended_and_fails_unless_all_succeeded(
     assert (answer.json[0]["output"], answer.json[1]["errors"][0]["type"]) == ({"sent": True}, "ValueError")
 
 
-def test_wait_is_for_producers_and_why_for_observers_and_operators(
+def test_an_operator_can_wait_and_observers_and_operators_can_ask_why(
     database: str, mail: Underway, connection: psycopg.Connection[Any]
 ) -> None:
     id = mail("enqueue", "mail", "--json").json["id"]
     complete_next(connection, None)
-    for command, role in (("wait", "producer"), ("why", "observer"), ("why", "operator")):
+    for command, role in (("wait", "operator"), ("why", "observer"), ("why", "operator")):
         answer = mail(command, id, "--dsn", make_conninfo(database, options=f"-c role=underway_{role}"))
         assert (answer.code, answer.err) == (0, "")
 
@@ -901,7 +901,7 @@ def test_without_the_schema_a_command_says_how_to_install_it(bare: Underway, emp
 
 def test_a_role_that_may_not_is_refused_in_one_line(bare: Underway, database: str) -> None:
     dsn = make_conninfo(database, options="-c role=underway_producer")
-    for arguments in (["queues"], ["cancel", "1"], ["queue", "create", "mail"]):
+    for arguments in (["queues"], ["cancel", "1"], ["queue", "create", "mail"], ["task", "1"]):
         assert_refused(bare(*arguments, "--dsn", dsn), 1, "permission denied")
 
 

@@ -439,9 +439,9 @@ def test_why_says_each_reason(mail: Underway) -> None:
     assert answer.out.splitlines()[0].split() == ["code", "reason"]
     codes, reasons = zip(*answer.cells(), strict=True)
     assert codes == ("not_due", "queue_paused", "no_worker")
-    assert re.fullmatch(r"it is due at .*, in 00:5\d:.*", reasons[0])
-    assert reasons[1].startswith("queue 'mail' is paused since ")
-    assert reasons[2] == "no worker that is alive serves queue 'mail'"
+    assert re.fullmatch(r"due at .*, in 00:5\d:.*", reasons[0])
+    assert reasons[1].startswith("queue 'mail' has been paused since ")
+    assert reasons[2] == "no live worker serves queue 'mail'"
 
 
 def test_why_as_json_has_the_numbers(mail: Underway, connection: psycopg.Connection[Any]) -> None:
@@ -449,8 +449,8 @@ def test_why_as_json_has_the_numbers(mail: Underway, connection: psycopg.Connect
     execute(connection, statements.dequeue(["mail"], 1))
     taken, nobody = mail("why", second, "--json").json
     assert taken == {
-        "code": "key_taken",
-        "reason": f"concurrency key 'c' is taken: 1 of at most 1 tasks of it run: {first}",
+        "code": "key_full",
+        "reason": f"concurrency key 'c' is full: 1 running, max_running_per_key is 1: tasks {first}",
         "details": {"concurrency_key": "c", "running": [first], "max_running_per_key": 1},
     }
     assert (nobody["code"], nobody["details"]) == ("no_worker", {"queue": "mail"})

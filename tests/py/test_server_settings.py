@@ -83,7 +83,7 @@ LIFE = [
     # errors
     "select underway.enqueue('nowhere')",
     "select underway.complete(1, '00000000-0000-0000-0000-000000000001')",
-    "select underway.retry_policy(max_attempts => 0)",
+    "select underway.backoff(underway.retry_policy(), 0)",
     "select underway.register_worker('w', array['plain', 'nowhere'])",
     "select underway.register_worker('w', array['plain', null])",
     "select underway.register_worker(E'w\\\\1', array['plain'], 4)",

@@ -1,6 +1,7 @@
--- _clock: the only teller of time; the database's clock, not the start of the caller's transaction.
+-- _clock: the current time of the database server. Only this function reads the clock, so that tests can replace it.
 --
 -- Writes: nothing.
+-- Calls: nothing.
 
 create or replace function underway._clock()
 returns timestamptz
@@ -9,7 +10,7 @@ volatile
 as 'select pg_catalog.clock_timestamp()';
 
 comment on function underway._clock() is
-    'The time now, by the clock of the database. Tests replace it inside their transaction.';
+    'The current time of the database server, not the start of the transaction. Tests replace this function.';
 
 create or replace function underway._clock_after_xid()
 returns timestamptz
@@ -20,8 +21,8 @@ begin atomic
 end;
 
 comment on function underway._clock_after_xid() is
-    'The time now, seen after the transaction has got its id: a transaction of a later id sees a later time. What is made'
-    ' ready or leased is dated by it, so that _advance_watermark knows which times are over.';
+    'The current time, read after the transaction has been assigned an id, so that a transaction with a later id reads a'
+    ' later time. The times of ready and leased tasks come from it; _advance_watermark relies on that.';
 
 create or replace function underway._clock_before_xid()
 returns timestamptz
@@ -30,4 +31,4 @@ volatile
 as 'select least(pg_catalog.transaction_timestamp(), underway._clock())';
 
 comment on function underway._clock_before_xid() is
-    'A time before the transaction had its id, even where it has had one for long.';
+    'A time before the transaction was assigned an id, also if that was long ago.';

@@ -90,37 +90,37 @@ class Refusal(UnderwayError):
 
 
 class InvalidArgument(Refusal):
-    """An argument is outside what it may be; nothing was done."""
+    """An argument is invalid; nothing was changed."""
 
     sqlstate = "UW001"
 
 
 class LeaseLost(Refusal):
-    """The caller does not hold the task any more; drop the result."""
+    """The caller no longer holds the task; discard the result."""
 
     sqlstate = "UW002"
 
 
 class QueueNotFound(Refusal):
-    """There is no queue of this name; create it first."""
+    """No queue has this name; create it first."""
 
     sqlstate = "UW003"
 
 
 class TaskNotFound(Refusal):
-    """No live task and no task in the history has this id."""
+    """No task has this id, neither live nor in the history."""
 
     sqlstate = "UW004"
 
 
 class WrongState(Refusal):
-    """The task exists, but in its state this can not be done."""
+    """The state of the task does not allow the call."""
 
     sqlstate = "UW005"
 
 
 class QueueInUse(Refusal):
-    """The queue still has live tasks; drop it by force, or empty it first."""
+    """The queue still has live tasks; wait until they have finished, or drop it with force."""
 
     sqlstate = "UW006"
 
@@ -132,37 +132,37 @@ class InputTooLarge(Refusal):
 
 
 class InvalidCron(Refusal):
-    """The cron expression or its time zone can not be read, or names no time to come."""
+    """The cron expression or its time zone is invalid, or has no time in the future."""
 
     sqlstate = "UW008"
 
 
 class ScheduleNotFound(Refusal):
-    """There is no schedule of this name; create it first."""
+    """No schedule has this name; create it first."""
 
     sqlstate = "UW009"
 
 
 class UniqueConflict(Refusal):
-    """The unique key is taken by another task of the queue."""
+    """Another task of the queue has the unique key."""
 
     sqlstate = "UW010"
 
 
 class QueueFull(Refusal):
-    """The queue has as many tasks that wait as its max_length allows."""
+    """The tasks would exceed the max_length of the queue."""
 
     sqlstate = "UW011"
 
 
 class BatchNotFound(Refusal):
-    """There is no batch of this id."""
+    """No batch has this id."""
 
     sqlstate = "UW012"
 
 
 class BatchFinal(Refusal):
-    """All tasks of the batch are final; it takes no more."""
+    """All tasks of the batch are final; it cannot be extended."""
 
     sqlstate = "UW013"
 

@@ -104,7 +104,7 @@ begin
 
     -- One row: the functions that are installed, by the SHA-256 of their text, and the roles that they were granted to.
     create table if not exists underway.installation (
-        functions text not null,
+        functions text primary key,
         roles text[] not null,
         installed_at timestamptz not null
     );

@@ -206,6 +206,20 @@ create table underway.task_history_later partition of underway.task_history for 
 
 create index task_history_to_prune on underway.task_history_later (expires_at);
 
+-- Logical replication needs an identity for rows that are deleted (retry, delete_task, _prune). The full row costs
+-- nothing when a task is inserted; a primary key would have to be looked up for each.
+do $$
+begin
+    for v_slot in 0..31 loop
+        execute format('alter table underway.%I replica identity full', 'task_history_' || to_char(v_slot, 'FM00'));
+    end loop;
+end;
+$$;
+
+alter table underway.task_history_later replica identity full;
+
+alter table only underway.task_history replica identity full;
+
 -- The workers that are alive, or were a short while ago. `idle` is a hint for those who enqueue.
 create table underway.worker (
     id          bigint generated always as identity primary key,

@@ -439,9 +439,9 @@ def test_why_says_each_reason(mail: Underway) -> None:
     assert answer.out.splitlines()[0].split() == ["code", "reason"]
     codes, reasons = zip(*answer.cells(), strict=True)
     assert codes == ("not_due", "queue_paused", "no_worker")
-    assert re.fullmatch(r"it is due at .*, in 00:5\d:.*", reasons[0])
-    assert reasons[1].startswith("queue 'mail' is paused since ")
-    assert reasons[2] == "no worker that is alive serves queue 'mail'"
+    assert re.fullmatch(r"due at .*, in 00:5\d:.*", reasons[0])
+    assert reasons[1].startswith("queue 'mail' has been paused since ")
+    assert reasons[2] == "no live worker serves queue 'mail'"
 
 
 def test_why_as_json_has_the_numbers(mail: Underway, connection: psycopg.Connection[Any]) -> None:
@@ -449,8 +449,8 @@ def test_why_as_json_has_the_numbers(mail: Underway, connection: psycopg.Connect
     execute(connection, statements.dequeue(["mail"], 1))
     taken, nobody = mail("why", second, "--json").json
     assert taken == {
-        "code": "key_taken",
-        "reason": f"concurrency key 'c' is taken: 1 of at most 1 tasks of it run: {first}",
+        "code": "key_full",
+        "reason": f"concurrency key 'c' is full: 1 running, max_running_per_key is 1: tasks {first}",
         "details": {"concurrency_key": "c", "running": [first], "max_running_per_key": 1},
     }
     assert (nobody["code"], nobody["details"]) == ("no_worker", {"queue": "mail"})
@@ -483,12 +483,12 @@ def test_wait_shows_how_tasks_ended_and_fails_unless_all_succeeded(
     assert (answer.json[0]["output"], answer.json[1]["errors"][0]["type"]) == ({"sent": True}, "ValueError")
 
 
-def test_wait_is_for_producers_and_why_for_observers_and_operators(
+def test_an_operator_can_wait_and_observers_and_operators_can_ask_why(
     database: str, mail: Underway, connection: psycopg.Connection[Any]
 ) -> None:
     id = mail("enqueue", "mail", "--json").json["id"]
     complete_next(connection, None)
-    for command, role in (("wait", "producer"), ("why", "observer"), ("why", "operator")):
+    for command, role in (("wait", "operator"), ("why", "observer"), ("why", "operator")):
         answer = mail(command, id, "--dsn", make_conninfo(database, options=f"-c role=underway_{role}"))
         assert (answer.code, answer.err) == (0, "")
 
@@ -901,7 +901,7 @@ def test_without_the_schema_a_command_says_how_to_install_it(bare: Underway, emp
 
 def test_a_role_that_may_not_is_refused_in_one_line(bare: Underway, database: str) -> None:
     dsn = make_conninfo(database, options="-c role=underway_producer")
-    for arguments in (["queues"], ["cancel", "1"], ["queue", "create", "mail"]):
+    for arguments in (["queues"], ["cancel", "1"], ["queue", "create", "mail"], ["task", "1"]):
         assert_refused(bare(*arguments, "--dsn", dsn), 1, "permission denied")
 
 

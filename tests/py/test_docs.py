@@ -83,7 +83,7 @@ def test_operations_explains_each_reason_why_a_task_is_not_running(database: str
                 p.prosrc, '(?:row\(\s*|then |else )''([a-z_]+)''(?=,| else| end)', 'g'
             ) as found (code)
             where p.pronamespace = 'underway'::regnamespace
-              and p.proname in ('why', '_why_waiting', '_why_after')
+              and p.proname in ('why', '_why_pending', '_why_waiting')
               and found.code[1] <> 'in_progress'"""
         ).fetchall()
     assert sorted(re.findall(r"^\| ([a-z_]+) \|", section, re.M)[1:]) == sorted(code for (code,) in codes)

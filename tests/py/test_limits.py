@@ -349,12 +349,12 @@ def test_why_names_the_session_that_holds_up_a_task_with_its_transaction(
     def reason(task: int) -> str:
         return str(session.value("select reason from underway.why(%s)", task))
 
-    claims = f"; session {claimer.pid} claims from its queue, and others do when that is committed"
+    claims = f"; session {claimer.pid} has claimed from the queue and not committed"
     assert session.claim("q") == []
     assert reason(second).endswith(claims)
-    assert reason(first).endswith(f"{claims}; session {claimer.pid} has it locked")
+    assert reason(first).endswith(f"{claims}; session {claimer.pid} has locked the task")
     claimer.run("rollback")
-    assert reason(second).endswith("1 workers serve its queue: w")
+    assert reason(second).endswith("live workers of queue 'q': w")
 
 
 def test_a_higher_limit_of_keys_lets_parked_tasks_run(session: Session) -> None:

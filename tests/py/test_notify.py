@@ -124,6 +124,10 @@ def test_nobody_is_notified_while_no_worker_of_the_queue_is_idle(session: Sessio
     assert ear.heard(READY) == []
 
     session.run("select underway.set_idle(%s, true)", worker)
+    session.run("update underway.worker set seen_at = seen_at - interval '31 seconds'")
+    session.enqueue("q")
+    assert ear.heard(READY) == []  # one that crashed while it was idle
+
     session.run("select underway.unregister_worker(%s)", worker)
     session.enqueue("q")
     assert ear.heard(READY) == []
@@ -318,3 +322,11 @@ def test_the_cancellation_of_a_running_task_is_announced_and_that_of_a_pending_o
     session.run("select underway.cancel(%s)", pending)
     session.run("select underway.cancel(%s)", running)
     assert ear.heard(CANCELLED) == []
+
+
+def test_dropping_a_queue_announces_the_cancellation_of_its_running_tasks_only(session: Session, ear: Ear) -> None:
+    running = sorted(claim_one(session)[0] for _ in range(2))
+    session.enqueue("q")
+
+    session.run("select underway.drop_queue('q', force => true)")
+    assert sorted(map(int, ear.heard(CANCELLED))) == running

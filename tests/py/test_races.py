@@ -772,6 +772,51 @@ def test_upkeep_from_ten_sessions_at_once_does_each_chore_once(database: str, op
     assert session.value(IN_HISTORY, expired) == 0
 
 
+# Pausing a queue
+
+
+def test_pausing_a_queue_waits_for_an_open_claim_and_keeps_out_new_ones_meanwhile(open_session: OpenSession) -> None:
+    holder, operator, claimer = open_session(), open_session(), open_session(impatient=True)
+    holder.create_queue("q")
+    ids = holder.enqueue("q", 3)
+
+    holder.run("begin")
+    assert holder.claim_ids("q", 1) == ids[:1]
+    pause = operator.start("select underway.pause_queue('q')")
+    holder.see_waiting(operator, behind=holder)
+    assert claimer.claim("q", 3) == []
+    holder.run("commit")
+    assert pause.result(SECONDS) == [True]
+    assert claimer.claim("q", 3) == []
+    assert [holder.state(id) for id in ids] == ["in_progress", "pending", "pending"]
+
+
+def test_a_claim_that_read_the_queue_before_a_pause_committed_takes_none_of_its_tasks_afterwards(
+    open_session: OpenSession,
+) -> None:
+    claimer, operator, gate = open_session(), open_session(), open_session()
+    for queue in ("first", "paused"):
+        operator.create_queue(queue)
+    (first,) = operator.enqueue("first", 1, "priority => 5")
+    (paused,) = operator.enqueue("paused")
+
+    # The claim stops in the middle: it has read both queues, and updates the task of the first one.
+    operator.run("""create function stop_at_gate() returns trigger language plpgsql as
+        'begin perform pg_advisory_xact_lock_shared(815); return new; end'""")
+    operator.run("""create trigger stop_at_gate before update on underway.task
+        for each row when (new.queue = 'first') execute function stop_at_gate()""")
+    gate.run("select pg_advisory_lock(815)")
+    claim = claimer.start("select id from underway.dequeue(array['first', 'paused'], 2)")
+    gate.see_waiting(claimer, behind=gate)
+    pause = operator.start("select underway.pause_queue('paused')")
+    wait_until(lambda: pause.done() or gate.waits_for(operator), "the queue is paused, or that waits for the claim")
+    committed_first = pause.done()
+    gate.run("select pg_advisory_unlock(815)")
+
+    assert pause.result(SECONDS) == [True]
+    assert claim.result(SECONDS) == ([first] if committed_first else [first, paused])
+
+
 # Dropping a queue
 
 
@@ -806,6 +851,30 @@ def test_a_claim_does_not_wait_for_the_dropping_of_its_queue(open_session: OpenS
     assert claimer.claim("q", 3) == []
     dropper.run("rollback")
     assert claimer.claim_ids("q", 3) == ids
+
+
+def test_a_task_that_is_enqueued_while_its_queue_is_dropped_is_cancelled_and_leaves_nothing_behind(
+    open_session: OpenSession,
+) -> None:
+    producer, operator, bystander = open_session(), open_session(impatient=True), open_session()
+    operator.create_queue("q")
+    operator.create_queue("other")
+    operator.enqueue("q", 1, "priority => 5")
+
+    producer.run("begin")
+    (id,) = producer.enqueue("q", 1, "priority => 5")
+    operator.run("select underway.drop_queue('q', force => true)")
+    assert [operator.value("select underway._finish_drops()") for _ in range(2)] == [0, 0]
+    bystander.run("begin")
+    bystander.enqueue("other")
+    producer.run("commit")
+    assert operator.state(id) == "pending"
+    # The transaction that began after the drop does not count.
+    assert operator.value("select underway._finish_drops()") == 1
+    assert operator.state(id) == "cancelled"
+    for table in ("queue_priority", "watermark"):
+        assert operator.value(f"select count(*) from underway.{table} where queue = 'q'") == 0
+    assert operator.value("select count(*) from underway.dropped_queue") == 0
 
 
 def test_a_task_whose_queue_is_dropped_and_made_anew_while_it_is_enqueued_is_not_forgotten(

@@ -323,3 +323,28 @@ def test_roles_that_exist_are_granted_by_an_owner_that_may_not_create_them(serve
         schema.migrate(dsn)
         granted = rows(dsn, "select has_function_privilege('underway_worker', 'underway.maintain(bigint)', 'execute')")
         assert granted == [(True,)]
+
+
+def test_an_installation_revokes_what_its_version_does_not_grant(database: str) -> None:
+    held = """select has_function_privilege('underway_producer', 'underway._prune(integer)', 'execute'),
+        has_table_privilege('underway_producer', 'underway.task_list', 'select'),
+        has_table_privilege('underway_worker', 'underway.task', 'select, update'),
+        has_any_column_privilege('underway_worker', 'underway.task', 'select'),
+        has_sequence_privilege('underway_producer', 'underway.task_id_seq', 'usage'),
+        has_schema_privilege('underway_observer', 'underway', 'create')"""
+    kept = rows(database, CATALOGUE["functions"]), rows(database, CATALOGUE["relations"])
+    run_sql(
+        database,
+        "grant execute on function underway._prune(integer) to underway_producer;"
+        "grant select on underway.task_list to underway_producer;"
+        "grant select, update on underway.task to underway_worker;"
+        "grant usage on sequence underway.task_id_seq to underway_producer;"
+        "grant create on schema underway to underway_observer",
+    )
+    assert rows(database, held) == [(True,) * 6]
+
+    run_sql(database, "update underway.installation set functions = 'of an earlier version'")
+    schema.migrate(database)
+
+    assert rows(database, held) == [(False,) * 6]
+    assert (rows(database, CATALOGUE["functions"]), rows(database, CATALOGUE["relations"])) == kept

@@ -26,6 +26,9 @@ WRITABLE = {
     "56_operate": {
         "task", "task_history", "queue", "queue_priority", "watermark", "unique_reservation", "ready_key", "paused_key",
         "token_bucket",
+        "dropped_queue",
+        "queue_priority",
+        "watermark",
     },
     "60_batch": {"batch"},
     "64_schedule": {"schedule"},

@@ -1,6 +1,7 @@
--- _check_interval: refuse a length of time outside its bounds; null passes, for it means "as the queue says".
+-- _check_interval: refuse an interval outside its bounds. Null is accepted: it means that the setting of the queue applies.
 --
 -- Writes: nothing.
+-- Calls: nothing.
 -- Raises: UW001 invalid_argument.
 
 create or replace function underway._check_interval(name text, value interval, shortest interval)
@@ -20,4 +21,4 @@ end;
 $$;
 
 comment on function underway._check_interval(text, interval, interval) is
-    'Refuse a length of time that is shorter than the shortest allowed or longer than a hundred years.';
+    'Refuse an interval that is below its lower bound or above 100 years.';

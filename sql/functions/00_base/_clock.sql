@@ -1,6 +1,7 @@
--- _clock: the only teller of time; the database's clock, not the start of the caller's transaction.
+-- _clock: the current time of the database server. Only this function reads the clock, so that tests can replace it.
 --
 -- Writes: nothing.
+-- Calls: nothing.
 
 create or replace function underway._clock()
 returns timestamptz
@@ -9,4 +10,4 @@ volatile
 as 'select pg_catalog.clock_timestamp()';
 
 comment on function underway._clock() is
-    'The time now, by the clock of the database. Tests replace it inside their transaction.';
+    'The current time of the database server, not the start of the transaction. Tests replace this function.';

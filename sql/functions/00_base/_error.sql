@@ -1,6 +1,7 @@
--- _error: an error as it is kept: an object with a message, of at most 32 KiB together with what is added to it.
+-- _error: the stored form of an error: a JSON object with a message, at most 32 KiB including the keys that are added to it.
 --
 -- Writes: nothing.
+-- Calls: nothing.
 
 create or replace function underway._error(error jsonb)
 returns jsonb
@@ -19,8 +20,8 @@ begin
         return v_error;
     end if;
 
-    -- A character takes at most four bytes, six as an escape: what is kept stays below the limit in any case. Of a
-    -- traceback the end tells most.
+    -- 5,000 characters stay below the limit even if each takes six bytes as an escape. The end of a traceback is the part
+    -- that names the error.
     return jsonb_build_object(
         'type', left(v_error ->> 'type', 200),
         'message', left(v_error ->> 'message', 1200),
@@ -31,4 +32,5 @@ end;
 $$;
 
 comment on function underway._error(jsonb) is
-    'An error as it is kept: an object of at most 32 KiB; a longer one keeps its type and the ends that tell most.';
+    'The stored form of an error: an object of at most 32 KiB. A longer one keeps its type, the beginning of its message and'
+    ' the end of its traceback.';

@@ -1,9 +1,10 @@
--- backoff: how long to wait after a failed attempt.
+-- backoff: the delay before the next attempt.
 --
 --   target = min(initial_interval * factor ^ (attempt - 1), max_interval)
 --   delay  is uniform in [target * (1 - jitter), target]
 --
 -- Writes: nothing.
+-- Calls: _check_retry_policy.
 -- Raises: UW001 invalid_argument.
 
 create or replace function underway._backoff_target(policy underway.retry_policy, attempt integer)
@@ -17,7 +18,7 @@ declare
     v_max     double precision := extract(epoch from (_backoff_target.policy).max_interval);
     v_factor  double precision := (_backoff_target.policy).factor;
 begin
-    -- The power is only taken where it stays below the cap, so that it overflows at no attempt.
+    -- The power is computed only if it stays below the cap, so it never overflows.
     return make_interval(secs => case
         when v_initial >= v_max then v_max
         when v_initial = 0 then 0
@@ -29,7 +30,7 @@ end;
 $$;
 
 comment on function underway._backoff_target(underway.retry_policy, integer) is
-    'The longest delay after the given attempt, before chance takes its share.';
+    'The delay after the given attempt before jitter is subtracted.';
 
 create or replace function underway.backoff(policy underway.retry_policy, attempt integer)
 returns interval
@@ -52,4 +53,4 @@ end;
 $$;
 
 comment on function underway.backoff(underway.retry_policy, integer) is
-    'How long to wait after the given attempt (from 1) has failed, under a retry policy.';
+    'The delay after the given attempt, numbered from 1, has failed under a retry policy; random within its jitter.';

@@ -1,22 +1,23 @@
--- error_code: every error that Underway raises by itself; the Python exceptions and the documentation follow it.
+-- error_code: the list of errors that Underway raises. The Python exceptions and the documentation follow it.
 --
 -- Writes: nothing.
+-- Calls: nothing.
 
 create or replace view underway.error_code (sqlstate, name, meaning) as
 values
-    ('UW001', 'invalid_argument', 'An argument is outside what it may be; nothing was done.'),
-    ('UW002', 'lease_lost', 'The caller does not hold the task any more; drop the result.'),
-    ('UW003', 'queue_not_found', 'There is no queue of this name; create it first.'),
-    ('UW004', 'task_not_found', 'No live task and no task in the history has this id.'),
-    ('UW005', 'wrong_state', 'The task exists, but in its state this can not be done.'),
-    ('UW006', 'queue_in_use', 'The queue still has live tasks; drop it by force, or empty it first.'),
+    ('UW001', 'invalid_argument', 'An argument is invalid; nothing was changed.'),
+    ('UW002', 'lease_lost', 'The caller no longer holds the task; discard the result.'),
+    ('UW003', 'queue_not_found', 'No queue has this name; create it first.'),
+    ('UW004', 'task_not_found', 'No task has this id, neither live nor in the history.'),
+    ('UW005', 'wrong_state', 'The state of the task does not allow the call.'),
+    ('UW006', 'queue_in_use', 'The queue still has live tasks; wait until they have finished, or drop it with force.'),
     ('UW007', 'input_too_large', 'The input is larger than underway.max_input_size allows.'),
-    ('UW008', 'invalid_cron', 'The cron expression or its time zone can not be read, or names no time to come.'),
-    ('UW009', 'schedule_not_found', 'There is no schedule of this name; create it first.'),
-    ('UW010', 'unique_conflict', 'The unique key is taken by another task of the queue.'),
-    ('UW011', 'queue_full', 'The queue has as many tasks that wait as its max_length allows.'),
-    ('UW012', 'batch_not_found', 'There is no batch of this id.'),
-    ('UW013', 'batch_final', 'All tasks of the batch are final; it takes no more.'),
-    ('UW014', 'task_locked', 'Another transaction holds a row that is needed for too long; nothing was done.');
+    ('UW008', 'invalid_cron', 'The cron expression or its time zone is invalid, or has no time in the future.'),
+    ('UW009', 'schedule_not_found', 'No schedule has this name; create it first.'),
+    ('UW010', 'unique_conflict', 'Another task of the queue has the unique key.'),
+    ('UW011', 'queue_full', 'The tasks would exceed the max_length of the queue.'),
+    ('UW012', 'batch_not_found', 'No batch has this id.'),
+    ('UW013', 'batch_final', 'All tasks of the batch are final; it cannot be extended.'),
+    ('UW014', 'task_locked', 'Another transaction has locked a task for too long; nothing was changed.');
 
-comment on view underway.error_code is 'The errors that Underway raises: SQLSTATE, name, and what it means.';
+comment on view underway.error_code is 'The errors that Underway raises: SQLSTATE, name and meaning.';

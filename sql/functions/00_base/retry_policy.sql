@@ -1,6 +1,7 @@
--- retry_policy: a retry policy from its parts; what is left out has the default.
+-- retry_policy: build a retry policy from its parts; omitted parts have their defaults.
 --
 -- Writes: nothing.
+-- Calls: _check_retry_policy.
 -- Raises: UW001 invalid_argument.
 
 create or replace function underway._check_retry_policy(policy underway.retry_policy)
@@ -37,7 +38,7 @@ end;
 $$;
 
 comment on function underway._check_retry_policy(underway.retry_policy) is
-    'Refuse a retry policy whose parts are missing or outside their bounds.';
+    'Refuse a retry policy with a part that is null or outside its bounds.';
 
 create or replace function underway.retry_policy(
     max_attempts integer default 5,
@@ -64,5 +65,5 @@ end;
 $$;
 
 comment on function underway.retry_policy(integer, interval, interval, double precision, double precision) is
-    'A retry policy from its parts: attempts in all, the first interval, the longest, the factor from one to the next,'
-    ' and the share of an interval that chance may take off.';
+    'Build a retry policy: the number of attempts, the first and the longest delay, the factor from one delay to the next,'
+    ' and the part of a delay, from 0 to 1, that jitter may subtract.';

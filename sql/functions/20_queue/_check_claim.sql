@@ -1,6 +1,7 @@
--- _check_claim: refuse a claim that can not be meant.
+-- _check_claim: refuse a claim with invalid arguments.
 --
 -- Writes: nothing.
+-- Calls: _raise_queue_not_found.
 -- Raises: UW001 invalid_argument, UW003 queue_not_found.
 
 create or replace function underway._check_claim(queues text[], max_tasks integer)
@@ -17,7 +18,7 @@ begin
         raise exception using
             errcode = 'UW001',
             message = format('max_tasks is %s', coalesce(_check_claim.max_tasks::text, 'null')),
-            hint = 'Claim between 0 and 10000 tasks at a time.';
+            hint = 'Claim 0 to 10000 tasks per call.';
     end if;
 
     select given.name
@@ -33,4 +34,4 @@ end;
 $$;
 
 comment on function underway._check_claim(text[], integer) is
-    'Refuse a claim from a queue that does not exist, or of a number of tasks out of bounds.';
+    'Refuse a claim from a queue that does not exist, or of a number of tasks outside 0 to 10000.';

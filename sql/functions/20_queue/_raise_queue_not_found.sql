@@ -1,6 +1,7 @@
--- _raise_queue_not_found: refuse the name of a queue that does not exist.
+-- _raise_queue_not_found: raise the error for a queue that does not exist.
 --
 -- Writes: nothing.
+-- Calls: nothing.
 -- Raises: UW003 queue_not_found.
 
 create or replace function underway._raise_queue_not_found(queue text)
@@ -18,4 +19,4 @@ end;
 $$;
 
 comment on function underway._raise_queue_not_found(text) is
-    'Refuse the name of a queue that does not exist, with the call that would create it.';
+    'Raise the error for a queue that does not exist. The hint is the call that would create it.';

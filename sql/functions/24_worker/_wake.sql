@@ -1,6 +1,7 @@
--- _wake: tell the idle workers of a queue that a task is ready, or will be before they look again by themselves.
+-- _wake: notify the idle workers of a queue that a task is due, or will be due before they check by themselves.
 --
 -- Writes: nothing.
+-- Calls: _clock.
 
 create or replace function underway._wake(queue text, delay interval default '0')
 returns void
@@ -9,14 +10,22 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- An idle worker looks every second (next_wakeup): what is due later than that needs no call. A NOTIFY takes a
-    -- lock over the whole database at commit, so there is none while nobody sleeps.
+    -- NOTIFY takes a database-wide lock at commit, so it is only sent where it helps. A task that is due in a second or
+    -- later needs none: idle workers check every second (next_wakeup). Nor does a worker that has crashed: it stays
+    -- idle in the table, but maintain() no longer updates its seen_at, which it does every ten seconds for the others.
+    -- A seen_at in the future was written while the clock was ahead.
     if _wake.delay < '1 second'
-       and exists (select from underway.worker w where w.idle and _wake.queue = any(w.queues)) then
+       and exists (
+           select
+           from underway.worker w
+           where w.idle
+             and _wake.queue = any (w.queues)
+             and w.seen_at between underway._clock() - interval '30 seconds' and underway._clock() + interval '30 seconds'
+       ) then
         perform pg_notify('underway_ready', _wake.queue);
     end if;
 end;
 $$;
 
 comment on function underway._wake(text, interval) is
-    'Notify the idle workers of a queue of a task that is due within a second; once in a transaction.';
+    'Notify the idle workers of a queue that a task is due within a second. A transaction sends one notification per queue.';

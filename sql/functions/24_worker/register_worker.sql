@@ -1,6 +1,7 @@
--- register_worker: a worker makes itself known, so that it is seen and can be woken.
+-- register_worker: add a worker to the list of workers, so that it appears in worker_stats and can be notified.
 --
 -- Writes: worker.
+-- Calls: _check_claim, _clock.
 -- Raises: UW001 invalid_argument, UW003 queue_not_found.
 
 create or replace function underway.register_worker(name text, queues text[], concurrency integer default null)
@@ -18,14 +19,14 @@ begin
         raise exception using
             errcode = 'UW001',
             message = 'the worker has no name',
-            hint = 'Give one by which people will find it, such as host and process id.';
+            hint = 'Give a name that identifies the worker to people, such as host and process id.';
     end if;
     if register_worker.queues = '{}' or register_worker.concurrency < 1 then
         raise exception using
             errcode = 'UW001',
-            message = format('worker %L serves queues %L with concurrency %s', register_worker.name,
-                register_worker.queues, coalesce(register_worker.concurrency::text, 'not given')),
-            hint = 'Name at least one queue, and a concurrency of at least 1.';
+            message = format('worker %L has queues %L and concurrency %s', register_worker.name,
+                register_worker.queues, coalesce(register_worker.concurrency::text, 'null')),
+            hint = 'Give at least one queue, and a concurrency of at least 1 or null.';
     end if;
     perform underway._check_claim(register_worker.queues, 0);
 
@@ -38,4 +39,4 @@ end;
 $$;
 
 comment on function underway.register_worker(text, text[], integer) is
-    'Make a worker known. Returns its id for dequeue, maintain, next_wakeup and unregister_worker.';
+    'Register a worker. Returns its id, which dequeue, set_idle, maintain, worker_state and unregister_worker take.';

@@ -1,6 +1,8 @@
--- stop_workers: ask workers to stop as a signal does: they claim nothing more, let what runs end, and give back the rest.
+-- stop_workers: ask workers to shut down as they do on SIGTERM: they claim no more tasks, wait for the running ones within
+-- their shutdown_timeout, and release the rest.
 --
 -- Writes: worker.
+-- Calls: _clock.
 -- Raises: UW001 invalid_argument.
 
 create or replace function underway.stop_workers(
@@ -22,8 +24,11 @@ begin
        + (stop_workers.all_workers is true)::integer <> 1 then
         raise exception using
             errcode = 'UW001',
-            message = 'it is not said which workers are to stop',
-            hint = 'Give one of: the id of a worker, a queue, for all workers that serve it, or all_workers => true.';
+            message = format(
+                'worker is %s, queue is %s, all_workers is %s', coalesce(stop_workers.worker::text, 'null'),
+                coalesce(quote_literal(stop_workers.queue), 'null'), coalesce(stop_workers.all_workers::text, 'null')
+            ),
+            hint = 'Give exactly one of: worker, queue, all_workers => true.';
     end if;
 
     update underway.worker w
@@ -37,5 +42,5 @@ end;
 $$;
 
 comment on function underway.stop_workers(bigint, text, boolean) is
-    'Ask one worker to stop, those that serve a queue, or everyone; each hears of it within a second. Workers that start'
-    ' later are not meant. Returns how many were asked.';
+    'Ask one worker, all workers of a queue, or all workers to shut down. A worker receives the request within a second.'
+    ' Workers that register later are not affected. Returns how many workers were asked.';

@@ -1,6 +1,7 @@
--- unregister_worker: a worker has stopped.
+-- unregister_worker: remove a worker that has stopped from the list of workers.
 --
 -- Writes: worker.
+-- Calls: nothing.
 
 create or replace function underway.unregister_worker(worker bigint)
 returns void
@@ -14,4 +15,5 @@ begin
 end;
 $$;
 
-comment on function underway.unregister_worker(bigint) is 'A worker has stopped; what it still holds lapses.';
+comment on function underway.unregister_worker(bigint) is
+    'Remove a worker that has stopped. Tasks that it still holds are reclaimed when their leases lapse.';

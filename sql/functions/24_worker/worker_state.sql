@@ -1,6 +1,7 @@
--- worker_state: what a worker has to know of itself, as it looks every second.
+-- worker_state: whether a worker is registered and whether it was asked to stop; workers check this every second.
 --
 -- Writes: nothing.
+-- Calls: nothing.
 
 create or replace function underway.worker_state(worker bigint)
 returns text
@@ -22,4 +23,4 @@ end;
 $$;
 
 comment on function underway.worker_state(bigint) is
-    'Whether a worker is known, was asked to stop (stopping), or is unknown: then it was forgotten, and registers again.';
+    'The state of a worker: known, stopping (it was asked to stop), or unknown (it was removed, and should register again).';

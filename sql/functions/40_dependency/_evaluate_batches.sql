@@ -15,6 +15,7 @@ set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
+set jit = off
 as $$
 declare
     v_waiting bigint[] := array(
@@ -60,6 +61,7 @@ set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_nestloop = on -- off where tasks are settled
+set jit = off
 as $$
 declare
     v_now    timestamptz := underway._clock();
@@ -142,6 +144,7 @@ language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set jit = off
 as $$
 declare
     v_batches bigint[] := _evaluate_batches.batches;
@@ -168,6 +171,7 @@ language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set jit = off
 as $$
 declare
     v_batches bigint[];

@@ -13,6 +13,7 @@ set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_nestloop = on -- off where tasks are settled
+set jit = off
 as $$
 declare
     v_now      timestamptz := underway._clock();

@@ -1,7 +1,7 @@
 -- create_queue: create a queue, or change the settings of one; what is left out keeps its value.
 --
 -- Writes: nothing.
--- Calls: _claim_lock, _repair_parked, _store_queue, _take_slots, _wake.
+-- Calls: _lock_claims, _repair_parked, _store_queue, _take_slots, _wake.
 -- Raises: UW001 invalid_argument, UW003 queue_not_found.
 
 create or replace function underway.create_queue(
@@ -36,7 +36,7 @@ begin
         create_queue.max_running, create_queue.max_running_per_key, create_queue.fair, create_queue.rate_limit_per_key,
         create_queue.rate_period
     ) > 0 then
-        perform pg_advisory_xact_lock(underway._claim_lock(create_queue.name));
+        perform underway._lock_claims(create_queue.name);
     end if;
 
     v_max_running := (select q.max_running from underway.queue q where q.name = create_queue.name);

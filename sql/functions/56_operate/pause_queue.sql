@@ -1,6 +1,9 @@
--- pause_queue: from now on nobody claims from the queue; what runs, runs on.
+-- pause_queue: stop claims from a queue. Once this has committed, no worker receives a task of the queue; running tasks
+-- continue. It waits for transactions that have claimed from the queue and are still open; new claims skip the queue
+-- while it waits.
 --
 -- Writes: queue.
+-- Calls: _clock, _lock_claims, _raise_queue_not_found.
 -- Raises: UW003 queue_not_found.
 
 create or replace function underway.pause_queue(name text)
@@ -11,6 +14,8 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+    perform underway._lock_claims(pause_queue.name);
+
     update underway.queue q
     set paused_at = underway._clock()
     where q.name = pause_queue.name
@@ -29,4 +34,5 @@ end;
 $$;
 
 comment on function underway.pause_queue(text) is
-    'Stop claims from a queue, for all workers at once. Returns whether it was running.';
+    'Stop claims from a queue, for all workers; running tasks continue. Waits for transactions that have claimed from it.'
+    ' Returns whether the queue was not paused before.';

@@ -1,6 +1,7 @@
--- reprioritize: a pending task gets another priority, and lines up there as one that is ready from now.
+-- reprioritize: give a pending task another priority. It queues behind the tasks of that priority that are ready now.
 --
 -- Writes: task.
+-- Calls: _earliest_ready_at, _ensure_priority, _raise_wrong_state.
 -- Raises: UW001 invalid_argument, UW004 task_not_found, UW005 wrong_state.
 
 create or replace function underway.reprioritize(task bigint, priority integer)
@@ -10,6 +11,7 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set jit = off
 as $$
 begin
     if reprioritize.priority is null then
@@ -30,10 +32,10 @@ begin
     if found then
         perform underway._ensure_priority(t.queue, t.priority) from underway.task t where t.id = reprioritize.task;
     else
-        perform underway._raise_wrong_state(reprioritize.task, 'is reprioritized', 'pending');
+        perform underway._raise_wrong_state(reprioritize.task, 'can be reprioritized', 'pending');
     end if;
 end;
 $$;
 
 comment on function underway.reprioritize(bigint, integer) is
-    'Give a pending task another priority; higher runs first. It lines up behind those of that priority that are ready.';
+    'Give a pending task another priority; higher runs first. It queues behind the tasks of that priority that are ready.';

@@ -1,6 +1,7 @@
--- reschedule: a pending task becomes ready at another time.
+-- reschedule: change the time at which a pending task becomes ready.
 --
 -- Writes: task.
+-- Calls: _clock, _earliest_ready_at, _raise_wrong_state, _release_slots, _wake.
 -- Raises: UW001 invalid_argument, UW004 task_not_found, UW005 wrong_state.
 
 create or replace function underway.reschedule(task bigint, run_at timestamptz)
@@ -10,6 +11,7 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set jit = off
 as $$
 declare
     v_now      timestamptz := underway._clock();
@@ -21,7 +23,7 @@ begin
         raise exception using
             errcode = 'UW001',
             message = format('run_at is %s', coalesce(reschedule.run_at::text, 'null')),
-            hint = 'Give a time within the next hundred years; one in the past means now.';
+            hint = 'Give a time within the next 100 years; a time in the past means now.';
     end if;
 
     update underway.task t
@@ -33,7 +35,7 @@ begin
     returning t.queue, t.concurrency_key, t.ready_at into v_queue, v_key, v_ready_at;
 
     if not found then
-        perform underway._raise_wrong_state(reschedule.task, 'is rescheduled', 'pending');
+        perform underway._raise_wrong_state(reschedule.task, 'can be rescheduled', 'pending');
     end if;
 
     -- Another task of its key may go first now.
@@ -46,4 +48,4 @@ end;
 $$;
 
 comment on function underway.reschedule(bigint, timestamptz) is
-    'Make a pending task ready at another time; one in the past means now. Returns when it will be ready.';
+    'Change the time at which a pending task becomes ready; a time in the past means now. Returns the new time.';

@@ -1,6 +1,7 @@
--- resume_queue: claims from a paused queue go on.
+-- resume_queue: allow claims from a paused queue again.
 --
 -- Writes: queue.
+-- Calls: _raise_queue_not_found, _wake.
 -- Raises: UW003 queue_not_found.
 
 create or replace function underway.resume_queue(name text)
@@ -30,4 +31,4 @@ end;
 $$;
 
 comment on function underway.resume_queue(text) is
-    'Let claims from a paused queue go on. Returns whether it was paused.';
+    'Allow claims from a paused queue again. Returns whether the queue was paused.';

@@ -14,6 +14,7 @@ language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set jit = off
 as $$
 declare
     v_cron       underway.cron := underway._read_cron(schedule.cron, schedule.anchored_at);
@@ -80,6 +81,7 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set jit = off
 as $$
 declare
     v_now      timestamptz := underway._clock();

@@ -2,7 +2,7 @@
 -- has locked.
 --
 -- Writes: queue, upkeep, worker.
--- Calls: _clock, _prune, _prune_batches, _prune_buckets, _prune_reservations, _reclaim, _reevaluate_batches, _repair_clock, _repair_parked, run_schedules.
+-- Calls: _clock, _prune, _prune_batches, _prune_buckets, _prune_reservations, _reclaim, _reevaluate_batches, _repair_clock, _repair_parked, _repair_queues, run_schedules.
 
 create or replace function underway._run_chores()
 returns jsonb
@@ -50,8 +50,9 @@ begin
     into v_last.queue, v_last.key
     from underway._repair_parked(coalesce(v_last.queue, ''), coalesce(v_last.key, ''), 500) r;
 
-    -- About once a minute: queues whose claims need not look at keys any more.
+    -- About once a minute.
     if random() < 1.0 / 60 then
+        perform underway._repair_queues();
         update underway.queue q
         set has_keys = false
         where q.ctid = any (array(

@@ -1,35 +1,38 @@
--- why: why a task is not running, as far as the database knows: each reason with a code, a sentence and its numbers.
+-- why: the reasons why a task is not running, as far as the database knows. Each has a code, a sentence, and the values of
+-- the sentence as JSON. All reasons that apply are returned, at least one.
 --
 -- Writes: nothing.
+-- Calls: _clock, _raise_wrong_state, _token_at, _tokens.
 -- Raises: UW004 task_not_found.
 
-create or replace function underway._why_waiting(task underway.task, queue underway.queue, now timestamptz)
+create or replace function underway._why_pending(task underway.task, queue underway.queue, now timestamptz)
 returns setof underway.reason
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set jit = off
 as $$
 declare
-    v_key     text := (_why_waiting.task).concurrency_key;
+    v_key     text := (_why_pending.task).concurrency_key;
     v_running bigint[];
     v_number  bigint;
     v_at      timestamptz;
 begin
-    if (_why_waiting.task).ready_at > _why_waiting.now then
+    if (_why_pending.task).ready_at > _why_pending.now then
         return next row(
             'not_due',
-            format('it is due at %s, in %s%s', (_why_waiting.task).ready_at, (_why_waiting.task).ready_at - _why_waiting.now,
-                case when (_why_waiting.task).errors is not null then format(', after attempt %s failed', (_why_waiting.task).attempt) end),
-            jsonb_build_object('ready_at', (_why_waiting.task).ready_at, 'attempt', (_why_waiting.task).attempt)
+            format('due at %s, in %s%s', (_why_pending.task).ready_at, (_why_pending.task).ready_at - _why_pending.now,
+                case when (_why_pending.task).errors is not null then format('; attempt %s failed', (_why_pending.task).attempt) end),
+            jsonb_build_object('ready_at', (_why_pending.task).ready_at, 'attempt', (_why_pending.task).attempt)
         )::underway.reason;
     end if;
 
-    if (_why_waiting.queue).paused_at is not null then
+    if (_why_pending.queue).paused_at is not null then
         return next row(
             'queue_paused',
-            format('queue %L is paused since %s', (_why_waiting.queue).name, (_why_waiting.queue).paused_at),
-            jsonb_build_object('queue', (_why_waiting.queue).name, 'paused_at', (_why_waiting.queue).paused_at)
+            format('queue %L has been paused since %s', (_why_pending.queue).name, (_why_pending.queue).paused_at),
+            jsonb_build_object('queue', (_why_pending.queue).name, 'paused_at', (_why_pending.queue).paused_at)
         )::underway.reason;
     end if;
 
@@ -37,11 +40,11 @@ begin
         select p.paused_at
         into v_at
         from underway.paused_key p
-        where p.queue = (_why_waiting.queue).name
+        where p.queue = (_why_pending.queue).name
           and p.concurrency_key = v_key;
         if found then
             return next row(
-                'key_paused', format('concurrency key %L is paused since %s', v_key, v_at),
+                'key_paused', format('concurrency key %L has been paused since %s', v_key, v_at),
                 jsonb_build_object('concurrency_key', v_key, 'paused_at', v_at)
             )::underway.reason;
         end if;
@@ -49,32 +52,33 @@ begin
         v_running := array(
             select t.id
             from underway.task t
-            where t.queue = (_why_waiting.queue).name
+            where t.queue = (_why_pending.queue).name
               and t.concurrency_key = v_key
               and t.state = 'in_progress'
               and not t.parked
             order by t.id
-            limit greatest(100, (_why_waiting.queue).max_running_per_key)
+            limit greatest(100, (_why_pending.queue).max_running_per_key)
         );
-        if cardinality(v_running) >= (_why_waiting.queue).max_running_per_key then
+        if cardinality(v_running) >= (_why_pending.queue).max_running_per_key then
             return next row(
-                'key_taken',
-                format('concurrency key %L is taken: %s of at most %s tasks of it run: %s', v_key, cardinality(v_running),
-                    (_why_waiting.queue).max_running_per_key, array_to_string(v_running[1:100], ', ')),
+                'key_full',
+                format('concurrency key %L is full: %s running, max_running_per_key is %s: tasks %s', v_key,
+                    cardinality(v_running), (_why_pending.queue).max_running_per_key,
+                    array_to_string(v_running[1:100], ', ')),
                 jsonb_build_object('concurrency_key', v_key, 'running', to_jsonb(v_running[1:100]),
-                    'max_running_per_key', (_why_waiting.queue).max_running_per_key)
+                    'max_running_per_key', (_why_pending.queue).max_running_per_key)
             )::underway.reason;
         end if;
 
-        if (_why_waiting.queue).rate_limit_per_key is not null
-           and underway._available_tokens(_why_waiting.queue, _why_waiting.now, v_key) < 1 then
-            v_at := underway._next_token_at(_why_waiting.queue, _why_waiting.now, v_key);
+        if (_why_pending.queue).rate_limit_per_key is not null
+           and underway._available_tokens(_why_pending.queue, _why_pending.now, v_key) < 1 then
+            v_at := underway._next_token_at(_why_pending.queue, _why_pending.now, v_key);
             return next row(
                 'key_rate_limit',
-                format('the rate limit of concurrency key %L, %s in %s, is used up until %s', v_key,
-                    (_why_waiting.queue).rate_limit_per_key, (_why_waiting.queue).rate_period, v_at),
+                format('concurrency key %L has used its rate limit of %s per %s; the next token comes at %s', v_key,
+                    (_why_pending.queue).rate_limit_per_key, (_why_pending.queue).rate_period, v_at),
                 jsonb_build_object('concurrency_key', v_key, 'rate_limit_per_key',
-                    (_why_waiting.queue).rate_limit_per_key, 'rate_period', (_why_waiting.queue).rate_period,
+                    (_why_pending.queue).rate_limit_per_key, 'rate_period', (_why_pending.queue).rate_period,
                     'until', v_at)
             )::underway.reason;
         end if;
@@ -84,97 +88,104 @@ begin
         from (
             select
             from underway.task t
-            where t.queue = (_why_waiting.queue).name
+            where t.queue = (_why_pending.queue).name
               and t.concurrency_key = v_key
               and t.parked
               and (-t.priority, t.ready_at, t.id)
-                  < (-(_why_waiting.task).priority, (_why_waiting.task).ready_at, (_why_waiting.task).id)
+                  < (-(_why_pending.task).priority, (_why_pending.task).ready_at, (_why_pending.task).id)
             limit 1000
-        ) before;
+        ) ahead;
         if v_number > 0 then
             return next row(
-                'behind_key', format('%s tasks of concurrency key %L come before it', v_number, v_key),
-                jsonb_build_object('concurrency_key', v_key, 'before', v_number)
+                'key_queued',
+                format('%s of concurrency key %L ahead of it',
+                    case
+                        when v_number = 1000 then '1000 or more tasks' when v_number = 1 then '1 task'
+                        else format('%s tasks', v_number)
+                    end, v_key),
+                jsonb_build_object('concurrency_key', v_key, 'ahead', v_number)
             )::underway.reason;
         end if;
     end if;
 
-    if (_why_waiting.queue).max_running is not null then
+    if (_why_pending.queue).max_running is not null then
         select count(*)
         into v_number
         from (
             select
             from underway.task t
-            where t.queue = (_why_waiting.queue).name
+            where t.queue = (_why_pending.queue).name
               and t.holds_slot
-            limit (_why_waiting.queue).max_running
+            limit (_why_pending.queue).max_running
         ) running;
-        if v_number >= (_why_waiting.queue).max_running then
+        if v_number >= (_why_pending.queue).max_running then
             return next row(
                 'max_running',
-                format('%s tasks of queue %L run, and that is its max_running', v_number, (_why_waiting.queue).name),
-                jsonb_build_object('queue', (_why_waiting.queue).name, 'running', v_number,
-                    'max_running', (_why_waiting.queue).max_running)
+                format('queue %L is at its limit: %s running, max_running is %s', (_why_pending.queue).name, v_number,
+                    (_why_pending.queue).max_running),
+                jsonb_build_object('queue', (_why_pending.queue).name, 'running', v_number,
+                    'max_running', (_why_pending.queue).max_running)
             )::underway.reason;
         end if;
     end if;
 
-    if (_why_waiting.queue).rate_limit is not null
-       and underway._available_tokens(_why_waiting.queue, _why_waiting.now) < 1 then
-        v_at := underway._next_token_at(_why_waiting.queue, _why_waiting.now);
+    if (_why_pending.queue).rate_limit is not null
+       and underway._available_tokens(_why_pending.queue, _why_pending.now) < 1 then
+        v_at := underway._next_token_at(_why_pending.queue, _why_pending.now);
         return next row(
             'rate_limit',
-            format('the rate limit of queue %L, %s in %s, is used up until %s', (_why_waiting.queue).name,
-                (_why_waiting.queue).rate_limit, (_why_waiting.queue).rate_period, v_at),
-            jsonb_build_object('queue', (_why_waiting.queue).name, 'rate_limit', (_why_waiting.queue).rate_limit,
-                'rate_period', (_why_waiting.queue).rate_period, 'until', v_at)
+            format('queue %L has used its rate limit of %s per %s; the next token comes at %s', (_why_pending.queue).name,
+                (_why_pending.queue).rate_limit, (_why_pending.queue).rate_period, v_at),
+            jsonb_build_object('queue', (_why_pending.queue).name, 'rate_limit', (_why_pending.queue).rate_limit,
+                'rate_period', (_why_pending.queue).rate_period, 'until', v_at)
         )::underway.reason;
     end if;
 end;
 $$;
 
-comment on function underway._why_waiting(underway.task, underway.queue, timestamptz) is
-    'What holds a pending task back, beside workers.';
+comment on function underway._why_pending(underway.task, underway.queue, timestamptz) is
+    'The reasons why a pending task cannot be claimed, except workers.';
 
-create or replace function underway._why_after(task bigint)
+create or replace function underway._why_waiting(task bigint)
 returns setof underway.reason
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set jit = off
 as $$
 declare
-    v_follower underway.dependent;
-    v_live     bigint[];
-    v_failed   bigint[];
-    v_gone     bigint[];
+    v_dependent underway.dependent;
+    v_live      bigint[];
+    v_failed    bigint[];
+    v_missing   bigint[];
 begin
-    select f.* into v_follower from underway.dependent f where f.task = _why_after.task;
+    select f.* into v_dependent from underway.dependent f where f.task = _why_waiting.task;
 
     v_live := array(
         select m.task from underway.batch_task m
-        where m.batch = v_follower.batch and m.outcome is null
+        where m.batch = v_dependent.batch and m.outcome is null
         order by m.task limit 100
     );
     v_failed := array(
         select m.task from underway.batch_task m
-        where m.batch = v_follower.batch and m.outcome is not null
+        where m.batch = v_dependent.batch and m.outcome is not null
         order by m.task limit 100
     );
 
-    if v_follower.event = 'failure' then
+    if v_dependent.event = 'failure' then
         return next row(
             'on_failure',
-            format('it runs when a task of batch %s does not succeed; %s of them are live', v_follower.batch,
-                case when cardinality(v_live) = 100 then 'a hundred or more' else cardinality(v_live)::text end),
-            jsonb_build_object('batch', v_follower.batch, 'live', to_jsonb(v_live))
+            format('runs when a task of batch %s fails or is cancelled; live tasks of the batch: %s', v_dependent.batch,
+                case when cardinality(v_live) = 100 then '100 or more' else cardinality(v_live)::text end),
+            jsonb_build_object('batch', v_dependent.batch, 'live', to_jsonb(v_live))
         )::underway.reason;
         return;
     end if;
 
-    if v_follower.event = 'success' and v_live = '{}' and v_failed <> '{}' then
-        -- A dead letter brings a task back that the history has forgotten (redrive).
-        v_gone := array(
+    if v_dependent.event = 'success' and v_live = '{}' and v_failed <> '{}' then
+        -- redrive can bring back a task that is no longer in the history from its dead letter.
+        v_missing := array(
             select ended.id
             from unnest(v_failed) as ended (id)
             where (select true from underway.task_history h where h.id = ended.id limit 1) is null
@@ -186,13 +197,13 @@ begin
         );
         return next row(
             'after_failed',
-            format('it comes after tasks that have not succeeded: %s%s; %s',
+            format('waits for tasks that did not succeed: %s%s; %s',
                 array_to_string(v_failed[1:10], ', '), case when cardinality(v_failed) > 10 then ', ...' else '' end,
                 case
-                    when v_gone = '{}' then 'it waits until they are retried'
-                    else format('%s left the history and can not be retried: cancel it', array_to_string(v_gone[1:10], ', '))
+                    when v_missing = '{}' then 'retry them, or cancel this task'
+                    else format('%s can no longer be retried: cancel this task', array_to_string(v_missing[1:10], ', '))
                 end),
-            jsonb_build_object('batch', v_follower.batch, 'failed', to_jsonb(v_failed), 'gone', to_jsonb(v_gone))
+            jsonb_build_object('batch', v_dependent.batch, 'failed', to_jsonb(v_failed), 'missing', to_jsonb(v_missing))
         )::underway.reason;
         return;
     end if;
@@ -200,16 +211,17 @@ begin
     return next row(
         'after',
         case
-            when v_live = '{}' then 'what it comes after has just ended: maintain() will see it'
-            else format('it comes after tasks that are not final: %s%s', array_to_string(v_live[1:10], ', '),
+            when v_live = '{}' then 'the tasks that it waits for have just finished; maintain() will make it ready'
+            else format('waits for tasks that are not final: %s%s', array_to_string(v_live[1:10], ', '),
                 case when cardinality(v_live) > 10 then ', ...' else '' end)
         end,
-        jsonb_build_object('batch', v_follower.batch, 'live', to_jsonb(v_live))
+        jsonb_build_object('batch', v_dependent.batch, 'live', to_jsonb(v_live))
     )::underway.reason;
 end;
 $$;
 
-comment on function underway._why_after(bigint) is 'What a waiting task waits for.';
+comment on function underway._why_waiting(bigint) is
+    'The reason why a waiting task does not become ready.';
 
 create or replace function underway.why(task bigint)
 returns setof underway.reason
@@ -218,27 +230,30 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set jit = off
+set datestyle = 'ISO'
+set intervalstyle = 'postgres'
 as $$
 declare
-    v_now     timestamptz := underway._clock();
-    v_task    underway.task;
-    v_queue   underway.queue;
-    v_history underway.task_history;
-    v_worker  text;
-    v_workers text[];
-    v_before  bigint;
-    v_held    boolean;
-    v_others  text;
+    v_now      timestamptz := underway._clock();
+    v_task     underway.task;
+    v_queue    underway.queue;
+    v_history  underway.task_history;
+    v_worker   text;
+    v_workers  text[];
+    v_ahead    bigint;
+    v_blocked  boolean;
+    v_sessions text;
 begin
     select t.* into v_task from underway.task t where t.id = why.task;
 
     if not found then
         select h.* into v_history from underway.task_history h where h.id = why.task;
         if not found then
-            perform underway._raise_wrong_state(why.task, 'is asked for', 'live or in the history');
+            perform underway._raise_wrong_state(why.task, 'can be asked for', 'live or in the history');
         end if;
         return next row(
-            'finished', format('it is %s since %s', v_history.state, v_history.finished_at),
+            'finished', format('%s at %s', v_history.state, v_history.finished_at),
             jsonb_build_object('state', v_history.state, 'finished_at', v_history.finished_at)
         )::underway.reason;
         return;
@@ -254,11 +269,11 @@ begin
             case when v_task.lease_expires_at > v_now then 'running' else 'lease_lapsed' end,
             case
                 when v_task.lease_expires_at > v_now then format(
-                    'it runs: attempt %s, by worker %s, since %s; its lease lasts until %s', v_task.attempt, v_worker,
+                    'running: attempt %s, worker %s, since %s; lease until %s', v_task.attempt, v_worker,
                     v_task.started_at, v_task.lease_expires_at
                 )
                 else format(
-                    'worker %s has not renewed its lease, which lapsed at %s: maintain() will take it back', v_worker,
+                    'worker %s did not renew the lease, which lapsed at %s; maintain() will reclaim the task', v_worker,
                     v_task.lease_expires_at
                 )
             end,
@@ -269,20 +284,20 @@ begin
     end if;
 
     if v_task.state = 'waiting' then
-        return query select * from underway._why_after(v_task.id);
+        return query select * from underway._why_waiting(v_task.id);
         return;
     end if;
 
     select q.* into v_queue from underway.queue q where q.name = v_task.queue;
     if not found then
         return next row(
-            'no_queue', format('there is no queue %L any more', v_task.queue), jsonb_build_object('queue', v_task.queue)
+            'no_queue', format('queue %L was dropped', v_task.queue), jsonb_build_object('queue', v_task.queue)
         )::underway.reason;
         return;
     end if;
 
-    return query select * from underway._why_waiting(v_task, v_queue, v_now);
-    v_held := found;
+    return query select * from underway._why_pending(v_task, v_queue, v_now);
+    v_blocked := found;
 
     v_workers := array(
         select w.name
@@ -294,12 +309,12 @@ begin
     );
     if v_workers = '{}' then
         return next row(
-            'no_worker', format('no worker that is alive serves queue %L', v_task.queue),
+            'no_worker', format('no live worker serves queue %L', v_task.queue),
             jsonb_build_object('queue', v_task.queue)
         )::underway.reason;
-    elsif not v_held then
+    elsif not v_blocked then
         select count(*)
-        into v_before
+        into v_ahead
         from (
             select
             from underway.task t
@@ -309,13 +324,14 @@ begin
               and t.priority = v_task.priority
               and (t.ready_at, t.id) < (v_task.ready_at, v_task.id)
             limit 1000
-        ) before;
-        -- The lock of claims from a queue with limits, and that of whoever changes this very row.
+        ) ahead;
+
+        -- Sessions that have claimed from a queue with limits, or have locked the row of the task, and have not committed.
         select string_agg(case l.locktype
-            when 'advisory' then format('; session %s claims from its queue, and others do when that is committed', l.pid)
-            else format('; session %s has it locked', l.pid)
+            when 'advisory' then format('; session %s has claimed from the queue and not committed', l.pid)
+            else format('; session %s has locked the task', l.pid)
         end, '' order by l.locktype, l.pid)
-        into v_others
+        into v_sessions
         from pg_locks l
         where l.granted
           and l.pid <> pg_backend_pid()
@@ -327,16 +343,17 @@ begin
                   and l.transactionid = (select t.xmax from underway.task t where t.id = why.task)
           );
         return next row(
-            'in_line',
-            format('nothing holds it back: %s, and %s workers serve its queue: %s%s',
+            'queued',
+            format('ready: %s; live workers of queue %L: %s%s',
                 case
-                    when v_queue.fair then 'the keys of its queue are served in turn'
-                    when v_before = 1000 then 'a thousand or more tasks of its priority come before it'
-                    else format('%s tasks of its priority come before it', v_before)
+                    when v_queue.fair then 'the concurrency keys of its queue are served in turn'
+                    when v_ahead = 1000 then '1000 or more tasks of its priority are ahead of it'
+                    when v_ahead = 1 then '1 task of its priority is ahead of it'
+                    else format('%s tasks of its priority are ahead of it', v_ahead)
                 end,
-                cardinality(v_workers), array_to_string(v_workers, ', '), v_others),
+                v_task.queue, array_to_string(v_workers, ', '), v_sessions),
             jsonb_build_object(
-                'before', case when not v_queue.fair then v_before end, 'workers', to_jsonb(v_workers)
+                'ahead', case when not v_queue.fair then v_ahead end, 'workers', to_jsonb(v_workers)
             )
         )::underway.reason;
     end if;
@@ -344,4 +361,4 @@ end;
 $$;
 
 comment on function underway.why(bigint) is
-    'Why a task is not running: each reason with a code, a sentence and the numbers in it; one row at least.';
+    'Why a task is not running: one row for each reason, with a code, a sentence, and its values as JSON.';

@@ -1,9 +1,12 @@
--- grant: who may call what. Tables are granted to nobody and nothing to public: the functions are the only door.
+-- grant: which role may call which function and read which view. Nothing is granted to public, and no table to anybody:
+-- functions and views are the only interface.
 --
---   underway_producer   enqueues, and sees results
---   underway_worker     dequeues, settles, keeps the queue up
---   underway_observer   reads the views
---   underway_operator   queues, schedules, cancel, retry, redrive; and all that an observer sees
+--   underway_producer   enqueue tasks; wait until a task is final, and learn its state (docs/decisions/0023)
+--   underway_worker     dequeue, settle, maintain
+--   underway_observer   read the views and all that is stored about a task
+--   underway_operator   queues, schedules, cancel, retry, redrive, wait; and all that an observer may
+--
+-- Each installation revokes everything from these roles first, so that a right which a version takes away is gone.
 --
 -- Writes: grants.
 
@@ -21,7 +24,7 @@ begin
         values
             ('underway_producer', array[
                 'enqueue', 'enqueue_many', 'enqueue_unique', 'enqueue_batch', 'extend_batch', 'retry_policy', 'watch',
-                'task_info', 'cron_next', 'cron_preview'
+                'cron_next', 'cron_preview'
             ]),
             ('underway_worker', array[
                 'dequeue', 'complete', 'complete_many', 'complete_and_dequeue', 'fail', 'fail_many', 'snooze', 'release',
@@ -31,13 +34,13 @@ begin
             ('underway_observer', array['task_info', 'why', 'stats', 'backoff', 'cron_next', 'cron_preview']),
             ('underway_operator', array[
                 'create_queue', 'pause_queue', 'resume_queue', 'pause_key', 'resume_key', 'drop_queue', 'retry_policy',
-                'cancel', 'cancel_batch', 'retry', 'redrive', 'reschedule', 'reprioritize', 'delete_task', 'schedule', 'unschedule',
-                'pause_schedule', 'resume_schedule', 'run_schedule_now', 'run_schedules', 'cron_next', 'cron_preview',
-                'maintain', 'stop_workers', 'why'
+                'cancel', 'cancel_batch', 'retry', 'redrive', 'reschedule', 'reprioritize', 'delete_task', 'schedule',
+                'unschedule', 'pause_schedule', 'resume_schedule', 'run_schedule_now', 'run_schedules', 'cron_next',
+                'cron_preview', 'maintain', 'stop_workers', 'watch', 'why'
             ])
     loop
-        -- Roles belong to the whole cluster: another database may be creating them now, and the installing user may
-        -- not be allowed to. Then an administrator creates them, and installing again grants.
+        -- Roles belong to the whole cluster. An installation into another database may be creating them now, or the
+        -- installing user may not be allowed to; then an administrator creates them, and the next installation grants.
         begin
             if to_regrole(v_role) is null then
                 execute format('create role %I nologin', v_role);
@@ -46,9 +49,14 @@ begin
             when duplicate_object or unique_violation then
                 null;
             when insufficient_privilege then
-                raise warning 'role % is missing, and this user may not create it', v_role;
+                raise warning 'role % does not exist, and this user may not create it', v_role;
                 continue;
         end;
+
+        execute format('revoke all on schema underway from %I', v_role);
+        execute format('revoke all on all tables in schema underway from %I', v_role);
+        execute format('revoke all on all sequences in schema underway from %I', v_role);
+        execute format('revoke all on all functions in schema underway from %I', v_role);
 
         execute format('grant usage on schema underway to %I', v_role);
         execute format('grant select on underway.error_code to %I', v_role);
@@ -67,7 +75,7 @@ begin
                 ' underway.batch_stats'
                 ' to %I', v_role
             );
-            -- What a view calls is called with the rights of its reader.
+            -- A view calls functions with the rights of its reader.
             execute format(
                 'grant execute on function underway.task_info(bigint), underway.stats(), underway._clock() to %I', v_role
             );

@@ -5,7 +5,7 @@ select plan(14);
 
 select lives_ok(
     format('select underway._check_interval(%L, %L, %L)', 'delay', given.value, given.shortest),
-    format('%s passes where %s is the shortest', coalesce(given.value, 'null'), given.shortest)
+    format('%s is accepted with the lower bound %s', coalesce(given.value, 'null'), given.shortest)
 )
 from (values
     ('0', '0'),
@@ -18,7 +18,7 @@ from (values
 select throws_ok(
     format('select underway._check_interval(%L, %L, %L)', 'delay', given.value, given.shortest),
     'UW001', null,
-    format('%s is refused where %s is the shortest', given.value, given.shortest)
+    format('%s is refused with the lower bound %s', given.value, given.shortest)
 )
 from (values
     ('-1 microsecond', '0'),
@@ -29,7 +29,7 @@ from (values
     ('178000000 years', '0')
 ) as given (value, shortest);
 
--- words
+-- message and hint
 
 select throws_ok(
     $$ select underway._check_interval('heartbeat', '1 millisecond', '100 milliseconds') $$,
@@ -46,7 +46,7 @@ select is(
 select is(
     underway_test.hint_of($$ select underway._check_interval('heartbeat', '1 second', '100 milliseconds') $$),
     null,
-    'a value within the bounds is not commented on'
+    'a value within the bounds raises no error'
 );
 
 select * from finish();

@@ -3,46 +3,46 @@ select plan(8);
 
 select cmp_ok(
     underway._clock(), '>', now(),
-    'the clock goes on after the start of the transaction'
+    'the clock is later than the start of the transaction'
 );
 
 select cmp_ok(
     underway._clock(), '<=', clock_timestamp(),
-    'the clock is that of the database'
+    'the clock is the clock of the server'
 );
 
 select cmp_ok(
     (select count(distinct underway._clock()) from generate_series(1, 10000)), '>', 1::bigint,
-    'the clock goes on within a statement'
+    'the clock advances within a statement'
 );
 
--- the clock of who writes
+-- the clock after and before the transaction id
 
-select cmp_ok(underway._clock_after_xid(), '>', now(), 'who writes sees the same clock');
+select cmp_ok(underway._clock_after_xid(), '>', now(), '_clock_after_xid is later than the start of the transaction');
 
--- the tests' own clock
+-- the clock of tests
 
 select underway_test.stop_clock('2030-01-01 12:00:00+00');
 
 select is(
     underway._clock(), '2030-01-01 12:00:00+00'::timestamptz,
-    'a test stops the clock inside its transaction'
+    'a test can stop the clock inside its transaction'
 );
 
 select underway_test.advance_clock('1 day');
 
 select is(
     underway._clock(), '2030-01-02 12:00:00+00'::timestamptz,
-    'a test advances the stopped clock'
+    'a test can advance the stopped clock'
 );
 
-select cmp_ok(underway._clock_before_xid(), '<=', now(), 'a transaction began before it had its id');
+select cmp_ok(underway._clock_before_xid(), '<=', now(), '_clock_before_xid is not later than the start of the transaction');
 
 select underway_test.stop_clock('2001-01-01 12:00:00+00');
 
 select is(
     underway._clock_before_xid(), '2001-01-01 12:00:00+00'::timestamptz,
-    'and never later than the clock says, when that was put back'
+    '_clock_before_xid is not later than the clock, if that was set back'
 );
 
 select * from finish();

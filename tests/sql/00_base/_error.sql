@@ -1,11 +1,11 @@
 begin;
 select plan(19);
 
--- whatever a handler gives becomes an object with a message
+-- every JSON value becomes an object with a message
 
 select is(
-    underway._error(given.error), given.kept,
-    format('%s is kept as %s', coalesce(given.error::text, 'nothing'), given.kept)
+    underway._error(given.error), given.stored,
+    format('%s is stored as %s', coalesce(given.error::text, 'null'), given.stored)
 )
 from (values
     ('{"type": "ValueError", "message": "no", "traceback": "line 1", "code": 7}'::jsonb,
@@ -17,23 +17,23 @@ from (values
     ('["a", 1]', '{"message": "[\"a\", 1]"}'),
     ('null', '{"message": "no error was given"}'),
     (null, '{"message": "no error was given"}')
-) as given (error, kept);
+) as given (error, stored);
 
 select ok(
     underway._error('{"type": "ValueError"}') ? 'message',
-    'an object without a message is given one'
+    'a message is added to an object without one'
 );
 
 -- 32000 bytes of text; {"message": ""} itself takes 15 bytes
 
 select is(
     underway._error(to_jsonb(repeat('x', 32000 - 15))) ->> 'message', repeat('x', 32000 - 15),
-    'an error of 32000 bytes is kept whole: with what is added to it, it stays within 32 KiB'
+    'an error of 32000 bytes is stored as it is'
 );
 
 select is(
     underway._error(to_jsonb(repeat('x', 32000 - 14))) -> 'truncated', 'true',
-    'an error of one byte more is truncated, and says so'
+    'an error of 32001 bytes is truncated and marked as truncated'
 );
 
 create temporary table long on commit drop as
@@ -53,7 +53,7 @@ select matches(
     (select error ->> 'traceback' from long), 't{200} the traceback ends$',
     'a truncated error keeps the end of its traceback'
 );
-select is((select error -> 'variables' from long), null, 'a truncated error keeps nothing else');
+select is((select error -> 'variables' from long), null, 'a truncated error does not keep other keys');
 
 select cmp_ok(
     octet_length(underway._error(jsonb_build_object(

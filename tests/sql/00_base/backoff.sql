@@ -21,7 +21,7 @@ select results_eq(
         from generate_series(1, 4) as attempt
     $$,
     $$ values ('100 ms'::interval), ('150 ms'), ('225 ms'), ('337.5 ms') $$,
-    'parts of a second and of a factor count'
+    'fractions of a second and of the factor are used'
 );
 
 select is(
@@ -37,7 +37,7 @@ from (values
     (underway.retry_policy(factor => 1e6, jitter => 0), 2, '60 s'),
     (underway.retry_policy(factor => 1e6, jitter => 0), 2147483647, '60 s'),
     (underway.retry_policy(initial_interval => '1 microsecond', factor => 1e6, jitter => 0), 2, '1 s'),
-    -- an initial interval of nothing, at the cap, and above it
+    -- an initial interval of 0, at the cap, and above it
     (underway.retry_policy(initial_interval => '0', jitter => 0), 1, '0'),
     (underway.retry_policy(initial_interval => '0', jitter => 0), 2147483647, '0'),
     (underway.retry_policy(initial_interval => '0', max_interval => '0', jitter => 0), 2147483647, '0'),
@@ -62,7 +62,7 @@ cross join unnest('{1, 1.0000000000000002, 1.000001, 2, 1e6}'::double precision[
 cross join unnest('{0, 0.5, 1}'::double precision[]) as jitter
 cross join unnest('{1, 2, 31, 32, 33, 63, 64, 65, 1023, 1024, 1025, 2147483646, 2147483647}'::integer[]) as attempt;
 
-select is(count(delay), 3120::bigint, 'every corner of the policies and attempts has a delay') from corner;
+select is(count(delay), 3120::bigint, 'each combination of extreme policies and attempts has a delay') from corner;
 
 select is_empty(
     'select * from corner where extract(epoch from delay) not between 0 and extract(epoch from (policy).max_interval)',
@@ -79,10 +79,10 @@ select is_empty(
         ) delays
         where delay < before
     $$,
-    'a later attempt never waits for less, but for chance'
+    'without jitter the delay after a later attempt is never shorter'
 );
 
--- chance: uniform in [target * (1 - jitter), target]
+-- jitter: uniform in [target * (1 - jitter), target]
 
 create temporary table draw on commit drop as
 select
@@ -93,17 +93,17 @@ cross join generate_series(1, 2000);
 
 select is_empty(
     'select jitter, delay from draw where delay not between 20 * (1 - jitter) and 20',
-    'every draw lies between the target without its jitter and the target'
+    'each delay lies between the target minus jitter and the target'
 );
 
 select is(
     (select count(distinct delay) from draw where jitter = 0), 1::bigint,
-    'without jitter nothing is left to chance'
+    'without jitter the delay is always the same'
 );
 
 select is(
     count(distinct width_bucket(delay, 20 * (1 - jitter), 20.000001, 20)), 20::bigint,
-    format('with a jitter of %s each twentieth of the range is drawn', jitter)
+    format('with a jitter of %s the delays cover the whole range', jitter)
 )
 from draw
 where jitter > 0
@@ -112,12 +112,12 @@ order by jitter;
 
 select cmp_ok(
     (select abs(avg(delay) - 15) from draw where jitter = 0.5), '<', 0.5,
-    'the mean lies in the middle of the range'
+    'the mean of the delays is in the middle of the range'
 );
 
 select is(
     extract(epoch from max(underway.backoff(underway.retry_policy(initial_interval => '0', jitter => 1), 3))), 0::numeric,
-    'chance takes nothing off nothing'
+    'the delay of an initial interval of 0 is 0 with any jitter'
 )
 from generate_series(1, 100);
 

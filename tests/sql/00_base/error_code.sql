@@ -18,12 +18,12 @@ select results_eq(
         ('UW012', 'batch_not_found'),
         ('UW013', 'batch_final')
     $$,
-    'the refusals are listed in the order of their codes, under the names that clients know'
+    'the errors are listed in the order of their codes'
 );
 
 select is_empty(
     $$ select sqlstate, name from underway.error_code group by grouping sets (sqlstate, name) having count(*) > 1 $$,
-    'each code and each name is listed once'
+    'no code and no name is listed twice'
 );
 
 select is_empty(

@@ -5,7 +5,7 @@ select plan(38);
 
 select is(
     underway.retry_policy(), row(5, '1 second', '60 seconds', 2.0, 0.5)::underway.retry_policy,
-    'without parts it is five attempts, from a second to a minute, doubled, with half left to chance'
+    'the default policy has 5 attempts, delays from 1 to 60 seconds, factor 2 and jitter 0.5'
 );
 
 select is(
@@ -13,12 +13,12 @@ select is(
         max_attempts => 3, initial_interval => '2 s', max_interval => '3 s', factor => 4, jitter => 0.25
     ),
     row(3, '2 seconds', '3 seconds', 4, 0.25)::underway.retry_policy,
-    'each part is where its name says'
+    'each argument sets the part of its name'
 );
 
 select is(
     underway.retry_policy(max_attempts => 9), row(9, '1 second', '60 seconds', 2.0, 0.5)::underway.retry_policy,
-    'a part that is left out has its default'
+    'an omitted part has its default'
 );
 
 -- bounds
@@ -71,14 +71,14 @@ from (values
 select throws_ok(
     'select underway.retry_policy(max_attempts => 0)',
     'UW001', 'retry policy (0,00:00:01,00:01:00,2,0.5): max_attempts must be at least 1',
-    'the message holds the policy and what is wrong with it'
+    'the message contains the policy and the problem'
 );
 
--- a policy that was built as a row is checked in the same way
+-- a policy that was built as a row
 
 select lives_ok(
     $$ select underway._check_retry_policy(row(5, '1 s', '60 s', 2, 0.5)) $$,
-    'a row whose parts are within their bounds passes'
+    'a row with valid parts is accepted'
 );
 
 select throws_ok(
@@ -96,7 +96,7 @@ select throws_ok(
 select throws_ok(
     $$ select underway._check_retry_policy(null) $$,
     'UW001', null,
-    'no row at all is refused'
+    'a null policy is refused'
 );
 
 select * from finish();

@@ -1,27 +1,25 @@
--- what a claim may ask for
-
 begin;
 select plan(12);
 
 select underway.create_queue('email');
 select underway.create_queue('sms');
 
-select lives_ok($$ select underway._check_claim('{email,sms}', 1) $$, 'queues that exist pass');
+select lives_ok($$ select underway._check_claim('{email,sms}', 1) $$, 'a claim of one task from queues that exist is accepted');
 
-select lives_ok($$ select underway._check_claim('{email}', 0) $$, 'no task at all may be claimed');
+select lives_ok($$ select underway._check_claim('{email}', 0) $$, 'a claim of 0 tasks is accepted');
 
-select lives_ok($$ select underway._check_claim('{email}', 10000) $$, 'ten thousand tasks may be claimed');
+select lives_ok($$ select underway._check_claim('{email}', 10000) $$, 'a claim of 10000 tasks is accepted');
 
-select lives_ok($$ select underway._check_claim('{}', 1) $$, 'a claim from no queue passes');
+select lives_ok($$ select underway._check_claim('{}', 1) $$, 'a claim from an empty array of queues is accepted');
 
 select throws_ok(
     $$ select underway._check_claim('{email}', -1) $$, 'UW001', 'max_tasks is -1',
-    'a negative number of tasks is refused with the number'
+    'a negative number of tasks is refused, and the message contains it'
 );
 
 select throws_ok(
     $$ select underway._check_claim('{email}', 10001) $$, 'UW001', 'max_tasks is 10001',
-    'more than ten thousand tasks are refused with the number'
+    'more than 10000 tasks are refused, and the message contains the number'
 );
 
 select throws_ok(
@@ -31,13 +29,13 @@ select throws_ok(
 
 select is(
     underway_test.hint_of($$ select underway._check_claim('{email}', 10001) $$),
-    'Claim between 0 and 10000 tasks at a time.',
+    'Claim 0 to 10000 tasks per call.',
     'the hint gives the bounds'
 );
 
 select throws_ok(
     $$ select underway._check_claim('{email,fax}', 1) $$, 'UW003', $$queue 'fax' does not exist$$,
-    'a queue that does not exist is refused by its name'
+    'a queue that does not exist is refused, and the message names it'
 );
 
 select is(

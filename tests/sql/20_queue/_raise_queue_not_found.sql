@@ -4,7 +4,7 @@ select plan(4);
 select throws_ok(
     $$ select underway._raise_queue_not_found('email') $$,
     'UW003', 'queue ''email'' does not exist',
-    'the refusal names the queue'
+    'the message names the queue'
 );
 
 select is(
@@ -16,13 +16,13 @@ select is(
 select is(
     underway_test.hint_of($$ select underway._raise_queue_not_found('it''s') $$),
     'Create it first: select underway.create_queue(''it''''s'');',
-    'the call in the hint is quoted, so that it runs as it stands'
+    'the name in the hint is quoted, so that the call can be run unchanged'
 );
 
 select throws_ok(
     $$ select underway._raise_queue_not_found(null) $$,
     'UW003', null,
-    'no name at all is refused too'
+    'a null name is refused with the same error'
 );
 
 select * from finish();

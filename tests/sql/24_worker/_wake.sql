@@ -1,13 +1,13 @@
 begin;
-select plan(10);
+select plan(14);
 
--- What is notified shows in no transaction that rolls back. But a payload of 8000 bytes is refused by NOTIFY, so a queue
--- of that name tells whether there was one.
+-- A transaction that is rolled back sends no notification. But NOTIFY refuses a payload of 8000 bytes at once, so a queue
+-- with a name of that length shows whether _wake calls it.
 
 insert into underway.worker (name, queues, idle, started_at, seen_at)
 values
-    ('one that sleeps', array['invoice', repeat('i', 8000)], true, now(), now()),
-    ('one that works', array[repeat('b', 8000)], false, now(), now());
+    ('idle', array['invoice', repeat('i', 8000)], true, now(), now()),
+    ('busy', array[repeat('b', 8000)], false, now(), now());
 
 select throws_ok(
     $$ select underway._wake(repeat('i', 8000)) $$,
@@ -27,10 +27,10 @@ select lives_ok(
 
 select lives_ok(
     $$ select underway._wake('invoice') $$,
-    'the name of the queue is all that is sent'
+    'the payload of the notification is only the name of the queue'
 );
 
--- a task that is due later
+-- the time at which the task is due
 
 select throws_ok(
     format('select underway._wake(repeat(%L, 8000), %L)', 'i', given.delay),
@@ -45,13 +45,40 @@ select lives_ok(
 )
 from (values ('1 second'), ('1 day')) as given (delay);
 
--- a worker that wakes up
+-- a worker that has crashed
+
+update underway.worker set seen_at = underway._clock() - interval '29 seconds' where idle;
+select throws_ok(
+    $$ select underway._wake(repeat('i', 8000)) $$, '22023', null,
+    'an idle worker that was seen 29 seconds ago is notified'
+);
+
+update underway.worker set seen_at = underway._clock() - interval '31 seconds' where idle;
+select lives_ok(
+    $$ select underway._wake(repeat('i', 8000)) $$,
+    'an idle worker that was not seen for 30 seconds is not notified'
+);
+
+-- a clock that was ahead and was set back
+
+update underway.worker set seen_at = underway._clock() + interval '1 day' where idle;
+select lives_ok(
+    $$ select underway._wake(repeat('i', 8000)) $$,
+    'an idle worker that was seen at a time in the future is not notified'
+);
+select underway.set_idle(w.id, false), underway.set_idle(w.id, true) from underway.worker w where w.idle;
+select throws_ok(
+    $$ select underway._wake(repeat('i', 8000)) $$, '22023', null,
+    'a worker that reports itself idle is notified again'
+);
+
+-- a worker that is busy again
 
 update underway.worker set idle = false;
 
 select lives_ok(
     $$ select underway._wake(repeat('i', 8000)) $$,
-    'a worker that has woken up is not notified again'
+    'a worker that is busy again is not notified'
 );
 
 select * from finish();

@@ -1,5 +1,5 @@
 begin;
-select plan(8);
+select plan(9);
 
 select underway.create_queue('email');
 
@@ -19,7 +19,7 @@ select pg_temp.set_idle(true);
 select results_eq(
     'select name, idle from underway.worker order by name',
     $$ values ('caller', true), ('other', false) $$,
-    'a worker says that it sleeps, for itself alone'
+    'set_idle changes only the given worker'
 );
 
 create temporary table before on commit drop as select ctid as place from underway.worker where name = 'caller';
@@ -28,39 +28,49 @@ select pg_temp.set_idle(true);
 
 select results_eq(
     $$ select ctid from underway.worker where name = 'caller' $$, 'select place from before',
-    'what is known already is not written again'
+    'a call that changes nothing writes no row version'
 );
 
 select pg_temp.set_idle(null);
 
 select is(
     (select idle from underway.worker where name = 'caller'), true,
-    'who says neither changes nothing'
+    'null changes nothing'
 );
 
 select pg_temp.set_idle(false);
 
 select is(
     (select idle from underway.worker where name = 'caller'), false,
-    'a worker says that it is awake'
+    'a worker can report that it is busy again'
 );
 
 select lives_ok(
     $$ select underway.set_idle(-1, true), underway.set_idle(null, true) $$,
-    'a worker that was forgotten meanwhile is passed over'
+    'a worker id that does not exist is ignored'
 );
 
-select is_empty('select from underway.worker where idle', 'nobody else sleeps thereby');
+select is_empty('select from underway.worker where idle', 'no other worker becomes idle');
 
--- only then does an enqueue notify: NOTIFY refuses a payload of 8000 bytes
+-- only idle workers are notified: NOTIFY refuses a payload of 8000 bytes, so an error shows that it was called
 
 update underway.worker set queues = array[repeat('q', 8000)] where name = 'caller';
 
-select lives_ok($$ select underway._wake(repeat('q', 8000)) $$, 'a worker that is awake is not notified');
+select lives_ok($$ select underway._wake(repeat('q', 8000)) $$, 'a busy worker is not notified');
 
 select pg_temp.set_idle(true);
 
-select throws_ok($$ select underway._wake(repeat('q', 8000)) $$, '22023', null, 'a worker that sleeps is notified');
+select throws_ok($$ select underway._wake(repeat('q', 8000)) $$, '22023', null, 'an idle worker is notified');
+
+-- a change counts as a sign of life
+
+select underway_test.stop_clock('2030-01-01 12:00:00+00');
+select pg_temp.set_idle(false);
+
+select is(
+    (select seen_at from underway.worker where name = 'caller'), '2030-01-01 12:00:00+00',
+    'a worker that reports a change is seen now'
+);
 
 select * from finish();
 rollback;

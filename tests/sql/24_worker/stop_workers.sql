@@ -14,26 +14,28 @@ returns text
 language sql
 as $$ select coalesce(string_agg(w.name, ' ' order by w.name), '') from underway.worker w where w.stop_asked_at is not null $$;
 
-select is(underway.stop_workers(worker => (select id from worker where name = 'a')), 1, 'one worker is asked');
-select is(pg_temp.asked(), 'a', 'and no other');
-select is(underway.stop_workers(queue => 'sms'), 2, 'or all that serve a queue');
-select is(pg_temp.asked(), 'a b c', 'whatever else they serve');
-select is(underway.stop_workers(all_workers => true), 0, 'who was asked already is not asked again');
+select is(underway.stop_workers(worker => (select id from worker where name = 'a')), 1, 'one worker can be asked to stop');
+select is(pg_temp.asked(), 'a', 'the other workers are not asked');
+select is(underway.stop_workers(queue => 'sms'), 2, 'the workers of a queue can be asked to stop');
+select is(pg_temp.asked(), 'a b c', 'workers that also serve other queues are asked as well');
+select is(underway.stop_workers(all_workers => true), 0, 'a worker that was asked before is not counted again');
 
 select results_eq(
     $$ select distinct stop_asked_at from underway.worker $$, $$ values (timestamptz '2030-01-01 12:00:00+00') $$,
-    'when they were asked is kept'
+    'the time of the request is stored'
 );
 
 select underway.register_worker('d', '{email}');
-select is(underway.stop_workers(all_workers => true), 1, 'everyone is who is there now');
-select is(underway.stop_workers(worker => -1), 0, 'a worker that is not there is not asked');
+select is(underway.stop_workers(all_workers => true), 1, 'all_workers asks the workers that are registered now');
+select is(underway.stop_workers(worker => -1), 0, 'a worker id that does not exist is ignored');
 
 select throws_ok(
-    $$ select underway.stop_workers() $$, 'UW001', null, 'it has to be said who stops'
+    $$ select underway.stop_workers() $$, 'UW001', 'worker is null, queue is null, all_workers is false',
+    'a call without a selection is refused'
 );
 select throws_ok(
-    $$ select underway.stop_workers(worker => 1, queue => 'email') $$, 'UW001', null, 'in one way'
+    $$ select underway.stop_workers(worker => 1, queue => 'email') $$, 'UW001', $$worker is 1, queue is 'email', all_workers is false$$,
+    'a call with two selections is refused'
 );
 
 select * from finish();

@@ -18,32 +18,32 @@ select underway.unregister_worker(id) from worker where name = 'leaver';
 
 select results_eq(
     'select name from underway.worker', $$ values ('other') $$,
-    'a worker that has stopped is gone, the others stay'
+    'only the given worker is removed'
 );
 
--- what it holds
+-- tasks that the worker still holds
 
-select is(underway_test.state_of(id), 'in_progress', 'what it holds is not taken from it at once') from held;
+select is(underway_test.state_of(id), 'in_progress', 'a task that the removed worker holds stays in progress') from held;
 
 select is(
     (select array_agg(renewed) from held, underway.heartbeat(array[held.id], array[held.lease]) as renewed),
     array[(select id from held)],
-    'its lease can still be renewed'
+    'the lease of that task can still be renewed'
 );
 
 select underway_test.advance_clock('31 seconds');
 select underway._run_chores();
 
-select is(underway_test.state_of(id), 'pending', 'what it still holds lapses') from held;
+select is(underway_test.state_of(id), 'pending', 'the task is reclaimed when its lease has lapsed') from held;
 
 -- unknown workers
 
 select lives_ok(
     'select underway.unregister_worker(-1), underway.unregister_worker(null)',
-    'a worker that was forgotten meanwhile is passed over'
+    'a worker id that does not exist is ignored'
 );
 
-select is((select count(*) from underway.worker), 1::bigint, 'the others stay');
+select is((select count(*) from underway.worker), 1::bigint, 'the other workers stay registered');
 
 select * from finish();
 rollback;

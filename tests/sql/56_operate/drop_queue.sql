@@ -1,5 +1,3 @@
--- a queue is removed
-
 begin;
 select plan(23);
 
@@ -11,16 +9,16 @@ create temp table finished as select underway_test.finished_task(queue => 'done'
 
 select lives_ok($$ select underway.drop_queue('done') $$, 'a queue without live tasks is dropped');
 
-select throws_ok($$ select underway.enqueue('done') $$, 'UW003', null, 'nothing can be enqueued there any more');
+select throws_ok($$ select underway.enqueue('done') $$, 'UW003', null, 'enqueueing to a dropped queue is refused');
 
-select throws_ok($$ select underway.dequeue('done') $$, 'UW003', null, 'nor dequeued');
+select throws_ok($$ select underway.dequeue('done') $$, 'UW003', null, 'a claim from a dropped queue is refused');
 
 select isnt_empty(
     $$ select from underway.queue_priority l where l.queue = 'done' $$,
-    'its priorities stay known, for a task that is being enqueued just now'
+    'the priorities of a dropped queue stay until _finish_drops, because an enqueue may be under way'
 );
 
-select is(underway_test.state_of(finished.id), 'succeeded', 'its finished tasks stay in the history') from finished;
+select is(underway_test.state_of(finished.id), 'succeeded', 'the finished tasks of a dropped queue stay in the history') from finished;
 
 select throws_ok(
     $$ select underway.drop_queue('done') $$, 'UW003', $$queue 'done' does not exist$$,
@@ -54,33 +52,33 @@ select throws_ok(
 
 select is(
     underway_test.hint_of($$ select underway.drop_queue('email') $$),
-    'Let them finish, or cancel them with the queue: select underway.drop_queue(''email'', force => true);',
-    'the hint is the call that would drop it by force'
+    'Wait until they have finished, or cancel them: select underway.drop_queue(''email'', force => true);',
+    'the hint is the call that drops the queue by force'
 );
 
 select is((select count(*) from underway.task t where t.queue = 'email'), 5::bigint, 'a refused drop cancels nothing');
 
-select lives_ok($$ select underway.drop_queue('email', force => true) $$, 'by force it is dropped');
+select lives_ok($$ select underway.drop_queue('email', force => true) $$, 'a queue with live tasks is dropped by force');
 
 select is(
-    underway_test.state_of(live.id), 'cancelled', format('a task of it that was %s is cancelled', live.state)
+    underway_test.state_of(live.id), 'cancelled', format('a task of the queue that was %s is cancelled', live.state)
 )
 from live;
 
 select is((select h.expires_at from underway.task_history h join live on live.id = h.id where live.state = 'pending'),
-    '2030-01-04 12:00:00+00'::timestamptz, 'and is kept as long as the queue said');
+    '2030-01-04 12:00:00+00'::timestamptz, 'a cancelled task is kept for the retention of the dropped queue');
 
-select is(i.errors #>> '{0,message}', 'first', 'with its errors') from tried, underway.task_info(tried.id) i;
+select is(i.errors #>> '{0,message}', 'first', 'a cancelled task keeps its errors') from tried, underway.task_info(tried.id) i;
 
 select throws_ok(
     format('select underway.complete(%s, %L)', live.id, live.lease), 'UW002',
     format('task %s is not held under lease %s; it is cancelled', live.id, live.lease),
-    'the holder of one that was running has lost its lease'
+    'the worker of a running task has lost its lease'
 )
 from live
 where live.state = 'in_progress';
 
-select is(underway_test.state_of(bystander.id), 'pending', 'the tasks of other queues stay') from bystander;
+select is(underway_test.state_of(bystander.id), 'pending', 'the tasks of other queues are not changed') from bystander;
 
 -- a dead-letter queue
 
@@ -90,29 +88,29 @@ select underway.drop_queue('letters');
 
 select is(
     (select q.dead_letter_queue from underway.queue q where q.name = 'sms'), null,
-    'a queue whose dead-letter queue is dropped has none any more'
+    'a queue whose dead-letter queue was dropped has none afterwards'
 );
 
 create temp table failed as select underway_test.finished_task('failed', 'sms') as id;
 
-select is(underway_test.state_of(failed.id), 'failed', 'its failures need no dead-letter queue') from failed;
+select is(underway_test.state_of(failed.id), 'failed', 'a task of that queue can fail without a dead-letter queue') from failed;
 
--- it can come back
+-- the queue is created again
 
 select underway.create_queue('email');
 
-select is_empty($$ select * from underway.dequeue('email', 10) $$, 'a queue that is created anew begins empty');
+select is_empty($$ select * from underway.dequeue('email', 10) $$, 'a queue that is created again is empty');
 
 select underway.enqueue('email', priority => 5);
 
-select is((select count(*) from underway.dequeue('email', 10)), 1::bigint, 'and works');
+select is((select count(*) from underway.dequeue('email', 10)), 1::bigint, 'tasks can be enqueued and claimed in it');
 
--- force is meant
+-- force
 
 select underway_test.ready_task('doubtful');
 
 select throws_ok(
-    $$ select underway.drop_queue('doubtful', force => null) $$, 'UW006', null, 'a force that is null is no force'
+    $$ select underway.drop_queue('doubtful', force => null) $$, 'UW006', null, 'a null force does not cancel live tasks'
 );
 
 select * from finish();

@@ -6,41 +6,41 @@ create temporary table held on commit drop as select * from underway_test.held_t
 select underway.enqueue('email');
 select underway_test.ready_task('invoice');
 
-select is(underway.pause_queue('email'), true, 'a queue that was running says so');
+select is(underway.pause_queue('email'), true, 'pausing a queue that was not paused returns true');
 
 select is(
     (select paused_at from underway.queue where name = 'email'), '2030-01-01 12:00:00+00'::timestamptz,
-    'a paused queue knows since when'
+    'the time of the pause is stored'
 );
 
 select underway_test.advance_clock('1 hour');
 
-select is(underway.pause_queue('email'), false, 'a queue that was paused already says so');
+select is(underway.pause_queue('email'), false, 'pausing a paused queue returns false');
 
 select is(
     (select paused_at from underway.queue where name = 'email'), '2030-01-01 12:00:00+00'::timestamptz,
-    'pausing again keeps the time of the first pause'
+    'pausing a paused queue keeps the time of the first pause'
 );
 
--- what a pause stops
+-- claims
 
-select is_empty($$ select * from underway.dequeue('email', 10) $$, 'nobody claims from a paused queue');
+select is_empty($$ select * from underway.dequeue('email', 10) $$, 'a claim from a paused queue returns no task');
 
 select is(
     (select array_agg(queue) from underway.dequeue(array['email', 'invoice'], 10)), '{invoice}',
-    'the other queues of a claim are served'
+    'a claim from several queues returns the tasks of those that are not paused'
 );
 
--- what it does not stop
+-- other calls
 
-select lives_ok($$ select underway.enqueue('email') $$, 'a paused queue takes tasks');
+select lives_ok($$ select underway.enqueue('email') $$, 'a task can be enqueued to a paused queue');
 
 select lives_ok(
     (select format('select underway.complete(%s, %L)', id, lease) from held),
-    'what runs, runs on to its end'
+    'a running task of a paused queue can be completed'
 );
 
--- refusals
+-- errors
 
 select throws_ok(
     $$ select underway.pause_queue('nowhere') $$,
@@ -48,11 +48,11 @@ select throws_ok(
     'a queue that does not exist is refused'
 );
 
-select throws_ok($$ select underway.pause_queue(null) $$, 'UW003', null, 'no name is refused');
+select throws_ok($$ select underway.pause_queue(null) $$, 'UW003', null, 'a null name is refused');
 
 select is(
     (select paused_at from underway.queue where name = 'invoice'), null,
-    'the other queues run'
+    'other queues are not paused'
 );
 
 select * from finish();

@@ -1,5 +1,3 @@
--- a pending task gets another priority
-
 begin;
 select plan(16);
 
@@ -25,7 +23,7 @@ select underway_test.advance_clock('1 minute');
 
 select lives_ok(
     $$ select underway.reprioritize(task.id, 50) from task where task.name = 'c' $$,
-    'a pending task gets another priority'
+    'a pending task can be reprioritized'
 );
 select underway.reprioritize(task.id, -50) from task where task.name = 'a';
 
@@ -41,27 +39,27 @@ select results_eq(
         join task on task.id = before.id
         order by before.id
     $$,
-    'and is ready from now; nothing else changes'
+    'a reprioritized task has the new priority and is ready from now; nothing else changes'
 );
 
 select is(
     pg_temp.claimed(), array['c', 'b', 'd', 'a'],
-    'claims follow the new priorities, though the queue never had them before'
+    'claims follow the new priorities, also those that the queue has not had before'
 );
 
--- one that is not due
+-- a task that is not due
 
 create temp table later as select underway.enqueue('email', '"later"', delay => '1 hour') as id;
 select underway.reprioritize(later.id, 7) from later;
 
-select is(pg_temp.claimed(), '{}', 'a task that is not due does not become due by it');
+select is(pg_temp.claimed(), '{}', 'a task that is not due is not due after it was reprioritized');
 
 select underway_test.advance_clock('1 hour');
 select underway.enqueue('email', '"now"', priority => 6);
 
-select is(pg_temp.claimed(), array['later', 'now'], 'and comes at its new priority when it is');
+select is(pg_temp.claimed(), array['later', 'now'], 'a task that was reprioritized before it was due is claimed at its new priority');
 
--- within its new priority it lines up
+-- the order within the new priority
 
 select underway.enqueue('email', '"old"') as id;
 select underway_test.advance_clock('1 minute');
@@ -70,7 +68,7 @@ select underway_test.advance_clock('1 minute');
 select underway.reprioritize(t.id, 5) from underway.task t where t.input = '"old"';
 
 select is(
-    pg_temp.claimed(), array['first at 5', 'old'], 'it lines up behind those of its new priority that are ready'
+    pg_temp.claimed(), array['first at 5', 'old'], 'a reprioritized task is claimed after the tasks of its new priority that were ready'
 );
 
 -- extremes
@@ -82,7 +80,7 @@ select lives_ok(
     'any integer is a priority'
 );
 
--- refusals
+-- errors
 
 select throws_ok(
     $$ select underway.reprioritize(extreme.id, null) from extreme $$, 'UW001', 'priority is null',
@@ -106,11 +104,11 @@ from unfit;
 
 select is(
     underway_test.hint_of('select underway.reprioritize(unfit.id, 9) from unfit where state = ''in_progress'''),
-    'Only a task that is pending is reprioritized.', 'the hint says which tasks can be'
+    'Only a task that is pending can be reprioritized.', 'the hint says which tasks can be reprioritized'
 );
 
 select is(
-    i.priority, -50, 'a refused one keeps its priority'
+    i.priority, -50, 'a refused task keeps its priority'
 )
 from unfit, underway.task_info(unfit.id) i where unfit.state = 'in_progress';
 
@@ -119,7 +117,7 @@ select throws_ok(
     'a task that does not exist is refused'
 );
 
-select throws_ok('select underway.reprioritize(null, 9)', 'UW004', null, 'null is refused');
+select throws_ok('select underway.reprioritize(null, 9)', 'UW004', null, 'a null task is refused');
 
 select * from finish();
 rollback;

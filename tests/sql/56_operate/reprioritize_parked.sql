@@ -1,4 +1,4 @@
--- a task that waits for its key gets another priority
+-- tasks whose concurrency key is full
 
 begin;
 select plan(11);
@@ -9,38 +9,38 @@ select underway_test.keyed_tasks('a1 a2 a3 a4 a5');
 select underway_test.claimed();
 select underway_test.advance_clock('1 second');
 
--- a higher one
+-- a higher priority
 
 select lives_ok(
     format('select underway.reprioritize(%s, 5)', underway_test.named('a4')),
-    'a task that waits for its key may be reprioritized'
+    'a parked task can be reprioritized'
 );
-select is(underway_test.parked(), 'a2 a3 a5', 'it is parked no longer');
-select is(underway_test.claimed(), '', 'but waits for its key like all others');
-select is(underway_test.parked(), 'a2 a3 a4 a5', 'so it is parked again');
+select is(underway_test.parked(), 'a2 a3 a5', 'a reprioritized task is no longer parked');
+select is(underway_test.claimed(), '', 'a reprioritized task is not claimed while its concurrency key is full');
+select is(underway_test.parked(), 'a2 a3 a4 a5', 'a claim parks it again');
 select underway_test.done('a1');
-select is(underway_test.claimed(), 'a4', 'and then comes before those of a lower priority');
+select is(underway_test.claimed(), 'a4', 'when the key is free, it is claimed before the tasks with a lower priority');
 
--- a lower one
+-- a lower priority
 
 select underway.reprioritize(underway_test.named('a2'), -5);
 select underway_test.done('a4');
-select is(underway_test.claimed(), 'a3', 'one with a lower priority comes after the others');
+select is(underway_test.claimed(), 'a3', 'a task with a lower priority is not claimed first');
 select underway_test.done('a3');
-select is(underway_test.claimed(), 'a5', 'after all of them');
+select is(underway_test.claimed(), 'a5', 'a task with a lower priority is claimed after all others of its key');
 select underway_test.done('a5');
-select is(underway_test.claimed(), 'a2', 'and is claimed at last');
+select is(underway_test.claimed(), 'a2', 'a task with a lower priority is claimed when no other of its key is left');
 
--- not seen in its priority yet
+-- not parked by a claim at its new priority yet
 
 select underway_test.keyed_tasks('a6 a7');
 select underway_test.claimed();
 select underway.reprioritize(underway_test.named('a7'), 9);
 select underway_test.done('a2');
-select is(underway_test.claimed(), 'a7', 'nobody has to see it wait there first');
-select is(underway_test.parked(), 'a6', 'the others wait');
+select is(underway_test.claimed(), 'a7', 'a reprioritized task can be claimed without being parked at its new priority first');
+select is(underway_test.parked(), 'a6', 'the other tasks of the key stay parked');
 select underway_test.done('a7');
-select is(underway_test.claimed(), 'a6', 'for their turn');
+select is(underway_test.claimed(), 'a6', 'the next task of the key is claimed when the key is free');
 
 select * from finish();
 rollback;

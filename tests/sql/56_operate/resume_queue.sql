@@ -15,23 +15,23 @@ select underway.pause_queue('email');
 select underway.pause_queue('invoice');
 truncate woken;
 
-select is(underway.resume_queue('email'), true, 'a queue that was paused says so');
-select results_eq('select queue from woken', $$ values ('email') $$, 'the workers of a resumed queue are woken');
-select is((select paused_at from underway.queue where name = 'email'), null, 'a resumed queue is not paused');
+select is(underway.resume_queue('email'), true, 'resuming a paused queue returns true');
+select results_eq('select queue from woken', $$ values ('email') $$, 'the workers of a resumed queue are notified');
+select is((select paused_at from underway.queue where name = 'email'), null, 'a resumed queue has no time of pause');
 
 select is(
     (select array_agg(queue) from underway.dequeue(array['email', 'invoice'], 10)), '{email}',
-    'claims from a resumed queue go on, those from another do not'
+    'a claim returns the tasks of the resumed queue and none of a paused one'
 );
 
-select is(underway.resume_queue('email'), false, 'a queue that was running says so');
-select is((select count(*) from woken), 1::bigint, 'nobody is woken for a queue that was running');
+select is(underway.resume_queue('email'), false, 'resuming a queue that is not paused returns false');
+select is((select count(*) from woken), 1::bigint, 'no worker is notified for a queue that was not paused');
 
 select isnt((select paused_at from underway.queue where name = 'invoice'), null, 'the other queues stay paused');
 
 select is(underway.pause_queue('email'), true, 'a resumed queue can be paused again');
 
--- refusals
+-- errors
 
 select throws_ok(
     $$ select underway.resume_queue('nowhere') $$,
@@ -39,7 +39,7 @@ select throws_ok(
     'a queue that does not exist is refused'
 );
 
-select throws_ok($$ select underway.resume_queue(null) $$, 'UW003', null, 'no name is refused');
+select throws_ok($$ select underway.resume_queue(null) $$, 'UW003', null, 'a null name is refused');
 
 select * from finish();
 rollback;

@@ -1,5 +1,3 @@
--- why a task of a fair queue is not running
-
 begin;
 select plan(7);
 
@@ -12,23 +10,23 @@ select underway.create_queue('email', fair => true);
 select underway.register_worker('w1', '{email}');
 select underway_test.keyed_tasks('a1 a2 a3 1 2');
 
-select is(pg_temp.codes('a1'), 'in_line', 'nothing holds back the first of a key');
+select is(pg_temp.codes('a1'), 'queued', 'the first task of a key of a fair queue is queued');
 select results_eq(
     $$ select reason, details from underway.why(underway_test.named('2')) $$,
     $$ values (
-        'nothing holds it back: the keys of its queue are served in turn, and 1 workers serve its queue: w1',
-        '{"before": null, "workers": ["w1"]}'::jsonb
+        'ready: the concurrency keys of its queue are served in turn; live workers of queue ''email'': w1',
+        '{"ahead": null, "workers": ["w1"]}'::jsonb
     ) $$,
-    'nor one without a key; how many come before it can not be said'
+    'a task without a key is queued, and the tasks ahead of it are not counted'
 );
-select is(pg_temp.codes('a3'), 'behind_key', 'others wait for those of their key that come before');
+select is(pg_temp.codes('a3'), 'key_queued', 'the third task of a key is key_queued');
 select underway_test.claimed();
-select is(pg_temp.codes('a2'), 'key_taken', 'or for the one that runs');
-select is(pg_temp.codes('a1'), 'running', 'which does');
+select is(pg_temp.codes('a2'), 'key_full', 'the next task of a key with a running task is key_full');
+select is(pg_temp.codes('a1'), 'running', 'the claimed task of the key is running');
 select underway.pause_key('email', 'a');
-select is(pg_temp.codes('a3'), 'key_paused key_taken behind_key', 'a paused key holds them back, too');
+select is(pg_temp.codes('a3'), 'key_paused key_full key_queued', 'a task of a paused key is also key_paused');
 select underway_test.keyed_tasks('b1');
-select is(pg_temp.codes('b1'), 'in_line', 'and no other');
+select is(pg_temp.codes('b1'), 'queued', 'a task of another key is queued');
 
 select * from finish();
 rollback;

@@ -32,17 +32,17 @@ select is_empty(
         join role on role.name = r.rolname
         where r.rolcanlogin or r.rolsuper or r.rolcreaterole or r.rolcreatedb or r.rolbypassrls
     $$,
-    'none of them logs in or has power of its own: they are given to others'
+    'none of the roles can log in or has an attribute of a superuser'
 );
 
 select is_empty(
     $$ select name from role where not has_schema_privilege(name, 'underway', 'usage') $$,
-    'each of them reaches the schema'
+    'each role may use the schema'
 );
 
 select is_empty(
     $$ select name from role where has_schema_privilege(name, 'underway', 'create') $$,
-    'none of them creates anything in it'
+    'no role may create objects in the schema'
 );
 
 -- functions
@@ -50,10 +50,9 @@ select is_empty(
 select set_eq(
     $$ select pg_temp.callable_by('underway_producer') $$,
     '{
-        enqueue, enqueue_many, enqueue_unique, enqueue_batch, extend_batch, retry_policy, watch, task_info, cron_next,
-        cron_preview
+        enqueue, enqueue_many, enqueue_unique, enqueue_batch, extend_batch, retry_policy, watch, cron_next, cron_preview
     }'::text[],
-    'a producer enqueues, and sees results'
+    'a producer can enqueue and watch tasks, and cannot read them'
 );
 
 select set_eq(
@@ -63,23 +62,24 @@ select set_eq(
         heartbeat, report_progress, register_worker, unregister_worker, set_idle, next_wakeup, worker_state, maintain,
         run_schedules
     }'::text[],
-    'a worker dequeues, settles, and keeps the queue up'
+    'a worker can dequeue, settle and maintain'
 );
 
 select set_eq(
     $$ select pg_temp.callable_by('underway_observer') $$,
     '{task_info, why, stats, backoff, cron_next, cron_preview, _clock}'::text[],
-    'an observer reads'
+    'an observer can only read'
 );
 
 select set_eq(
     $$ select pg_temp.callable_by('underway_operator') $$,
     '{
         create_queue, pause_queue, resume_queue, pause_key, resume_key, drop_queue, retry_policy, cancel,
-        cancel_batch, retry, redrive, reschedule, reprioritize, delete_task, schedule, unschedule, pause_schedule, resume_schedule,
-        run_schedule_now, run_schedules, cron_next, cron_preview, maintain, stop_workers, task_info, why, stats, _clock
+        cancel_batch, retry, redrive, reschedule, reprioritize, delete_task, schedule, unschedule, pause_schedule,
+        resume_schedule, run_schedule_now, run_schedules, cron_next, cron_preview, maintain, stop_workers, watch,
+        task_info, why, stats, _clock
     }'::text[],
-    'an operator cares for queues, schedules and single tasks, and sees what an observer sees'
+    'an operator can change queues, schedules and single tasks, wait for tasks, and read all that an observer reads'
 );
 
 select is_empty(
@@ -92,7 +92,7 @@ select is_empty(
           and p.proname <> '_clock'
           and has_function_privilege(role.name, p.oid, 'execute')
     $$,
-    'none of them calls what is private, but for the clock, which views read'
+    'no role may call a private function, except the clock, which views call'
 );
 
 select is_empty(
@@ -105,7 +105,7 @@ select is_empty(
         having bool_or(has_function_privilege(role.name, p.oid, 'execute'))
             <> bool_and(has_function_privilege(role.name, p.oid, 'execute'))
     $$,
-    'who calls one form of a function calls them all'
+    'a role that may call one form of a function may call all its forms'
 );
 
 -- views and tables
@@ -127,7 +127,7 @@ select set_eq(
         from unnest('{underway_observer, underway_operator}'::text[]) as reader
         cross join unnest('{batch_stats, queue_stats, schedule_stats, task_list, worker_stats}'::text[]) as view
     $$,
-    'observers and operators read the views, everybody the list of refusals, and nobody a table'
+    'observers and operators may read the views, all roles the list of errors, and no role a table'
 );
 
 select is_empty(
@@ -143,7 +143,7 @@ select is_empty(
               or c.relkind in ('r', 'p') and has_any_column_privilege(role.name, c.oid, 'select')
           )
     $$,
-    'nobody writes to a table or reads a column of it'
+    'no role may write to a table or read a column of it'
 );
 
 select is_empty(
@@ -155,7 +155,7 @@ select is_empty(
           and c.relkind = 'S'
           and has_sequence_privilege(role.name, c.oid, 'usage, select, update')
     $$,
-    'nobody touches a sequence'
+    'no role may use a sequence'
 );
 
 -- public
@@ -168,7 +168,7 @@ select is_empty(
         where p.pronamespace = 'underway'::regnamespace
           and entry.grantee = 0
     $$,
-    'public calls nothing'
+    'public may call no function'
 );
 
 select is_empty(
@@ -186,7 +186,7 @@ select is_empty(
         where c.relnamespace = 'underway'::regnamespace
           and entry.grantee = 0
     $$,
-    'public reads and writes nothing'
+    'public may read and write no table'
 );
 
 select is_empty(
@@ -197,7 +197,7 @@ select is_empty(
         where n.nspname = 'underway'
           and entry.grantee = 0
     $$,
-    'public does not reach the schema'
+    'public may not use the schema'
 );
 
 select is_empty(
@@ -216,10 +216,10 @@ select is_empty(
           and entry.is_grantable
           and entry.grantee <> p.proowner
     $$,
-    'nobody passes on what was granted'
+    'nothing is granted with grant option'
 );
 
--- schedules: what is granted is enough, and what is not is refused
+-- schedules: the grants are sufficient, and other calls are refused
 
 create function pg_temp.as_role(role text, statement text)
 returns void
@@ -253,16 +253,16 @@ from (values
 ) as given (role, statement);
 
 select underway_test.advance_clock('1 day');
-select lives_ok($$ select pg_temp.as_role('worker', 'select underway.run_schedules()') $$, 'a worker runs schedules');
+select lives_ok($$ select pg_temp.as_role('worker', 'select underway.run_schedules()') $$, 'a worker may call run_schedules');
 select underway_test.advance_clock('1 day');
-select lives_ok($$ select pg_temp.as_role('worker', 'select underway.maintain()') $$, 'or has that done by the chore');
+select lives_ok($$ select pg_temp.as_role('worker', 'select underway.maintain()') $$, 'a worker may run schedules through maintain');
 select is(
     underway_test.times_of('nightly', 'DD HH24:MI'), '{01 12:00,02 00:00,03 00:00}',
-    'who may run schedules may enqueue so'
+    'a role that may not enqueue can enqueue the tasks of schedules through run_schedules'
 );
 select lives_ok(
     $$ select pg_temp.as_role('operator', 'select underway.unschedule(''nightly'')') $$,
-    'an operator removes a schedule'
+    'an operator may remove a schedule'
 );
 
 select throws_ok(

@@ -1,5 +1,5 @@
 begin;
-select plan(84);
+select plan(86);
 
 create function pg_temp.as_role(role text, statement text)
 returns void
@@ -60,12 +60,7 @@ select pg_temp.may(
 select pg_temp.may(
     'producer', format('select underway.watch(%s)', underway_test.ready_task()), 'a producer watches a task'
 );
-select pg_temp.may(
-    'producer',
-    format('select * from underway.task_info(%s)', underway_test.finished_task()),
-    'a producer sees the result of a task'
-);
-select pg_temp.may('producer', 'select * from underway.error_code', 'a producer reads the list of refusals');
+select pg_temp.may('producer', 'select * from underway.error_code', 'a producer reads the list of errors');
 
 select pg_temp.may_not('producer', given.statement, format('a producer is refused: %s', btrim(given.statement)))
 from (values
@@ -76,13 +71,15 @@ from (values
     ($$ select underway.drop_queue('email', true) $$),
     ($$ select underway.maintain() $$),
     ($$ select underway.stats() $$),
+    ($$ select * from underway.task_info(1) $$),
+    ($$ select underway.why(1) $$),
     ($$ select * from underway.task_list $$)
 ) as given (statement);
 
 -- a worker
 
 select pg_temp.may('worker', $$ select underway.dequeue('email', 1) $$, 'a worker claims from a queue');
-select pg_temp.may('worker', $$ select underway.dequeue('{email}'::text[], 1) $$, 'a worker claims from several');
+select pg_temp.may('worker', $$ select underway.dequeue('{email}'::text[], 1) $$, 'a worker claims from several queues');
 select pg_temp.may(
     'worker', format('select underway.complete(%s)', pg_temp.address_of_held_task()), 'a worker completes a task'
 );
@@ -119,11 +116,11 @@ select pg_temp.may(
     'a worker reports progress'
 );
 select pg_temp.may('worker', $$ select underway.register_worker('host-1', '{email}') $$, 'a worker registers');
-select pg_temp.may('worker', 'select underway.set_idle(1, true)', 'a worker says that it sleeps');
-select pg_temp.may('worker', $$ select underway.next_wakeup('{email}') $$, 'a worker asks for how long');
-select pg_temp.may('worker', 'select underway.worker_state(1)', 'a worker asks what it has to know of itself');
-select pg_temp.may('worker', 'select underway.maintain()', 'a worker does the chore');
-select pg_temp.may('worker', 'select underway.unregister_worker(1)', 'a worker leaves');
+select pg_temp.may('worker', 'select underway.set_idle(1, true)', 'a worker reports that it is idle');
+select pg_temp.may('worker', $$ select underway.next_wakeup('{email}') $$, 'a worker asks how long it may sleep');
+select pg_temp.may('worker', 'select underway.worker_state(1)', 'a worker reads its own state');
+select pg_temp.may('worker', 'select underway.maintain()', 'a worker calls maintain');
+select pg_temp.may('worker', 'select underway.unregister_worker(1)', 'a worker unregisters');
 
 select pg_temp.may_not('worker', given.statement, format('a worker is refused: %s', btrim(given.statement)))
 from (values
@@ -143,7 +140,7 @@ from (values
 
 select pg_temp.may('observer', format('select * from underway.%I', given.view), format('an observer reads %s', given.view))
 from unnest('{queue_stats, worker_stats, task_list, error_code}'::text[]) as given (view);
-select pg_temp.may('observer', 'select underway.stats()', 'an observer reads the numbers');
+select pg_temp.may('observer', 'select underway.stats()', 'an observer calls stats');
 select pg_temp.may('observer', 'select * from underway.task_info(1)', 'an observer reads a task');
 
 select pg_temp.may_not('observer', given.statement, format('an observer is refused: %s', btrim(given.statement)))
@@ -187,9 +184,10 @@ select pg_temp.may(
 select pg_temp.may(
     'operator', format('select underway.delete_task(%s)', underway_test.finished_task()), 'an operator deletes a task'
 );
-select pg_temp.may('operator', 'select underway.maintain()', 'an operator does the chore');
+select pg_temp.may('operator', 'select underway.maintain()', 'an operator calls maintain');
 select pg_temp.may('operator', 'select underway.stop_workers(all_workers => true)', 'an operator stops workers');
-select pg_temp.may('operator', 'select underway.stats()', 'an operator reads the numbers');
+select pg_temp.may('operator', 'select underway.stats()', 'an operator calls stats');
+select pg_temp.may('operator', format('select underway.watch(%s)', underway_test.ready_task()), 'an operator watches a task');
 select pg_temp.may('operator', format('select * from underway.%I', given.view), format('an operator reads %s', given.view))
 from unnest('{queue_stats, worker_stats, task_list}'::text[]) as given (view);
 
@@ -201,15 +199,15 @@ from (values
     ($$ select underway.register_worker('host-1', '{email}') $$)
 ) as given (statement);
 
--- tables, and who has no role
+-- tables, and users without a role
 
-select pg_temp.may_not(given.role, 'select from underway.task', format('the table of tasks is closed to the role %s', given.role))
+select pg_temp.may_not(given.role, 'select from underway.task', format('the role %s may not read the table of tasks', given.role))
 from unnest('{producer, worker, observer, operator}'::text[]) as given (role);
 
 select throws_ok(
     format('select pg_temp.as_role(%L, %L)', 'pg_monitor', given.statement),
     '42501', 'permission denied for schema underway',
-    format('who has none of the roles is refused: %s', btrim(given.statement))
+    format('a user without any of the roles is refused: %s', btrim(given.statement))
 )
 from (values
     ($$ select underway.enqueue('email') $$),

@@ -1,6 +1,6 @@
 begin;
 
-select plan(1);
+select plan(2);
 
 select is_empty(
     $$
@@ -14,6 +14,17 @@ select is_empty(
           and not coalesce('enable_seqscan=off' = any (p.proconfig), false)
     $$,
     'whatever looks tasks up keeps no plan that reads a table from end to end'
+);
+
+select is_empty(
+    $$
+        select p.oid::regprocedure::text
+        from pg_proc p
+        where p.pronamespace = 'underway'::regnamespace
+          and exists (select from unnest(p.proconfig) as setting where setting ~ '^enable_')
+          and not 'jit=off' = any (p.proconfig)
+    $$,
+    'a function that sets a planner method also turns JIT off, because a disabled scan exceeds the cost limits of JIT'
 );
 
 select * from finish();

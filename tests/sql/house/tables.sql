@@ -1,7 +1,7 @@
--- What the tables are not burdened with.
+-- Rules for all tables of the schema at once.
 
 begin;
-select plan(3);
+select plan(4);
 
 select is_empty(
     $$
@@ -10,7 +10,7 @@ select is_empty(
         where contype = 'f'
           and 'underway.task'::regclass in (conrelid, confrelid)
     $$,
-    'no foreign key leads from the live tasks, or to them'
+    'the table of live tasks has no foreign key and is the target of none'
 );
 
 select is_empty(
@@ -21,7 +21,7 @@ select is_empty(
         where c.relnamespace = 'underway'::regnamespace
           and not t.tgisinternal
     $$,
-    'no trigger moves anything'
+    'no table has a trigger'
 );
 
 select is_empty(
@@ -32,7 +32,26 @@ select is_empty(
         where c.relnamespace = 'underway'::regnamespace
           and c.relkind in ('r', 'p')
     $$,
-    'no rule rewrites anything'
+    'no table has a rewrite rule'
+);
+
+-- A publication for all tables refuses updates and deletes in a table that has no replica identity.
+select is_empty(
+    $$
+        select c.relname
+        from pg_class c
+        where c.relnamespace = 'underway'::regnamespace
+          and c.relkind in ('r', 'p')
+          and c.relreplident <> 'f'
+          and not exists (
+              select
+              from pg_index i
+              where i.indrelid = c.oid
+                and case c.relreplident when 'd' then i.indisprimary when 'i' then i.indisreplident end
+          )
+        order by c.relname
+    $$,
+    'each table has a replica identity'
 );
 
 select * from finish();

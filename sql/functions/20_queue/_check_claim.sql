@@ -21,10 +21,10 @@ begin
             hint = 'Claim 0 to 10000 tasks per call.';
     end if;
 
-    select given.name
+    -- One pass over both sets, not a look-up for each name: a worker may serve thousands of queues.
+    select missing.name
     into v_missing
-    from unnest(_check_claim.queues) as given (name)
-    where not exists (select from underway.queue q where q.name = given.name)
+    from (select unnest(_check_claim.queues) except select q.name from underway.queue q) as missing (name)
     limit 1;
 
     if found or _check_claim.queues is null then

@@ -37,14 +37,23 @@ begin
                 order by t.queue
                 limit 1
             ) next
-        )
-        (
+        ),
+        found (queue) as (
             select b.queue from busy b
             union all
             select r.queue from underway.ready_key r where r.check_at <= _queues_with_tasks.now
         )
-        intersect
-        select unnest(_queues_with_tasks.queues)
+        -- A few are compared with the names one by one; for many it is faster to hash all names.
+        select f.queue
+        from found f
+        where (select count(*) from found) <= 20
+          and f.queue = any (_queues_with_tasks.queues)
+        union all
+        (
+            select f.queue from found f where (select count(*) from found) > 20
+            intersect
+            select unnest(_queues_with_tasks.queues) where (select count(*) from found) > 20
+        )
     );
 end;
 $$;

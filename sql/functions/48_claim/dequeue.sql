@@ -33,8 +33,9 @@ declare
     v_rows      tid[];
     v_claimed   integer;
 begin
-    if (dequeue.max_tasks between 0 and 10000 and cardinality(dequeue.queues) <= 10) is not true then
+    if (dequeue.max_tasks between 0 and 10000) is not true then
         perform underway._check_claim(dequeue.queues, dequeue.max_tasks);
+    elsif cardinality(dequeue.queues) > 10 then
         v_queues := underway._queues_with_tasks(dequeue.queues, v_now);
     end if;
 
@@ -135,8 +136,8 @@ begin
         end if;
     end loop;
 
-    -- A single queue that was found exists.
-    if (not found or cardinality(dequeue.queues) > 1) and cardinality(dequeue.queues) <= 10 then
+    -- A queue that was found exists. Of many queues the others are looked for only when nothing was found.
+    if not found or cardinality(dequeue.queues) between 2 and 10 then
         perform underway._check_claim(dequeue.queues, dequeue.max_tasks);
     end if;
 end;

@@ -123,15 +123,11 @@ create index task_to_reclaim on underway.task (lease_expires_at, id) with (dedup
 
 create index task_dead_letter on underway.task (((dead_letter ->> 'task')::bigint)) where dead_letter is not null;
 
--- Which tasks of a concurrency key are ready or running. Tasks without a key do not enter these two indexes.
-create index task_by_key on underway.task (queue, concurrency_key, state)
-    where concurrency_key is not null and not parked;
-
--- The parked tasks of a key, in their order.
-create index task_parked on underway.task (queue, concurrency_key, priority, ready_at, id) where parked;
-
--- The running tasks of a queue with max_running.
-create index task_by_slot on underway.task (queue) where holds_slot;
+-- What the limits of a queue look at: the running tasks of a queue with max_running (holds_slot), and of each concurrency
+-- key the running, the ready and the parked tasks, the last in their order. One index and not three: an enqueue opens each,
+-- whether its task enters it or not.
+create index task_by_key on underway.task (queue, holds_slot, concurrency_key, parked, state, priority, ready_at, id)
+    where concurrency_key is not null or holds_slot;
 
 -- The priorities in use, queue by queue: a claim reads one range of task_to_dequeue for each. (queue, priority) is not
 -- unique on purpose: a unique key would make an enqueue wait for another transaction that uses the same new priority.

@@ -26,9 +26,10 @@ begin atomic
                     select
                     from underway.task t
                     where t.queue = (_key_capacity.queue).name
+                      and t.holds_slot = any ('{t,f}')
                       and t.concurrency_key = _key_capacity.key
-                      and t.state = 'in_progress'
                       and not t.parked
+                      and t.state = 'in_progress'
                     limit (_key_capacity.queue).max_running_per_key
                 ) running
             ),

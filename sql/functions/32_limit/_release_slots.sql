@@ -49,6 +49,7 @@ begin
         select true
         from underway.task t
         where t.queue = freed.queue
+          and not t.holds_slot
           and t.concurrency_key = freed.key
           and t.parked
         limit 1
@@ -58,9 +59,10 @@ begin
           select true
           from underway.task t
           where t.queue = freed.queue
+            and not t.holds_slot
             and t.concurrency_key = freed.key
-            and t.state = 'pending'
             and not t.parked
+            and t.state = 'pending'
             and t.ready_at <= underway._clock()
           limit 1
       ) is null);

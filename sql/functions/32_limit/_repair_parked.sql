@@ -1,7 +1,7 @@
 -- _repair_parked: make tasks ready that are parked although their key has free slots.
 --
 -- That happens where a slot was freed and the parked task could not be seen or changed: its row was locked, the snapshot
--- was an old one, or max_running_per_key was raised. Walks over the keys that have parked tasks, from the given one on.
+-- was an old one, or max_running_per_key was raised. Walks over the concurrency keys in use, from the given one on.
 --
 -- Writes: nothing.
 -- Calls: _clock, _key_capacity, _unpark.
@@ -26,27 +26,29 @@ declare
     v_slots  integer[];
     v_seen   bigint;
 begin
-    with recursive parked (queue, key, number) as (
+    with recursive keyed (queue, key, number) as (
         (
             select t.queue, t.concurrency_key, 1
             from underway.task t
-            where t.parked
-              and (t.queue, t.concurrency_key) > (_repair_parked.queue, _repair_parked.key)
-            order by t.queue, t.concurrency_key
+            where not t.holds_slot
+              and t.concurrency_key is not null
+              and (t.queue, t.holds_slot, t.concurrency_key) > (_repair_parked.queue, false, _repair_parked.key)
+            order by t.queue, t.holds_slot, t.concurrency_key
             limit 1
         )
         union all
-        select next.queue, next.concurrency_key, parked.number + 1
-        from parked
+        select next.queue, next.concurrency_key, keyed.number + 1
+        from keyed
         cross join lateral (
             select t.queue, t.concurrency_key
             from underway.task t
-            where t.parked
-              and (t.queue, t.concurrency_key) > (parked.queue, parked.key)
-            order by t.queue, t.concurrency_key
+            where not t.holds_slot
+              and t.concurrency_key is not null
+              and (t.queue, t.holds_slot, t.concurrency_key) > (keyed.queue, false, keyed.key)
+            order by t.queue, t.holds_slot, t.concurrency_key
             limit 1
         ) next
-        where parked.number < _repair_parked.max_keys
+        where keyed.number < _repair_parked.max_keys
     )
     select
         array_agg(p.queue) filter (where f.slots > 0),
@@ -56,17 +58,18 @@ begin
         max(p.queue),
         (array_agg(p.key order by p.number desc))[1]
     into v_queues, v_keys, v_slots, v_seen, _repair_parked.queue, _repair_parked.key
-    from parked p
-    cross join lateral (
+    from keyed p
+    left join lateral (
         select case when q.fair then least(1, c.tasks) else c.tasks end - (
             select count(*)
             from (
                 select
                 from underway.task t
                 where t.queue = p.queue
+                  and not t.holds_slot
                   and t.concurrency_key = p.key
-                  and t.state = 'pending'
                   and not t.parked
+                  and t.state = 'pending'
                   and t.ready_at <= v_now
                 limit q.max_running_per_key
             ) ready
@@ -74,7 +77,16 @@ begin
         from underway.queue q
         cross join lateral underway._key_capacity(q, p.key, 0, v_now) c (tasks)
         where q.name = p.queue
-    ) f;
+          and (
+              select true
+              from underway.task t
+              where t.queue = p.queue
+                and not t.holds_slot
+                and t.concurrency_key = p.key
+                and t.parked
+              limit 1
+          )
+    ) f on true;
 
     if v_queues is not null then
         perform underway._unpark(v_queues, v_keys, v_slots);

@@ -44,9 +44,11 @@ begin
                 select t.ctid, t.ready_at, t.id
                 from underway.task t
                 where t.queue = freed.queue
+                  and not t.holds_slot
                   and t.concurrency_key = freed.key
-                  and t.priority = lane.priority
                   and t.parked
+                  and t.state = 'pending'
+                  and t.priority = lane.priority
                   and t.id <> all (_unpark.excluded)
                 order by t.ready_at, t.id
                 limit freed.slots

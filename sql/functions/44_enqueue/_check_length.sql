@@ -48,7 +48,7 @@ begin
             limit v_enough
         ) pending
         union all
-        (select from underway.task t where t.queue = _check_length.queue and t.parked limit v_enough)
+        (select from underway.task t where t.queue = _check_length.queue and not t.holds_slot and t.concurrency_key is not null and t.parked limit v_enough)
         limit v_enough
     ) counted;
 

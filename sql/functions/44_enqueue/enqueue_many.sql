@@ -43,12 +43,7 @@ begin
     -- one task prepares them all for it (docs/decisions/0013).
     select
         (m.observed_at > v_now + interval '1 second') is not true
-            and (enqueue_many.priority = 0 or exists (
-                select
-                from underway.queue_priority p
-                where p.queue = q.name
-                  and p.priority = enqueue_many.priority
-            ))
+            and (enqueue_many.priority = 0 or m.version is not null)
             and q.max_length is null
             and enqueue_many.on_conflict = 'return'
             and enqueue_many.after_failure = 'wait'
@@ -120,7 +115,7 @@ begin
     select
         given.id, enqueue_many.queue, enqueue_many.job, given.input, enqueue_many.priority,
         -- The clock is read here, where the statement has its lock on `task`: the watermark relies on it.
-        greatest(v_ready_at, (select underway._clock())), v_now,
+        greatest(v_ready_at, underway._clock()), v_now,
         enqueue_many.retry_policy, enqueue_many.timeout, enqueue_many.heartbeat, enqueue_many.retention,
         enqueue_many.headers, enqueue_many.concurrency_key, given.id > v_last_ready is true
     from unnest(v_ids, enqueue_many.inputs) as given (id, input);

@@ -69,10 +69,12 @@ begin
                     select t.ctid, t.ready_at, t.id
                     from underway.task t
                     where t.queue = (_take_turns.queue).name
+                      and not t.holds_slot
                       and t.concurrency_key = l.key
+                      and t.parked
+                      and t.state = 'pending'
                       and t.priority = _take_turns.priority
                       and t.ready_at <= _take_turns.now
-                      and t.parked
                     order by t.ready_at, t.id
                     limit s.turns
                 )

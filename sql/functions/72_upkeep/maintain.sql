@@ -64,10 +64,8 @@ begin
                   from underway.task t
                   where t.queue = keyed.name
                     and t.concurrency_key is not null
-                    and not t.parked
                   limit 1
               ) is null
-              and (select true from underway.task t where t.queue = keyed.name and t.parked limit 1) is null
             for no key update skip locked
         ));
     end if;

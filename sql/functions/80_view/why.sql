@@ -53,9 +53,10 @@ begin
             select t.id
             from underway.task t
             where t.queue = (_why_pending.queue).name
+              and t.holds_slot = any ('{t,f}')
               and t.concurrency_key = v_key
-              and t.state = 'in_progress'
               and not t.parked
+              and t.state = 'in_progress'
             order by t.id
             limit greatest(100, (_why_pending.queue).max_running_per_key)
         );
@@ -89,6 +90,7 @@ begin
             select
             from underway.task t
             where t.queue = (_why_pending.queue).name
+              and not t.holds_slot
               and t.concurrency_key = v_key
               and t.parked
               and (-t.priority, t.ready_at, t.id)

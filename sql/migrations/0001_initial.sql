@@ -119,7 +119,7 @@ create index task_to_dequeue on underway.task (queue, priority, ready_at, id)
 
 -- The id makes each key unique: a batch shares one lapse time, and long runs of one key are slow to clean.
 create index task_to_reclaim on underway.task (lease_expires_at, id) with (deduplicate_items = off)
-    where state = 'in_progress';
+    where lease_expires_at is not null;
 
 create index task_dead_letter on underway.task (((dead_letter ->> 'task')::bigint)) where dead_letter is not null;
 

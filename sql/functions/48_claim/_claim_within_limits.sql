@@ -33,8 +33,7 @@ declare
     v_id        bigint := 0;
     v_page_size integer;
     v_page      underway.claim_candidate[];
-    v_keys      text[];
-    v_capacity  integer[]; -- of these keys, one by one
+    v_capacity  integer[];
     v_fitting   underway.claim_candidate[];
     v_blocked   underway.claim_candidate[];
     v_locked    underway.claim_candidate[];
@@ -79,36 +78,40 @@ begin
         );
         exit when v_page = '{}';
 
-        select coalesce(array_agg(k.key), '{}'), coalesce(array_agg(capacity.tasks), '{}')
-        into v_keys, v_capacity
-        from (
-            select one.key, (select count(*) from unnest(v_taken) taken where taken.key = one.key) as taken
-            from (select distinct c.key from unnest(v_page) c where c.key is not null) one
-        ) k
-        cross join lateral underway._key_capacity(v_queue, k.key, k.taken, v_now) capacity (tasks);
+        -- Of each task the capacity of its key, which is read once for a key. Null without a key.
+        v_capacity := array(
+            select max(capacity.tasks) over (partition by c.key)
+            from (
+                select t.*, row_number() over (partition by t.key order by t.number) as nth
+                from unnest(v_page) with ordinality as t (ctid, key, ready_at, id, number)
+            ) c
+            left join lateral underway._key_capacity(
+                v_queue, c.key, (select count(*) from unnest(v_taken) taken where taken.key = c.key), v_now
+            ) capacity (tasks) on c.nth = 1 and c.key is not null
+            order by c.number
+        );
 
         if v_queue.fair then
             v_locked := underway._take_turns(
-                v_queue, _claim_within_limits.priority, v_page, v_keys, v_capacity, v_taken,
-                v_max_tasks - cardinality(v_taken), v_now
+                v_queue, _claim_within_limits.priority, v_page, v_capacity, v_taken, v_max_tasks - cardinality(v_taken),
+                v_now
             );
             v_blocked := array(
-                select c
-                from unnest(v_page) c
-                join unnest(v_keys, v_capacity) as k (key, tasks) on k.key = c.key
-                where k.tasks <= 0
+                select row(c.ctid, c.key, c.ready_at, c.id)::underway.claim_candidate
+                from unnest(v_page, v_capacity) as c (ctid, key, ready_at, id, capacity)
+                where c.capacity <= 0
             );
         else
             select
-                array_agg(c.one order by c.ready_at, c.id) filter (where c.key is null or c.nth <= k.tasks),
-                array_agg(c.one) filter (where c.nth > k.tasks)
+                array_agg(row(c.ctid, c.key, c.ready_at, c.id)::underway.claim_candidate order by c.number)
+                    filter (where c.key is null or c.nth <= c.capacity),
+                array_agg(row(c.ctid, c.key, c.ready_at, c.id)::underway.claim_candidate)
+                    filter (where c.nth > c.capacity)
             into v_fitting, v_blocked
             from (
-                select one, one.key, one.ready_at, one.id,
-                    row_number() over (partition by one.key order by one.ready_at, one.id) as nth
-                from unnest(v_page) one
-            ) c
-            left join unnest(v_keys, v_capacity) as k (key, tasks) on k.key = c.key;
+                select t.*, row_number() over (partition by t.key order by t.number) as nth
+                from unnest(v_page, v_capacity) with ordinality as t (ctid, key, ready_at, id, capacity, number)
+            ) c;
 
             v_locked := underway._lock_candidates(v_fitting[1:v_max_tasks - cardinality(v_taken)]);
         end if;

@@ -15,8 +15,7 @@ create or replace function underway._take_turns(
     queue underway.queue,
     priority integer,
     page underway.claim_candidate[],
-    keys text[],
-    capacity integer[],
+    capacity integer[], -- of the keys of these tasks, one by one
     taken underway.claim_candidate[],
     max_tasks integer,
     now timestamptz
@@ -40,8 +39,8 @@ declare
 begin
     -- Tasks without a key are not part of the turns: each stands for itself.
     with line as (
-        select t.key, min(t.ready_at) as ready_at, min(t.id) as id
-        from unnest(_take_turns.page) t
+        select t.key, min(t.ready_at) as ready_at, min(t.id) as id, min(t.capacity) as capacity
+        from unnest(_take_turns.page, _take_turns.capacity) as t (ctid, key, ready_at, id, capacity)
         group by t.key, case when t.key is null then t.id end
     ),
     share as (
@@ -56,7 +55,6 @@ begin
         select l.key, l.ready_at as line_at, oldest.*
         from line l
         cross join share s
-        left join unnest(_take_turns.keys, _take_turns.capacity) as capacity (key, tasks) on capacity.key = l.key
         cross join lateral (
             select c.ctid, c.ready_at, c.id, row_number() over (order by c.id) as nth
             from (
@@ -80,7 +78,7 @@ begin
                 )
             ) c
             order by c.id
-            limit case when l.key is null then 1 else greatest(0, least(s.turns, capacity.tasks)) end
+            limit case when l.key is null then 1 else greatest(0, least(s.turns, l.capacity)) end
         ) oldest
     ) turn;
 
@@ -153,5 +151,5 @@ end;
 $$;
 
 comment on function underway._take_turns(
-    underway.queue, integer, underway.claim_candidate[], text[], integer[], underway.claim_candidate[], integer, timestamptz
+    underway.queue, integer, underway.claim_candidate[], integer[], underway.claim_candidate[], integer, timestamptz
 ) is 'Lock at most so many tasks of a page of a fair queue, in the turn of their keys, and line up the next task of each key.';

@@ -46,16 +46,17 @@ begin
             q.max_running is not null or q.rate_limit is not null or q.fair or q.has_keys as has_limits,
             case when w.observed_at <= v_now + interval '1 second' then w.ready_at else '-infinity' end as watermark,
             w.observed_at > v_now + interval '1 second' as clock_was_put_back
-        from underway.queue_priority p
-        join underway.queue q on q.name = p.queue
-        left join lateral underway._watermark(p.queue, p.priority) w on true
-        where p.queue = any (v_queues)
-          and q.paused_at is null
+        from unnest(v_queues) as served (name)
+        -- The limit and the offset keep this order of look-ups, whatever the statistics say.
+        cross join lateral (select * from underway.queue one where one.name = served.name limit 1) q
+        cross join lateral (select one.priority from underway.queue_priority one where one.queue = served.name offset 0) p
+        left join lateral underway._watermark(served.name, p.priority) w on true
+        where q.paused_at is null
           and ((cardinality(dequeue.queues) = 1 and p.priority = 0) or (
               -- A scalar subquery, not EXISTS: the planner may hash an EXISTS and read the whole table.
               select true
               from underway.task t
-              where t.queue = p.queue
+              where t.queue = served.name
                 and t.priority = p.priority
                 and t.ready_at >= case
                     when w.observed_at <= v_now + interval '1 second' then w.ready_at else '-infinity'

@@ -27,17 +27,19 @@ begin
     select min(greatest(
         head.ready_at,
         case when q.max_running is not null or q.rate_limit is not null or q.fair or q.has_keys then
-            underway._capacity_at(q, v_now)
+            underway._capacity_at(q::underway.queue, v_now)
         end
     ))
     into v_ready_at
-    from underway.queue_priority p
-    join underway.queue q on q.name = p.queue
-    left join lateral underway._watermark(p.queue, p.priority) w on true
+    from unnest(v_queues) as served (name)
+    -- The limit and the offset keep this order of look-ups, whatever the statistics say.
+    cross join lateral (select * from underway.queue one where one.name = served.name limit 1) q
+    cross join lateral (select one.priority from underway.queue_priority one where one.queue = served.name offset 0) p
+    left join lateral underway._watermark(served.name, p.priority) w on true
     cross join lateral (
         select t.ready_at
         from underway.task t
-        where t.queue = p.queue
+        where t.queue = served.name
           and t.priority = p.priority
           and t.state = 'pending'
           and not t.parked
@@ -47,8 +49,7 @@ begin
         order by t.ready_at, t.id
         limit 1
     ) head
-    where p.queue = any (v_queues)
-      and q.paused_at is null;
+    where q.paused_at is null;
 
     -- Parked tasks of a key may run when it has a token again.
     select least(v_ready_at, min(greatest(underway._capacity_at(q, v_now), next.check_at)))

@@ -63,7 +63,7 @@ begin
 
     -- At most ten pages, so that a claim does not take long over what it parks.
     for v_number in 1..10 loop
-        v_page_size := least(1000, greatest(100, 2 * (v_max_tasks - cardinality(v_taken))));
+        v_page_size := least(1000, greatest(100, v_max_tasks - cardinality(v_taken)));
         v_page := array(
             select row(t.ctid, t.concurrency_key, t.ready_at, t.id)::underway.claim_candidate
             from underway.task t
@@ -82,12 +82,17 @@ begin
         v_capacity := array(
             select max(capacity.tasks) over (partition by c.key)
             from (
-                select t.*, row_number() over (partition by t.key order by t.number) as nth
+                select
+                    t.key, t.number, row_number() over (partition by t.key order by t.number) as nth,
+                    (select count(*) from unnest(v_taken) taken where taken.key = t.key) as taken
                 from unnest(v_page) with ordinality as t (ctid, key, ready_at, id, number)
             ) c
-            left join lateral underway._key_capacity(
-                v_queue, c.key, (select count(*) from unnest(v_taken) taken where taken.key = c.key), v_now
-            ) capacity (tasks) on c.nth = 1 and c.key is not null
+            left join lateral (
+                select k.tasks
+                from underway._key_capacity(v_queue, c.key, c.taken, v_now) k (tasks)
+                where c.nth = 1
+                  and c.key is not null
+            ) capacity on true
             order by c.number
         );
 

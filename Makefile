@@ -1,6 +1,7 @@
 python = .venv/bin/python
 # Two processes; whichever is done first takes over from the other.
 suite = $(python) -m pytest -n 2 --dist worksteal
+RUNS = 20
 
 help:  ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -53,6 +54,9 @@ bench-instructions: venv  ## what a plain task costs the server in instructions 
 	else $(python) -m pip install -q --disable-pip-version-check -e '.[bench]'; fi
 	@touch $@
 
+steady: venv  ## the suite twenty times in a row, ten of them beside two busy loops; RUNS=4 for fewer, TESTS=path for a part
+	RUNS=$(RUNS) tools/steady $(suite) -q $(TESTS)
+
 long: venv  ## the suite with its random and its chaos tests in full length
 	UNDERWAY_LONG=1 $(suite)
 
@@ -76,4 +80,4 @@ clean:  ## remove what was made
 venv:
 	@tools/venv
 
-.PHONY: help demo test check lint format types sql reference bench bench-peers bench-short bench-cron bench-instructions long chaos soak matrix clean venv
+.PHONY: help demo test check lint format types sql reference bench bench-peers bench-short bench-cron bench-instructions steady long chaos soak matrix clean venv

@@ -42,6 +42,8 @@ _MAIN = "__mp_main__"
 
 # Seconds. So often the worker is told how far a handler is.
 _PROGRESS_EVERY = 0.5
+# And so soon a signal is sent again that the main thread has not handled.
+_SIGNAL_AGAIN_AFTER = 0.05
 
 _serving = False
 
@@ -168,7 +170,7 @@ class Child:
     def _listen(self) -> None:
         try:
             while True:
-                if self._connection.poll(_PROGRESS_EVERY):
+                if self._connection.poll(_SIGNAL_AGAIN_AFTER if self._is_signalled() else _PROGRESS_EVERY):
                     self._hear(self._connection.recv())
                 else:
                     self._look()
@@ -195,10 +197,12 @@ class Child:
         self._tasks.put((where, self._context))
 
     def _look(self) -> None:
-        """See how far the handler is, and whether its transaction is answered."""
+        """See how far the handler is, whether its transaction is answered, and whether it has noticed its interrupt."""
         context = self._context
         if context is None:
             return
+        if self._is_signalled():
+            signal.pthread_kill(self._main_thread, signal.SIGUSR1)
         context.abandon_if_silent()
         if context._progress is not None:
             progress, context._progress = context._progress, None
@@ -211,6 +215,14 @@ class Child:
             self._reason, self._told = reason, context
             self._tell(context, "stack", attempts.thread_stack(self._main_thread))
             signal.pthread_kill(self._main_thread, signal.SIGUSR1)
+
+    def _is_signalled(self) -> bool:
+        """Whether the main thread has a signal to handle.
+
+        One that arrives just before it waits for a lock does not end that wait, and is handled only after it.
+        """
+        context = self._context
+        return context is not None and context is self._told and not context.cancelled
 
     def _raise(self, number: int, frame: FrameType | None) -> None:
         # In the main thread, so that a handler that looks by itself is not interrupted once more while it cleans up.

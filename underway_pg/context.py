@@ -6,6 +6,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
 from datetime import datetime, timedelta
+from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Any, NoReturn, Protocol
 
@@ -49,12 +50,12 @@ class Context:
         "_completed",
         "_connection",
         "_connections",
-        "_event",
         "_interrupted",
         "_lost",
         "_progress",
         "_silent",
         "_task",
+        "_wakeups",
         "output",
         "state",
     )
@@ -68,7 +69,7 @@ class Context:
         self._asked_at: float | None = None
         self._silent = False
         self._lost: tuple[Session, ...] = ()
-        self._event: threading.Event | None = None
+        self._wakeups: SimpleQueue[None] | None = None
         self._interrupted: str | None = None
         self._completed = False
         self._progress: str | None = None
@@ -136,18 +137,25 @@ class Context:
 
     def wait_cancelled(self, seconds: float | None = None) -> bool:
         """Wait in a thread until the handler should stop, at most so long. Returns whether it should."""
-        # Few handlers wait, so the event is made by those that do. It is there before it is looked whether to wait;
-        # `interrupt` does the two in the opposite order.
-        if self._event is None:
-            self._event = threading.Event()
-        return self.cancelled or self._event.wait(seconds)
+        # Few handlers wait, so the queue is made by those that do. It exists before `cancelled` is read; `interrupt`
+        # does the two in the opposite order. In a process a signal handler calls `interrupt` in the middle of this
+        # wait: an Event would wait there for its own lock.
+        if self._wakeups is None:
+            self._wakeups = SimpleQueue()
+        if not self.cancelled:
+            try:
+                self._wakeups.get(timeout=None if seconds is None else max(0.0, seconds))
+            except Empty:
+                return self.cancelled
+            self._wakeups.put(None)  # for the next thread that waits
+        return True
 
     def interrupt(self, reason: str) -> None:
         """Tell the handler to stop; called by the worker. The first reason stays."""
         if self._interrupted is None:
             self._interrupted = reason
-            if self._event is not None:
-                self._event.set()
+            if self._wakeups is not None:
+                self._wakeups.put(None)
 
     def abandon(self) -> None:
         """Break the transaction that the handler is in, where it waits perhaps for ever; called by the worker."""

@@ -69,6 +69,10 @@ class Workers:
         process.kill()
         process.wait()
 
+    @property
+    def pids(self) -> set[int]:
+        return {process.pid for process in self.running}
+
     def stop(self) -> None:
         """Ask all to stop, and see that they do."""
         for process in self.running:
@@ -189,6 +193,8 @@ def run(
             _trouble(arena, trouble, workload.Producer(route, files, half + 1), scale.tasks - half)
             with contextlib.suppress(AssertionError):  # what is not done is a finding, with all else that is wrong
                 wait_until(lambda: _live(arena.cluster) == 0, "every task is final", seconds=scale.drain)
+                # One that was started last may have nothing to do, and does not handle signals while it is imported.
+                wait_until(lambda: workers.pids <= _registered(arena.cluster), "all workers are there", seconds=60.0)
             workers.stop()
         finally:
             workers.end()
@@ -242,3 +248,10 @@ def _live(cluster: Cluster) -> int:
         row = connection.execute("select count(*) from underway.task where dead_letter is null").fetchone()
         assert row is not None
         return int(row[0])
+
+
+def _registered(cluster: Cluster) -> set[int]:
+    """The processes of the workers that the database knows, by their names."""
+    with cluster.connect() as connection:
+        names = connection.execute("select name from underway.worker").fetchall()
+        return {int(name.rpartition(":")[2]) for (name,) in names}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import threading
 from collections.abc import Coroutine
 from types import TracebackType
@@ -17,7 +18,6 @@ class Proxy:
     """Listens on a port of localhost and forwards to the server of a dsn, in a thread of its own."""
 
     def __init__(self, dsn: str) -> None:
-        self.port = 0
         self._target = conninfo_to_dict(dsn)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
@@ -26,8 +26,12 @@ class Proxy:
         self._connections: set[asyncio.Task[None]] = set()
 
     def __enter__(self) -> Self:
+        # No asyncio.Server, which loses a connection that it has accepted just before its close.
+        self._listener = socket.create_server(("localhost", 0))
+        self._listener.setblocking(False)
+        self.port = self._listener.getsockname()[1]
+        self._loop.add_reader(self._listener, self._accept)
         self._thread.start()
-        self._run(self._listen())
         return self
 
     def __exit__(
@@ -68,42 +72,46 @@ class Proxy:
     def _run(self, part: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(part, self._loop).result(10.0)
 
-    async def _listen(self) -> None:
-        self._server = await asyncio.start_server(self._accept, "localhost", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
-
     async def _close(self) -> None:
-        self._server.close()
+        self._loop.remove_reader(self._listener)
+        self._listener.close()
+        await asyncio.sleep(0)  # the task of each connection has begun, and closes it when it is cancelled
         for connection in self._connections:
             connection.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connection = asyncio.current_task()
-        assert connection is not None
-        self._connections.add(connection)
+    def _accept(self) -> None:
+        with contextlib.suppress(BlockingIOError, ConnectionAbortedError):
+            client, _ = self._listener.accept()
+            connection = self._loop.create_task(self._serve(client))
+            self._connections.add(connection)
+            connection.add_done_callback(self._connections.discard)
+
+    async def _serve(self, client: socket.socket) -> None:
+        reader, writer = await asyncio.open_connection(sock=client)
         flowing = asyncio.Event()
         if not self._silent:
             flowing.set()
         self._flowing.add(flowing)
         try:
-            await flowing.wait()
-            with contextlib.suppress(OSError):
+            with contextlib.closing(writer), contextlib.suppress(OSError):
+                await flowing.wait()
                 out, back = await self._connect()
-                ways = [asyncio.create_task(self._forward(flowing, *way)) for way in ((reader, back), (out, writer))]
-                try:
-                    await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-                finally:
-                    for way in ways:
-                        way.cancel()
-                    await asyncio.gather(*ways, return_exceptions=True)
-                    back.close()
-        except asyncio.CancelledError:
-            pass  # at the end of the proxy
+                with contextlib.closing(back):
+                    await self._forward_both(flowing, (reader, back), (out, writer))
         finally:
-            writer.close()
             self._flowing.discard(flowing)
-            self._connections.discard(connection)
+
+    async def _forward_both(
+        self, flowing: asyncio.Event, *ways: tuple[asyncio.StreamReader, asyncio.StreamWriter]
+    ) -> None:
+        """Forward until one side has closed its connection."""
+        tasks = [asyncio.create_task(self._forward(flowing, *way)) for way in ways]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
 
     async def _forward(
         self, flowing: asyncio.Event, reader: asyncio.StreamReader, writer: asyncio.StreamWriter

@@ -248,7 +248,16 @@ def _failover(name: str, scale: Scale, *, synchronous: bool) -> Outcome:
         def trouble(arena: Arena) -> None:
             arena.last(arena.scale.trouble / 2)
             if not synchronous:
-                arena.lossy_after = time.monotonic()
+                # A busy standby is behind at any time: what was acknowledged until now it has to have first.
+                with arena.cluster.connect() as connection:
+                    arena.lossy_after = time.monotonic()
+                    row = connection.execute("select pg_current_wal_lsn()").fetchone()
+                    has_it = "select 1 from pg_stat_replication where flush_lsn >= %s::text::pg_lsn"
+                    wait_until(
+                        lambda: connection.execute(has_it, row).fetchall(),
+                        "the standby has all until now",
+                        seconds=60.0,
+                    )
                 proxy.fall_silent()  # towards the standby alone
                 arena.last(0.5)
             primary.kill()

@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from tests.chaos.arena import LONG, SHORT
-from tests.chaos.scenarios import SCENARIOS
+from tests.chaos.arena import LONG, SHORT, Arena, Scale, run
+from tests.chaos.scenarios import SCENARIOS, cluster
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
@@ -14,3 +14,12 @@ def test_nothing_is_lost_and_nothing_is_doubled(name: str) -> None:
     outcome = SCENARIOS[name](name, scale)
     assert outcome.complaints == []
     assert outcome.report.tasks + outcome.report.lost_with_primary >= scale.tasks
+
+
+def test_a_worker_that_is_started_last_is_there_before_it_is_told_to_stop() -> None:
+    def trouble(arena: Arena) -> None:
+        arena.workers.start()
+
+    with cluster() as server:
+        outcome = run("late", Scale(tasks=6, trouble=0.0, drain=60.0), trouble, cluster=server)
+    assert (outcome.complaints, outcome.report.tasks) == ([], 6)

@@ -130,8 +130,8 @@ def enqueues() -> int:
 
 @job
 def hangs() -> None:
-    note_alone("hangs")
-    try:
+    try:  # from here on: it may be interrupted as soon as it is seen to run
+        note_alone("hangs")
         hang_deep_inside()
     finally:
         note_alone("stops")
@@ -153,8 +153,8 @@ def hang_deep_inside() -> None:
 
 @job
 def listens(context: Context) -> None:
-    note_alone("runs")
     try:
+        note_alone("runs")
         context.wait_cancelled(SECONDS)
     finally:
         note_alone("stops" if context.cancelled else "was not told")

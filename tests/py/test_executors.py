@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import os
 import signal
@@ -14,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from multiprocessing import Pipe
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -495,13 +497,11 @@ def test_the_timeout_of_a_handler_that_does_not_stop_is_reported_before_its_leas
 def test_a_cancellation_reaches_a_handler_in_a_process_at_once(app: App, session: Session) -> None:
     with beside(of_processes(app, concurrency=1)) as worker:
         pid = final(app, enqueue(app, "pid"), worker).output
-        id = enqueue(app, "hangs")
+        id = enqueue(app, "hangs", Options(heartbeat=600))
         worker.until(lambda: seen(session), "it runs")
         listening(session, worker)
-        cancelled_at = time.monotonic()
         app.cancel(id)
         worker.until(lambda: seen(session) == ["hangs", "stops"], "it is interrupted")
-        assert time.monotonic() - cancelled_at < 3.0  # the heartbeat would come after ten seconds
         assert final(app, enqueue(app, "pid"), worker).output == pid
     assert (info(app, id).state, info(app, id).errors) == ("cancelled", None)
 
@@ -543,6 +543,51 @@ def test_an_interrupt_that_comes_late_does_not_meet_the_next_task_of_its_process
     assert (child._context.id, child._context.cancelled) == (2, False)
 
 
+def test_an_interrupt_that_a_wait_for_a_lock_has_missed_comes_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A signal that arrives just before the main thread waits for a lock is noted, and the wait goes on.
+    signals: list[int] = []
+    monkeypatch.setattr(signal, "pthread_kill", lambda thread, number: signals.append(number))
+    ours, theirs = Pipe()
+    child = Child(theirs, Program.here("postgresql://nowhere"))
+    with ours, theirs:
+        child._begin(("module", "name"), ClaimedTask(1, "q", "hangs", b"\1{}", 1, b"", b"", b"", None, 0, b"", None))
+        child._look()
+        assert signals == []
+        child._interrupt("timed out")
+        child._look()
+        assert signals == [signal.SIGUSR1] * 2
+        child._raise(signal.SIGUSR1, None)
+        child._look()
+        assert signals == [signal.SIGUSR1] * 2
+
+
+def test_a_handler_may_be_interrupted_at_any_point_of_its_wait_for_a_cancellation() -> None:
+    task = ClaimedTask(1, "q", "hangs", b"\1{}", 1, b"", b"", b"", None, 0, b"", None)
+
+    def wait(context: Context, point: int) -> None:
+        """Wait, and interrupt at the call or return with this number, as the signal of a process does."""
+        points = itertools.count(1)
+
+        def interrupt(frame: FrameType, event: str, argument: object) -> None:
+            if next(points) == point:
+                sys.setprofile(None)
+                context.interrupt("cancelled")
+
+        sys.setprofile(interrupt)
+        context.wait_cancelled(0)
+        sys.setprofile(None)
+
+    for point in itertools.count(1):
+        context = Context(task, None, NoConnections())
+        thread = threading.Thread(target=wait, args=(context, point), daemon=True)
+        thread.start()
+        thread.join(SECONDS)
+        assert not thread.is_alive(), f"it waits for itself at point {point}"
+        if not context.cancelled:
+            break
+    assert point > 3  # there were some
+
+
 class NoConnections:
     """What a handler in a process has of its worker's connections."""
 
@@ -564,7 +609,7 @@ def test_a_cancellation_that_is_not_heard_reaches_a_process_with_the_heartbeat(
     with beside(of_processes(app)) as worker:
         worker.until(lambda: seen(session), "it runs")
         app.cancel(id)
-        worker.until(lambda: seen(session) == ["runs", "stops"], "it was told", seconds=5)
+        worker.until(lambda: seen(session) == ["runs", "stops"], "it was told")
 
 
 @pytest.mark.parametrize("kind", ["async", "thread", "process"])
@@ -596,12 +641,10 @@ def test_a_worker_that_stops_gives_back_what_runs_in_processes(app: App, session
     id = enqueue(app, "listens")
     with beside(of_processes(app, shutdown_timeout=0.3 if how.startswith("the shutdown") else 600.0)) as worker:
         worker.until(lambda: seen(session), "it runs")
-        stopped_at = time.monotonic()
         worker.stop()
         if how == "a second stop":
             worker.stop()
         worker.join()
-        assert time.monotonic() - stopped_at < 3.0
     assert seen(session) == ["runs", "stops"]
     assert (info(app, id).state, info(app, id).attempt, info(app, id).errors) == ("pending", 0, None)
 

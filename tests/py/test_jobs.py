@@ -433,7 +433,7 @@ def test_an_application_without_a_database_brings_one_along(monkeypatch: pytest.
 
         task = work.enqueue()
         app.run(drain=True)
-        assert app.wait_for(task, timeout=5) == 42
+        assert app.wait_for(task, timeout=60) == 42
 
 
 def test_a_program_that_closes_nothing_ends_at_once(database: str, tmp_path: Path) -> None:

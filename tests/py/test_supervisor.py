@@ -344,9 +344,9 @@ def test_a_loop_that_hangs_is_not_alive(database: str) -> None:
         with beside(worker) as running, contextlib.ExitStack() as stack:
             stack.callback(release.set)
             server = running.on_loop(lambda: stack.enter_context(HealthServer(0, worker.health, host="127.0.0.1")))
-            assert ask(server.port, "/live")[0] == 200
+            wait_until(lambda: ask(server.port, "/live")[0] == 200, "it is alive")
             hang.enqueue()
-            assert hangs.wait(10)
+            assert hangs.wait(SECONDS)
             assert ask(server.port, "/live") == (503, {"alive": False, "ready": False})
             release.set()
             wait_until(lambda: ask(server.port, "/live")[0] == 200, "it is alive again")

@@ -157,7 +157,8 @@ def test_a_signal_lets_tasks_end_gives_the_rest_back_and_ends_the_process_in_tim
     signalled_at = time.monotonic()
     worker.send_signal(number)
     assert worker.wait(SECONDS) == 0
-    assert time.monotonic() - signalled_at < 1.0 + 2.0
+    # After its grace it has less patience with handlers than the five seconds that it has elsewhere.
+    assert time.monotonic() - signalled_at < 1.0 + 5.0
 
     assert session.state(ends) == "succeeded"
     for id in running + waiting:
@@ -174,7 +175,7 @@ def test_a_second_signal_ends_the_process_at_once(session: Session, start_worker
     with pytest.raises(subprocess.TimeoutExpired):
         worker.wait(0.5)  # it waits for the task
     worker.terminate()
-    assert worker.wait(5.0) == 0
+    assert worker.wait(SECONDS) == 0
     for task in (id, later):
         assert (session.state(task), session.attempt(task)) == ("pending", 0)
 
@@ -183,7 +184,7 @@ def test_a_worker_that_is_idle_ends_at_once_on_a_signal(session: Session, start_
     worker = start_worker("slow", shutdown_timeout=600.0)
     wait_until(lambda: count(session, "underway.worker", "idle") == 1, "it is idle")
     worker.terminate()
-    assert worker.wait(5.0) == 0
+    assert worker.wait(SECONDS) == 0
 
 
 def test_a_task_that_kills_its_worker_each_time_fails_for_good_and_leaves_a_dead_letter(

@@ -69,7 +69,7 @@ select underway_test.advance_clock('1 hour');
 select underway.fail(t.id, t.lease, '"x"', retryable => false) from underway.task t where t.input = '"6"';
 select is(pg_temp.room(), 2, 'nor one that failed for good');
 select is(underway_test.claimed(), '7 8', 'what is tried again is counted as well');
-select underway_test.advance_clock('1 hour');
+select underway_test.advance_clock('5 minutes');
 select underway._reclaim();
 select is(pg_temp.room(), 2, 'an attempt whose lease has lapsed is not counted');
 

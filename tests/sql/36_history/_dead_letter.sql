@@ -87,7 +87,7 @@ from fatal, underway.task t
 where (t.dead_letter ->> 'task')::bigint = fatal.id;
 
 create temp table lapsed as select * from underway_test.held_task(attempt => 2);
-select underway_test.advance_clock('1 hour');
+select underway_test.advance_clock('5 minutes');
 select underway._reclaim();
 
 select matches(t.dead_letter #>> '{error,message}', '^lease lapsed', 'so does a lease that lapses in the last attempt')

@@ -59,7 +59,7 @@ select claimed.id, claimed.lease, claimed.attempt from underway.dequeue('email',
 
 select underway.create_queue('letters');
 select underway.create_queue('email', dead_letter_queue => 'letters');
-select underway_test.advance_clock('1 hour');
+select underway_test.advance_clock('5 minutes');
 
 select is(underway._reclaim(), 2, 'all that lapsed is taken back at once');
 
@@ -108,7 +108,7 @@ select is(underway_test.state_of(healthy.id), 'in_progress', 'it still runs afte
 
 -- the name of the worker
 
-select underway_test.advance_clock('1 day');
+select underway_test.advance_clock('5 minutes');
 select underway._reclaim();
 
 select underway_test.ready_task('named');
@@ -140,7 +140,7 @@ from (
     from unnest(array['2 minutes', '1 minute', '3 minutes']::interval[]) with ordinality as given (length, place)
 ) as heartbeat;
 
-select underway_test.advance_clock('1 hour');
+select underway_test.advance_clock('5 minutes');
 
 select is(underway._reclaim(0), 0, 'no more are taken back than allowed: none');
 
@@ -168,7 +168,7 @@ select underway._reclaim();
 
 create temp table paused as select * from underway_test.held_task('paused');
 select underway.pause_queue('paused');
-select underway_test.advance_clock('1 hour');
+select underway_test.advance_clock('5 minutes');
 select underway._reclaim();
 
 select is(underway_test.state_of(paused.id), 'pending', 'leases lapse in a paused queue too') from paused;

@@ -81,7 +81,7 @@ select results_eq(
 
 select is(pg_temp.lapses(neighbour.id), '2030-01-01 12:01:40+00', 'and lasts then') from neighbour;
 
-select underway_test.advance_clock('1 hour');
+select underway_test.advance_clock('5 minutes');
 select underway._reclaim();
 
 select is_empty(

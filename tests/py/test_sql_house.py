@@ -236,3 +236,11 @@ def test_any_client_can_run_the_file_as_it_is(file: Path) -> None:
 @every_file
 def test_the_function_has_its_pgtap_file(file: Path) -> None:
     assert file.stem in {subject(test) for test in (ROOT / "tests/sql" / room(file)).glob("*.sql")}
+
+
+def test_the_manifest_describes_each_room_in_order_and_names_its_public_functions() -> None:
+    manifest = (ROOT / "sql/functions/README.md").read_text()
+    sections = dict(re.findall(r"^### (\S+)\n(.*?)(?=^##|\Z)", manifest, re.MULTILINE | re.DOTALL))
+    assert list(sections) == sorted({room(file) for file in FILES})
+    public = {file for file in FILES if not file.stem.startswith("_")}
+    assert [file.stem for file in sorted(public) if f"`{name(file)}`" not in sections[room(file)]] == []

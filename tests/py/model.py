@@ -307,9 +307,7 @@ class Underway:
     ) -> None:
         limits = (max_running, max_running_per_key, fair, rate_limit_per_key, rate_period)
         if any(limit is not None for limit in limits):
-            if not self.may_claim(name, alone=True):
-                raise Waits
-            self.claimed_from[name] = True
+            self.lock_claims(name)
         if dead_letter_queue:
             self.write("one at a time", None)
         following = dead_letter_queue
@@ -346,13 +344,18 @@ class Underway:
                 if task.queue == name and task.state == "in_progress" and not task.limited:
                     self.write(task.id, replace(task, limited=True))
 
+    def lock_claims(self, name: str) -> None:
+        """No claim from the queue is under way, and none begins until the transaction ends."""
+        if not self.may_claim(name, alone=True):
+            raise Waits
+        self.claimed_from[name] = True
+
     def drop_queue(self, name: str, force: bool) -> None:
+        self.lock_claims(name)
         queue = self.existing_queue(name)
         # What others are putting into it would be left without a queue: allowed, and not modelled.
         for other in self.others:
             if any(isinstance(value, Task) and value.queue == name for value in other.changes.values()):
-                raise Waits
-            if name in other.claimed_from:
                 raise Waits
         self.write(name, queue)
         tasks = [task for task in self.tasks() if task.live and task.queue == name]
@@ -373,6 +376,7 @@ class Underway:
         self.write(name, None)
 
     def pause_queue(self, name: str) -> list[bool]:
+        self.lock_claims(name)
         return self.set_paused(name, True)
 
     def resume_queue(self, name: str) -> list[bool]:

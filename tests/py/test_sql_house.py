@@ -10,11 +10,11 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "sql" / "functions").glob("*/*.sql"))
 
-# What the files of a room may write. Who opens a room adds it here.
-WRITABLE = {
+# The tables that the files of a room may write. A table belongs to the lowest room that may write it.
+WRITABLE: dict[str, set[str]] = {
     "00_base": set(),
     "10_cron": set(),
-    "20_queue": {"queue"},
+    "20_queue": {"queue", "job"},
     "24_worker": {"worker"},
     "28_watermark": {"queue_priority", "watermark"},
     "32_limit": {"task", "ready_key", "paused_key", "token_bucket"},
@@ -38,9 +38,14 @@ WRITABLE = {
     },
     "60_batch": {"batch"},
     "64_schedule": {"schedule"},
+    "68_workflow": set(),
     "72_upkeep": {"worker", "queue", "task", "upkeep"},
     "80_view": set(),
     "90_role": {"grants"},
+}
+HOME = {
+    table: min(room for room, tables in WRITABLE.items() if table in tables)
+    for table in set().union(*WRITABLE.values())
 }
 
 COMMENT_OR_STRING = re.compile(r"--[^\n]*|'(?:[^']|'')*'")
@@ -48,6 +53,7 @@ CREATED = re.compile(r"^create (?:or replace )?(function|view) underway\.(\w+)",
 COMMENTED = re.compile(r"^comment on (function|view) underway\.(\w+)", re.MULTILINE)
 WRITTEN = re.compile(r"\b(?:insert into|update|delete from|truncate) underway\.(%I|\w+)")
 GRANTED = re.compile(r"^revoke |'grant ", re.MULTILINE)
+READ = re.compile(r"\b(?:from|join|using) underway\.(\w+)\b(?!\()")
 CALLED = re.compile(r"(?<!insert into )\bunderway\.(\w+)\(|\b(?:from|join) underway\.(\w+)\b")
 RAISED = re.compile(r"errcode = '(UW\d{3})'")
 LISTED = re.compile(r"\('(UW\d{3})', '(\w+)',")
@@ -97,24 +103,48 @@ def writes(file: Path) -> set[str]:
     return written | {"grants"} if GRANTED.search(body(file)) else written
 
 
+def reads(file: Path) -> set[str]:
+    """The tables that the file reads."""
+    return {re.sub(r"^task_history_\w+$", "task_history", table) for table in READ.findall(code(file))} & set(HOME)
+
+
+def created(file: Path) -> set[str]:
+    """The functions and views that the file creates."""
+    return {name for _, name in CREATED.findall(file.read_text())}
+
+
+def called(file: Path) -> set[str]:
+    """The functions that the file calls and the views that it reads."""
+    # A table may have the name of a function: schedule.
+    return {
+        function or relation
+        for function, relation in CALLED.findall(code(file))
+        if (function or relation) in homes() and relation not in HOME
+    }
+
+
+def calls(file: Path) -> set[str]:
+    """What `Calls:` lists: without the functions that the file creates itself."""
+    return called(file) - created(file)
+
+
 @functools.cache
 def homes() -> dict[str, set[Path]]:
-    """Where each function and each view is created."""
+    """The files that create each function and each view."""
     found: dict[str, set[Path]] = {}
     for file in FILES:
-        for _, created in CREATED.findall(file.read_text()):
-            found.setdefault(created, set()).add(file)
+        for name in created(file):
+            found.setdefault(name, set()).add(file)
     return found
 
 
 def callees(file: Path) -> set[Path]:
-    """The files of the functions that are called and of the views that are read."""
-    named = {function or view for function, view in CALLED.findall(code(file))}
-    return {home for one in named for home in homes().get(one, ())}
+    """The files of the functions that the file calls and of the views that it reads."""
+    return {home for name in called(file) for home in homes()[name]}
 
 
 def raised_below(file: Path) -> set[str]:
-    """The codes that are raised in the file, or in whatever it calls."""
+    """The codes that are raised in the file or in the files that it calls, directly or not."""
     seen: set[Path] = set()
     ahead = {file}
     while ahead:
@@ -141,10 +171,9 @@ def test_the_header_names_the_function_and_says_what_it_means(file: Path) -> Non
 
 @every_file
 def test_beside_its_function_the_file_holds_private_ones_only(file: Path) -> None:
-    created = {created for _, created in CREATED.findall(file.read_text())}
     expected = set() if room(file) == "90_role" else {name(file)}
-    assert expected <= created
-    assert all(beside.startswith("_") for beside in created - expected)
+    assert expected <= created(file)
+    assert all(beside.startswith("_") for beside in created(file) - expected)
 
 
 @every_file
@@ -153,8 +182,27 @@ def test_the_header_lists_what_the_file_writes(file: Path) -> None:
 
 
 @every_file
-def test_the_file_writes_only_what_belongs_to_its_room(file: Path) -> None:
+def test_the_file_writes_only_tables_of_its_room(file: Path) -> None:
     assert writes(file) <= WRITABLE[room(file)]
+
+
+@every_file
+def test_the_file_reads_no_table_of_a_room_above_its_own(file: Path) -> None:
+    assert {table for table in reads(file) if HOME[table] > room(file)} == set()
+
+
+@every_file
+def test_the_header_lists_what_the_file_calls(file: Path) -> None:
+    listed = items(file, "Calls")
+    if listed is None:
+        pytest.skip("the header has no Calls: yet")
+    assert listed == (sorted(calls(file)) or ["nothing"])
+
+
+@every_file
+def test_the_lists_of_the_header_are_in_one_order(file: Path) -> None:
+    found = re.findall(r"^(Writes|Calls|Raises): ", header(file), re.MULTILINE)
+    assert found == [label for label in ("Writes", "Calls", "Raises") if label in found]
 
 
 @every_file
@@ -186,3 +234,11 @@ def test_any_client_can_run_the_file_as_it_is(file: Path) -> None:
 @every_file
 def test_the_function_has_its_pgtap_file(file: Path) -> None:
     assert file.stem in {subject(test) for test in (ROOT / "tests/sql" / room(file)).glob("*.sql")}
+
+
+def test_the_manifest_describes_each_room_in_order_and_names_its_public_functions() -> None:
+    manifest = (ROOT / "sql/functions/README.md").read_text()
+    sections = dict(re.findall(r"^### (\S+)\n(.*?)(?=^##|\Z)", manifest, re.MULTILINE | re.DOTALL))
+    assert list(sections) == sorted({room(file) for file in FILES})
+    public = {file for file in FILES if not file.stem.startswith("_")}
+    assert [file.stem for file in sorted(public) if f"`{name(file)}`" not in sections[room(file)]] == []

@@ -2097,7 +2097,7 @@ def test_a_client_says_why_a_task_is_not_running(app: App) -> None:
 
     reasons = app.client.why(id)
     assert [reason.code for reason in reasons] == ["not_due", "queue_paused", "no_worker"]
-    assert reasons[1].reason.startswith("queue 'q' is paused since ")
+    assert reasons[1].reason.startswith("queue 'q' has been paused since ")
     assert (reasons[1].details["queue"], reasons[2].details) == ("q", {"queue": "q"})
     assert [reason.code for reason in asyncio.run(ask())] == ["not_due", "queue_paused", "no_worker"]
     with pytest.raises(TaskNotFound):

@@ -1,7 +1,7 @@
 -- retry_policy: build a retry policy from its parts; omitted parts have their defaults.
 --
 -- Writes: nothing.
--- Calls: _check_retry_policy.
+-- Calls: nothing.
 -- Raises: UW001 invalid_argument.
 
 create or replace function underway._check_retry_policy(policy underway.retry_policy)

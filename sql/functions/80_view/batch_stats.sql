@@ -1,6 +1,7 @@
--- batch_stats: each batch with its name, how far it is, and the tasks that wait for what becomes of it.
+-- batch_stats: each batch with its progress and its callbacks.
 --
 -- Writes: nothing.
+-- Calls: nothing.
 
 create or replace view underway.batch_stats as
 select
@@ -37,6 +38,6 @@ cross join lateral (
 where b.listed;
 
 comment on view underway.batch_stats is
-    'Each batch with how far it is: progress is the part of its tasks that are final, from 0 to 1; live, succeeded, failed and'
-    ' cancelled count them as they are now. It is failed when all are final and not all have succeeded; a retry may change'
-    ' that. Reads what has not succeeded, not the history.';
+    'Each batch with its progress, the part of its tasks that are final, from 0 to 1. The columns live, succeeded, failed and'
+    ' cancelled count its tasks in their current states. A batch is failed when all its tasks are final and not all have'
+    ' succeeded; a retry may change that. Does not read the history.';

@@ -1,6 +1,7 @@
--- queue_stats: each queue with its settings and what lies in it now.
+-- queue_stats: each queue with its settings and the number of its live tasks by state.
 --
 -- Writes: nothing.
+-- Calls: _clock.
 
 create or replace view underway.queue_stats as
 select
@@ -58,6 +59,6 @@ left join (
 ) live on live.queue = q.name;
 
 comment on view underway.queue_stats is
-    'Each queue with its settings and what lies in it now. Parked is what is due and, as the last claim has seen it, has to'
-    ' wait for its concurrency key; it is not ready. In a fair queue, where all wait for the turn of their key, none is'
-    ' parked in this sense. Reads the live tasks, not the history.';
+    'Each queue with its settings and the number of its live tasks by state. Parked tasks are due, but their concurrency'
+    ' key was full at the last claim; they are not counted as ready. In a fair queue, where each task waits for the turn of its'
+    ' key, parked is 0 and these tasks are ready. Reads the live tasks, not the history.';

@@ -1,6 +1,7 @@
 -- schedule_stats: each schedule with its last and its next time.
 --
 -- Writes: nothing.
+-- Calls: nothing.
 
 create or replace view underway.schedule_stats as
 select
@@ -15,8 +16,9 @@ select
     s.last_error,
     s.last_error_at,
     s.paused_at,
-    s.starts_at,
-    s.ends_at,
+    -- A bound outside the years that clients can represent, such as infinity, is no bound in practice.
+    case when s.starts_at between '0001-01-02 00:00:00+00' and '9999-12-30 00:00:00+00' then s.starts_at end as starts_at,
+    case when s.ends_at between '0001-01-02 00:00:00+00' and '9999-12-30 00:00:00+00' then s.ends_at end as ends_at,
     s.catch_up,
     s.catch_up_limit,
     s.overlap,
@@ -27,4 +29,4 @@ select
 from underway.schedule s;
 
 comment on view underway.schedule_stats is
-    'Each schedule: its times, its last task, and its last error until a time succeeds.';
+    'Each schedule with its settings, its last and next times, its last task, and its last error until a time succeeds.';

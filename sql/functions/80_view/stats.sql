@@ -1,6 +1,7 @@
--- stats: the whole installation in a few numbers.
+-- stats: totals over all queues, schedules and workers.
 --
 -- Writes: nothing.
+-- Calls: _clock, queue_stats, schedule_stats, worker_stats.
 
 create or replace function underway.stats()
 returns jsonb
@@ -30,4 +31,5 @@ begin
 end;
 $$;
 
-comment on function underway.stats() is 'The whole installation in a few numbers, as a JSON object: gauges for metrics.';
+comment on function underway.stats() is
+    'Totals over all queues, schedules and workers as a JSON object, for metrics.';

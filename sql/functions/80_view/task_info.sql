@@ -1,6 +1,7 @@
--- task_info: all that is known of one task, wherever it lies.
+-- task_info: all that is stored about one task, live or finished.
 --
 -- Writes: nothing.
+-- Calls: nothing.
 
 create or replace function underway.task_info(task bigint)
 returns setof underway.task_info
@@ -39,4 +40,4 @@ end;
 $$;
 
 comment on function underway.task_info(bigint) is
-    'All that is known of one task, live or finished, with the errors of its attempts. No row when there is no such task.';
+    'All that is stored about one task, live or finished, with the errors of its attempts. No row if no task has this id.';

@@ -1,6 +1,7 @@
--- task_list: every task, live or finished, without its payload.
+-- task_list: all tasks, live and finished, without their inputs and outputs.
 --
 -- Writes: nothing.
+-- Calls: nothing.
 
 create or replace view underway.task_list as
 select
@@ -17,4 +18,5 @@ select
     h.unique_key::text, h.concurrency_key::text
 from underway.task_history h;
 
-comment on view underway.task_list is 'Every task, live or finished, without its payload. Filter it: the history may be long.';
+comment on view underway.task_list is
+    'All tasks, live and finished, without inputs and outputs. Use a condition: the history may be long.';

@@ -1,6 +1,7 @@
--- worker_stats: each worker that is known, with what it holds.
+-- worker_stats: each registered worker with the number of its running tasks.
 --
 -- Writes: nothing.
+-- Calls: _clock.
 
 create or replace view underway.worker_stats as
 select
@@ -24,5 +25,5 @@ left join (
 ) held on held.worker = w.id;
 
 comment on view underway.worker_stats is
-    'Each worker that is known, what it holds, and whether it is lost: not seen for a minute.'
-    ' stop_asked_at is when it was asked to stop by stop_workers.';
+    'Each registered worker with the number of its running tasks. A worker is lost when it was not seen for a minute;'
+    ' stop_asked_at is the time of a call of stop_workers.';

@@ -1,10 +1,10 @@
 begin;
-select plan(9);
+select plan(10);
 
 select underway_test.stop_clock('2030-01-01 12:00:00+00');
 select underway.create_queue('email');
 
-select is_empty('select * from underway.schedule_stats', 'without schedules there is nothing');
+select is_empty('select * from underway.schedule_stats', 'without schedules the view is empty');
 
 create function pg_temp.shown(name text)
 returns jsonb
@@ -30,7 +30,7 @@ select is(
         'jitter', '00:10:00', 'owner', 'app', 'created_at', '2030-01-01 12:00:00+00'::timestamptz,
         'updated_at', '2030-01-01 12:00:00+00'::timestamptz
     ),
-    'a schedule shows what it is, and when it comes next'
+    'a schedule shows its settings and its next time'
 );
 
 select is(
@@ -41,37 +41,47 @@ select is(
         'jitter', '00:00:00', 'created_at', '2030-01-01 12:00:00+00'::timestamptz,
         'updated_at', '2030-01-01 12:00:00+00'::timestamptz
     ),
-    'what it has not is null'
+    'settings that were not given are null or have their defaults'
 );
 
--- what becomes of it
+-- runs, pauses and errors
 
 select underway_test.advance_clock('1 minute');
 select underway.run_schedules();
 select is(
-    pg_temp.shown('bare') -> 'last_task', (select to_jsonb(max(id)) from underway.task), 'it shows its last task'
+    pg_temp.shown('bare') -> 'last_task', (select to_jsonb(max(id)) from underway.task), 'a schedule shows its last task'
 );
 select is(
-    (pg_temp.shown('bare') ->> 'last_at')::timestamptz, '2030-01-01 12:01:00+00', 'and the time of it'
+    (pg_temp.shown('bare') ->> 'last_at')::timestamptz, '2030-01-01 12:01:00+00', 'a schedule shows its last time'
 );
 
 select underway.pause_schedule('full');
 select is(
-    (pg_temp.shown('full') ->> 'paused_at')::timestamptz, '2030-01-01 12:01:00+00', 'it shows since when it is paused'
+    (pg_temp.shown('full') ->> 'paused_at')::timestamptz, '2030-01-01 12:01:00+00', 'a paused schedule shows the time of the pause'
 );
 
 select underway.drop_queue('email', force => true);
 select underway_test.advance_clock('1 minute');
 select underway.run_schedules();
 select is(
-    pg_temp.shown('bare') -> 'last_error' ->> 'message', 'queue ''email'' does not exist', 'it shows its error'
+    pg_temp.shown('bare') -> 'last_error' ->> 'message', 'queue ''email'' does not exist', 'a schedule shows its last error'
 );
 select is(
-    (pg_temp.shown('bare') ->> 'last_error_at')::timestamptz, '2030-01-01 12:02:00+00', 'and when that was'
+    (pg_temp.shown('bare') ->> 'last_error_at')::timestamptz, '2030-01-01 12:02:00+00', 'a schedule shows the time of its last error'
 );
 
 select underway.unschedule('bare');
 select is(pg_temp.shown('bare'), null, 'a schedule that was removed is not shown');
+
+-- bounds that clients cannot represent
+
+select underway.create_queue('email');
+select underway.schedule('always', 'email', '@daily', starts_at => '-infinity', ends_at => 'infinity');
+select underway.schedule('far', 'email', '@daily', starts_at => '0044-03-15 00:00:00+00 BC', ends_at => '20000-01-01 00:00:00+00');
+select is_empty(
+    $$ select from underway.schedule_stats s where s.schedule in ('always', 'far') and num_nonnulls(s.starts_at, s.ends_at) > 0 $$,
+    'a bound outside the years 1 to 9999 is shown as null'
+);
 
 select * from finish();
 rollback;

@@ -29,13 +29,13 @@ select is(
         'started_at', null, 'lease_expires_at', null, 'finished_at', null, 'expires_at', null, 'worker', null,
         'unique_key', 'ferris', 'concurrency_key', 'example.com'
     ),
-    'a pending task shows what was enqueued, and when it is ready'
+    'a pending task shows what was enqueued and when it is ready'
 );
 
-select is((pg_temp.info()).id, (select id from task), 'it is the task that was asked for');
+select is((pg_temp.info()).id, (select id from task), 'the returned id is the requested id');
 
 select underway.create_queue('email', retry_policy => underway.retry_policy(max_attempts => 7));
-select is((pg_temp.info()).max_attempts, 7, 'the attempts that its queue allows are those of now');
+select is((pg_temp.info()).max_attempts, 7, 'max_attempts follows the current retry policy of the queue');
 
 -- a running task
 
@@ -51,10 +51,10 @@ select results_eq(
         'in_progress', 1, '{"percent": 40}'::jsonb, 'host-1',
         '2030-01-01 12:01:00+00'::timestamptz, '2030-01-01 12:01:30+00'::timestamptz
     ) $$,
-    'a running task shows its attempt, its progress, who runs it, and until when the lease lasts'
+    'a running task shows its attempt, progress, worker, start and end of its lease'
 );
 
--- a task that is tried again
+-- a task with failed attempts
 
 select underway.fail(held.id, held.lease, '{"type": "Elsewhere"}') from underway_test.held_task('invoice') held;
 select underway.fail(id, lease, '{"type": "First", "message": "one"}', retry_after => '1 second') from held;
@@ -76,7 +76,7 @@ select results_eq(
     $$ values (
         'pending', 2, '2030-01-01 12:01:02+00'::timestamptz, null::timestamptz, null::timestamptz
     ) $$,
-    'a task that waits for its next attempt shows when that is, and no lease'
+    'a task that waits for its next attempt shows its time and no lease'
 );
 
 -- a finished task
@@ -97,7 +97,7 @@ select is(
         'finished_at', '2030-01-01 12:01:07+00'::timestamptz, 'expires_at', '2030-01-02 12:01:07+00'::timestamptz,
         'worker', null, 'unique_key', 'ferris', 'concurrency_key', 'example.com'
     ),
-    'a finished task shows its output, when it ran, and until when it is kept'
+    'a finished task shows its output, its times and when it expires'
 );
 
 select results_eq(
@@ -106,7 +106,7 @@ select results_eq(
     'a finished task shows the errors of its attempts in their order'
 );
 
-select is((pg_temp.info()).id, (select id from task), 'a finished task has the id that it had');
+select is((pg_temp.info()).id, (select id from task), 'a finished task keeps its id');
 
 -- each final state
 
@@ -117,7 +117,7 @@ from unnest('{succeeded, failed, cancelled}'::underway.task_state[]) as given (s
 select results_eq(
     'select i.state from finished f cross join lateral underway.task_info(f.id) i order by f.id',
     'select state from finished order by id',
-    'a finished task shows how it ended'
+    'a finished task shows its final state'
 );
 
 -- its own settings
@@ -127,7 +127,7 @@ select underway.enqueue('email', retry_policy => underway.retry_policy(max_attem
 
 select is(
     (select i.max_attempts from own cross join lateral underway.task_info(own.id) i), 2,
-    'a task with its own retry policy shows its own attempts'
+    'max_attempts follows the retry policy of the task, if it has one'
 );
 
 -- dead letters
@@ -148,29 +148,29 @@ select is(
 
 select is(
     (select i.dead_letter ->> 'queue' from letter l cross join lateral underway.task_info(l.id) i), 'email',
-    'a dead letter shows where the task failed'
+    'a dead letter shows the queue in which the task failed'
 );
 
 select is(
     (select i.dead_letter from letter l cross join lateral underway.task_info(l.origin) i), null,
-    'the failed task itself is no dead letter'
+    'the failed task itself has no dead_letter'
 );
 
--- what is gone
+-- removed workers, queues and tasks
 
 select underway.unregister_worker(id) from underway.worker;
-select is((pg_temp.info()).worker, null, 'a worker that has left is not named');
+select is((pg_temp.info()).worker, null, 'an unregistered worker is shown as null');
 
 select underway.drop_queue('email', force => true);
 
 select results_eq(
     'select state::text, queue, max_attempts from pg_temp.info()',
     $$ values ('succeeded', 'email', null::integer) $$,
-    'a finished task is shown when its queue is gone'
+    'a finished task is shown after its queue was dropped'
 );
 
 select is_empty('select * from underway.task_info(-1)', 'a task that does not exist has no row');
-select is_empty('select * from underway.task_info(null)', 'no task has no row');
+select is_empty('select * from underway.task_info(null)', 'a null id has no row');
 
 select underway.delete_task((select id from task));
 select is_empty('select * from underway.task_info((select id from task))', 'a deleted task has no row');

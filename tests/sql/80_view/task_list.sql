@@ -2,7 +2,7 @@ begin;
 select plan(12);
 
 select underway_test.stop_clock('2030-01-01 12:00:00+00');
-select is_empty('select * from underway.task_list', 'without tasks there is nothing');
+select is_empty('select * from underway.task_list', 'without tasks the view is empty');
 
 select underway.create_queue('dead');
 select underway.create_queue('email', dead_letter_queue => 'dead');
@@ -32,7 +32,7 @@ create temporary table held on commit drop as select id, lease from underway.deq
 select results_eq(
     'select state::text, attempt, started_at, finished_at, worker from underway.task_list',
     $$ values ('in_progress', 1, '2030-01-01 13:00:00+00'::timestamptz, null::timestamptz, 7::bigint) $$,
-    'a running task shows its attempt, since when it runs and who runs it'
+    'a running task shows its attempt, its start and its worker'
 );
 
 -- finished tasks
@@ -52,7 +52,7 @@ select results_eq(
             7::bigint, null::bigint
         from held
     $$,
-    'a finished task shows when it ran, and keeps its id'
+    'a finished task shows its times and keeps its id'
 );
 
 -- dead letters
@@ -61,14 +61,14 @@ create temporary table failed on commit drop as select underway_test.finished_ta
 
 select is(
     (select dead_letter_of from underway.task_list where queue = 'dead'), (select id from failed),
-    'a dead letter shows whose it is'
+    'a dead letter shows the id of the failed task'
 );
 
 select underway.cancel(id) from underway.task_list where queue = 'dead';
 
 select is(
     (select dead_letter_of from underway.task_list where queue = 'dead'), (select id from failed),
-    'a finished dead letter still shows whose it is'
+    'a finished dead letter shows the id of the failed task'
 );
 
 -- keys
@@ -79,7 +79,7 @@ update underway.task set unique_key = 'order 7', concurrency_key = 'customer 3' 
 select results_eq(
     'select l.unique_key, l.concurrency_key from underway.task_list l join keyed using (id)',
     $$ values ('order 7' collate "C", 'customer 3' collate "C") $$,
-    'a live task shows its keys'
+    'a live task shows its unique key and its concurrency key'
 );
 
 select underway.cancel(id) from keyed;
@@ -87,7 +87,7 @@ select underway.cancel(id) from keyed;
 select results_eq(
     'select l.unique_key, l.concurrency_key from underway.task_list l join keyed using (id)',
     $$ values ('order 7' collate "C", 'customer 3' collate "C") $$,
-    'a finished task still shows its keys'
+    'a finished task shows its unique key and its concurrency key'
 );
 
 select is(
@@ -97,10 +97,10 @@ select is(
         where attrelid = 'underway.task_list'::regclass and attnum > 12
     ),
     '{unique_key,concurrency_key}'::text[],
-    'the keys are the last columns: an older list is replaced in place'
+    'the keys are the last columns, so that an older view can be replaced'
 );
 
--- all of them
+-- all states
 
 select underway_test.finished_task('cancelled');
 select underway_test.held_task('email');
@@ -111,7 +111,7 @@ select results_eq(
     $$ values
         ('cancelled', 3::bigint), ('failed', 1), ('in_progress', 1), ('pending', 1), ('succeeded', 1)
     $$,
-    'every task is listed, live or finished'
+    'live and finished tasks are listed'
 );
 
 select is_empty(
@@ -125,7 +125,7 @@ select is_empty(
         from pg_attribute
         where attrelid = 'underway.task_list'::regclass and atttypid = 'jsonb'::regtype
     $$,
-    'no payload is shown'
+    'no input, output or other JSON is shown'
 );
 
 select * from finish();

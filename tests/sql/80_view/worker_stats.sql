@@ -4,7 +4,7 @@ select plan(10);
 select underway_test.stop_clock('2030-01-01 12:00:00+00');
 select underway.create_queue(queue) from unnest('{email, invoice}'::text[]) as queue;
 
-select is_empty('select * from underway.worker_stats', 'without workers there is nothing');
+select is_empty('select * from underway.worker_stats', 'without workers the view is empty');
 
 create temporary table worker on commit drop as
 select underway.register_worker('host-1', '{email, invoice}', 8) as id;
@@ -25,14 +25,14 @@ select results_eq(
         'host-1', '{email, invoice}'::text[], 8, false, '2030-01-01 12:00:00+00'::timestamptz,
         '2030-01-01 12:00:00+00'::timestamptz, false, 0::bigint, null::timestamptz
     ) $$,
-    'a worker shows its queues, its concurrency, and that it holds nothing'
+    'a new worker shows its queues, its concurrency, and no running task'
 );
 
 select underway.set_idle(id, true) from worker;
 
-select is((pg_temp.stats()).idle, true, 'a worker shows that it is idle');
+select is((pg_temp.stats()).idle, true, 'an idle worker is shown as idle');
 
--- what it holds
+-- running tasks
 
 select underway.enqueue('email') from generate_series(1, 3);
 select underway.enqueue('invoice') from generate_series(1, 2);
@@ -45,7 +45,7 @@ select from underway.dequeue('invoice', 1);
 select results_eq(
     'select in_progress, oldest_started_at from pg_temp.stats()',
     $$ values (3::bigint, '2030-01-01 12:00:00+00'::timestamptz) $$,
-    'a worker shows how many tasks it holds, of all queues, and since when the oldest runs'
+    'a worker shows the number of its running tasks in all queues and the start of the oldest'
 );
 
 select underway.complete(id, lease) from held;
@@ -53,7 +53,7 @@ select underway.complete(id, lease) from held;
 select results_eq(
     'select in_progress, oldest_started_at from pg_temp.stats()',
     $$ values (1::bigint, '2030-01-01 12:00:10+00'::timestamptz) $$,
-    'finished tasks are not held any more'
+    'completed tasks are no longer counted'
 );
 
 select underway.snooze(t.id, t.lease, '1 hour')
@@ -61,7 +61,7 @@ from underway.task t
 where t.worker = (select id from worker)
   and t.state = 'in_progress';
 
-select is((pg_temp.stats()).in_progress, 0::bigint, 'a task that was put back is not held any more');
+select is((pg_temp.stats()).in_progress, 0::bigint, 'snoozed tasks are no longer counted');
 
 -- workers that are lost
 
@@ -76,12 +76,12 @@ select is((pg_temp.stats()).lost, true, 'a worker that was not seen for more tha
 
 select is(
     (select lost from underway.worker_stats where name = 'host-2'), false,
-    'the others are not'
+    'a worker that registered later is not lost'
 );
 
 select underway.maintain(id) from worker;
 
-select is((pg_temp.stats()).lost, false, 'a worker that comes back is not lost any more');
+select is((pg_temp.stats()).lost, false, 'a lost worker that calls maintain is no longer lost');
 
 select * from finish();
 rollback;

@@ -1,9 +1,9 @@
--- One function tells the time.
+-- One function reads the clock.
 
 begin;
 select plan(3);
 
-create function pg_temp.tells_time(source text)
+create function pg_temp.reads_clock(source text)
 returns boolean
 language sql
 as $$
@@ -19,10 +19,10 @@ select set_eq(
         select p.proname::text
         from pg_proc p
         where p.pronamespace = 'underway'::regnamespace
-          and pg_temp.tells_time(pg_get_functiondef(p.oid))
+          and pg_temp.reads_clock(pg_get_functiondef(p.oid))
     $$,
     $$ values ('_clock'), ('_clock_before_xid') $$,
-    'among the functions only _clock tells the time, and _clock_before_xid that of the transaction'
+    'only _clock reads the clock, and _clock_before_xid the start of the transaction'
 );
 
 select is_empty(
@@ -31,9 +31,9 @@ select is_empty(
         from pg_class c
         where c.relnamespace = 'underway'::regnamespace
           and c.relkind = 'v'
-          and pg_temp.tells_time(pg_get_viewdef(c.oid))
+          and pg_temp.reads_clock(pg_get_viewdef(c.oid))
     $$,
-    'no view tells the time'
+    'no view reads the clock'
 );
 
 select is_empty(
@@ -42,10 +42,10 @@ select is_empty(
         from pg_attrdef d
         join pg_class c on c.oid = d.adrelid
         where c.relnamespace = 'underway'::regnamespace
-          and c.relname <> 'migration'  -- the installer's own, older than any function
-          and pg_temp.tells_time(pg_get_expr(d.adbin, d.adrelid))
+          and c.relname <> 'migration'  -- written by the installer before any function exists
+          and pg_temp.reads_clock(pg_get_expr(d.adbin, d.adrelid))
     $$,
-    'no column takes the time by default'
+    'no column has the current time as default'
 );
 
 select * from finish();

@@ -1,4 +1,4 @@
--- What is raised is listed, and what is caught is named.
+-- Errors are listed, have a code and a hint, and are caught by name.
 
 begin;
 select plan(4);
@@ -11,22 +11,22 @@ where p.pronamespace = 'underway'::regnamespace;
 select set_eq(
     $$ select distinct code[1] from body cross join regexp_matches(source, 'errcode = ''(UW\d\d\d)''', 'g') as code $$,
     'select sqlstate::text from underway.error_code',
-    'the codes that are raised are the codes that are listed'
+    'the codes that functions raise are the codes in error_code'
 );
 
 select is_empty(
     $$ select function from body where source ~* '\mraise\s+exception\M(?!\s+using\M)' $$,
-    'whatever is raised has a code, a message and a hint'
+    'each error is raised with a code, a message and a hint'
 );
 
 select is_empty(
     $$ select function from body where source ~* '\mwhen\s+others\M' $$,
-    'no error is caught that has no name'
+    'no function catches others'
 );
 
 select is_empty(
     $$ select function from body where source ~* '\mraise\s+(debug|log|info|notice|warning)\M' $$,
-    'nobody chats'
+    'no function raises notices or warnings'
 );
 
 select * from finish();

@@ -14,17 +14,17 @@ select
     p.proconfig as settings,
     p.proowner as owner,
     coalesce(p.proacl, acldefault('f', p.proowner)) as grants,
-    -- Comments may say what they like.
+    -- without comments
     regexp_replace(pg_get_functiondef(p.oid), '--[^\n]*', '', 'g') as source
 from pg_proc p
 join pg_language l on l.oid = p.prolang
 where p.pronamespace = 'underway'::regnamespace;
 
-select cmp_ok(count(*), '>', 50::bigint, 'the house is not empty') from house;
+select cmp_ok(count(*), '>', 50::bigint, 'the checks find functions') from house;
 
 select is_empty(
     $$ select function from house where coalesce(obj_description(oid, 'pg_proc'), '') !~ '^[A-Z].*\.$' $$,
-    'each function has a comment of whole sentences'
+    'the comment of each function consists of sentences'
 );
 
 select is_empty(
@@ -35,18 +35,18 @@ select is_empty(
           and c.relkind = 'v'
           and coalesce(obj_description(c.oid, 'pg_class'), '') !~ '^[A-Z].*\.$'
     $$,
-    'each view has a comment of whole sentences'
+    'the comment of each view consists of sentences'
 );
 
 select set_eq(
     'select name from house where not private and not security_definer',
     $$ values ('enqueue') $$,
-    'public functions run with the rights of their owner; enqueue is no more than a call of enqueue_many'
+    'all public functions are security definer, except enqueue, which only calls enqueue_many'
 );
 
 select is_empty(
     'select function from house where private and security_definer',
-    'private functions have no rights of their own'
+    'no private function is security definer'
 );
 
 select set_eq(
@@ -57,12 +57,12 @@ select set_eq(
           and not coalesce('search_path=pg_catalog, pg_temp' = any (settings), false)
     $$,
     $$ values ('enqueue') $$,
-    'public functions pin their search path, but for enqueue, which has no name to look up'
+    'all public functions set their search path, except enqueue, which has no names to look up'
 );
 
 select is_empty(
     'select function from house cross join aclexplode(grants) as entry where entry.grantee = 0',
-    'nothing is executable by public'
+    'public may execute no function'
 );
 
 select is_empty(
@@ -74,7 +74,7 @@ select is_empty(
           and entry.grantee <> owner
           and name <> '_clock'
     $$,
-    'private functions are granted to nobody, but for the clock, which views read'
+    'no private function is granted, except _clock, which views call'
 );
 
 select is_empty(
@@ -86,13 +86,13 @@ select is_empty(
           and p.proretset
           and 't' = any (p.proargmodes)
     $$,
-    'rows are returned as a named composite: a column of returns table would hide one of a table'
+    'no function returns table, because its columns would hide those of tables'
 );
 
 select set_eq(
     $$ select name from house where language = 'plpgsql' and source ~* '\mexecute\M' $$,
     $$ values ('_prune') $$,
-    'dynamic SQL is for partitions, and stands in one function'
+    'only _prune uses dynamic SQL, for partitions'
 );
 
 select * from finish();

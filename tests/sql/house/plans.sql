@@ -13,7 +13,7 @@ select is_empty(
           and p.proname not in ('drop_queue', 'stats')
           and not coalesce('enable_seqscan=off' = any (p.proconfig), false)
     $$,
-    'whatever looks tasks up keeps no plan that reads a table from end to end'
+    'functions that look up tasks disable sequential scans'
 );
 
 select is_empty(

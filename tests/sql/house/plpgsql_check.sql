@@ -1,4 +1,4 @@
--- plpgsql_check reads every function, where the server has it.
+-- plpgsql_check checks every function, on servers that have it.
 
 begin;
 select plan(1);

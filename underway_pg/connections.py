@@ -46,10 +46,18 @@ _DEFAULTS = {
 
 _AUTOCOMMIT = {"autocommit": True}
 
+# Text is UTF-8 here, and the server converts it. Where a database has no encoding of its own (SQL_ASCII) it stores UTF-8.
+_ENCODING = {"client_encoding": "UTF8"}
+
+# The transactions of this package rely on read committed, whatever the database or the role prefers. The session setting
+# covers statements outside of a transaction; a pooler gives each transaction another session, so that BEGIN says it too.
+_LEVEL = psycopg.IsolationLevel.READ_COMMITTED
+
 # The server looks for the client as the client does for the server: a session whose client has vanished holds its locks
 # until the server notices, which by the system's own measure takes two hours. On a Unix socket that has no effect.
 _MEET = """
     select (extract(epoch from backend_start) * 1000000)::bigint,
+        set_config('default_transaction_isolation', 'read committed', false),
         set_config('tcp_keepalives_idle', %(keepalives_idle)s, false),
         set_config('tcp_keepalives_interval', %(keepalives_interval)s, false),
         set_config('tcp_keepalives_count', %(keepalives_count)s, false),
@@ -60,7 +68,7 @@ _MEET = """
 
 def _patient(dsn: str) -> str:
     """A dsn with what it does not say itself."""
-    return make_conninfo("", **{**_DEFAULTS, **conninfo_to_dict(dsn)})
+    return make_conninfo("", **{**_DEFAULTS, **conninfo_to_dict(dsn), **_ENCODING})
 
 
 class Session(NamedTuple):
@@ -102,6 +110,7 @@ def _configure(connection: psycopg.Connection[Any]) -> None:
     timer = threading.Timer(SILENT_AFTER, sever, [connection])
     timer.daemon = True
     timer.start()
+    connection.isolation_level = _LEVEL
     try:
         _note(connection, connection.execute(_MEET, _introduction(connection)).fetchone())
     except BaseException:
@@ -112,6 +121,7 @@ def _configure(connection: psycopg.Connection[Any]) -> None:
 
 
 async def _configure_async(connection: psycopg.AsyncConnection[Any]) -> None:
+    await connection.set_isolation_level(_LEVEL)
     try:
         with answer_within(SILENT_AFTER, connection):
             _note(connection, await (await connection.execute(_MEET, _introduction(connection))).fetchone())
@@ -160,11 +170,31 @@ def answer_within(seconds: float, connection: psycopg.AsyncConnection[Any]) -> I
         timer.cancel()
 
 
+def _read_what_arrived(connection: AnyConnection) -> None:
+    """Raise OperationalError when the server has closed an idle connection. Makes no round trip."""
+    for _ in range(2):  # its last message, and then the end
+        connection.pgconn.consume_input()
+
+
+# A connection is checked when its pool hands it out. What closed one (a restart, a timeout) has perhaps closed the others
+# too: all are replaced then, because psycopg_pool waits for longer and longer after each further one that is closed.
+
+
 def pool(dsn: str, *, most: int, name: str) -> ConnectionPool:
     """A pool of such connections, at most so many, not open yet."""
-    return ConnectionPool(
-        _patient(dsn), kwargs=_AUTOCOMMIT, configure=_configure, min_size=0, max_size=most, name=name, open=False
-    )
+
+    def check(connection: psycopg.Connection[Any]) -> None:
+        try:
+            _read_what_arrived(connection)
+        except psycopg.OperationalError:
+            made.drain()
+            raise
+
+    made = ConnectionPool(
+        _patient(dsn), kwargs=_AUTOCOMMIT, configure=_configure, check=check, min_size=0, max_size=most, name=name,
+        open=False,
+    )  # fmt: skip
+    return made
 
 
 def async_pool(
@@ -174,10 +204,19 @@ def async_pool(
 
     It tries to connect in pauses that double. After `give_up_after` seconds it begins anew with the next who asks.
     """
-    return AsyncConnectionPool(
-        _patient(dsn), kwargs=_AUTOCOMMIT, configure=_configure_async, min_size=least, max_size=most, name=name,
-        reconnect_timeout=give_up_after, open=False,
+
+    async def check(connection: psycopg.AsyncConnection[Any]) -> None:
+        try:
+            _read_what_arrived(connection)
+        except psycopg.OperationalError:
+            await made.drain()
+            raise
+
+    made = AsyncConnectionPool(
+        _patient(dsn), kwargs=_AUTOCOMMIT, configure=_configure_async, check=check, min_size=least, max_size=most,
+        name=name, reconnect_timeout=give_up_after, open=False,
     )  # fmt: skip
+    return made
 
 
 class HandlerConnections:

@@ -24,6 +24,7 @@ __all__ = [
     "async_pool",
     "connect",
     "connect_async",
+    "is_passing",
     "is_pooled",
     "pool",
     "session",
@@ -46,11 +47,11 @@ _DEFAULTS = {
 
 _AUTOCOMMIT = {"autocommit": True}
 
-# Text is UTF-8 here, and the server converts it. Where a database has no encoding of its own (SQL_ASCII) it stores UTF-8.
+# Text is UTF-8 here, and the server converts it. A database that has no encoding (SQL_ASCII) stores it as it is.
 _ENCODING = {"client_encoding": "UTF8"}
 
-# The transactions of this package rely on read committed, whatever the database or the role prefers. The session setting
-# covers statements outside of a transaction; a pooler gives each transaction another session, so that BEGIN says it too.
+# The transactions of this package rely on read committed, whatever the database or the role prefers. The setting of the
+# session covers single statements. A pooler gives each transaction another session, so that BEGIN says it too.
 _LEVEL = psycopg.IsolationLevel.READ_COMMITTED
 
 # The server looks for the client as the client does for the server: a session whose client has vanished holds its locks
@@ -148,6 +149,35 @@ class Silent(psycopg.OperationalError):
     """The database has not answered in time; what became of the statement is not known."""
 
 
+# Errors after which the same statement may succeed: the server restarts (57P), is a standby (25006), is out of
+# connections, memory or disk space (53), or another session was in the way (40, 55P03). Not among them are a
+# statement_timeout (57014) and a limit of the server (54): the same statement would run into it again.
+_PASSING = frozenset(
+    {
+        "25006",
+        "40001",
+        "40P01",
+        "53000",
+        "53100",
+        "53200",
+        "53300",
+        "55P03",
+        "57P01",
+        "57P02",
+        "57P03",
+        "57P05",
+        "58030",
+    }
+)
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether a statement that failed with this error can succeed when it is sent again."""
+    if isinstance(error, psycopg.Error) and error.sqlstate is not None:
+        return error.sqlstate in _PASSING or error.sqlstate.startswith("08")
+    return isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError))
+
+
 def sever(connection: AnyConnection) -> None:
     """Break a connection, so that whoever waits for an answer gets an error at once, whatever the network does."""
     with contextlib.suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as end:
@@ -176,8 +206,8 @@ def _read_what_arrived(connection: AnyConnection) -> None:
         connection.pgconn.consume_input()
 
 
-# A connection is checked when its pool hands it out. What closed one (a restart, a timeout) has perhaps closed the others
-# too: all are replaced then, because psycopg_pool waits for longer and longer after each further one that is closed.
+# A pool checks each connection that it hands out. The first closed one makes it replace all, because a restart closes
+# all, and psycopg_pool waits for a second after a second closed one, and for longer after each further one.
 
 
 def pool(dsn: str, *, most: int, name: str) -> ConnectionPool:

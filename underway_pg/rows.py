@@ -9,7 +9,6 @@ from typing import Any, Literal, NamedTuple
 __all__ = [
     "ClaimedTask",
     "Enqueued",
-    "FailedTask",
     "ListedTask",
     "QueueStats",
     "Reason",
@@ -53,14 +52,6 @@ class Enqueued:
     id: int
     created: bool
     replaced: bool
-
-
-class FailedTask(NamedTuple):
-    """What became of a failed attempt: pending again at `ready_at`, or failed for good."""
-
-    id: int
-    state: State
-    ready_at: datetime | None
 
 
 @dataclass(frozen=True, kw_only=True)

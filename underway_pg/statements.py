@@ -17,7 +17,6 @@ from .rows import (
     BatchStats,
     ClaimedTask,
     Enqueued,
-    FailedTask,
     ListedTask,
     QueueStats,
     Reason,
@@ -336,10 +335,10 @@ def fail_many(
     errors: list[str],
     retryable: list[bool],
     retry_after: list[timedelta | None],
-) -> Statement[list[FailedTask]]:
-    """Report failed attempts. `errors` are JSON texts. Gives what became of each task that was settled."""
+) -> Statement[list[int]]:
+    """Report failed attempts. `errors` are JSON texts. Returns the ids that were settled."""
     return Statement(
-        """select id, state::text, ready_at from underway.fail_many(
+        """select id from underway.fail_many(
             %(tasks)s::text::bigint[], %(leases)s::text::uuid[], %(errors)s::jsonb[], %(retryable)s::boolean[],
             %(retry_after)s::interval[])""",
         {
@@ -349,7 +348,7 @@ def fail_many(
             "retryable": retryable,
             "retry_after": retry_after,
         },
-        lambda rows: [FailedTask._make(row) for row in rows],
+        _column,
     )
 
 

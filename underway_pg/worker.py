@@ -29,7 +29,7 @@ from .binary import seconds
 from .child import address
 from .client import execute_async
 from .context import Context
-from .errors import ConfigurationError, Fatal, LeaseLost, QueueNotFound, Refusal, Snooze
+from .errors import ConfigurationError, Fatal, InputError, LeaseLost, QueueNotFound, Refusal, Snooze
 from .health import Health, HealthServer
 from .held import Held
 from .jobs import Job
@@ -47,6 +47,7 @@ logger = logging.getLogger("underway_pg")
 
 # Read-only is what was the primary, until its name leads to the new one.
 _READ_ONLY = psycopg.errors.ReadOnlySqlTransaction
+_REFUSED_AGAIN = ("UW", "22", "54")  # classes of SQLSTATEs: our own, data that does not fit, limits of the server
 _DATABASE_AWAY = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, _READ_ONLY)
 
 # Seconds. A database that gives no connection for so long is away; a worker that found enough to do for so long is not
@@ -87,6 +88,7 @@ class WorkerSettings(TypedDict, total=False):
     drain: bool
     max_tasks_per_process: int
     max_memory_per_process: int | None
+    max_output_size: int
     log_tasks: bool
     log_inputs: bool
     name: str | None
@@ -104,6 +106,7 @@ class Worker:
     drain         stop as soon as no task is ready and none is running
     max_tasks_per_process   how many tasks a process runs before another takes its place
     max_memory_per_process  bytes that a process may have in memory after a task, else another takes its place
+    max_output_size  bytes of JSON text that an output may have; the attempt of a larger one fails and is not retried
     log_tasks     a line at INFO for the start and the end of each task; failures are logged in any case
     log_inputs    the line of the start has the input, as JSON, at most 1000 characters of it
     name          how people find this worker; host and process id by default
@@ -124,6 +127,7 @@ class Worker:
         drain: bool = False,
         max_tasks_per_process: int = 1000,
         max_memory_per_process: int | None = None,
+        max_output_size: int = 1 << 24,
         log_tasks: bool = True,
         log_inputs: bool = False,
         name: str | None = None,
@@ -140,6 +144,8 @@ class Worker:
             raise ConfigurationError(f'unknown_jobs is {unknown_jobs!r}; it is "fail" or "leave"')
         if max_tasks_per_process < 1:
             raise ConfigurationError(f"max_tasks_per_process is {max_tasks_per_process}; it must be at least 1")
+        if max_output_size < 1:
+            raise ConfigurationError(f"max_output_size is {max_output_size}; it must be at least 1")
         self.name = name or f"{socket.gethostname()}:{os.getpid()}"
         self.queues = list(queues)
         self.concurrency = concurrency
@@ -153,6 +159,7 @@ class Worker:
         self._state = state
         self._max_tasks_per_process = max_tasks_per_process
         self._max_memory_per_process = max_memory_per_process
+        self._max_output_size = max_output_size
         self._log_tasks = log_tasks
         self._log_inputs = log_inputs
         self._logs = False
@@ -164,7 +171,7 @@ class Worker:
         self._running = 0
         self._mean = 0.0
         self._cautious_until = 0.0
-        self._settling = Settling(self.name, self._do, self._forget, functools.partial(self._fail, retryable=False))
+        self._settling = Settling(self.name, self._do, self._forget, self._refuse)
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._passing_on = False
         self._stops = 0
@@ -292,8 +299,8 @@ class Worker:
                 break
             await asyncio.wait(self._parts - given_up, timeout=_AGAIN_AFTER)
 
-    async def _do(self, statement: Statement[T]) -> T:
-        """Run a statement; while the database is away, again and again."""
+    async def _do(self, statement: Statement[T], *, patient: bool = True) -> T:
+        """Run a statement. While the database is away, or with `patient` after any OperationalError, send it again."""
         pause, patience = 0.1, connections.SILENT_AFTER
         silent: list[connections.Session] = []
         while True:
@@ -314,7 +321,7 @@ class Worker:
                 self._reached_at = self._loop.time()
                 return answer
             except _DATABASE_AWAY as error:
-                if self._loop.time() > self._give_up_at:
+                if self._loop.time() > self._give_up_at or not (patient or connections.is_passing(error)):
                     raise
                 if isinstance(error, connections.Silent):
                     silent += [session] if session is not None else []
@@ -583,6 +590,9 @@ class Worker:
         elif held.context.cancelled:
             self._end_told(held, None)
             return
+        elif output is not None and (size := len(output.encode())) > self._max_output_size:
+            self._fail(held, self._too_large(held, size))
+            return
         else:
             self._settling.done.append((held, output))
         if self._logs:
@@ -704,6 +714,21 @@ class Worker:
         self._settling.failed.append(
             Failure(held, report.text(), report.retryable if retryable is None else retryable, report.after)
         )
+
+    def _too_large(self, held: Held, size: int) -> InputError:
+        job = held.job.name if held.job is not None else held.task.job
+        return InputError(
+            f"job {job}: the output has {size} bytes of JSON text, and max_output_size is {self._max_output_size};"
+            " store it elsewhere and return a reference"
+        )
+
+    def _refuse(self, held: Held, error: Refusal | psycopg.Error) -> None:
+        """Fail the attempt whose result the database refuses. It is retried when another result may be accepted."""
+        retryable = (error.sqlstate or "")[:2] not in _REFUSED_AGAIN
+        if not isinstance(error, Refusal):
+            error = Refusal(f"{error.diag.message_primary or error} (SQLSTATE {error.sqlstate})")
+        self._fail(held, error, retryable=retryable)
+        self._ended.set()
 
     def _drop(self, held: Held) -> None:
         """The handler was interrupted: give the task back when the worker stops; else it is not ours any more."""
@@ -898,7 +923,9 @@ class Worker:
         for held in list(self._held):
             progress, held.context._progress = held.context._progress, None
             if progress is not None:
-                with contextlib.suppress(Refusal):
+                with contextlib.suppress(
+                    Refusal, psycopg.DataError
+                ):  # or the encoding of the database lacks a character
                     await self._do(statements.report_progress(held.task.id, held.task.lease, progress))
 
 

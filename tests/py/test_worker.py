@@ -32,9 +32,11 @@ from underway_pg import (
     TaskFailed,
     TaskInfo,
     Worker,
+    settling,
+    statements,
     tasklog,
 )
-from underway_pg.errors import SchemaMissing, Snooze, TaskNotFound, WaitTimeout
+from underway_pg.errors import ConfigurationError, SchemaMissing, Snooze, TaskNotFound, WaitTimeout
 from underway_pg.rows import Reason
 from underway_pg.settings import Options
 
@@ -587,6 +589,142 @@ def test_an_output_that_can_not_be_kept_fails_its_task_and_no_other_of_the_batch
         tasks = [final(app, id, worker) for id in ids]
     assert [task.state for task in tasks] == ["succeeded", "failed", "succeeded", "succeeded"]
     assert (tasks[1].attempt, why in messages(tasks[1])[0]) == (1, True)
+
+
+def refuse(session: Session, state: str, error: str) -> None:
+    """Have the database refuse to finish tasks of the job `poison` in a state; `error` is how, in PL/pgSQL."""
+    session.run("create sequence refusals")
+    session.run(
+        f"""create function refuse() returns trigger language plpgsql as $$
+        begin
+            if new.job = 'poison' and new.state = '{state}' then
+                {error}
+            end if;
+            return new;
+        end;
+        $$"""
+    )
+    session.run(
+        "create trigger refuse before insert on underway.task_history for each row execute function public.refuse()"
+    )
+
+
+def poisoned(app: App) -> tuple[int, list[int]]:
+    """Four tasks that end together, and are settled together; the first is of the job `poison`."""
+    gate = threading.Barrier(4, timeout=SECONDS)
+
+    @app.job(queue="q", retry=RetryPolicy(max_attempts=2, initial_interval=0))
+    def poison(context: Context) -> str:
+        if context.attempt == 1:
+            gate.wait()
+        return "poison"
+
+    @app.job(queue="q")
+    def good() -> str:
+        gate.wait()
+        return "good"
+
+    return poison.enqueue(), [good.enqueue() for _ in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "attempts"), [("57014", 2), ("P0001", 2), ("XX000", 2), ("54000", 1), ("22P05", 1), ("UW014", 1)]
+)
+def test_a_result_that_the_server_refuses_fails_its_attempt_and_no_other_of_the_batch(
+    app: App, session: Session, sqlstate: str, attempts: int
+) -> None:
+    refuse(session, "succeeded", f"raise exception 'never this one' using errcode = '{sqlstate}';")
+    bad, good = poisoned(app)
+    with beside(app.worker(concurrency=4)) as worker:
+        assert [final(app, id, worker).output for id in good] == ["good"] * 3
+        task = final(app, bad, worker)
+    assert (task.state, task.attempt) == ("failed", attempts)  # the same result would be refused again, or perhaps not
+    assert all("never this one" in message for message in messages(task))
+
+
+@pytest.mark.parametrize(
+    "sqlstate", ["08006", "25006", "40001", "40P01", "53100", "53200", "53300", "55P03", "57P01", "57P03"]
+)
+def test_a_result_is_sent_again_after_an_error_that_passes(app: App, session: Session, sqlstate: str) -> None:
+    refuse(
+        session,
+        "succeeded",
+        f"if nextval('public.refusals') < 4 then raise exception 'not now' using errcode = '{sqlstate}'; end if;",
+    )
+    bad, good = poisoned(app)
+    with beside(app.worker(concurrency=4)) as worker:
+        assert [final(app, id, worker).output for id in good] == ["good"] * 3
+        task = final(app, bad, worker)
+    assert (task.state, task.attempt, task.output) == ("succeeded", 1, "poison")
+
+
+def test_a_failure_that_the_server_never_takes_holds_up_no_other_result(
+    app: App, session: Session, caplog: pytest.LogCaptureFixture
+) -> None:
+    refuse(session, "failed", "raise exception 'not this one';")
+
+    @app.job(queue="q", retry=ONCE)
+    def poison() -> None:
+        raise RuntimeError("broken")
+
+    @app.job(queue="q")
+    def good() -> str:
+        return "good"
+
+    bad = poison.enqueue()
+    with beside(app.worker(concurrency=4)) as worker:
+        worker.until(lambda: f"task {bad}: its end can not be recorded" in caplog.text, "it says so")
+        assert final(app, good.enqueue(), worker).output == "good"
+    assert info(app, bad).state == "in_progress"  # until its lease lapses
+
+
+def test_an_output_that_is_larger_than_the_limit_fails_its_attempt_before_it_is_sent(app: App) -> None:
+    @app.job(queue="q")
+    def returns(text: str) -> str:
+        return text
+
+    @app.job(queue="q")
+    async def returns_async(text: str) -> str:
+        return text
+
+    texts = ["x" * 98, "\xe9" * 49, "x" * 99, "\xe9" * 50]
+    with beside(app.worker(max_output_size=100)) as worker:
+        for job in (returns, returns_async):
+            tasks = [final(app, job.enqueue(text=text), worker) for text in texts]
+            assert [(task.state, task.attempt) for task in tasks] == [("succeeded", 1)] * 2 + [("failed", 1)] * 2
+            assert messages(tasks[2]) == [
+                f"job {job.name}: the output has 101 bytes of JSON text, and max_output_size is 100; store it elsewhere"
+                " and return a reference"
+            ]
+            assert "102 bytes" in messages(tasks[3])[0]
+
+
+def test_a_limit_of_outputs_is_at_least_one_byte(app: App) -> None:
+    with pytest.raises(ConfigurationError, match="max_output_size is 0; it must be at least 1"):
+        app.worker(max_output_size=0)
+
+
+def test_results_are_sent_in_calls_of_a_bounded_size(monkeypatch: pytest.MonkeyPatch, app: App) -> None:
+    monkeypatch.setattr(settling, "_MOST_OUTPUT", 25)
+    real, sent = statements.complete_many, []
+
+    def complete_many(tasks: list[int], leases: list[bytes], outputs: list[str | None]) -> Any:
+        sent.append(outputs)
+        return real(tasks, leases, outputs)
+
+    monkeypatch.setattr(statements, "complete_many", complete_many)
+    gate = threading.Barrier(4, timeout=SECONDS)
+
+    @app.job(queue="q")
+    def returns(size: int) -> str:
+        gate.wait()
+        return "x" * size
+
+    ids = returns.enqueue_many([{"size": size} for size in (8, 8, 8, 100)])
+    with beside(app.worker(concurrency=4)) as worker:
+        assert [final(app, id, worker).state for id in ids] == ["succeeded"] * 4
+    assert sum(map(len, sent)) == 4
+    assert all(len(outputs) == 1 or sum(len(output or "") for output in outputs) <= 25 for outputs in sent)
 
 
 def test_an_output_that_refers_to_itself_or_is_deep_fails_its_task_only(app: App) -> None:

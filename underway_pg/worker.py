@@ -51,17 +51,20 @@ _REFUSED_AGAIN = ("UW", "22", "54")  # classes of SQLSTATEs: our own, data that 
 _DATABASE_AWAY = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, _READ_ONLY)
 
 # Seconds. A database that gives no connection for so long is away; a worker that found enough to do for so long is not
-# idle; a task of a job that it does not know is put back for so long; after a claim that was refused it waits so long;
-# a part that did not hear that it is over is told again after so long; handlers that never wait hold the loop so long;
-# what was claimed and not begun is given back after so long; and nothing is claimed ahead for so long after a retry.
+# idle; after a claim that was refused it waits so long; a part that did not hear that it is over is told again after so
+# long; handlers that never wait hold the loop so long; what was claimed and not begun is given back after so long; and
+# nothing is claimed ahead for so long after a retry.
 _AWAY_AFTER = 2.0
 _BUSY_AFTER = 0.5
-_LEAVE_FOR = 5.0
 _REFUSED_FOR = 2.0
 _AGAIN_AFTER = 0.2
 _TURN = 0.002
 _STALE_AFTER = 1.0
 _CAUTIOUS_FOR = 1.0
+
+# A task whose job a worker does not know is put back for half of its age, within these bounds.
+_SKIP_AT_LEAST = timedelta(seconds=1)
+_SKIP_AT_MOST = timedelta(seconds=30)
 
 # Seconds. A worker that has not reached the database for so long is not ready; and one that is idle asks for tasks
 # after so long though nothing is due, for only who asks learns that a queue is gone.
@@ -83,7 +86,7 @@ class WorkerSettings(TypedDict, total=False):
     queues: Sequence[str]
     concurrency: int
     shutdown_timeout: float
-    unknown_jobs: Literal["fail", "leave"]
+    unknown_jobs: Literal["skip", "fail"]
     prefetch_seconds: float
     drain: bool
     max_tasks_per_process: int
@@ -100,7 +103,8 @@ class Worker:
 
     concurrency   how many tasks run at once; async handlers on the loop, plain ones in threads and processes
     shutdown_timeout  seconds that running tasks get to end in when the worker stops; then they are given back
-    unknown_jobs  with a task whose job is not known here: "fail" it for good, or "leave" it to another worker
+    unknown_jobs  what to do with a task whose job this worker does not know: "skip" puts it back for another worker,
+                  without using an attempt, as a rolling deployment needs it; "fail" fails it for good
     prefetch_seconds  seconds of work to claim beyond what runs, by their mean length, so that short ones need not
                   wait for the database; what a worker that is killed had claimed has used up an attempt; 0 for none
     drain         stop as soon as no task is ready and none is running
@@ -122,7 +126,7 @@ class Worker:
         queues: Sequence[str],
         concurrency: int = 10,
         shutdown_timeout: float = 30.0,
-        unknown_jobs: Literal["fail", "leave"] = "fail",
+        unknown_jobs: Literal["skip", "fail"] = "skip",
         prefetch_seconds: float = 0.25,
         drain: bool = False,
         max_tasks_per_process: int = 1000,
@@ -140,8 +144,8 @@ class Worker:
             raise ConfigurationError(f"shutdown_timeout is {shutdown_timeout} s; it must be at least 0")
         if not 0 <= prefetch_seconds <= 1:
             raise ConfigurationError(f"prefetch_seconds is {prefetch_seconds} s; it must lie between 0 and 1")
-        if unknown_jobs not in ("fail", "leave"):
-            raise ConfigurationError(f'unknown_jobs is {unknown_jobs!r}; it is "fail" or "leave"')
+        if unknown_jobs not in ("skip", "fail"):
+            raise ConfigurationError(f'unknown_jobs is {unknown_jobs!r}; it is "skip" or "fail"')
         if max_tasks_per_process < 1:
             raise ConfigurationError(f"max_tasks_per_process is {max_tasks_per_process}; it must be at least 1")
         if max_output_size < 1:
@@ -154,6 +158,7 @@ class Worker:
         self._jobs = dict(jobs)
         self._shutdown_timeout = shutdown_timeout
         self._unknown_jobs = unknown_jobs
+        self._skipped: set[str | None] = set()
         self._prefetch_seconds = prefetch_seconds
         self._drain = drain
         self._state = state
@@ -698,12 +703,20 @@ class Worker:
         task = held.task
         held.over = True
         self._ended.set()
-        if self._unknown_jobs == "leave":
-            logger.info("task %s: job %r is not known here; leaving it", task.id, task.job, extra={"task": task.id})
-            self._settling.snoozed.append((held, timedelta(seconds=_LEAVE_FOR)))
-            return
         known = ", ".join(sorted(self._jobs)) or "none"
-        self._fail(held, Fatal(f"job {task.job!r} of queue {task.queue!r} is not known here; known are: {known}"))
+        if self._unknown_jobs == "fail":
+            self._fail(held, Fatal(f"job {task.job!r} of queue {task.queue!r} is not known here; known are: {known}"))
+            return
+        # It comes back until another worker takes it: the first time is worth a warning, for it may be a wrong name.
+        level = logging.DEBUG if task.job in self._skipped else logging.WARNING
+        self._skipped.add(task.job)
+        logger.log(
+            level, "task %s: worker %s does not know job %r of queue %s and skips its tasks; known jobs: %s",
+            task.id, self.name, task.job, task.queue, known, extra={"task": task.id},
+        )  # fmt: skip
+        # For longer each time, or a backlog of such tasks would be claimed over and over.
+        age = datetime.now(UTC) - held.context.enqueued_at
+        self._settling.snoozed.append((held, min(max(age / 2, _SKIP_AT_LEAST), _SKIP_AT_MOST)))
 
     def _fail(self, held: Held, error: BaseException, *, retryable: bool | None = None) -> None:
         report = Report.of(error)

@@ -200,24 +200,26 @@ def test_a_task_without_the_name_of_a_job_goes_to_the_only_job_of_its_queue(app:
 
     id = app.client.enqueue("q", {"n": 4})
     ambiguous = app.client.enqueue("other", {})
-    with beside(app.worker()) as worker:
+    with beside(app.worker(unknown_jobs="fail")) as worker:
         assert final(app, id, worker).output == 8
         assert final(app, ambiguous, worker).state == "failed"
 
 
-def test_a_job_that_is_not_known_fails_for_good_and_says_which_are(app: App) -> None:
+def test_a_task_of_an_unknown_job_fails_for_good_where_that_is_asked_for(app: App) -> None:
     @app.job(queue="q")
     def known() -> None: ...
 
     id = app.client.enqueue("q", {}, job="unheard_of")
-    with beside(app.worker()) as worker:
+    with beside(app.worker(unknown_jobs="fail")) as worker:
         task = final(app, id, worker)
     assert (task.state, task.attempt) == ("failed", 1)
     assert "unheard_of" in messages(task)[0]
     assert "known are: known" in messages(task)[0]
 
 
-def test_a_job_that_is_not_known_is_left_to_others_without_using_an_attempt(app: App, database: str) -> None:
+def test_a_task_of_an_unknown_job_waits_without_using_an_attempt_for_a_worker_that_knows_it(
+    app: App, database: str, caplog: pytest.LogCaptureFixture
+) -> None:
     @app.job(queue="q")
     def known() -> str:
         return "done"
@@ -228,11 +230,15 @@ def test_a_job_that_is_not_known_is_left_to_others_without_using_an_attempt(app:
         def also_known() -> None: ...
 
         id = known.enqueue()
-        with beside(elsewhere.worker(unknown_jobs="leave")) as worker:
-            left = worker.until(
-                lambda: (task := info(app, id)).ready_at and task.ready_at > task.enqueued_at and task, "it is left"
+        with beside(elsewhere.worker(name="old")) as worker:
+            skipped = worker.until(
+                lambda: (task := info(app, id)).ready_at and task.ready_at > task.enqueued_at and task, "it is skipped"
             )
-            assert (left.state, left.attempt, left.errors) == ("pending", 0, None)
+            assert (skipped.state, skipped.attempt, skipped.errors) == ("pending", 0, None)
+    assert (
+        f"task {id}: worker old does not know job 'known' of queue q and skips its tasks; known jobs: also_known"
+        in caplog.messages
+    )
     app.client.reschedule(id, datetime.now(UTC))
     with beside(app.worker()) as worker:
         task = final(app, id, worker)

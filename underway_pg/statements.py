@@ -420,15 +420,24 @@ def set_idle(worker: int, idle: bool) -> Statement[None]:
 
 
 def maintain(worker: int, queues: Sequence[str]) -> Statement[tuple[float, str]]:
-    """Do the chores, and look.
+    """Do all chores, then look. Returns what `look` does."""
+    return _look("underway.maintain(%(worker)s)", worker, queues)
 
-    Gives the seconds until a task of the queues may be ready, at most one, and the state of the worker: "known",
+
+def look(worker: int, queues: Sequence[str]) -> Statement[tuple[float, str]]:
+    """Run the schedules that are due, then look what is due next.
+
+    Returns the seconds until a task of the queues may be ready, at most one, and the state of the worker: "known",
     "stopping" or "unknown".
     """
+    return _look("underway.run_schedules()", worker, queues)
+
+
+def _look(chores: str, worker: int, queues: Sequence[str]) -> Statement[tuple[float, str]]:
     return Statement(
-        """select extract(epoch from underway.next_wakeup(%(queues)s::text[]))::float8,
+        f"""select extract(epoch from underway.next_wakeup(%(queues)s::text[]))::float8,
             underway.worker_state(%(worker)s)
-        from underway.maintain(%(worker)s)""",
+        from {chores}""",
         {"worker": worker, "queues": list(queues)},
         lambda rows: (rows[0][0], rows[0][1]),
     )

@@ -52,8 +52,8 @@ _DATABASE_AWAY = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout,
 
 # Seconds. A database that gives no connection for so long is away; a worker that found enough to do for so long is not
 # idle; after a claim that was refused it waits so long; a part that did not hear that it is over is told again after so
-# long; handlers that never wait hold the loop so long; what was claimed and not begun is given back after so long; and
-# nothing is claimed ahead for so long after a retry.
+# long; handlers that never wait hold the loop so long; what was claimed and not begun is given back after so long;
+# nothing is claimed ahead for so long after a retry; and the chores are done so often.
 _AWAY_AFTER = 2.0
 _BUSY_AFTER = 0.5
 _REFUSED_FOR = 2.0
@@ -61,6 +61,7 @@ _AGAIN_AFTER = 0.2
 _TURN = 0.002
 _STALE_AFTER = 1.0
 _CAUTIOUS_FOR = 1.0
+_CHORES_EVERY = 1.0
 
 # A task whose job a worker does not know is put back for half of its age, within these bounds.
 _SKIP_AT_LEAST = timedelta(seconds=1)
@@ -428,7 +429,8 @@ class Worker:
             await self._do(statements.set_idle(self._id, True))
             self._idle = True
             self._look.set()  # once more: what came before the word was out was not announced
-        elif self._next_is_unknown or (claimed == 0 and self._notified):
+            return
+        if self._next_is_unknown or (claimed == 0 and self._notified):
             self._look_ahead.set()  # perhaps the next one is due in a moment
         self._notified = self._next_is_unknown = False
         if self._drain and claimed == 0 and not self._held and not self._look.is_set():
@@ -890,7 +892,8 @@ class Worker:
                 self._interrupt(held, "it was cancelled, or its lease was lost")
 
     async def _maintain(self) -> None:
-        """Do the chores every second, and look whether something is due."""
+        """Do the chores once a second, and in between look what is due, as often as something may be."""
+        chores_at = self._loop.time()
         while True:
             await self._send_progress()
             # Claimed ahead in the belief that tasks are short, which they are not: others may do it meanwhile.
@@ -898,22 +901,30 @@ class Worker:
                 self._mean = max(self._mean, _STALE_AFTER)
             self._look_ahead.clear()
             asked = self._last_chores
-            pause, state = await self._do(statements.maintain(self._id, self.queues))
+            now = self._loop.time()
+            if now >= chores_at or asked == "asked for":
+                chores_at = now + _CHORES_EVERY
+                statement = statements.maintain(self._id, self.queues)
+            else:
+                statement = statements.look(self._id, self.queues)
+            pause, state = await self._do(statement)
             await self._obey(state)
             if asked == "asked for" and self._last_chores == asked:
                 self._last_chores = "done"
                 self._look.set()
-            if pause == 0:
+            if pause == 0 or self._room() <= 0:
+                # Something is due, or could not begin anyway: the claim that finds too little asks for another look.
                 self._next_is_unknown = True
                 self._look.set()
-                pause = 1.0
+                pause = _CHORES_EVERY
             elif self._loop.time() - self._asked_at > _ASK_AFTER:
                 self._look.set()
+            rest = min(pause, chores_at - self._loop.time())
             try:
-                async with asyncio.timeout(pause):
+                async with asyncio.timeout(rest):
                     await self._look_ahead.wait()
             except TimeoutError:
-                if pause < 1.0:
+                if rest == pause < _CHORES_EVERY:
                     self._look.set()
 
     async def _obey(self, state: str) -> None:

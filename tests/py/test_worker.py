@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import functools
 import inspect
+import itertools
 import logging
 import re
 import threading
@@ -1258,6 +1259,80 @@ def test_a_result_that_waits_for_long_to_be_settled_harms_no_other_task(app: App
         session.run("drop trigger full_disk on underway.task_history")
         assert final(app, ends.enqueue(), worker).state == "succeeded"
         assert final(app, first, worker).state == "succeeded"
+
+
+def calls_of_chores(monkeypatch: pytest.MonkeyPatch) -> tuple[list[float], list[float]]:
+    """The times at which workers do their chores, and those at which they only look what is due; lists that grow."""
+    chores: list[float] = []
+    looks: list[float] = []
+    for name, times in (("maintain", chores), ("look", looks)):
+        real = getattr(statements, name)
+
+        def called(*arguments: Any, real: Any = real, times: list[float] = times) -> Any:
+            times.append(time.monotonic())
+            return real(*arguments)
+
+        monkeypatch.setattr(statements, name, called)
+    return chores, looks
+
+
+def test_a_busy_worker_does_its_chores_once_a_second_whatever_backlog_a_limited_queue_has(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app.client.create_queue(Queue(name="limited", max_running=100, fair=True))
+    chores, looks = calls_of_chores(monkeypatch)
+    started, release = threading.Event(), threading.Event()
+
+    @app.job(queue="limited")
+    def work() -> None:
+        started.set()
+        release.wait(SECONDS)
+
+    work.enqueue_many([{}] * 50)
+    with beside(app.worker(concurrency=1)) as worker:
+        worker.until(started.is_set, "it is busy")
+        before = len(chores)
+        worker.until(lambda: len(chores) >= before + 3, "it has done its chores three times more")
+        release.set()
+    assert len(looks) < 10
+    assert all(later - earlier > 0.95 for earlier, later in itertools.pairwise(chores))
+
+
+def test_an_idle_worker_that_looks_often_does_its_chores_once_a_second(
+    app: App, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chores, looks = calls_of_chores(monkeypatch)
+    app.job(queue="q")(lambda: None).enqueue()
+    session.run("select underway.schedule('s', 'q', '0 0 1 1 *')")
+    session.run("update underway.schedule set check_at = now()")
+    with Session(app.dsn) as holder, beside(app.worker()) as worker:
+        holder.run("begin")
+        holder.run("select from underway.schedule for update")  # due, and cannot run: the worker looks every 50 ms
+        worker.until(lambda: len(chores) >= 4, "it has done its chores")
+        holder.run("rollback")
+    assert len(looks) > 10
+    assert all(later - earlier > 0.95 for earlier, later in itertools.pairwise(chores))
+
+
+def test_a_task_that_becomes_due_soon_after_a_worker_was_busy_starts_when_it_is_due(app: App, session: Session) -> None:
+    started, release = threading.Event(), threading.Event()
+
+    @app.job(queue="q")
+    def long() -> None:
+        started.set()
+        release.wait(SECONDS)
+
+    @app.job(queue="q")
+    def soon() -> None: ...
+
+    with beside(app.worker(concurrency=1)) as worker:
+        long.enqueue()
+        worker.until(started.is_set, "it is busy")
+        see_chores(session, worker)  # so that the next look by itself is a second away
+        due = soon.options(delay=0.3).enqueue()
+        release.set()
+        final(app, due, worker)
+    assert seconds_to_start(session, due, "enqueued_at + interval '0.3 s'") < 0.3
 
 
 def test_a_worker_that_is_idle_has_three_connections(app: App, session: Session) -> None:

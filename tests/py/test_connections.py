@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -594,3 +596,41 @@ def test_an_async_client_enqueues_although_the_server_has_closed_all_its_idle_co
 
     with Session(database) as session:
         asyncio.run(main())
+
+
+# A process that was forked
+
+
+FORKS = """
+import os, sys
+from underway_pg import App, Queue
+
+def backend():
+    with app.client._pool.connection() as connection:
+        return connection.info.backend_pid, connection.execute("select pg_backend_pid()").fetchone()[0]
+
+app = App(sys.argv[1], queues=[Queue(name="q")])
+app.client.enqueue("q", "before the fork")
+mine = backend()
+child = os.fork()
+app.client.enqueue("q", "in both")
+theirs = backend()
+if child == 0:
+    sys.exit(theirs == mine)
+assert os.waitpid(child, 0)[1] == 0
+app.client.enqueue("q", "afterwards")
+assert backend() == mine
+"""
+
+
+def test_a_forked_process_enqueues_over_connections_of_its_own_and_leaves_those_of_its_parent(database: str) -> None:
+    program = subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKS, database],
+        capture_output=True,
+        text=True,
+        timeout=2 * SECONDS,
+    )
+    assert (program.returncode, program.stderr) == (0, "")
+    with Session(database) as session:
+        found = session.column("select input #>> '{}' from underway.task order by 1")
+    assert found == ["afterwards", "before the fork", "in both", "in both"]

@@ -56,7 +56,10 @@ class Enqueued:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskInfo:
-    """All that is known of one task, live or finished. `errors` holds its failed attempts, the oldest first."""
+    """All that is known of one task, live or finished. `errors` holds its failed attempts, the oldest first.
+
+    JSON that Python cannot read (a number of more than 4300 digits, very deep nesting) is given as its text.
+    """
 
     id: int
     queue: str

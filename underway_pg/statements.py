@@ -27,7 +27,7 @@ from .rows import (
 )
 from .settings import Duration, NewTask, Options, Queue, RetryPolicy, Schedule, interval
 
-__all__ = ["Statement", "dump_json"]
+__all__ = ["Statement", "dump_json", "load_json"]
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
@@ -65,6 +65,17 @@ def dump_json(value: Any) -> str:
     if "u0000" in text and _NUL.search(text):
         raise InputError(f"{_short(value)} can not be kept as JSON: it holds a NUL character")
     return text
+
+
+def load_json(text: str | None) -> Any:
+    """The value of JSON text from the database; the text itself where Python cannot read it.
+
+    That is a number of more than 4300 digits, or nesting that is deeper than the recursion limit.
+    """
+    try:
+        return None if text is None else json.loads(text)
+    except (ValueError, RecursionError):
+        return text
 
 
 def _short(value: Any) -> str:
@@ -630,12 +641,25 @@ def task_info(task: int) -> Statement[TaskInfo | None]:
 
 def task_infos(tasks: list[int]) -> Statement[list[TaskInfo]]:
     """All that is known of tasks, of those that exist."""
+    columns = {field.name: field.name for field in fields(TaskInfo)}
+    columns |= {name: f"{name}::text" for name in ("state", *_JSON_OF_TASK)}
     return Statement(
-        f"""select {_columns(TaskInfo)}
+        f"""select {", ".join(columns.values())}
         from unnest(%(tasks)s::bigint[]) as asked (task), underway.task_info(asked.task)""",
         {"tasks": tasks},
-        _listed(TaskInfo),
+        lambda rows: [
+            TaskInfo(
+                **{
+                    name: load_json(value) if name in _JSON_OF_TASK else value
+                    for name, value in zip(columns, row, strict=True)
+                }
+            )
+            for row in rows
+        ],
     )
+
+
+_JSON_OF_TASK = ("input", "output", "headers", "progress", "errors", "dead_letter")
 
 
 def why(task: int) -> Statement[list[Reason]]:

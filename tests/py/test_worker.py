@@ -781,6 +781,30 @@ def test_an_input_that_does_not_fit_fails_for_good_and_says_why(app: App, given:
     assert why in messages(task)[0]
 
 
+@pytest.mark.parametrize(
+    "value",
+    ["repeat('9', 5000)", "repeat('[', 4000) || repeat(']', 4000)"],
+    ids=["a number of 5000 digits", "4000 levels"],
+)
+def test_json_that_python_cannot_read_harms_neither_client_nor_worker(app: App, session: Session, value: str) -> None:
+    @app.job(queue="q")
+    def work(n: Any) -> str:
+        return "done"
+
+    fine = work.enqueue(1)
+    (text,) = session.column(f"select ({value})::jsonb::text")
+    call = f"""select underway.enqueue('q', jsonb_build_object('n', ({value})::jsonb), job => 'work',
+        headers => jsonb_build_object('h', ({value})::jsonb))"""
+    id = session.value(call)
+    assert info(app, id).input == f'{{"n": {text}}}'
+    with beside(app.worker()) as worker:
+        task = final(app, id, worker)
+        assert (task.state, task.attempt) == ("failed", 1)
+        assert messages(task)[0].startswith("job work: the input cannot be read: ")
+        assert final(app, fine, worker).output == "done"
+        assert final(app, work.enqueue(2), worker).output == "done"
+
+
 @pytest.mark.parametrize("value", [{"text": "x" * 40_000}, ["changed afterwards"]], ids=["large", "changed"])
 def test_a_progress_that_can_not_be_kept_harms_neither_the_task_nor_the_worker(
     app: App, session: Session, value: Any

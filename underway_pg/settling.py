@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from collections.abc import Callable
@@ -26,6 +27,10 @@ logger = logging.getLogger("underway_pg")
 
 # Characters of output that one call reports, unless one output alone is larger: the server takes messages up to 1 GB.
 _MOST_OUTPUT = 1 << 24
+
+# How often a single end is reported whose call is canceled, as by a statement_timeout, and the seconds in between.
+_TRIES = 3
+_PAUSE = 1.0
 
 
 @dataclass(frozen=True)
@@ -143,17 +148,22 @@ class Settling:
             except psycopg.errors.InsufficientPrivilege as error:
                 logger.warning("worker %s can not end a lost session: %s", self._worker, str(error).strip())
 
-    async def _report(self, ends: list[E], how: _How[E], *, alone: bool = False) -> None:
-        """Report ends in one call. When the server refuses it, report each end alone: then a bad one fails alone."""
+    async def _report(self, ends: list[E], how: _How[E], *, alone: int = 0) -> None:
+        """Report ends in one call. When the server refuses it, report each end alone: then a bad one fails alone.
+
+        `alone` counts the tries of a single end. A canceled one may have met a server that was slow for a moment.
+        """
         try:
             settled = await self._do(how.statement(ends), patient=False)
         except _REFUSED as error:
             _raise_if_general(error)
-            if alone:
+            if alone == _TRIES or (alone and not isinstance(error, psycopg.errors.QueryCanceled)):
                 how.refused(ends[0], error)
                 return
+            if alone:
+                await asyncio.sleep(_PAUSE)
             for end in ends:
-                await self._report([end], how, alone=True)
+                await self._report([end], how, alone=alone + 1)
         else:
             self._settled([how.held(end) for end in ends], set(settled))
 

@@ -638,8 +638,9 @@ def poisoned(app: App) -> tuple[int, list[int]]:
     ("sqlstate", "attempts"), [("57014", 2), ("P0001", 2), ("XX000", 2), ("54000", 1), ("22P05", 1), ("UW014", 1)]
 )
 def test_a_result_that_the_server_refuses_fails_its_attempt_and_no_other_of_the_batch(
-    app: App, session: Session, sqlstate: str, attempts: int
+    app: App, session: Session, monkeypatch: pytest.MonkeyPatch, sqlstate: str, attempts: int
 ) -> None:
+    monkeypatch.setattr(settling, "_PAUSE", 0.01)
     refuse(session, "succeeded", f"raise exception 'never this one' using errcode = '{sqlstate}';")
     bad, good = poisoned(app)
     with beside(app.worker(concurrency=4)) as worker:
@@ -650,9 +651,12 @@ def test_a_result_that_the_server_refuses_fails_its_attempt_and_no_other_of_the_
 
 
 @pytest.mark.parametrize(
-    "sqlstate", ["08006", "25006", "40001", "40P01", "53100", "53200", "53300", "55P03", "57P01", "57P03"]
+    "sqlstate", ["08006", "25006", "40001", "40P01", "53100", "53200", "53300", "55P03", "57014", "57P01", "57P03"]
 )
-def test_a_result_is_sent_again_after_an_error_that_passes(app: App, session: Session, sqlstate: str) -> None:
+def test_a_result_is_sent_again_after_an_error_that_passes(
+    app: App, session: Session, monkeypatch: pytest.MonkeyPatch, sqlstate: str
+) -> None:
+    monkeypatch.setattr(settling, "_PAUSE", 0.01)
     refuse(
         session,
         "succeeded",

@@ -333,7 +333,8 @@ class Worker:
                     silent += [session] if session is not None else []
                     patience *= 2  # perhaps it is only slow
                     await self._connections.renew()
-                logger.warning("worker %s: the database is away: %s", self.name, str(error).strip())
+                what = "the database is away" if connections.is_passing(error) else "a statement failed, trying again"
+                logger.warning("worker %s: %s: %s", self.name, what, str(error).strip())
             await asyncio.sleep(pause * random.uniform(0.5, 1))
             pause = min(2 * pause, _AWAY_AFTER)
 

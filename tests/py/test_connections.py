@@ -340,7 +340,9 @@ def test_the_session_of_a_process_that_ends_in_a_silent_transaction_is_ended(
         with beside(worker) as running:
             final(app, first, running)  # the process is there
             session.run("select pg_advisory_lock(1)")
-            task = app.client.enqueue("q", {"dsn": database, "dies": dies}, job="holds", options=Options(timeout=1))
+            task = app.client.enqueue(
+                "q", {"dsn": database, "dies": dies}, job="holds", options=Options(timeout=60 if dies else 3)
+            )
             lost = see_silenced(proxy, session, running)
             proxy.speak(of_old=False)
             assert see_tried_again(session, running, task, lost) == error

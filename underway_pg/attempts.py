@@ -141,7 +141,7 @@ class Report(NamedTuple):
             return error.report
         trace = "".join(traceback.format_exception(type(error), error, frames(error)))
         return cls(
-            type=type(error).__qualname__,
+            type=_plain(type(error).__qualname__, 200),
             message=_plain(_words(error), 4000),
             traceback=_plain(trace, 20000),
             retryable=not isinstance(error, _MISTAKES),

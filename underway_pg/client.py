@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import weakref
 from collections.abc import Iterable, Iterator
 from datetime import datetime
@@ -9,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import psycopg
+from psycopg_pool import ConnectionPool
 
 from . import connections, statements
 from .binary import leave_as_bytes
@@ -80,6 +82,24 @@ def _result(task: TaskInfo) -> Any:
     return task.output
 
 
+_CLIENTS: weakref.WeakSet[Client] = weakref.WeakSet()
+
+# Pools of a parent process. To close one, or to drop it, would end sessions that the parent uses.
+_POOLS_OF_THE_PARENT: list[ConnectionPool] = []
+
+
+def _after_fork() -> None:
+    """In a forked process the connections are the parent's, and the threads of the pools do not exist."""
+    for client in list(_CLIENTS):
+        client._finalizer.detach()
+        _POOLS_OF_THE_PARENT.append(client._pool)
+        client._make_pool()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
 class Client:
     """The calls of the SQL contract. Each runs in a transaction of its own, or in that of `connection=`.
 
@@ -88,9 +108,14 @@ class Client:
 
     def __init__(self, dsn: str, *, max_connections: int = 4) -> None:
         self._dsn = dsn
-        self._pool = connections.pool(dsn, most=max_connections, name="underway")
+        self._max_connections = max_connections
+        self._make_pool()
+        _CLIENTS.add(self)
+
+    def _make_pool(self) -> None:
+        self._pool = connections.pool(self._dsn, most=self._max_connections, name="underway")
         # At exit at the latest, while threads can still be joined: a pool that is merely dropped waits for seconds.
-        weakref.finalize(self, self._pool.close)
+        self._finalizer = weakref.finalize(self, self._pool.close)
 
     def __enter__(self) -> Self:
         self._pool.open()

@@ -24,6 +24,7 @@ __all__ = [
     "async_pool",
     "connect",
     "connect_async",
+    "is_passing",
     "is_pooled",
     "pool",
     "session",
@@ -46,10 +47,18 @@ _DEFAULTS = {
 
 _AUTOCOMMIT = {"autocommit": True}
 
+# Text is UTF-8 here, and the server converts it. A database that has no encoding (SQL_ASCII) stores it as it is.
+_ENCODING = {"client_encoding": "UTF8"}
+
+# The transactions of this package rely on read committed, whatever the database or the role prefers. The setting of the
+# session covers single statements. A pooler gives each transaction another session, so that BEGIN says it too.
+_LEVEL = psycopg.IsolationLevel.READ_COMMITTED
+
 # The server looks for the client as the client does for the server: a session whose client has vanished holds its locks
 # until the server notices, which by the system's own measure takes two hours. On a Unix socket that has no effect.
 _MEET = """
     select (extract(epoch from backend_start) * 1000000)::bigint,
+        set_config('default_transaction_isolation', 'read committed', false),
         set_config('tcp_keepalives_idle', %(keepalives_idle)s, false),
         set_config('tcp_keepalives_interval', %(keepalives_interval)s, false),
         set_config('tcp_keepalives_count', %(keepalives_count)s, false),
@@ -60,7 +69,7 @@ _MEET = """
 
 def _patient(dsn: str) -> str:
     """A dsn with what it does not say itself."""
-    return make_conninfo("", **{**_DEFAULTS, **conninfo_to_dict(dsn)})
+    return make_conninfo("", **{**_DEFAULTS, **conninfo_to_dict(dsn), **_ENCODING})
 
 
 class Session(NamedTuple):
@@ -102,6 +111,7 @@ def _configure(connection: psycopg.Connection[Any]) -> None:
     timer = threading.Timer(SILENT_AFTER, sever, [connection])
     timer.daemon = True
     timer.start()
+    connection.isolation_level = _LEVEL
     try:
         _note(connection, connection.execute(_MEET, _introduction(connection)).fetchone())
     except BaseException:
@@ -112,6 +122,7 @@ def _configure(connection: psycopg.Connection[Any]) -> None:
 
 
 async def _configure_async(connection: psycopg.AsyncConnection[Any]) -> None:
+    await connection.set_isolation_level(_LEVEL)
     try:
         with answer_within(SILENT_AFTER, connection):
             _note(connection, await (await connection.execute(_MEET, _introduction(connection))).fetchone())
@@ -138,6 +149,35 @@ class Silent(psycopg.OperationalError):
     """The database has not answered in time; what became of the statement is not known."""
 
 
+# Errors after which the same statement may succeed: the server restarts (57P), is a standby (25006), is out of
+# connections, memory or disk space (53), or another session was in the way (40, 55P03). Not among them are a
+# statement_timeout (57014) and a limit of the server (54): the same statement would run into it again.
+_PASSING = frozenset(
+    {
+        "25006",
+        "40001",
+        "40P01",
+        "53000",
+        "53100",
+        "53200",
+        "53300",
+        "55P03",
+        "57P01",
+        "57P02",
+        "57P03",
+        "57P05",
+        "58030",
+    }
+)
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether a statement that failed with this error can succeed when it is sent again."""
+    if isinstance(error, psycopg.Error) and error.sqlstate is not None:
+        return error.sqlstate in _PASSING or error.sqlstate.startswith("08")
+    return isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError))
+
+
 def sever(connection: AnyConnection) -> None:
     """Break a connection, so that whoever waits for an answer gets an error at once, whatever the network does."""
     with contextlib.suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as end:
@@ -160,11 +200,31 @@ def answer_within(seconds: float, connection: psycopg.AsyncConnection[Any]) -> I
         timer.cancel()
 
 
+def _read_what_arrived(connection: AnyConnection) -> None:
+    """Raise OperationalError when the server has closed an idle connection. Makes no round trip."""
+    for _ in range(2):  # its last message, and then the end
+        connection.pgconn.consume_input()
+
+
+# A pool checks each connection that it hands out. The first closed one makes it replace all, because a restart closes
+# all, and psycopg_pool waits for a second after a second closed one, and for longer after each further one.
+
+
 def pool(dsn: str, *, most: int, name: str) -> ConnectionPool:
     """A pool of such connections, at most so many, not open yet."""
-    return ConnectionPool(
-        _patient(dsn), kwargs=_AUTOCOMMIT, configure=_configure, min_size=0, max_size=most, name=name, open=False
-    )
+
+    def check(connection: psycopg.Connection[Any]) -> None:
+        try:
+            _read_what_arrived(connection)
+        except psycopg.OperationalError:
+            made.drain()
+            raise
+
+    made = ConnectionPool(
+        _patient(dsn), kwargs=_AUTOCOMMIT, configure=_configure, check=check, min_size=0, max_size=most, name=name,
+        open=False,
+    )  # fmt: skip
+    return made
 
 
 def async_pool(
@@ -174,10 +234,19 @@ def async_pool(
 
     It tries to connect in pauses that double. After `give_up_after` seconds it begins anew with the next who asks.
     """
-    return AsyncConnectionPool(
-        _patient(dsn), kwargs=_AUTOCOMMIT, configure=_configure_async, min_size=least, max_size=most, name=name,
-        reconnect_timeout=give_up_after, open=False,
+
+    async def check(connection: psycopg.AsyncConnection[Any]) -> None:
+        try:
+            _read_what_arrived(connection)
+        except psycopg.OperationalError:
+            await made.drain()
+            raise
+
+    made = AsyncConnectionPool(
+        _patient(dsn), kwargs=_AUTOCOMMIT, configure=_configure_async, check=check, min_size=least, max_size=most,
+        name=name, reconnect_timeout=give_up_after, open=False,
     )  # fmt: skip
+    return made
 
 
 class HandlerConnections:

@@ -15,6 +15,7 @@ UnderwayError
 │   ├── QueueFull              UW011
 │   ├── BatchNotFound          UW012
 │   └── BatchFinal             UW013
+├── MigrationBlocked           an open transaction kept the installation from the tables that it changes
 ├── ConfigurationError         the application is put together wrongly
 │   ├── SchemaMissing          the database has no schema underway: run `underway migrate`
 │   └── SchemaNewer            the database is newer than this package
@@ -46,6 +47,7 @@ __all__ = [
     "InvalidArgument",
     "InvalidCron",
     "LeaseLost",
+    "MigrationBlocked",
     "Outcome",
     "QueueFull",
     "QueueInUse",
@@ -165,6 +167,10 @@ class BatchFinal(Refusal):
     """All tasks of the batch are final; it cannot be extended."""
 
     sqlstate = "UW013"
+
+
+class MigrationBlocked(UnderwayError):
+    """An open transaction kept the installation from tables that it has to change; nothing was done."""
 
 
 class ConfigurationError(UnderwayError):

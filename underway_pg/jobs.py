@@ -160,7 +160,10 @@ class Signature:
                 pass  # said argument by argument below
             else:
                 return arguments
-        input = json.loads(text)
+        try:
+            input = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"job {self._name}: the input cannot be read: {error}") from None
         if not isinstance(input, dict):
             raise InputError(f"job {self._name}: the input is not an object with the arguments")
         if self._whole is not None or not self._required <= input.keys() <= self._known:

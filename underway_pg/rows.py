@@ -9,7 +9,6 @@ from typing import Any, Literal, NamedTuple
 __all__ = [
     "ClaimedTask",
     "Enqueued",
-    "FailedTask",
     "ListedTask",
     "QueueStats",
     "Reason",
@@ -55,17 +54,12 @@ class Enqueued:
     replaced: bool
 
 
-class FailedTask(NamedTuple):
-    """What became of a failed attempt: pending again at `ready_at`, or failed for good."""
-
-    id: int
-    state: State
-    ready_at: datetime | None
-
-
 @dataclass(frozen=True, kw_only=True)
 class TaskInfo:
-    """All that is known of one task, live or finished. `errors` holds its failed attempts, the oldest first."""
+    """All that is known of one task, live or finished. `errors` holds its failed attempts, the oldest first.
+
+    JSON that Python cannot read (a number of more than 4300 digits, very deep nesting) is given as its text.
+    """
 
     id: int
     queue: str

@@ -3,23 +3,31 @@
 `script()` is the installation as one plain SQL text that any client can run, psql included; `migrate()` runs it. It
 takes a lock, applies the migrations that the database does not have yet, then replaces the functions if they changed.
 Run twice, the second run changes nothing.
+
+A statement that waits for the lock of a table makes all sessions wait that come later. So it waits for a moment only:
+the script fails then and has changed nothing, and `migrate()` tries again.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
+import time
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import psycopg
 
-from .errors import ConfigurationError, SchemaNewer
+from .errors import ConfigurationError, MigrationBlocked, SchemaNewer
 
 logger = logging.getLogger("underway_pg")
 
 __all__ = ["Migration", "Plan", "migrate", "migrations", "plan", "script"]
+
+# Seconds. An installation that open transactions block tries again for so long, with pauses in which others go on.
+_GIVE_UP_AFTER = 60.0
+_PAUSE = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,11 +85,33 @@ def _functions() -> str:
 
 _ROLES = "array(select r.rolname::text from pg_roles r where starts_with(r.rolname, 'underway_') order by 1)"
 
+# There is something in a schema of our name, and it is not ours.
+_FOREIGN = """exists (
+            select from pg_depend d
+            where (d.refclassid, d.refobjid) = ('pg_namespace'::regclass, to_regnamespace('underway'))
+        ) and not exists (
+            select from pg_attribute a where (a.attrelid, a.attname) = (to_regclass('underway.migration'), 'checksum')
+        )"""
+
+# The oldest transaction that holds a lock on one of our tables or views.
+_BLOCKING = """
+    select a.pid, a.application_name, a.xact_start
+    from pg_locks l
+    join pg_class c on c.oid = l.relation and c.relnamespace = to_regnamespace('underway')
+    left join pg_stat_activity a on a.pid = l.pid
+    where l.database = (select d.oid from pg_database d where d.datname = current_database())
+      and l.granted
+      and l.pid is distinct from pg_backend_pid()
+    order by a.xact_start
+    limit 1"""
+
 _HEAD = """\
 -- Underway: a job queue in PostgreSQL. This file installs or upgrades it; running it again changes nothing.
+-- When it fails with a lock timeout, an open transaction has used the tables: nothing was changed, run it again later.
 
-begin;
+begin isolation level read committed;
 
+set local statement_timeout = 0;
 set local client_min_messages = warning;
 set local check_function_bodies = off; -- a function may call one that comes later
 
@@ -89,6 +119,14 @@ do $underway$
 begin
     -- One installation at a time; the others wait here, and then find nothing to do.
     perform pg_advisory_xact_lock(8313840215431);
+
+    -- Who comes later waits behind a change of a table. Longer than deadlock_timeout, after which autovacuum gives way.
+    perform set_config('lock_timeout', '1500ms', true);
+
+    if {foreign} then
+        raise exception 'the schema underway of this database belongs to something else'
+            using hint = 'Rename that schema, or install Underway in another database.';
+    end if;
 
     if to_regnamespace('underway') is null then
         create schema underway;
@@ -157,7 +195,7 @@ commit;
 
 def script() -> str:
     """The whole installation as one SQL text; running it is safe at any time and from many sessions at once."""
-    parts = [_HEAD.format(last=migrations()[-1].version)]
+    parts = [_HEAD.format(last=migrations()[-1].version, foreign=_FOREIGN)]
     parts += [
         _MIGRATION.format(
             version=migration.version, name=migration.name, checksum=migration.checksum, sql=migration.sql
@@ -172,8 +210,13 @@ def plan(connection: psycopg.Connection) -> Plan:
     """What `migrate` would do to this database.
 
     Raises SchemaNewer when the database has migrations that this package does not know, and ConfigurationError when a
-    migration was changed after it had been applied.
+    migration was changed after it had been applied, or when the schema `underway` belongs to something else.
     """
+    if connection.execute(f"select {_FOREIGN}").fetchone() == (True,):
+        raise ConfigurationError(
+            "the schema underway of this database belongs to something else; rename that schema, or install Underway"
+            " in another database"
+        )
     applied: dict[int, str] = {}
     functions = False
     if connection.execute("select to_regclass('underway.installation')").fetchone() != (None,):
@@ -201,10 +244,34 @@ def plan(connection: psycopg.Connection) -> Plan:
 
 
 def migrate(dsn: str) -> Plan:
-    """Install or upgrade Underway in a database. Returns what was done; an empty plan when nothing was to do."""
+    """Install or upgrade Underway in a database. Returns what was done; an empty plan when nothing was to do.
+
+    Raises what `plan` raises, and MigrationBlocked when an open transaction has used the tables for a minute.
+    """
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.add_notice_handler(lambda notice: logger.warning("%s", notice.message_primary))
         todo = plan(connection)
-        if todo:
-            connection.execute(script().encode())
+        give_up_at = time.monotonic() + _GIVE_UP_AFTER
+        while todo:
+            try:
+                connection.execute(script().encode())
+                break
+            except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
+                connection.execute("rollback")
+                blocking, left = _blocking(connection), give_up_at - time.monotonic()
+                if left <= 0:
+                    raise MigrationBlocked(
+                        f"the migration waited for {blocking} and gave up; nothing has changed"
+                    ) from error
+                logger.warning("the migration waits for %s; it tries again, for up to %.0f s", blocking, left)
+                time.sleep(_PAUSE)
         return todo
+
+
+def _blocking(connection: psycopg.Connection) -> str:
+    """The session that an installation waits for, in words. What the role may not see of it is left out."""
+    pid, application, since = connection.execute(_BLOCKING).fetchone() or (None, None, None)
+    if pid is None:
+        return "another session, or a prepared transaction"
+    details = [application, since and f"in a transaction since {since:%Y-%m-%d %H:%M:%S%z}"]
+    return f"session {pid} ({', '.join(filter(None, details)) or 'of another role'})"

@@ -17,7 +17,6 @@ from .rows import (
     BatchStats,
     ClaimedTask,
     Enqueued,
-    FailedTask,
     ListedTask,
     QueueStats,
     Reason,
@@ -28,7 +27,7 @@ from .rows import (
 )
 from .settings import Duration, NewTask, Options, Queue, RetryPolicy, Schedule, interval
 
-__all__ = ["Statement", "dump_json"]
+__all__ = ["Statement", "dump_json", "load_json"]
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
@@ -66,6 +65,17 @@ def dump_json(value: Any) -> str:
     if "u0000" in text and _NUL.search(text):
         raise InputError(f"{_short(value)} can not be kept as JSON: it holds a NUL character")
     return text
+
+
+def load_json(text: str | None) -> Any:
+    """The value of JSON text from the database; the text itself where Python cannot read it.
+
+    That is a number of more than 4300 digits, or nesting that is deeper than the recursion limit.
+    """
+    try:
+        return None if text is None else json.loads(text)
+    except (ValueError, RecursionError):
+        return text
 
 
 def _short(value: Any) -> str:
@@ -336,10 +346,10 @@ def fail_many(
     errors: list[str],
     retryable: list[bool],
     retry_after: list[timedelta | None],
-) -> Statement[list[FailedTask]]:
-    """Report failed attempts. `errors` are JSON texts. Gives what became of each task that was settled."""
+) -> Statement[list[int]]:
+    """Report failed attempts. `errors` are JSON texts. Returns the ids that were settled."""
     return Statement(
-        """select id, state::text, ready_at from underway.fail_many(
+        """select id from underway.fail_many(
             %(tasks)s::text::bigint[], %(leases)s::text::uuid[], %(errors)s::jsonb[], %(retryable)s::boolean[],
             %(retry_after)s::interval[])""",
         {
@@ -349,7 +359,7 @@ def fail_many(
             "retryable": retryable,
             "retry_after": retry_after,
         },
-        lambda rows: [FailedTask._make(row) for row in rows],
+        _column,
     )
 
 
@@ -421,15 +431,24 @@ def set_idle(worker: int, idle: bool) -> Statement[None]:
 
 
 def maintain(worker: int, queues: Sequence[str]) -> Statement[tuple[float, str]]:
-    """Do the chores, and look.
+    """Do all chores, then look. Returns what `look` does."""
+    return _look("underway.maintain(%(worker)s)", worker, queues)
 
-    Gives the seconds until a task of the queues may be ready, at most one, and the state of the worker: "known",
+
+def look(worker: int, queues: Sequence[str]) -> Statement[tuple[float, str]]:
+    """Run the schedules that are due, then look what is due next.
+
+    Returns the seconds until a task of the queues may be ready, at most one, and the state of the worker: "known",
     "stopping" or "unknown".
     """
+    return _look("underway.run_schedules()", worker, queues)
+
+
+def _look(chores: str, worker: int, queues: Sequence[str]) -> Statement[tuple[float, str]]:
     return Statement(
-        """select extract(epoch from underway.next_wakeup(%(queues)s::text[]))::float8,
+        f"""select extract(epoch from underway.next_wakeup(%(queues)s::text[]))::float8,
             underway.worker_state(%(worker)s)
-        from underway.maintain(%(worker)s)""",
+        from {chores}""",
         {"worker": worker, "queues": list(queues)},
         lambda rows: (rows[0][0], rows[0][1]),
     )
@@ -622,12 +641,25 @@ def task_info(task: int) -> Statement[TaskInfo | None]:
 
 def task_infos(tasks: list[int]) -> Statement[list[TaskInfo]]:
     """All that is known of tasks, of those that exist."""
+    columns = {field.name: field.name for field in fields(TaskInfo)}
+    columns |= {name: f"{name}::text" for name in ("state", *_JSON_OF_TASK)}
     return Statement(
-        f"""select {_columns(TaskInfo)}
+        f"""select {", ".join(columns.values())}
         from unnest(%(tasks)s::bigint[]) as asked (task), underway.task_info(asked.task)""",
         {"tasks": tasks},
-        _listed(TaskInfo),
+        lambda rows: [
+            TaskInfo(
+                **{
+                    name: load_json(value) if name in _JSON_OF_TASK else value
+                    for name, value in zip(columns, row, strict=True)
+                }
+            )
+            for row in rows
+        ],
     )
+
+
+_JSON_OF_TASK = ("input", "output", "headers", "progress", "errors", "dead_letter")
 
 
 def why(task: int) -> Statement[list[Reason]]:

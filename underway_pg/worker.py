@@ -29,7 +29,7 @@ from .binary import seconds
 from .child import address
 from .client import execute_async
 from .context import Context
-from .errors import ConfigurationError, Fatal, LeaseLost, QueueNotFound, Refusal, Snooze
+from .errors import ConfigurationError, Fatal, InputError, LeaseLost, QueueNotFound, Refusal, Snooze
 from .health import Health, HealthServer
 from .held import Held
 from .jobs import Job
@@ -47,20 +47,25 @@ logger = logging.getLogger("underway_pg")
 
 # Read-only is what was the primary, until its name leads to the new one.
 _READ_ONLY = psycopg.errors.ReadOnlySqlTransaction
+_REFUSED_AGAIN = ("UW", "22", "54")  # classes of SQLSTATEs: our own, data that does not fit, limits of the server
 _DATABASE_AWAY = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, _READ_ONLY)
 
 # Seconds. A database that gives no connection for so long is away; a worker that found enough to do for so long is not
-# idle; a task of a job that it does not know is put back for so long; after a claim that was refused it waits so long;
-# a part that did not hear that it is over is told again after so long; handlers that never wait hold the loop so long;
-# what was claimed and not begun is given back after so long; and nothing is claimed ahead for so long after a retry.
+# idle; after a claim that was refused it waits so long; a part that did not hear that it is over is told again after so
+# long; handlers that never wait hold the loop so long; what was claimed and not begun is given back after so long;
+# nothing is claimed ahead for so long after a retry; and the chores are done so often.
 _AWAY_AFTER = 2.0
 _BUSY_AFTER = 0.5
-_LEAVE_FOR = 5.0
 _REFUSED_FOR = 2.0
 _AGAIN_AFTER = 0.2
 _TURN = 0.002
 _STALE_AFTER = 1.0
 _CAUTIOUS_FOR = 1.0
+_CHORES_EVERY = 1.0
+
+# A task whose job a worker does not know is put back for half of its age, within these bounds.
+_SKIP_AT_LEAST = timedelta(seconds=1)
+_SKIP_AT_MOST = timedelta(seconds=30)
 
 # Seconds. A worker that has not reached the database for so long is not ready; and one that is idle asks for tasks
 # after so long though nothing is due, for only who asks learns that a queue is gone.
@@ -82,11 +87,12 @@ class WorkerSettings(TypedDict, total=False):
     queues: Sequence[str]
     concurrency: int
     shutdown_timeout: float
-    unknown_jobs: Literal["fail", "leave"]
+    unknown_jobs: Literal["skip", "fail"]
     prefetch_seconds: float
     drain: bool
     max_tasks_per_process: int
     max_memory_per_process: int | None
+    max_output_size: int
     log_tasks: bool
     log_inputs: bool
     name: str | None
@@ -98,12 +104,14 @@ class Worker:
 
     concurrency   how many tasks run at once; async handlers on the loop, plain ones in threads and processes
     shutdown_timeout  seconds that running tasks get to end in when the worker stops; then they are given back
-    unknown_jobs  with a task whose job is not known here: "fail" it for good, or "leave" it to another worker
+    unknown_jobs  what to do with a task whose job this worker does not know: "skip" puts it back for another worker,
+                  without using an attempt, as a rolling deployment needs it; "fail" fails it for good
     prefetch_seconds  seconds of work to claim beyond what runs, by their mean length, so that short ones need not
                   wait for the database; what a worker that is killed had claimed has used up an attempt; 0 for none
     drain         stop as soon as no task is ready and none is running
     max_tasks_per_process   how many tasks a process runs before another takes its place
     max_memory_per_process  bytes that a process may have in memory after a task, else another takes its place
+    max_output_size  bytes of JSON text that an output may have; the attempt of a larger one fails and is not retried
     log_tasks     a line at INFO for the start and the end of each task; failures are logged in any case
     log_inputs    the line of the start has the input, as JSON, at most 1000 characters of it
     name          how people find this worker; host and process id by default
@@ -119,11 +127,12 @@ class Worker:
         queues: Sequence[str],
         concurrency: int = 10,
         shutdown_timeout: float = 30.0,
-        unknown_jobs: Literal["fail", "leave"] = "fail",
+        unknown_jobs: Literal["skip", "fail"] = "skip",
         prefetch_seconds: float = 0.25,
         drain: bool = False,
         max_tasks_per_process: int = 1000,
         max_memory_per_process: int | None = None,
+        max_output_size: int = 1 << 24,
         log_tasks: bool = True,
         log_inputs: bool = False,
         name: str | None = None,
@@ -136,10 +145,12 @@ class Worker:
             raise ConfigurationError(f"shutdown_timeout is {shutdown_timeout} s; it must be at least 0")
         if not 0 <= prefetch_seconds <= 1:
             raise ConfigurationError(f"prefetch_seconds is {prefetch_seconds} s; it must lie between 0 and 1")
-        if unknown_jobs not in ("fail", "leave"):
-            raise ConfigurationError(f'unknown_jobs is {unknown_jobs!r}; it is "fail" or "leave"')
+        if unknown_jobs not in ("skip", "fail"):
+            raise ConfigurationError(f'unknown_jobs is {unknown_jobs!r}; it is "skip" or "fail"')
         if max_tasks_per_process < 1:
             raise ConfigurationError(f"max_tasks_per_process is {max_tasks_per_process}; it must be at least 1")
+        if max_output_size < 1:
+            raise ConfigurationError(f"max_output_size is {max_output_size}; it must be at least 1")
         self.name = name or f"{socket.gethostname()}:{os.getpid()}"
         self.queues = list(queues)
         self.concurrency = concurrency
@@ -148,11 +159,13 @@ class Worker:
         self._jobs = dict(jobs)
         self._shutdown_timeout = shutdown_timeout
         self._unknown_jobs = unknown_jobs
+        self._skipped: set[str | None] = set()
         self._prefetch_seconds = prefetch_seconds
         self._drain = drain
         self._state = state
         self._max_tasks_per_process = max_tasks_per_process
         self._max_memory_per_process = max_memory_per_process
+        self._max_output_size = max_output_size
         self._log_tasks = log_tasks
         self._log_inputs = log_inputs
         self._logs = False
@@ -164,7 +177,7 @@ class Worker:
         self._running = 0
         self._mean = 0.0
         self._cautious_until = 0.0
-        self._settling = Settling(self.name, self._do, self._forget, functools.partial(self._fail, retryable=False))
+        self._settling = Settling(self.name, self._do, self._forget, self._refuse)
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._passing_on = False
         self._stops = 0
@@ -292,8 +305,8 @@ class Worker:
                 break
             await asyncio.wait(self._parts - given_up, timeout=_AGAIN_AFTER)
 
-    async def _do(self, statement: Statement[T]) -> T:
-        """Run a statement; while the database is away, again and again."""
+    async def _do(self, statement: Statement[T], *, patient: bool = True) -> T:
+        """Run a statement. While the database is away, or with `patient` after any OperationalError, send it again."""
         pause, patience = 0.1, connections.SILENT_AFTER
         silent: list[connections.Session] = []
         while True:
@@ -314,13 +327,14 @@ class Worker:
                 self._reached_at = self._loop.time()
                 return answer
             except _DATABASE_AWAY as error:
-                if self._loop.time() > self._give_up_at:
+                if self._loop.time() > self._give_up_at or not (patient or connections.is_passing(error)):
                     raise
                 if isinstance(error, connections.Silent):
                     silent += [session] if session is not None else []
                     patience *= 2  # perhaps it is only slow
                     await self._connections.renew()
-                logger.warning("worker %s: the database is away: %s", self.name, str(error).strip())
+                what = "the database is away" if connections.is_passing(error) else "a statement failed, trying again"
+                logger.warning("worker %s: %s: %s", self.name, what, str(error).strip())
             await asyncio.sleep(pause * random.uniform(0.5, 1))
             pause = min(2 * pause, _AWAY_AFTER)
 
@@ -416,7 +430,8 @@ class Worker:
             await self._do(statements.set_idle(self._id, True))
             self._idle = True
             self._look.set()  # once more: what came before the word was out was not announced
-        elif self._next_is_unknown or (claimed == 0 and self._notified):
+            return
+        if self._next_is_unknown or (claimed == 0 and self._notified):
             self._look_ahead.set()  # perhaps the next one is due in a moment
         self._notified = self._next_is_unknown = False
         if self._drain and claimed == 0 and not self._held and not self._look.is_set():
@@ -583,6 +598,9 @@ class Worker:
         elif held.context.cancelled:
             self._end_told(held, None)
             return
+        elif output is not None and (size := len(output.encode())) > self._max_output_size:
+            self._fail(held, self._too_large(held, size))
+            return
         else:
             self._settling.done.append((held, output))
         if self._logs:
@@ -688,12 +706,20 @@ class Worker:
         task = held.task
         held.over = True
         self._ended.set()
-        if self._unknown_jobs == "leave":
-            logger.info("task %s: job %r is not known here; leaving it", task.id, task.job, extra={"task": task.id})
-            self._settling.snoozed.append((held, timedelta(seconds=_LEAVE_FOR)))
-            return
         known = ", ".join(sorted(self._jobs)) or "none"
-        self._fail(held, Fatal(f"job {task.job!r} of queue {task.queue!r} is not known here; known are: {known}"))
+        if self._unknown_jobs == "fail":
+            self._fail(held, Fatal(f"job {task.job!r} of queue {task.queue!r} is not known here; known are: {known}"))
+            return
+        # It comes back until another worker takes it: the first time is worth a warning, for it may be a wrong name.
+        level = logging.DEBUG if task.job in self._skipped else logging.WARNING
+        self._skipped.add(task.job)
+        logger.log(
+            level, "task %s: worker %s does not know job %r of queue %s and skips its tasks; known jobs: %s",
+            task.id, self.name, task.job, task.queue, known, extra={"task": task.id},
+        )  # fmt: skip
+        # For longer each time, or a backlog of such tasks would be claimed over and over.
+        age = datetime.now(UTC) - held.context.enqueued_at
+        self._settling.snoozed.append((held, min(max(age / 2, _SKIP_AT_LEAST), _SKIP_AT_MOST)))
 
     def _fail(self, held: Held, error: BaseException, *, retryable: bool | None = None) -> None:
         report = Report.of(error)
@@ -704,6 +730,21 @@ class Worker:
         self._settling.failed.append(
             Failure(held, report.text(), report.retryable if retryable is None else retryable, report.after)
         )
+
+    def _too_large(self, held: Held, size: int) -> InputError:
+        job = held.job.name if held.job is not None else held.task.job
+        return InputError(
+            f"job {job}: the output has {size} bytes of JSON text, and max_output_size is {self._max_output_size};"
+            " store it elsewhere and return a reference"
+        )
+
+    def _refuse(self, held: Held, error: Refusal | psycopg.Error) -> None:
+        """Fail the attempt whose result the database refuses. It is retried when another result may be accepted."""
+        retryable = (error.sqlstate or "")[:2] not in _REFUSED_AGAIN
+        if not isinstance(error, Refusal):
+            error = Refusal(f"{error.diag.message_primary or error} (SQLSTATE {error.sqlstate})")
+        self._fail(held, error, retryable=retryable)
+        self._ended.set()
 
     def _drop(self, held: Held) -> None:
         """The handler was interrupted: give the task back when the worker stops; else it is not ours any more."""
@@ -852,7 +893,8 @@ class Worker:
                 self._interrupt(held, "it was cancelled, or its lease was lost")
 
     async def _maintain(self) -> None:
-        """Do the chores every second, and look whether something is due."""
+        """Do the chores once a second, and in between look what is due, as often as something may be."""
+        chores_at = self._loop.time()
         while True:
             await self._send_progress()
             # Claimed ahead in the belief that tasks are short, which they are not: others may do it meanwhile.
@@ -860,22 +902,30 @@ class Worker:
                 self._mean = max(self._mean, _STALE_AFTER)
             self._look_ahead.clear()
             asked = self._last_chores
-            pause, state = await self._do(statements.maintain(self._id, self.queues))
+            now = self._loop.time()
+            if now >= chores_at or asked == "asked for":
+                chores_at = now + _CHORES_EVERY
+                statement = statements.maintain(self._id, self.queues)
+            else:
+                statement = statements.look(self._id, self.queues)
+            pause, state = await self._do(statement)
             await self._obey(state)
             if asked == "asked for" and self._last_chores == asked:
                 self._last_chores = "done"
                 self._look.set()
-            if pause == 0:
+            if pause == 0 or self._room() <= 0:
+                # Something is due, or could not begin anyway: the claim that finds too little asks for another look.
                 self._next_is_unknown = True
                 self._look.set()
-                pause = 1.0
+                pause = _CHORES_EVERY
             elif self._loop.time() - self._asked_at > _ASK_AFTER:
                 self._look.set()
+            rest = min(pause, chores_at - self._loop.time())
             try:
-                async with asyncio.timeout(pause):
+                async with asyncio.timeout(rest):
                     await self._look_ahead.wait()
             except TimeoutError:
-                if pause < 1.0:
+                if rest == pause < _CHORES_EVERY:
                     self._look.set()
 
     async def _obey(self, state: str) -> None:
@@ -898,7 +948,9 @@ class Worker:
         for held in list(self._held):
             progress, held.context._progress = held.context._progress, None
             if progress is not None:
-                with contextlib.suppress(Refusal):
+                with contextlib.suppress(
+                    Refusal, psycopg.DataError
+                ):  # or the encoding of the database lacks a character
                     await self._do(statements.report_progress(held.task.id, held.task.lease, progress))
 
 

@@ -1045,8 +1045,11 @@ def test_a_worker_serves_the_queues_that_it_is_given(project: Project, mail: Und
     assert states == {"mail": "pending", "dead": "succeeded", "more": "succeeded"}
 
 
-@pytest.mark.parametrize(("options", "state"), [([], "failed"), (["--leave-unknown-jobs"], "pending")])
-def test_a_worker_fails_unknown_jobs_or_leaves_them(
+@pytest.mark.parametrize(
+    ("options", "state"),
+    [([], "pending"), (["--unknown-jobs", "skip"], "pending"), (["--unknown-jobs", "fail"], "failed")],
+)
+def test_a_worker_skips_tasks_of_unknown_jobs_or_fails_them(
     project: Project, mail: Underway, options: list[str], state: str
 ) -> None:
     id = mail("enqueue", "mail", "--job", "unknown").out.strip()

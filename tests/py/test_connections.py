@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -18,7 +20,8 @@ from tests.chaos.scenarios import cluster
 from tests.py import process_jobs
 from tests.py.support import SECONDS, Beside, Session, beside, final, wait_until
 from tests.py.test_worker import Seen, listening
-from underway_pg import App, Context, Queue, RetryPolicy, Worker, connections
+from tests.servers import Server
+from underway_pg import App, AsyncClient, Client, Context, Queue, RetryPolicy, Worker, connections, schema
 from underway_pg.settings import Options
 
 
@@ -432,3 +435,204 @@ def test_a_worker_that_can_not_listen_where_it_was_told_says_so_and_works_nevert
     with app, beside(app.worker(listen_dsn=nobody_there)) as running:
         running.until(lambda: "does not hear the database: " in caplog.text, "it says so")
         assert final(app, work.enqueue(), running).output == "done"
+
+
+# Isolation
+
+
+@pytest.fixture(params=["repeatable read", "serializable"])
+def isolated(request: pytest.FixtureRequest, database: str) -> str:
+    """A database whose sessions begin with a stricter isolation than read committed."""
+    with psycopg.connect(database, autocommit=True) as connection:
+        name = connection.info.dbname
+        connection.execute(f"alter database {name} set default_transaction_isolation = '{request.param}'".encode())
+    return database
+
+
+LEVEL = "select current_setting('transaction_isolation')"
+
+
+def test_every_connection_is_read_committed_whatever_the_database_prefers(isolated: str) -> None:
+    def levels(connection: psycopg.Connection[Any]) -> list[Any]:
+        with connection.transaction():
+            inside = connection.execute(LEVEL).fetchone()
+        return [connection.execute(LEVEL).fetchone(), inside]
+
+    async def levels_async(connection: psycopg.AsyncConnection[Any]) -> list[Any]:
+        async with connection.transaction():
+            inside = await (await connection.execute(LEVEL)).fetchone()
+        return [await (await connection.execute(LEVEL)).fetchone(), inside]
+
+    async def main() -> None:
+        async with (
+            connections.async_pool(isolated, most=1, name="test") as pool,
+            pool.connection() as pooled,
+            await connections.connect_async(isolated) as single,
+        ):
+            assert await levels_async(pooled) == await levels_async(single) == [("read committed",)] * 2
+
+    with (
+        connections.pool(isolated, most=1, name="test") as pool,
+        pool.connection() as pooled,
+        connections.connect(isolated) as single,
+    ):
+        assert levels(pooled) == levels(single) == [("read committed",)] * 2
+    asyncio.run(main())
+
+
+def test_a_transaction_through_a_pooler_is_read_committed_whatever_the_database_prefers(isolated: str) -> None:
+    with (
+        Pooler(isolated) as pooler,
+        connections.connect(pooler.dsn) as connection,
+        connection.transaction(),
+    ):
+        assert connection.execute(LEVEL).fetchone() == ("read committed",)
+
+
+def test_options_of_the_dsn_are_kept(isolated: str) -> None:
+    with connections.connect(make_conninfo(isolated, options="-c work_mem=5MB")) as connection:
+        assert connection.execute("show work_mem").fetchone() == ("5MB",)
+
+
+def test_a_worker_of_a_database_with_strict_isolation_runs_every_kind_of_task(isolated: str) -> None:
+    app = App(isolated, queues=[Queue(name="plain", heartbeat=1.5, retry=RetryPolicy(max_attempts=1))])
+
+    @app.job(queue="plain")
+    async def work(n: int) -> int:
+        return n
+
+    @app.job(queue="plain")
+    def ledger(context: Context) -> str:
+        renewed = "select lease_expires_at > %s from underway.task where id = %s"
+        with context.transaction() as connection, psycopg.connect(isolated, autocommit=True) as other:
+            (lease,) = connection.execute(
+                "select lease_expires_at from underway.task where id = %s", [context.id]
+            ).fetchall()[0]
+            wait_until(lambda: other.execute(renewed, [lease, context.id]).fetchone() == (True,), "a heartbeat")
+            context.output = "done"
+        return "done"
+
+    with app, beside(app.worker()) as running:
+        first = [work.enqueue(1), work.enqueue(2)]
+        after = work.options(after=first).enqueue(3)
+        batch = app.client.enqueue_batch([work.task(4)], on_success=work.task(5))
+        keyed = [work.options(concurrency_key="customer").enqueue(n) for n in (6, 7)]
+        transaction = ledger.enqueue()
+        found = app.client.batch(batch)
+        assert found is not None
+        assert found.on_success is not None
+        for task in [*first, after, *keyed, found.on_success, transaction]:
+            assert final(app, task, running).state == "succeeded"
+
+
+# Encodings
+
+
+@pytest.fixture(params=["LATIN1", "SQL_ASCII"])
+def encoded(request: pytest.FixtureRequest, server: Server) -> Iterator[str]:
+    """A database with an encoding that is not UTF8."""
+    encoding = f"template0 encoding '{request.param}' lc_collate 'C' lc_ctype 'C'"
+    with server.new_database(encoding) as dsn:
+        schema.migrate(dsn)
+        yield dsn
+
+
+def test_a_message_that_the_encoding_of_the_database_lacks_is_escaped_and_fails_its_attempt_only(encoded: str) -> None:
+    app = App(encoded, queues=[Queue(name="plain", retry=RetryPolicy(max_attempts=1))])
+
+    @app.job(queue="plain")
+    def bad() -> None:
+        raise RuntimeError("broken \U0001f600")
+
+    @app.job(queue="plain")
+    def emoji() -> str:
+        return "\U0001f600"
+
+    @app.job(queue="plain")
+    def good(context: Context, word: str) -> str:
+        context.progress("\U0001f600")
+        return word
+
+    with app, beside(app.worker(concurrency=4)) as running:
+        failed, output = bad.enqueue(), emoji.enqueue()
+        fine = [good.enqueue(word="caf\xe9") for _ in range(3)]
+        assert [final(app, task, running).output for task in fine] == ["caf\xe9"] * 3
+        (error,) = final(app, failed, running).errors or []
+        assert error["message"] in ("broken \U0001f600", r"broken \U0001f600")  # escaped where it has to be
+        ended = final(app, output, running)
+        assert (ended.output, ended.state) in (("\U0001f600", "succeeded"), (None, "failed"))
+        assert final(app, good.enqueue(word="later"), running).output == "later"
+
+
+# Idle connections that the server has closed
+
+
+# Waits until the sessions have ended.
+END_OTHERS = """select pg_terminate_backend(pid, 10000) from pg_stat_activity
+    where datname = current_database() and backend_type = 'client backend' and pid <> pg_backend_pid()"""
+
+
+def test_a_client_enqueues_although_the_server_has_closed_all_its_idle_connections(
+    database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Client(database) as client, Session(database) as session:
+        client.create_queue(Queue(name="plain"))
+        with client._pool.connection(), client._pool.connection(), client._pool.connection():
+            pass
+        assert session.column(END_OTHERS) == [True] * 3
+        started_at = time.monotonic()
+        assert [session.state(client.enqueue("plain", n)) for n in range(4)] == ["pending"] * 4
+        assert time.monotonic() - started_at < 2.0  # psycopg_pool waits a second after each failed check but the first
+
+
+def test_an_async_client_enqueues_although_the_server_has_closed_all_its_idle_connections(database: str) -> None:
+    async def main() -> None:
+        async with AsyncClient(database) as client:
+            await client.create_queue(Queue(name="plain"))
+            async with client._pool.connection(), client._pool.connection(), client._pool.connection():
+                pass
+            assert session.column(END_OTHERS) == [True] * 3
+            started_at = time.monotonic()
+            assert [session.state(await client.enqueue("plain", n)) for n in range(4)] == ["pending"] * 4
+            assert time.monotonic() - started_at < 2.0
+
+    with Session(database) as session:
+        asyncio.run(main())
+
+
+# A process that was forked
+
+
+FORKS = """
+import os, sys
+from underway_pg import App, Queue
+
+def backend():
+    with app.client._pool.connection() as connection:
+        return connection.info.backend_pid, connection.execute("select pg_backend_pid()").fetchone()[0]
+
+app = App(sys.argv[1], queues=[Queue(name="q")])
+app.client.enqueue("q", "before the fork")
+mine = backend()
+child = os.fork()
+app.client.enqueue("q", "in both")
+theirs = backend()
+if child == 0:
+    sys.exit(theirs == mine)
+assert os.waitpid(child, 0)[1] == 0
+app.client.enqueue("q", "afterwards")
+assert backend() == mine
+"""
+
+
+def test_a_forked_process_enqueues_over_connections_of_its_own_and_leaves_those_of_its_parent(database: str) -> None:
+    program = subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKS, database],
+        capture_output=True,
+        text=True,
+        timeout=2 * SECONDS,
+    )
+    assert (program.returncode, program.stderr) == (0, "")
+    with Session(database) as session:
+        found = session.column("select input #>> '{}' from underway.task order by 1")
+    assert found == ["afterwards", "before the fork", "in both", "in both"]

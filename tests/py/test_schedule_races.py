@@ -247,13 +247,13 @@ def test_idle_workers_rest_while_somebody_holds_a_schedule_that_is_due(
     holder, session = open_session(), open_session()
     scheduled(session, "s")
     looks: list[float] = []
-    maintain = statements.maintain
+    look = statements.look
 
-    def looking(worker: int, queues: Sequence[str]) -> statements.Statement[float]:
+    def looking(worker: int, queues: Sequence[str]) -> statements.Statement[tuple[float, str]]:
         looks.append(time.monotonic())
-        return maintain(worker, queues)
+        return look(worker, queues)
 
-    monkeypatch.setattr(statements, "maintain", looking)
+    monkeypatch.setattr(statements, "look", looking)
     with App(database) as app:
         app.job(queue="q")(lambda: None)
         holder.run("begin")

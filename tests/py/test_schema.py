@@ -1,6 +1,7 @@
 """The installer: what it does to a database, what it leaves alone, and what it refuses."""
 
 import os
+import re
 import secrets
 import shutil
 import subprocess
@@ -15,11 +16,13 @@ from urllib.parse import quote
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
+from tests.py.support import SECONDS, Session, wait_until
 from tests.servers import Server
 from underway_pg import schema, statements
 from underway_pg.client import execute
-from underway_pg.errors import ConfigurationError, SchemaNewer
+from underway_pg.errors import ConfigurationError, MigrationBlocked, SchemaNewer
 from underway_pg.settings import Options, Queue
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -239,15 +242,128 @@ def test_tasks_survive_an_installation_of_the_functions(database: str) -> None:
         assert [task.id for task in execute(connection, statements.dequeue(["q"], 1))] == [id]
 
 
-def test_a_failed_installation_leaves_nothing_behind(empty_database: str) -> None:
-    run_sql(empty_database, "create schema underway; create table underway.task (mine integer)")
-    with pytest.raises(psycopg.errors.DuplicateTable):
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Adds a migration to those that there are."""
+
+    def add(sql: str) -> None:
+        known = schema.migrations()
+        version = len(known) + 1
+        migration = schema.Migration(version=version, name=f"{version:04}_later", sql=sql, checksum="later")
+        monkeypatch.setattr(schema, "migrations", lambda: (*known, migration))
+
+    return add
+
+
+def test_a_failed_installation_leaves_nothing_behind(empty_database: str, later: Callable[[str], None]) -> None:
+    later("select 1 / 0")
+    with pytest.raises(psycopg.errors.DivisionByZero):
         schema.migrate(empty_database)
-    found = rows(empty_database, "select relname::text from pg_class where relnamespace = 'underway'::regnamespace")
-    assert found == [("task",)]
+    assert rows(empty_database, "select to_regnamespace('underway')::text") == [(None,)]
+
+
+@pytest.mark.parametrize(
+    "setting", ["default_transaction_isolation = 'serializable'", "statement_timeout = '20ms'", "lock_timeout = '1ms'"]
+)
+def test_an_installation_does_not_depend_on_the_settings_of_the_database(
+    empty_database: str, another_database: str, setting: str
+) -> None:
+    with psycopg.connect(empty_database, autocommit=True) as connection:
+        connection.execute(f"alter database {connection.info.dbname} set {setting}".encode())
+    assert at_once(4, lambda _: schema.migrate(empty_database)).count(EVERYTHING) >= 1
+    schema.migrate(another_database)
+    assert catalogue(empty_database) == catalogue(another_database)
+
+
+# Behind an open transaction
+
+
+ADD_COLUMN = "alter table underway.task add column later integer"
+
+
+def test_a_migration_waits_behind_an_open_transaction_and_delays_nobody_else(
+    database: str, later: Callable[[str], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    later(ADD_COLUMN)
+    with (
+        Session(make_conninfo(database, application_name="nightly report")) as report,
+        Session(database) as other,
+        ThreadPoolExecutor(1) as thread,
+    ):
+        report.create_queue("q")
+        report.run("begin")
+        report.enqueue("q")
+        migration = thread.submit(schema.migrate, database)
+        waiting = "select count(*) from pg_locks where relation = 'underway.task'::regclass and not granted"
+        wait_until(lambda: other.value(waiting) == 1, "the migration waits")
+        other.enqueue("q")  # behind it
+        wait_until(lambda: caplog.messages, "the migration says so")
+        assert not migration.done()
+        report.run("commit")
+        assert migration.result(SECONDS).migrations == (schema.migrations()[-1].name,)
+        assert other.value("select count(*) from underway.task where later is null") == 2
+    assert re.fullmatch(
+        rf"the migration waits for session {report.pid} \(nightly report, in a transaction since .+\);"
+        r" it tries again, for up to \d+ s",
+        caplog.messages[0],
+    )
+
+
+def test_a_migration_that_an_open_transaction_blocks_for_too_long_gives_up_and_names_it(
+    database: str, later: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later(ADD_COLUMN)
+    monkeypatch.setattr(schema, "_GIVE_UP_AFTER", 0.5)
+    with Session(make_conninfo(database, application_name="nightly report")) as report:
+        report.create_queue("q")
+        report.run("begin")
+        report.enqueue("q")
+        before = rows(database, TRACES)
+        with pytest.raises(MigrationBlocked, match=rf"session {report.pid} \(nightly report, in a transaction since"):
+            schema.migrate(database)
+        assert rows(database, TRACES) == before
+
+
+def test_the_script_waits_for_a_lock_for_a_moment_only(database: str, later: Callable[[str], None]) -> None:
+    later(ADD_COLUMN)
+    with Session(database) as report:
+        report.create_queue("q")
+        report.run("begin")
+        report.enqueue("q")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            run_sql(database, schema.script())
 
 
 # Refusing
+
+
+@pytest.mark.parametrize(
+    "objects",
+    [
+        "create table underway.task (mine integer)",
+        "create table underway.migration (version integer, name text)",
+        "create type underway.task_state as enum ('mine')",
+        "create function underway.enqueue() returns integer language sql begin atomic select 1; end",
+    ],
+)
+def test_a_schema_of_this_name_that_belongs_to_somebody_else_is_refused(empty_database: str, objects: str) -> None:
+    run_sql(empty_database, f"create schema underway; {objects}")
+    objects_there = "select count(*) from pg_depend where refobjid = 'underway'::regnamespace"
+    before = rows(empty_database, objects_there)
+    message = "the schema underway of this database belongs to something else"
+    for install in (plan, schema.migrate):
+        with pytest.raises(ConfigurationError, match=message):
+            install(empty_database)
+    with pytest.raises(psycopg.errors.RaiseException, match=message) as refusal:
+        run_sql(empty_database, schema.script())
+    assert refusal.value.diag.message_hint == "Rename that schema, or install Underway in another database."
+    assert rows(empty_database, objects_there) == before
+
+
+def test_an_empty_schema_that_an_administrator_has_created_is_taken(empty_database: str) -> None:
+    run_sql(empty_database, "create schema underway")
+    assert schema.migrate(empty_database) == EVERYTHING
+    assert schema.migrate(empty_database) == NOTHING
 
 
 def changed(database: str) -> str:

@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import functools
 import inspect
+import itertools
 import logging
 import re
 import threading
@@ -33,10 +34,11 @@ from underway_pg import (
     TaskFailed,
     TaskInfo,
     Worker,
+    settling,
     statements,
     tasklog,
 )
-from underway_pg.errors import SchemaMissing, Snooze, TaskNotFound, WaitTimeout
+from underway_pg.errors import ConfigurationError, SchemaMissing, Snooze, TaskNotFound, WaitTimeout
 from underway_pg.rows import Reason
 from underway_pg.settings import Options
 
@@ -218,24 +220,26 @@ def test_a_task_without_the_name_of_a_job_goes_to_the_only_job_of_its_queue(app:
 
     id = app.client.enqueue("q", {"n": 4})
     ambiguous = app.client.enqueue("other", {})
-    with beside(app.worker()) as worker:
+    with beside(app.worker(unknown_jobs="fail")) as worker:
         assert final(app, id, worker).output == 8
         assert final(app, ambiguous, worker).state == "failed"
 
 
-def test_a_job_that_is_not_known_fails_for_good_and_says_which_are(app: App) -> None:
+def test_a_task_of_an_unknown_job_fails_for_good_where_that_is_asked_for(app: App) -> None:
     @app.job(queue="q")
     def known() -> None: ...
 
     id = app.client.enqueue("q", {}, job="unheard_of")
-    with beside(app.worker()) as worker:
+    with beside(app.worker(unknown_jobs="fail")) as worker:
         task = final(app, id, worker)
     assert (task.state, task.attempt) == ("failed", 1)
     assert "unheard_of" in messages(task)[0]
     assert "known are: known" in messages(task)[0]
 
 
-def test_a_job_that_is_not_known_is_left_to_others_without_using_an_attempt(app: App, database: str) -> None:
+def test_a_task_of_an_unknown_job_waits_without_using_an_attempt_for_a_worker_that_knows_it(
+    app: App, database: str, caplog: pytest.LogCaptureFixture
+) -> None:
     @app.job(queue="q")
     def known() -> str:
         return "done"
@@ -246,11 +250,15 @@ def test_a_job_that_is_not_known_is_left_to_others_without_using_an_attempt(app:
         def also_known() -> None: ...
 
         id = known.enqueue()
-        with beside(elsewhere.worker(unknown_jobs="leave")) as worker:
-            left = worker.until(
-                lambda: (task := info(app, id)).ready_at and task.ready_at > task.enqueued_at and task, "it is left"
+        with beside(elsewhere.worker(name="old")) as worker:
+            skipped = worker.until(
+                lambda: (task := info(app, id)).ready_at and task.ready_at > task.enqueued_at and task, "it is skipped"
             )
-            assert (left.state, left.attempt, left.errors) == ("pending", 0, None)
+            assert (skipped.state, skipped.attempt, skipped.errors) == ("pending", 0, None)
+    assert (
+        f"task {id}: worker old does not know job 'known' of queue q and skips its tasks; known jobs: also_known"
+        in caplog.messages
+    )
     app.client.reschedule(id, datetime.now(UTC))
     with beside(app.worker()) as worker:
         task = final(app, id, worker)
@@ -609,6 +617,146 @@ def test_an_output_that_can_not_be_kept_fails_its_task_and_no_other_of_the_batch
     assert (tasks[1].attempt, why in messages(tasks[1])[0]) == (1, True)
 
 
+def refuse(session: Session, state: str, error: str) -> None:
+    """Have the database refuse to finish tasks of the job `poison` in a state; `error` is how, in PL/pgSQL."""
+    session.run("create sequence refusals")
+    session.run(
+        f"""create function refuse() returns trigger language plpgsql as $$
+        begin
+            if new.job = 'poison' and new.state = '{state}' then
+                {error}
+            end if;
+            return new;
+        end;
+        $$"""
+    )
+    session.run(
+        "create trigger refuse before insert on underway.task_history for each row execute function public.refuse()"
+    )
+
+
+def poisoned(app: App) -> tuple[int, list[int]]:
+    """Four tasks that end together, and are settled together; the first is of the job `poison`."""
+    gate = threading.Barrier(4, timeout=SECONDS)
+
+    @app.job(queue="q", retry=RetryPolicy(max_attempts=2, initial_interval=0))
+    def poison(context: Context) -> str:
+        if context.attempt == 1:
+            gate.wait()
+        return "poison"
+
+    @app.job(queue="q")
+    def good() -> str:
+        gate.wait()
+        return "good"
+
+    return poison.enqueue(), [good.enqueue() for _ in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "attempts"), [("57014", 2), ("P0001", 2), ("XX000", 2), ("54000", 1), ("22P05", 1), ("UW014", 1)]
+)
+def test_a_result_that_the_server_refuses_fails_its_attempt_and_no_other_of_the_batch(
+    app: App, session: Session, monkeypatch: pytest.MonkeyPatch, sqlstate: str, attempts: int
+) -> None:
+    monkeypatch.setattr(settling, "_PAUSE", 0.01)
+    refuse(session, "succeeded", f"raise exception 'never this one' using errcode = '{sqlstate}';")
+    bad, good = poisoned(app)
+    with beside(app.worker(concurrency=4)) as worker:
+        assert [final(app, id, worker).output for id in good] == ["good"] * 3
+        task = final(app, bad, worker)
+    assert (task.state, task.attempt) == ("failed", attempts)  # the same result would be refused again, or perhaps not
+    assert all("never this one" in message for message in messages(task))
+
+
+@pytest.mark.parametrize(
+    "sqlstate", ["08006", "25006", "40001", "40P01", "53100", "53200", "53300", "55P03", "57014", "57P01", "57P03"]
+)
+def test_a_result_is_sent_again_after_an_error_that_passes(
+    app: App, session: Session, monkeypatch: pytest.MonkeyPatch, sqlstate: str
+) -> None:
+    monkeypatch.setattr(settling, "_PAUSE", 0.01)
+    refuse(
+        session,
+        "succeeded",
+        f"if nextval('public.refusals') < 4 then raise exception 'not now' using errcode = '{sqlstate}'; end if;",
+    )
+    bad, good = poisoned(app)
+    with beside(app.worker(concurrency=4)) as worker:
+        assert [final(app, id, worker).output for id in good] == ["good"] * 3
+        task = final(app, bad, worker)
+    assert (task.state, task.attempt, task.output) == ("succeeded", 1, "poison")
+
+
+def test_a_failure_that_the_server_never_takes_holds_up_no_other_result(
+    app: App, session: Session, caplog: pytest.LogCaptureFixture
+) -> None:
+    refuse(session, "failed", "raise exception 'not this one';")
+
+    @app.job(queue="q", retry=ONCE)
+    def poison() -> None:
+        raise RuntimeError("broken")
+
+    @app.job(queue="q")
+    def good() -> str:
+        return "good"
+
+    bad = poison.enqueue()
+    with beside(app.worker(concurrency=4)) as worker:
+        worker.until(lambda: f"task {bad}: its end can not be recorded" in caplog.text, "it says so")
+        assert final(app, good.enqueue(), worker).output == "good"
+    assert info(app, bad).state == "in_progress"  # until its lease lapses
+
+
+def test_an_output_that_is_larger_than_the_limit_fails_its_attempt_before_it_is_sent(app: App) -> None:
+    @app.job(queue="q")
+    def returns(text: str) -> str:
+        return text
+
+    @app.job(queue="q")
+    async def returns_async(text: str) -> str:
+        return text
+
+    texts = ["x" * 98, "\xe9" * 49, "x" * 99, "\xe9" * 50]
+    with beside(app.worker(max_output_size=100)) as worker:
+        for job in (returns, returns_async):
+            tasks = [final(app, job.enqueue(text=text), worker) for text in texts]
+            assert [(task.state, task.attempt) for task in tasks] == [("succeeded", 1)] * 2 + [("failed", 1)] * 2
+            assert messages(tasks[2]) == [
+                f"job {job.name}: the output has 101 bytes of JSON text, and max_output_size is 100; store it elsewhere"
+                " and return a reference"
+            ]
+            assert "102 bytes" in messages(tasks[3])[0]
+
+
+def test_a_limit_of_outputs_is_at_least_one_byte(app: App) -> None:
+    with pytest.raises(ConfigurationError, match="max_output_size is 0; it must be at least 1"):
+        app.worker(max_output_size=0)
+
+
+def test_results_are_sent_in_calls_of_a_bounded_size(monkeypatch: pytest.MonkeyPatch, app: App) -> None:
+    monkeypatch.setattr(settling, "_MOST_OUTPUT", 25)
+    real, sent = statements.complete_many, []
+
+    def complete_many(tasks: list[int], leases: list[bytes], outputs: list[str | None]) -> Any:
+        sent.append(outputs)
+        return real(tasks, leases, outputs)
+
+    monkeypatch.setattr(statements, "complete_many", complete_many)
+    gate = threading.Barrier(4, timeout=SECONDS)
+
+    @app.job(queue="q")
+    def returns(size: int) -> str:
+        gate.wait()
+        return "x" * size
+
+    ids = returns.enqueue_many([{"size": size} for size in (8, 8, 8, 100)])
+    with beside(app.worker(concurrency=4)) as worker:
+        assert [final(app, id, worker).state for id in ids] == ["succeeded"] * 4
+    assert sum(map(len, sent)) == 4
+    assert all(len(outputs) == 1 or sum(len(output or "") for output in outputs) <= 25 for outputs in sent)
+
+
 def test_an_output_that_refers_to_itself_or_is_deep_fails_its_task_only(app: App) -> None:
     @app.job(queue="q", retry=ONCE)
     def circle() -> Any:
@@ -654,6 +802,30 @@ def test_an_input_that_does_not_fit_fails_for_good_and_says_why(app: App, given:
     assert (task.state, task.attempt, seen.values) == ("failed", 1, [])
     assert messages(task)[0].startswith("job double: ")
     assert why in messages(task)[0]
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["repeat('9', 5000)", "repeat('[', 4000) || repeat(']', 4000)"],
+    ids=["a number of 5000 digits", "4000 levels"],
+)
+def test_json_that_python_cannot_read_harms_neither_client_nor_worker(app: App, session: Session, value: str) -> None:
+    @app.job(queue="q")
+    def work(n: Any) -> str:
+        return "done"
+
+    fine = work.enqueue(1)
+    (text,) = session.column(f"select ({value})::jsonb::text")
+    call = f"""select underway.enqueue('q', jsonb_build_object('n', ({value})::jsonb), job => 'work',
+        headers => jsonb_build_object('h', ({value})::jsonb))"""
+    id = session.value(call)
+    assert info(app, id).input == f'{{"n": {text}}}'
+    with beside(app.worker()) as worker:
+        task = final(app, id, worker)
+        assert (task.state, task.attempt) == ("failed", 1)
+        assert messages(task)[0].startswith("job work: the input cannot be read: ")
+        assert final(app, fine, worker).output == "done"
+        assert final(app, work.enqueue(2), worker).output == "done"
 
 
 @pytest.mark.parametrize("value", [{"text": "x" * 40_000}, ["changed afterwards"]], ids=["large", "changed"])
@@ -1142,6 +1314,80 @@ def test_a_result_that_waits_for_long_to_be_settled_harms_no_other_task(app: App
         session.run("drop trigger full_disk on underway.task_history")
         assert final(app, ends.enqueue(), worker).state == "succeeded"
         assert final(app, first, worker).state == "succeeded"
+
+
+def calls_of_chores(monkeypatch: pytest.MonkeyPatch) -> tuple[list[float], list[float]]:
+    """The times at which workers do their chores, and those at which they only look what is due; lists that grow."""
+    chores: list[float] = []
+    looks: list[float] = []
+    for name, times in (("maintain", chores), ("look", looks)):
+        real = getattr(statements, name)
+
+        def called(*arguments: Any, real: Any = real, times: list[float] = times) -> Any:
+            times.append(time.monotonic())
+            return real(*arguments)
+
+        monkeypatch.setattr(statements, name, called)
+    return chores, looks
+
+
+def test_a_busy_worker_does_its_chores_once_a_second_whatever_backlog_a_limited_queue_has(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app.client.create_queue(Queue(name="limited", max_running=100, fair=True))
+    chores, looks = calls_of_chores(monkeypatch)
+    started, release = threading.Event(), threading.Event()
+
+    @app.job(queue="limited")
+    def work() -> None:
+        started.set()
+        release.wait(SECONDS)
+
+    work.enqueue_many([{}] * 50)
+    with beside(app.worker(concurrency=1)) as worker:
+        worker.until(started.is_set, "it is busy")
+        before = len(chores)
+        worker.until(lambda: len(chores) >= before + 3, "it has done its chores three times more")
+        release.set()
+    assert len(looks) < 10
+    assert all(later - earlier > 0.95 for earlier, later in itertools.pairwise(chores))
+
+
+def test_an_idle_worker_that_looks_often_does_its_chores_once_a_second(
+    app: App, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chores, looks = calls_of_chores(monkeypatch)
+    app.job(queue="q")(lambda: None).enqueue()
+    session.run("select underway.schedule('s', 'q', '0 0 1 1 *')")
+    session.run("update underway.schedule set check_at = now()")
+    with Session(app.dsn) as holder, beside(app.worker()) as worker:
+        holder.run("begin")
+        holder.run("select from underway.schedule for update")  # due, and cannot run: the worker looks every 50 ms
+        worker.until(lambda: len(chores) >= 4, "it has done its chores")
+        holder.run("rollback")
+    assert len(looks) > 10
+    assert all(later - earlier > 0.95 for earlier, later in itertools.pairwise(chores))
+
+
+def test_a_task_that_becomes_due_soon_after_a_worker_was_busy_starts_when_it_is_due(app: App, session: Session) -> None:
+    started, release = threading.Event(), threading.Event()
+
+    @app.job(queue="q")
+    def long() -> None:
+        started.set()
+        release.wait(SECONDS)
+
+    @app.job(queue="q")
+    def soon() -> None: ...
+
+    with beside(app.worker(concurrency=1)) as worker:
+        long.enqueue()
+        worker.until(started.is_set, "it is busy")
+        see_chores(session, worker)  # so that the next look by itself is a second away
+        due = soon.options(delay=0.3).enqueue()
+        release.set()
+        final(app, due, worker)
+    assert seconds_to_start(session, due, "enqueued_at + interval '0.3 s'") < 0.3
 
 
 def test_a_worker_that_is_idle_has_three_connections(app: App, session: Session) -> None:

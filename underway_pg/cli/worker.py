@@ -67,9 +67,18 @@ def worker(
             help="What a process may have in memory after a task, such as 512MB, else another takes its place.",
         ),
     ] = None,
-    leave_unknown_jobs: Annotated[
-        bool, typer.Option("--leave-unknown-jobs", help="Leave tasks of unknown jobs to other workers.")
-    ] = False,
+    unknown_jobs: Annotated[
+        Literal["skip", "fail"],
+        typer.Option(
+            help="Tasks of jobs that the App does not have: skip them, so that another worker runs them, or fail."
+        ),
+    ] = _WORKER["unknown_jobs"],
+    max_output_size: Annotated[
+        int | None,
+        typer.Option(
+            parser=_size, metavar="SIZE", show_default=False, help="JSON text that an output may have (default 16MB)."
+        ),
+    ] = None,
     name: Annotated[str | None, typer.Option(help="The worker's name; by default host and process id.")] = None,
     processes: Annotated[
         int, typer.Option(min=1, help="How many such workers, each a process; one that dies is started again.")
@@ -125,7 +134,7 @@ def worker(
         health_port = health_port + child.number - 1 if health_port else health_port
     settings = WorkerSettings(
         concurrency=concurrency,
-        unknown_jobs="leave" if leave_unknown_jobs else "fail",
+        unknown_jobs=unknown_jobs,
         prefetch_seconds=prefetch_seconds,
         drain=drain,
         max_tasks_per_process=max_tasks_per_process,
@@ -137,6 +146,8 @@ def worker(
     )
     if shutdown_timeout is not None:
         settings["shutdown_timeout"] = shutdown_timeout.total_seconds()
+    if max_output_size is not None:
+        settings["max_output_size"] = max_output_size
     if queue:
         settings["queues"] = queue
     with import_application(application, dsn) as app:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypedDict
 
+from .errors import InputError
+
 __all__ = ["Executor", "NewTask", "Options", "Queue", "RetryPolicy", "Schedule", "ScheduleSettings"]
 
 Duration = float | timedelta
@@ -88,8 +90,8 @@ class Queue:
 class Options:
     """How a task is enqueued. What is None is as its queue says.
 
-    `delay` (from now) or `run_at` (a time with a zone) put it off; a higher `priority` runs first; `headers` is a
-    mapping for tracing and metadata that the handler sees.
+    `delay` (from now) or `run_at` (a time with a zone) put it off; of `priority`, from -100 to 100, higher runs first;
+    `headers` is a mapping for tracing and metadata that the handler sees.
 
     At most one live task of a queue has a `unique_key`, and with `unique_for` none is enqueued for so long, even if the
     task has succeeded. When the key is taken, `on_conflict` says what happens: "return" the id of the task that has it,
@@ -114,6 +116,10 @@ class Options:
     concurrency_key: str | None = None
     after: Sequence[int] | None = None
     after_failure: AfterFailure = "wait"
+
+    def __post_init__(self) -> None:
+        if not -100 <= self.priority <= 100:
+            raise InputError(f"priority is {self.priority}; give an integer from -100 to 100, where higher runs first")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,24 @@ create type underway.retry_policy as (
     jitter           double precision
 );
 
+-- The options that tasks have in common when they are enqueued together.
+create type underway.task_options as (
+    job             text,
+    delay           interval,
+    run_at          timestamptz,
+    priority        integer,
+    retry_policy    underway.retry_policy,
+    timeout         interval,
+    heartbeat       interval,
+    retention       interval,
+    headers         jsonb,
+    on_conflict     text,
+    unique_for      interval,
+    concurrency_key text,
+    after           bigint[],
+    after_failure   text
+);
+
 -- What `dequeue` hands to a worker.
 create type underway.claimed_task as (
     id          bigint,

@@ -271,7 +271,7 @@ def test_json_that_can_not_be_kept_is_refused(bare: Underway, text: str, code: i
         (["--run-at", "2060-01-31T09:00:00"], ["--run-at", "time zone"]),
         (["--run-at", "tomorrow"], ["--run-at", "2030-01-31T09:00:00Z"]),
         (["--header", "novalue"], ["'novalue'", "name=value"]),
-        (["--priority", "99999999999"], ["--priority"]),
+        (["--priority", "101"], ["--priority", "less than or equal to 100"]),
         (["--priority", "high"], ["--priority"]),
         (["--nope"], ["--nope", "underway enqueue --help"]),
     ],

@@ -25,6 +25,7 @@ from underway_pg.errors import (
     QueueNotFound,
     UniqueConflict,
 )
+from underway_pg.settings import Options
 
 
 @dataclasses.dataclass
@@ -173,6 +174,12 @@ def test_options_override_those_of_the_job(app: underway.App) -> None:
     assert (special.queue, special.priority, special.max_attempts, special.headers) == ("other", 0, 2, {"trace": "x"})
     assert special.ready_at is not None
     assert special.ready_at - special.enqueued_at == datetime.timedelta(seconds=60)
+
+
+@pytest.mark.parametrize("priority", [-101, 101, 10**12])
+def test_a_priority_outside_its_bounds_is_refused_before_anything_is_enqueued(priority: int) -> None:
+    with pytest.raises(InputError, match=f"priority is {priority}; give an integer from -100 to 100"):
+        Options(priority=priority)
 
 
 def test_a_time_without_a_zone_is_refused(app: underway.App) -> None:

@@ -1,6 +1,7 @@
 -- _check_inputs: refuse inputs that are null or larger than the setting underway.max_input_size (default 1 MiB of text).
 --
 -- Writes: nothing.
+-- Calls: nothing.
 -- Raises: UW001 invalid_argument, UW007 input_too_large.
 
 create or replace function underway._max_input_size()
@@ -21,33 +22,34 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_limit bigint := underway._max_input_size();
-    v_place bigint;
-    v_size  bigint;
+    v_limit   bigint := underway._max_input_size();
+    v_problem record;
 begin
-    if _check_inputs.inputs is null or array_position(_check_inputs.inputs, null) is not null then
+    if _check_inputs.inputs is null then
         raise exception using
             errcode = 'UW001',
-            message = case
-                when _check_inputs.inputs is null then 'the inputs are null'
-                else format('input %s is null', array_position(_check_inputs.inputs, null))
-            end,
-            hint = 'Give a JSON value for each task; the JSON null is ''null''.';
+            message = 'the inputs are null',
+            hint = 'Give an array with a JSON value for each task.';
     end if;
 
-    select given.place, octet_length(given.input::text)
-    into v_place, v_size
-    from unnest(_check_inputs.inputs) with ordinality as given (input, place)
-    where octet_length(given.input::text) > v_limit
-    order by given.place
+    select given.number, octet_length(given.input::text) as size
+    into v_problem
+    from unnest(_check_inputs.inputs) with ordinality as given (input, number)
+    where (octet_length(given.input::text) <= v_limit) is not true
+    order by given.number
     limit 1;
 
-    if found then
+    if v_problem.size is not null then
         raise exception using
             errcode = 'UW007',
-            message = format('input %s has %s bytes of text; the limit is %s', v_place, v_size, v_limit),
+            message = format('input %s has %s bytes of text; the limit is %s', v_problem.number, v_problem.size, v_limit),
             hint = 'Keep the data elsewhere and enqueue a reference, or raise the limit: '
                 'alter database ... set underway.max_input_size = ''4 MB''.';
+    elsif found then
+        raise exception using
+            errcode = 'UW001',
+            message = format('input %s is null', v_problem.number),
+            hint = 'Give a JSON value for each task; the JSON null is ''null''.';
     end if;
 end;
 $$;

@@ -3,6 +3,7 @@
 --   -> pending
 --
 -- Writes: task.
+-- Calls: _clock_after_xid, _enqueue, _max_input_size, _wake.
 -- Raises: UW001 invalid_argument, UW003 queue_not_found, UW004 task_not_found, UW005 wrong_state, UW007 input_too_large, UW010 unique_conflict, UW011 queue_full.
 
 create or replace function underway.enqueue_many(
@@ -32,22 +33,25 @@ set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 as $$
 declare
-    v_now      timestamptz := underway._clock_after_xid();
-    v_ready_at timestamptz;
-    v_fast_path    boolean;
-    v_parked   boolean := false;
-    v_idle     boolean;
-    v_ids      bigint[];
+    v_now       timestamptz := underway._clock_after_xid();
+    v_fast_path boolean;
+    v_ready_at  timestamptz;
+    v_idle      boolean;
+    v_ids       bigint[];
 begin
-    -- One look at all that most calls need. Each statement and each expression counts here: a transaction that enqueues
-    -- one task prepares them all for it (docs/decisions/0013).
+    -- Read in one statement all that a plain task needs. Each statement and each expression counts here: PL/pgSQL
+    -- prepares all that are executed anew in each transaction, and most enqueue one task (docs/decisions/0013).
     select
         f.ready_at is not null
             and q.max_length is null
             and not q.fair
+            -- enqueue gives the array of one null.
+            and (
+                enqueue_many.unique_keys is null
+                or (enqueue_many.unique_keys = '{null}' and cardinality(enqueue_many.inputs) = 1)
+            )
             and enqueue_many.on_conflict = 'return'
             and enqueue_many.after_failure = 'wait'
-            and (enqueue_many.unique_keys is null or cardinality(enqueue_many.inputs) = 1)
             and num_nonnulls(
                 enqueue_many.delay, enqueue_many.run_at, enqueue_many.retry_policy, enqueue_many.timeout,
                 enqueue_many.heartbeat, enqueue_many.retention, enqueue_many.headers, enqueue_many.unique_for,
@@ -70,63 +74,33 @@ begin
         order by passed.noted_by desc
         limit 1
     ) f on true
-    where q.name = enqueue_many.queue
-      -- No key, as enqueue gives none.
-      and coalesce(enqueue_many.unique_keys, '{null}') = '{null}';
+    where q.name = enqueue_many.queue;
 
+    -- Options, keys, or something to refuse.
     if v_fast_path is not true then
-        if enqueue_many.unique_keys <> '{null}' then
-            return array(
-                select given.id
-                from underway.enqueue_unique(
-                    enqueue_many.queue, enqueue_many.inputs, enqueue_many.unique_keys, enqueue_many.job,
-                    enqueue_many.delay, enqueue_many.run_at, enqueue_many.priority, enqueue_many.retry_policy,
-                    enqueue_many.timeout, enqueue_many.heartbeat, enqueue_many.retention, enqueue_many.headers,
-                    enqueue_many.on_conflict, enqueue_many.unique_for, enqueue_many.concurrency_key,
-                    enqueue_many.after, enqueue_many.after_failure
-                ) with ordinality as given (id, created, replaced, place)
-                order by given.place
-            );
-        end if;
-
-        v_ready_at := underway._check_options(
-            enqueue_many.queue, enqueue_many.delay, enqueue_many.run_at, v_now, enqueue_many.priority,
-            enqueue_many.retry_policy, enqueue_many.timeout, enqueue_many.heartbeat, enqueue_many.retention,
-            enqueue_many.headers
+        return array(
+            select given.id
+            from underway._enqueue(
+                enqueue_many.queue,
+                enqueue_many.inputs,
+                enqueue_many.unique_keys,
+                row(
+                    enqueue_many.job, enqueue_many.delay, enqueue_many.run_at, enqueue_many.priority,
+                    enqueue_many.retry_policy, enqueue_many.timeout, enqueue_many.heartbeat, enqueue_many.retention,
+                    enqueue_many.headers, enqueue_many.on_conflict, enqueue_many.unique_for,
+                    enqueue_many.concurrency_key, enqueue_many.after, enqueue_many.after_failure
+                )::underway.task_options,
+                v_ids
+            ) with ordinality as given (id, created, replaced, number)
+            order by given.number
         );
-        perform underway._check_inputs(enqueue_many.inputs);
-        perform underway._check_keys(
-            enqueue_many.inputs, enqueue_many.unique_keys, enqueue_many.on_conflict, enqueue_many.unique_for,
-            enqueue_many.concurrency_key
-        );
-        perform underway._check_length(enqueue_many.queue, cardinality(v_ids));
-        v_ready_at := greatest(v_ready_at, underway._ensure_priority(enqueue_many.queue, enqueue_many.priority, v_now));
-        if enqueue_many.concurrency_key is not null then
-            perform underway._note_keyed_queue(enqueue_many.queue);
-        end if;
-        -- What is due; the rest is parked by the claim that finds it due.
-        v_parked := coalesce(enqueue_many.after, '{}') = '{}'
-            and num_nonnulls(enqueue_many.delay, enqueue_many.run_at) = 0
-            and (select q.fair from underway.queue q where q.name = enqueue_many.queue);
     end if;
 
-    insert into underway.task (
-        id, queue, job, input, priority, ready_at, enqueued_at, retry_policy, timeout, heartbeat, retention, headers,
-        concurrency_key, parked
-    )
-    select
-        given.id, enqueue_many.queue, enqueue_many.job, given.input, enqueue_many.priority, v_ready_at, v_now,
-        enqueue_many.retry_policy, enqueue_many.timeout, enqueue_many.heartbeat, enqueue_many.retention,
-        enqueue_many.headers, enqueue_many.concurrency_key, v_parked
+    insert into underway.task (id, queue, job, input, priority, ready_at, enqueued_at)
+    select given.id, enqueue_many.queue, enqueue_many.job, given.input, enqueue_many.priority, v_ready_at, v_now
     from unnest(v_ids, enqueue_many.inputs) as given (id, input);
 
-    if v_parked then
-        perform underway._park_new(v_ids);
-    end if;
-    if v_fast_path is not true then
-        perform underway._add_dependencies(v_ids, enqueue_many.after, enqueue_many.after_failure);
-    end if;
-    if v_idle and v_ids <> '{}' then
+    if v_idle then
         perform underway._wake(enqueue_many.queue, v_ready_at - v_now);
     end if;
 
@@ -138,5 +112,5 @@ comment on function underway.enqueue_many(
     text, jsonb[], text, interval, timestamptz, integer, underway.retry_policy, interval, interval, interval, jsonb, text[],
     text, interval, text, bigint[], text
 ) is
-    'Enqueue one task for each input, all with the same options but for their unique keys. Returns their ids in the order of'
-    ' the inputs; for a unique key that is taken already, the id of the task that has it.';
+    'Enqueue one task for each input, all with the same options except their unique keys. Returns their ids in the order'
+    ' of the inputs; for a unique key that is taken, the id of the task that holds it.';

@@ -1,6 +1,7 @@
--- reprioritize: a pending task gets another priority, and lines up there as one that is ready from now.
+-- reprioritize: give a pending task another priority; it queues behind the tasks of that priority that are ready.
 --
 -- Writes: task, parked.
+-- Calls: _check_priority, _clock_after_xid, _ensure_priority, _raise_wrong_state.
 -- Raises: UW001 invalid_argument, UW004 task_not_found, UW005 wrong_state.
 
 create or replace function underway.reprioritize(task bigint, priority integer)
@@ -14,12 +15,7 @@ as $$
 declare
     v_now timestamptz := underway._clock_after_xid();
 begin
-    if reprioritize.priority is null then
-        raise exception using
-            errcode = 'UW001',
-            message = 'priority is null',
-            hint = 'Give an integer; 0 is the default, and higher runs first.';
-    end if;
+    perform underway._check_priority(reprioritize.priority);
 
     update underway.task t
     set
@@ -38,4 +34,4 @@ end;
 $$;
 
 comment on function underway.reprioritize(bigint, integer) is
-    'Give a pending task another priority; higher runs first. It lines up behind those of that priority that are ready.';
+    'Give a pending task another priority; higher runs first. It queues behind the tasks of that priority that are ready.';

@@ -13,9 +13,10 @@ create function pg_temp.check_keys(
     concurrency_key text default null
 )
 returns void language sql as $$
-    select underway._check_keys(
-        check_keys.inputs, check_keys.unique_keys, check_keys.on_conflict, check_keys.unique_for, check_keys.concurrency_key
-    )
+    select underway._check_keys(check_keys.inputs, check_keys.unique_keys, row(
+        null, null, null, 0, null, null, null, null, null, check_keys.on_conflict, check_keys.unique_for,
+        check_keys.concurrency_key, null, 'wait'
+    )::underway.task_options)
 $$;
 
 select lives_ok($$ select pg_temp.check_keys() $$, 'no keys are fine');

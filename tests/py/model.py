@@ -85,6 +85,7 @@ class Task:
     progress: Any = None
     input: Any = None
     unique_key: str | None = None
+    unique_until_start: bool = False
     concurrency_key: str | None = None
     limited: bool = False  # it is in progress, and counted by limits
     parked: bool = False
@@ -423,6 +424,7 @@ class Underway:
         retry_policy: Policy | None = None,
         on_conflict: str = "return",
         unique_for: timedelta | None = None,
+        unique_until: str = "finish",
         concurrency_key: str | None = None,
         after: Sequence[int] = (),
         after_failure: str = "wait",
@@ -445,6 +447,7 @@ class Underway:
                 ready_at=max(self.now + (delay or 0 * SECOND), run_at or self.now),
                 retry_policy=retry_policy,
                 unique_key=unique_key,
+                unique_until_start=unique_until == "start",
                 concurrency_key=concurrency_key,
                 input=input,
                 parked=in_line and settings.fair and not after and delay is None and run_at is None,
@@ -482,6 +485,7 @@ class Underway:
             input=task.input,
             retry_policy=task.retry_policy,
             concurrency_key=task.concurrency_key,
+            unique_until_start=task.unique_until_start,
         )
         self.write(task.id, task)
         return task.id, False, True
@@ -578,6 +582,7 @@ class Underway:
             for task in given_out:
                 task = replace(task, state="in_progress", attempt=task.attempt + 1, ready_at=None, lease=lease)
                 task = replace(task, limited=name in limited, parked=False, started_at=self.now)
+                task = replace(task, unique_key=None if task.unique_until_start else task.unique_key)
                 self.write(task.id, replace(task, lease_expires_at=self.now + open_queues[name].heartbeat))
                 claimed.append((task.id, task.attempt, lease))
                 self.used.update({(name, key) for key in ("", task.concurrency_key or "")})
@@ -1178,10 +1183,11 @@ class Underway:
             if origin is not None and origin.state != "failed":
                 self.finish([letter], "cancelled")
                 continue
-            unique_key, concurrency_key = keys[letter.id]
+            unique_key, until_start, concurrency_key = keys[letter.id]
             task = replace(letter, id=about.task, queue=about.queue, ready_at=self.now, attempt=0, parked=False)
             task = replace(task, enqueued_at=about.enqueued_at, dead_letter=about.dead_letter, watched=False)
-            task = replace(task, unique_key=unique_key, concurrency_key=concurrency_key, in_batch=False)
+            task = replace(task, unique_key=unique_key, unique_until_start=until_start, in_batch=False)
+            task = replace(task, concurrency_key=concurrency_key)
             try:
                 self.add(replace(task, errors=origin.errors if origin else 1, progress=None))
             except Refused:
@@ -1192,9 +1198,11 @@ class Underway:
             count += 1
         return [count]
 
-    def keys_of_origin(self, letter: Task) -> tuple[str | None, str | None]:
+    def keys_of_origin(self, letter: Task) -> tuple[str | None, bool, str | None]:
         origin = self.task(letter.dead_letter.task) if letter.dead_letter else None
-        return (None, None) if origin is None or origin.live else (origin.unique_key, origin.concurrency_key)
+        if origin is None or origin.live:
+            return None, False, None
+        return origin.unique_key, origin.unique_until_start, origin.concurrency_key
 
     def delete_task(self, task: int) -> None:
         found = self.task(task)

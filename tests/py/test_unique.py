@@ -256,6 +256,54 @@ def test_a_transaction_that_has_met_a_running_task_does_not_keep_its_holder_wait
     one.run("commit")
 
 
+# Keys that are free when their task begins
+
+
+UNTIL_START = """
+    select e.id, e.created, e.replaced
+    from underway.enqueue_unique(
+        'q', array[%s]::jsonb[], '{k}', unique_until => 'start', on_conflict => %s
+    ) e"""
+
+
+@pytest.mark.parametrize("on_conflict", ["return", "error", "replace"])
+def test_a_key_until_start_is_free_once_the_claim_of_its_task_is_committed(one: Session, on_conflict: str) -> None:
+    ((first, *_),) = one.rows(UNTIL_START, "1", on_conflict)
+    one.claim("q", 1)
+    ((second, created, _),) = one.rows(UNTIL_START, "2", on_conflict)
+    assert created
+    assert [(id, key) for id, key, _ in live(one)] == [(first, None), (second, "k")]
+
+
+def test_a_replacement_that_meets_an_open_claim_waits_for_it_and_makes_a_new_task(one: Session, other: Session) -> None:
+    ((first, *_),) = one.rows(UNTIL_START, "1", "replace")
+    one.run("begin")
+    one.claim("q", 1)
+    second = other.start(UNTIL_START, "2", "replace")
+    one.see_waiting(other, behind=one)
+    one.run("commit")
+    (new,) = second.result()
+    assert live(one) == [(first, None, 1), (new, "k", 2)]
+
+
+def test_a_task_is_not_claimed_while_its_replacement_is_not_committed(one: Session, other: Session) -> None:
+    ((first, *_),) = one.rows(UNTIL_START, "1", "replace")
+    other.run("begin")
+    assert other.rows(UNTIL_START, "2", "replace") == [(first, False, True)]
+    assert one.claim("q", 1) == []
+    other.run("commit")
+    assert [task for task, _ in one.claim("q", 1)] == [first]
+    assert live(one) == [(first, None, 2)]
+
+
+def test_when_a_claim_is_rolled_back_its_task_has_its_key_again(one: Session) -> None:
+    ((first, *_),) = one.rows(UNTIL_START, "1", "return")
+    one.run("begin")
+    one.claim("q", 1)
+    one.run("rollback")
+    assert one.rows(UNTIL_START, "2", "return") == [(first, False, False)]
+
+
 # In bulk
 
 

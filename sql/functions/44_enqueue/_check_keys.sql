@@ -30,16 +30,35 @@ begin
             hint = 'Give ''return'', ''error'' or ''replace''.';
     end if;
 
+    if (_check_keys.options.unique_until in ('finish', 'start')) is not true then
+        raise exception using
+            errcode = 'UW001',
+            message = format('unique_until is %L', _check_keys.options.unique_until),
+            hint = 'Give ''finish'' or ''start''.';
+    end if;
+
     if _check_keys.options.unique_for is not null then
         perform underway._check_interval('unique_for', _check_keys.options.unique_for, '1 millisecond');
-        if _check_keys.inputs <> '{}' and not exists (
-            select from unnest(_check_keys.unique_keys) as given (key) where given.key is not null
-        ) then
+        if _check_keys.options.unique_until = 'start' then
             raise exception using
                 errcode = 'UW001',
-                message = format('unique_for %s is given without a unique key', _check_keys.options.unique_for),
-                hint = 'Give a unique_key, or leave unique_for out.';
+                message = format(
+                    'both unique_for %s and unique_until ''start'' are given', _check_keys.options.unique_for
+                ),
+                hint = 'Give one of them: unique_for keeps the key taken after the start.';
         end if;
+    end if;
+
+    if (_check_keys.options.unique_for is not null or _check_keys.options.unique_until = 'start')
+       and _check_keys.inputs <> '{}'
+       and not exists (select from unnest(_check_keys.unique_keys) as given (key) where given.key is not null) then
+        raise exception using
+            errcode = 'UW001',
+            message = format(
+                '%s is given without a unique key',
+                coalesce('unique_for ' || _check_keys.options.unique_for, 'unique_until ''start''')
+            ),
+            hint = 'Give a unique_key, or leave it out.';
     end if;
 
     select given.name, octet_length(given.key) as size

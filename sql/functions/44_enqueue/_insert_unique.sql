@@ -61,7 +61,7 @@ begin
         if v_live is null and v_reserved is not distinct from v_ended_holder then
             insert into underway.task (
                 id, queue, unique_key, input, ready_at, enqueued_at, job, priority, retry_policy, timeout, heartbeat,
-                retention, headers, concurrency_key
+                retention, headers, concurrency_key, unique_until_start
             )
             values (
                 _insert_unique.id, _insert_unique.queue, _insert_unique.unique_key, _insert_unique.input,
@@ -70,7 +70,8 @@ begin
                 )),
                 _insert_unique.now, _insert_unique.options.job, _insert_unique.options.priority,
                 _insert_unique.options.retry_policy, _insert_unique.options.timeout, _insert_unique.options.heartbeat,
-                _insert_unique.options.retention, _insert_unique.options.headers, _insert_unique.options.concurrency_key
+                _insert_unique.options.retention, _insert_unique.options.headers, _insert_unique.options.concurrency_key,
+                _insert_unique.options.unique_until = 'start'
             )
             on conflict (queue, unique_key) where unique_key is not null do nothing;
 
@@ -122,7 +123,8 @@ begin
                 heartbeat = _insert_unique.options.heartbeat,
                 retention = _insert_unique.options.retention,
                 headers = _insert_unique.options.headers,
-                concurrency_key = _insert_unique.options.concurrency_key
+                concurrency_key = _insert_unique.options.concurrency_key,
+                unique_until_start = _insert_unique.options.unique_until = 'start'
             where t.id = v_live
               and t.state = 'pending';
 

@@ -21,6 +21,7 @@ create or replace function underway.enqueue_many(
     unique_keys text[] default null,
     on_conflict text default 'return',
     unique_for interval default null,
+    unique_until text default 'finish',
     concurrency_key text default null,
     after bigint[] default null,
     after_failure text default 'wait'
@@ -51,6 +52,7 @@ begin
                 or (enqueue_many.unique_keys = '{null}' and cardinality(enqueue_many.inputs) = 1)
             )
             and enqueue_many.on_conflict = 'return'
+            and enqueue_many.unique_until = 'finish'
             and enqueue_many.after_failure = 'wait'
             and num_nonnulls(
                 enqueue_many.delay, enqueue_many.run_at, enqueue_many.retry_policy, enqueue_many.timeout,
@@ -88,7 +90,8 @@ begin
                     enqueue_many.job, enqueue_many.delay, enqueue_many.run_at, enqueue_many.priority,
                     enqueue_many.retry_policy, enqueue_many.timeout, enqueue_many.heartbeat, enqueue_many.retention,
                     enqueue_many.headers, enqueue_many.on_conflict, enqueue_many.unique_for,
-                    enqueue_many.concurrency_key, enqueue_many.after, enqueue_many.after_failure
+                    enqueue_many.unique_until, enqueue_many.concurrency_key, enqueue_many.after,
+                    enqueue_many.after_failure
                 )::underway.task_options,
                 v_ids
             ) with ordinality as given (id, created, replaced, number)
@@ -110,7 +113,7 @@ $$;
 
 comment on function underway.enqueue_many(
     text, jsonb[], text, interval, timestamptz, integer, underway.retry_policy, interval, interval, interval, jsonb, text[],
-    text, interval, text, bigint[], text
+    text, interval, text, text, bigint[], text
 ) is
     'Enqueue one task for each input, all with the same options except their unique keys. Returns their ids in the order'
     ' of the inputs; for a unique key that is taken, the id of the task that holds it.';

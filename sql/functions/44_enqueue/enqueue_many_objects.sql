@@ -45,7 +45,7 @@ begin
                 ) as option (name)
                 where option.name <> all (array[
                     'queue', 'input', 'job', 'delay', 'run_at', 'priority', 'retry_policy', 'timeout', 'heartbeat', 'retention',
-                    'headers', 'unique_key', 'on_conflict', 'unique_for', 'concurrency_key', 'after', 'after_failure',
+                    'headers', 'unique_key', 'on_conflict', 'unique_for', 'unique_until', 'concurrency_key', 'after', 'after_failure',
                     'retry_policy.max_attempts', 'retry_policy.initial_interval', 'retry_policy.max_interval',
                     'retry_policy.factor', 'retry_policy.jitter'
                 ])
@@ -77,7 +77,7 @@ begin atomic
     -- A null means the same as no option: the default of enqueue.
     select jsonb_populate_record(
         null::underway.task_options,
-        '{"priority": 0, "on_conflict": "return", "after_failure": "wait"}'
+        '{"priority": 0, "on_conflict": "return", "unique_until": "finish", "after_failure": "wait"}'
         || coalesce(
             (select jsonb_object_agg(given.name, given.value) from jsonb_each(_read_options.task) as given (name, value)
             where given.value <> 'null'), '{}'

@@ -21,6 +21,7 @@ create or replace function underway.enqueue_unique(
     headers jsonb default null,
     on_conflict text default 'return',
     unique_for interval default null,
+    unique_until text default 'finish',
     concurrency_key text default null,
     after bigint[] default null,
     after_failure text default 'wait'
@@ -42,7 +43,8 @@ begin
             enqueue_unique.job, enqueue_unique.delay, enqueue_unique.run_at, enqueue_unique.priority,
             enqueue_unique.retry_policy, enqueue_unique.timeout, enqueue_unique.heartbeat, enqueue_unique.retention,
             enqueue_unique.headers, enqueue_unique.on_conflict, enqueue_unique.unique_for,
-            enqueue_unique.concurrency_key, enqueue_unique.after, enqueue_unique.after_failure
+            enqueue_unique.unique_until, enqueue_unique.concurrency_key, enqueue_unique.after,
+            enqueue_unique.after_failure
         )::underway.task_options
     );
 end;
@@ -50,8 +52,9 @@ $$;
 
 comment on function underway.enqueue_unique(
     text, jsonb[], text[], text, interval, timestamptz, integer, underway.retry_policy, interval, interval, interval,
-    jsonb, text, interval, text, bigint[], text
+    jsonb, text, interval, text, text, bigint[], text
 ) is
     'Enqueue a task for each input whose unique key is free. For each other one on_conflict decides: return the id of the'
     ' task that holds the key, raise an error, or replace that task while it is pending. With unique_for a key is taken'
-    ' for that long from now, even if its task succeeds before. Returns a row for each input, in their order.';
+    ' for that long from now, even if its task succeeds before; with unique_until => ''start'' it is free as soon as its'
+    ' task begins. Returns a row for each input, in their order.';

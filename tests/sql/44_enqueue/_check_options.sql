@@ -21,7 +21,7 @@ returns timestamptz language sql as $$
         ready_at.queue,
         row(
             null, ready_at.delay, ready_at.run_at, ready_at.priority, ready_at.retry_policy, ready_at.timeout,
-            ready_at.heartbeat, ready_at.retention, ready_at.headers, 'return', null, null, null, 'wait'
+            ready_at.heartbeat, ready_at.retention, ready_at.headers, 'return', null, 'finish', null, null, 'wait'
         )::underway.task_options,
         '2030-01-01 12:00:00+00'
     )

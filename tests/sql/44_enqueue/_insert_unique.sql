@@ -7,14 +7,15 @@ select underway_test.stop_clock();
 select underway.create_queue('email');
 
 create function pg_temp.take_key(
-    id bigint, unique_key text, on_conflict text default 'return', unique_for interval default null
+    id bigint, unique_key text, on_conflict text default 'return', unique_for interval default null,
+    unique_until text default 'finish'
 )
 returns underway.enqueued_task language sql as $$
     select underway._insert_unique(
         take_key.id, 'email', take_key.unique_key, to_jsonb(take_key.id), underway._clock(),
         row(
-            null, null, null, 0, null, null, null, null, null, take_key.on_conflict, take_key.unique_for, null, null,
-            'wait'
+            null, null, null, 0, null, null, null, null, null, take_key.on_conflict, take_key.unique_for,
+            take_key.unique_until, null, null, 'wait'
         )::underway.task_options,
         underway._clock()
     )

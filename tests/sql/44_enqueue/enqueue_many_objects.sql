@@ -86,20 +86,22 @@ from
         {"queue": "email", "input": 2, "unique_key": "a"},
         {"queue": "email", "input": 3, "unique_key": "a", "on_conflict": "replace"},
         {"queue": "email", "input": 4, "unique_key": "b", "unique_for": "1 hour", "concurrency_key": "c"},
-        {"queue": "email", "input": 5, "unique_key": null, "on_conflict": null, "unique_for": null, "concurrency_key": null}
+        {"queue": "email", "input": 5, "unique_key": null, "on_conflict": null, "unique_for": null, "concurrency_key": null},
+        {"queue": "email", "input": 6, "unique_key": "d", "unique_until": "start"}
     ] $$) as ids,
     unnest(ids) with ordinality as given (id, place);
 
 select results_eq(
     $$
-        select k.place, t.input, t.unique_key::text collate "default", t.concurrency_key::text collate "default"
+        select k.place, t.input, t.unique_key::text collate "default", t.concurrency_key::text collate "default",
+            t.unique_until_start
         from keyed k
         join underway.task t on t.id = k.id
         order by k.place
     $$,
     $$
-        values (1::bigint, '3'::jsonb, 'a', null), (2, '3', 'a', null), (3, '3', 'a', null), (4, '4', 'b', 'c'),
-            (5, '5', null, null)
+        values (1::bigint, '3'::jsonb, 'a', null, false), (2, '3', 'a', null, false), (3, '3', 'a', null, false),
+            (4, '4', 'b', 'c', false), (5, '5', null, null, false), (6, '6', 'd', null, true)
     $$,
     'each object has keys of its own; one whose key is taken gives the id of that task'
 );

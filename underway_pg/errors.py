@@ -14,7 +14,8 @@ UnderwayError
 │   ├── UniqueConflict         UW010
 │   ├── QueueFull              UW011
 │   ├── BatchNotFound          UW012
-│   └── BatchFinal             UW013
+│   ├── BatchFinal             UW013
+│   └── OutputTooLarge         UW014
 ├── ConfigurationError         the application is put together wrongly
 │   ├── SchemaMissing          the database has no schema underway: run `underway migrate`
 │   └── SchemaNewer            the database is newer than this package
@@ -47,6 +48,7 @@ __all__ = [
     "InvalidCron",
     "LeaseLost",
     "Outcome",
+    "OutputTooLarge",
     "QueueFull",
     "QueueInUse",
     "QueueNotFound",
@@ -126,7 +128,7 @@ class QueueInUse(Refusal):
 
 
 class InputTooLarge(Refusal):
-    """The input is larger than underway.max_input_size allows."""
+    """The input is larger than the setting max_input_size allows."""
 
     sqlstate = "UW007"
 
@@ -165,6 +167,12 @@ class BatchFinal(Refusal):
     """All tasks of the batch are final; it takes no more."""
 
     sqlstate = "UW013"
+
+
+class OutputTooLarge(Refusal):
+    """The output is larger than the setting max_output_size allows."""
+
+    sqlstate = "UW014"
 
 
 class ConfigurationError(UnderwayError):

@@ -413,6 +413,11 @@ def register_worker(name: str, queues: Sequence[str], concurrency: int) -> State
     )
 
 
+def max_output_size() -> Statement[int]:
+    """How many bytes of text an output may have."""
+    return Statement("select max_output_size from underway.settings", {}, _scalar)
+
+
 def unregister_worker(worker: int) -> Statement[None]:
     """A worker has stopped."""
     return Statement("select underway.unregister_worker(%(worker)s)", {"worker": worker}, _nothing)
@@ -444,6 +449,15 @@ def stop_workers(worker: int | None, queue: str | None, all_workers: bool) -> St
         "select underway.stop_workers(%(worker)s::bigint, %(queue)s, %(all_workers)s)",
         {"worker": worker, "queue": queue, "all_workers": all_workers},
         _scalar,
+    )
+
+
+def configure(max_input_size: int | str | None, max_output_size: int | str | None) -> Statement[None]:
+    """Change settings of the whole schema; those that are None keep their values."""
+    return Statement(
+        "select underway.configure(%(max_input_size)s::text, %(max_output_size)s::text)",
+        {"max_input_size": max_input_size, "max_output_size": max_output_size},
+        _nothing,
     )
 
 

@@ -24,7 +24,7 @@ import psycopg
 from psycopg_pool import PoolTimeout
 
 from . import connections, schema, statements, tasklog
-from .attempts import InThread, OnLoop, Report, Running, call, frames, run
+from .attempts import InThread, OnLoop, Report, Running, call, frames, output_error, run
 from .binary import seconds
 from .child import address
 from .client import execute_async
@@ -162,6 +162,7 @@ class Worker:
         self._parts: set[asyncio.Task[None]] = set()
         self._ready: deque[Held] = deque()
         self._running = 0
+        self._max_output_size = 0  # known once it is registered
         self._mean = 0.0
         self._cautious_until = 0.0
         self._settling = Settling(self.name, self._do, self._forget, functools.partial(self._fail, retryable=False))
@@ -221,6 +222,7 @@ class Worker:
 
     async def _register(self) -> None:
         self._id = await self._do(statements.register_worker(self.name, self.queues, self.concurrency))
+        self._max_output_size = await self._do(statements.max_output_size())
         self._is_registered = True
 
     def health(self) -> Health:
@@ -582,6 +584,9 @@ class Worker:
             self._discard(held)
         elif held.context.cancelled:
             self._end_told(held, None)
+            return
+        elif (error := output_error(output, self._max_output_size)) is not None:
+            self._fail(held, error)
             return
         else:
             self._settling.done.append((held, output))

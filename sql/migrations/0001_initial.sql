@@ -65,6 +65,19 @@ create type underway.failed_task as (
     ready_at timestamptz
 );
 
+-- The settings of the whole schema: one row, which underway.configure changes. They are not parameters of the server,
+-- which only a superuser may set for a database. Queries name `only_row`, so that its index serves where sequential scans are
+-- disabled.
+create table underway.setting (
+    only_row        boolean primary key default true,
+    max_input_size  bigint not null default 1048576,
+    max_output_size bigint not null default 16777216,
+
+    constraint there_is_one_row_of_settings check (only_row)
+);
+
+insert into underway.setting default values;
+
 -- Settings are looked up when they are needed, so that changing a queue changes its backlog.
 create table underway.queue (
     name              text collate "C" primary key,
@@ -369,6 +382,16 @@ create table underway.unique_reservation (
 ) with (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
 
 create index unique_reservation_to_prune on underway.unique_reservation (expires_at);
+
+-- How long a queue with a max_length was when its tasks were counted: from `next_id` on, each id given out stands for one
+-- task more at most. Like watermarks, rows are added and deleted and never updated.
+create table underway.queue_length (
+    queue   text collate "C" not null,
+    length  bigint not null,
+    next_id bigint not null
+) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200);
+
+create index queue_length_by_queue on underway.queue_length (queue, next_id);
 
 -- The queues that have ever had a task with a concurrency key. Not unique on purpose: two who are the first do not wait
 -- for each other.

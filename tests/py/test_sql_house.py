@@ -14,13 +14,13 @@ FILES = sorted((ROOT / "sql" / "functions").glob("*/*.sql"))
 WRITABLE = {
     "00_base": set(),
     "10_cron": set(),
-    "20_queue": {"queue"},
+    "20_queue": {"queue", "setting"},
     "24_worker": {"worker"},
     "28_watermark": {"queue_priority", "watermark"},
     "32_limit": {"keyed_queue", "running", "parked", "ready_key", "paused_key", "token_bucket"},
     "36_history": {"task", "task_history", "attempt", "unique_reservation"},
     "40_dependency": {"task", "attempt", "parked", "batch", "batch_task", "dependent", "batch_to_reevaluate"},
-    "44_enqueue": {"task", "parked", "unique_reservation"},
+    "44_enqueue": {"task", "parked", "unique_reservation", "queue_length"},
     "48_claim": {"task", "parked", "ready_key"},
     "52_settle": {"task", "attempt"},
     "56_operate": {
@@ -34,6 +34,7 @@ WRITABLE = {
         "ready_key",
         "paused_key",
         "token_bucket",
+        "queue_length",
     },
     "60_batch": {"batch"},
     "64_schedule": {"schedule"},

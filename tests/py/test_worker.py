@@ -589,6 +589,33 @@ def test_an_output_that_can_not_be_kept_fails_its_task_and_no_other_of_the_batch
     assert (tasks[1].attempt, why in messages(tasks[1])[0]) == (1, True)
 
 
+@pytest.mark.parametrize("executor", ["async", "thread", "transaction"])
+def test_an_output_that_is_too_large_fails_its_task_at_once_and_no_other(app: App, executor: str) -> None:
+    app.client.configure(max_output_size="1 kB")
+
+    @app.job(queue="q")
+    async def on_loop(size: int) -> str:
+        return "ü" * (size // 2)
+
+    @app.job(queue="q")
+    def in_thread(size: int) -> str:
+        return "ü" * (size // 2)
+
+    @app.job(queue="q")
+    def in_transaction(context: Context, size: int) -> None:
+        with context.transaction():
+            context.output = "ü" * (size // 2)
+
+    job = {"async": on_loop, "thread": in_thread, "transaction": in_transaction}[executor]
+    ids = job.enqueue_many([{"size": size} for size in (1022, 1024, 1022)])
+    with beside(app.worker(concurrency=3)) as worker:
+        tasks = [final(app, id, worker) for id in ids]
+    assert [(task.state, task.attempt) for task in tasks] == [("succeeded", 1), ("failed", 1), ("succeeded", 1)]
+    (error,) = tasks[1].errors
+    assert error["type"] == "OutputTooLarge"
+    assert error["message"].startswith("the output has 1026 bytes of text; the limit is 1024. Store the data elsewhere")
+
+
 def test_an_output_that_refers_to_itself_or_is_deep_fails_its_task_only(app: App) -> None:
     @app.job(queue="q", retry=ONCE)
     def circle() -> Any:

@@ -1,19 +1,8 @@
--- _check_inputs: refuse inputs that are null or larger than the setting underway.max_input_size (default 1 MiB of text).
+-- _check_inputs: refuse inputs that are null or larger than the setting max_input_size allows.
 --
 -- Writes: nothing.
 -- Calls: nothing.
 -- Raises: UW001 invalid_argument, UW007 input_too_large.
-
-create or replace function underway._max_input_size()
-returns bigint
-language sql
-stable
-begin atomic
-    select pg_size_bytes(coalesce(nullif(current_setting('underway.max_input_size', true), ''), '1 MB'));
-end;
-
-comment on function underway._max_input_size() is
-    'How many bytes of text an input may have: the setting underway.max_input_size, or 1 MiB.';
 
 create or replace function underway._check_inputs(inputs jsonb[])
 returns void
@@ -22,7 +11,7 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_limit   bigint := underway._max_input_size();
+    v_limit   bigint := (select s.max_input_size from underway.setting s where s.only_row);
     v_problem record;
 begin
     if _check_inputs.inputs is null then
@@ -43,8 +32,8 @@ begin
         raise exception using
             errcode = 'UW007',
             message = format('input %s has %s bytes of text; the limit is %s', v_problem.number, v_problem.size, v_limit),
-            hint = 'Keep the data elsewhere and enqueue a reference, or raise the limit: '
-                'alter database ... set underway.max_input_size = ''4 MB''.';
+            hint = 'Store the data elsewhere and enqueue a reference, or raise the limit: '
+                'select underway.configure(max_input_size => ''4 MB'');';
     elsif found then
         raise exception using
             errcode = 'UW001',
@@ -55,4 +44,4 @@ end;
 $$;
 
 comment on function underway._check_inputs(jsonb[]) is
-    'Refuse inputs that are null or larger than the setting underway.max_input_size allows.';
+    'Refuse inputs that are null or larger than the setting max_input_size allows.';

@@ -28,6 +28,7 @@ declare
     v_ids       bigint[] := coalesce(
         _enqueue.ids, array(select nextval('underway.task_id_seq') from unnest(_enqueue.inputs))
     );
+    v_first_id  bigint := v_ids[1];
     v_created   boolean[] := array_fill(true, array[cardinality(v_ids)]);
     v_replaced  boolean[] := array_fill(false, array[cardinality(v_ids)]);
     v_new       bigint[];
@@ -75,9 +76,9 @@ begin
         end loop;
 
         v_new := array(select made.id from unnest(v_ids, v_created) as made (id, created) where made.created);
-        perform underway._check_length(_enqueue.queue, cardinality(v_new), inserted => true);
+        perform underway._check_length(_enqueue.queue, v_first_id, cardinality(v_new), inserted => true);
     else
-        perform underway._check_length(_enqueue.queue, cardinality(v_ids));
+        perform underway._check_length(_enqueue.queue, v_first_id, cardinality(v_ids));
         -- A task of a fair queue that is due waits for the turn of its key; a task of later is parked by the claim that
         -- finds it due.
         v_parked := coalesce(_enqueue.options.after, '{}') = '{}'

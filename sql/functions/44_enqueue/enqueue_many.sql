@@ -3,7 +3,7 @@
 --   -> pending
 --
 -- Writes: task.
--- Calls: _clock_after_xid, _enqueue, _max_input_size, _wake.
+-- Calls: _clock_after_xid, _enqueue, _wake.
 -- Raises: UW001 invalid_argument, UW003 queue_not_found, UW004 task_not_found, UW005 wrong_state, UW007 input_too_large, UW010 unique_conflict, UW011 queue_full.
 
 create or replace function underway.enqueue_many(
@@ -60,7 +60,9 @@ begin
                 enqueue_many.concurrency_key, enqueue_many.after
             ) = 0
             and (
-                select bool_and(coalesce(octet_length(given.input::text) <= (select underway._max_input_size()), false))
+                select bool_and(coalesce(octet_length(given.input::text) <= (
+                    select s.max_input_size from underway.setting s where s.only_row
+                ), false))
                 from unnest(enqueue_many.inputs) as given (input)
             ),
         greatest(v_now, f.ready_at),

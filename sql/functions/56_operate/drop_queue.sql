@@ -3,7 +3,7 @@
 --
 --   pending | waiting | in_progress -> cancelled
 --
--- Writes: unique_reservation, ready_key, paused_key, token_bucket.
+-- Writes: unique_reservation, ready_key, paused_key, token_bucket, queue_length.
 -- Raises: UW003 queue_not_found, UW006 queue_in_use.
 
 create or replace function underway.drop_queue(name text, force boolean default false)
@@ -41,6 +41,7 @@ begin
     delete from underway.ready_key f where f.queue = drop_queue.name;
     delete from underway.paused_key p where p.queue = drop_queue.name;
     delete from underway.token_bucket b where b.queue = drop_queue.name;
+    delete from underway.queue_length c where c.queue = drop_queue.name;
     perform underway._remove_queue(drop_queue.name);
 end;
 $$;

@@ -46,10 +46,10 @@ begin
         f.ready_at is not null
             and q.max_length is null
             and not q.fair
-            -- enqueue gives the array of one null.
+            -- enqueue gives the array of one null. Not the literal '{null}', which array_nulls turns into a text.
             and (
                 enqueue_many.unique_keys is null
-                or (enqueue_many.unique_keys = '{null}' and cardinality(enqueue_many.inputs) = 1)
+                or (enqueue_many.unique_keys = array[null::text] and cardinality(enqueue_many.inputs) = 1)
             )
             and enqueue_many.on_conflict = 'return'
             and enqueue_many.unique_until = 'finish'

@@ -71,22 +71,31 @@ comment on function underway._check_objects(jsonb) is 'Refuse anything but an ar
 
 create or replace function underway._read_options(task jsonb)
 returns underway.task_options
-language sql
+language plpgsql
 stable
-begin atomic
+set search_path = pg_catalog, pg_temp
+as $$
+begin
     -- A null means the same as no option: the default of enqueue.
-    select jsonb_populate_record(
+    return jsonb_populate_record(
         null::underway.task_options,
         '{"priority": 0, "on_conflict": "return", "unique_until": "finish", "after_failure": "wait"}'
-        || coalesce(
-            (select jsonb_object_agg(given.name, given.value) from jsonb_each(_read_options.task) as given (name, value)
-            where given.value <> 'null'), '{}'
-        )
+        || coalesce((
+            select jsonb_object_agg(given.name, given.value)
+            from jsonb_each(_read_options.task) as given (name, value)
+            where given.value <> 'null'
+        ), '{}')
         || case when jsonb_typeof(_read_options.task -> 'retry_policy') = 'object' then jsonb_build_object(
             'retry_policy', to_jsonb(underway.retry_policy()) || jsonb_strip_nulls(_read_options.task -> 'retry_policy')
         ) else '{}' end
     );
+exception when data_exception then
+    raise exception using
+        errcode = 'UW001',
+        message = format('an option in %s: %s', left(_read_options.task::text, 200), sqlerrm),
+        hint = 'Each option is text or a number that underway.enqueue takes for it.';
 end;
+$$;
 
 comment on function underway._read_options(jsonb) is 'The options of a task that is given as an object.';
 

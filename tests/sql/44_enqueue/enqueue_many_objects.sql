@@ -1,7 +1,7 @@
 -- tasks from objects, each with its own options
 
 begin;
-select plan(23);
+select plan(34);
 
 select underway_test.stop_clock();
 select underway.create_queue('email');
@@ -200,6 +200,22 @@ select throws_ok(
 select throws_ok(
     $$ select underway.enqueue_many('[{"queue": "email", "unique_for": "1 hour"}]'::jsonb) $$,
     'UW001', null, 'a unique_for without a key is refused'
+);
+
+select throws_ok(
+    format('select underway.enqueue_many(%L::jsonb)', jsonb_build_array(given.option || '{"queue": "email"}')),
+    'UW001', null, format('the option %s is refused', given.option)
+)
+from unnest(array[
+    '{"priority": 1.5}', '{"priority": "high"}', '{"priority": 10000000000}', '{"delay": {}}', '{"delay": "soon"}',
+    '{"run_at": 12}', '{"after": ["x"]}', '{"after": [null]}', '{"retry_policy": {"max_attempts": 1e10}}',
+    '{"retry_policy": {"factor": "NaN"}}'
+]::jsonb[]) as given (option);
+
+select throws_ok(
+    $$ select underway.enqueue_many('[{"queue": "email", "timeout": "long"}]'::jsonb) $$, 'UW001',
+    'an option in {"timeout": "long"}: invalid input syntax for type interval: "long"',
+    'the message shows the options and the value'
 );
 
 select is((select count(*) from underway.task), before.count, 'a refused batch leaves no task') from before;

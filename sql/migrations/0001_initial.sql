@@ -117,10 +117,10 @@ create table underway.task (
     parked           boolean not null default false, -- pending, and its concurrency key is taken
     limited          boolean not null default false, -- its last claim is counted by a limit
     in_batch         boolean not null default false, -- a batch is to learn of its end
-    unique_until_start boolean not null default false, -- a claim sets its unique_key to null
     lease            uuid,
     queue            text collate "C" not null,
     unique_key       text collate "C",
+    unique_until_start boolean, -- true: a claim sets unique_key to null; null otherwise, which takes no space
     concurrency_key  text collate "C",
     job              text,
     input            jsonb not null,
@@ -223,7 +223,6 @@ create table underway.task_history (
     attempt      integer not null,
     state        underway.task_state not null,
     expires_slot smallint not null,
-    unique_until_start boolean not null default false,
     queue        text collate "C" not null,
     unique_key   text collate "C",
     concurrency_key text collate "C",

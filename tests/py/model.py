@@ -85,7 +85,7 @@ class Task:
     progress: Any = None
     input: Any = None
     unique_key: str | None = None
-    unique_until_start: bool = False
+    unique_until_start: bool = False  # while it is live
     concurrency_key: str | None = None
     limited: bool = False  # it is in progress, and counted by limits
     parked: bool = False
@@ -971,7 +971,7 @@ class Underway:
             queue = self.queue(task.queue)
             kept = queue is None or queue.keep_history or state != "succeeded" or task.watched
             task = replace(task, state=state, ready_at=None, lease=None, lease_expires_at=None)
-            task = replace(task, limited=False, parked=False, in_batch=False)
+            task = replace(task, limited=False, parked=False, in_batch=False, unique_until_start=False)
             self.write(task.id, replace(task, watched=False, progress=None) if kept else None)
         self.settle_batches(self.note_outcome(in_batch, state))
 
@@ -1183,11 +1183,10 @@ class Underway:
             if origin is not None and origin.state != "failed":
                 self.finish([letter], "cancelled")
                 continue
-            unique_key, until_start, concurrency_key = keys[letter.id]
+            unique_key, concurrency_key = keys[letter.id]
             task = replace(letter, id=about.task, queue=about.queue, ready_at=self.now, attempt=0, parked=False)
             task = replace(task, enqueued_at=about.enqueued_at, dead_letter=about.dead_letter, watched=False)
-            task = replace(task, unique_key=unique_key, unique_until_start=until_start, in_batch=False)
-            task = replace(task, concurrency_key=concurrency_key)
+            task = replace(task, unique_key=unique_key, concurrency_key=concurrency_key, in_batch=False)
             try:
                 self.add(replace(task, errors=origin.errors if origin else 1, progress=None))
             except Refused:
@@ -1198,11 +1197,9 @@ class Underway:
             count += 1
         return [count]
 
-    def keys_of_origin(self, letter: Task) -> tuple[str | None, bool, str | None]:
+    def keys_of_origin(self, letter: Task) -> tuple[str | None, str | None]:
         origin = self.task(letter.dead_letter.task) if letter.dead_letter else None
-        if origin is None or origin.live:
-            return None, False, None
-        return origin.unique_key, origin.unique_until_start, origin.concurrency_key
+        return (None, None) if origin is None or origin.live else (origin.unique_key, origin.concurrency_key)
 
     def delete_task(self, task: int) -> None:
         found = self.task(task)

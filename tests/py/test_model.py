@@ -88,7 +88,7 @@ TASKS = """
         case when t.state in ('pending', 'waiting') then t.ready_at end, t.started_at, t.lease, t.lease_expires_at,
         (t.retry_policy).max_attempts, (t.retry_policy).initial_interval, t.dead_letter, t.watched, t.progress,
         t.unique_key, t.concurrency_key, t.limited and t.state = 'in_progress', t.parked, t.in_batch,
-        t.input, t.unique_until_start
+        t.input, t.unique_until_start is not null
     from underway.task t
     union all
     select
@@ -96,7 +96,7 @@ TASKS = """
         coalesce(jsonb_array_length(h.errors), 0),
         null, h.started_at, null, null,
         (h.retry_policy).max_attempts, (h.retry_policy).initial_interval, h.dead_letter, false, null,
-        h.unique_key, h.concurrency_key, false, false, false, h.input, h.unique_until_start
+        h.unique_key, h.concurrency_key, false, false, false, h.input, false
     from underway.task_history h
     order by 1"""
 

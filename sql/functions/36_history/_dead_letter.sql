@@ -29,8 +29,7 @@ begin
                     'task', t.id, 'queue', t.queue, 'enqueued_at', t.enqueued_at, 'attempts', t.attempt,
                     'failed_at', last.failed_at, 'error', last.error
                 ) || jsonb_strip_nulls(jsonb_build_object(
-                    'unique_key', t.unique_key, 'unique_until_start', nullif(t.unique_until_start, false),
-                    'concurrency_key', t.concurrency_key
+                    'unique_key', t.unique_key, 'concurrency_key', t.concurrency_key
                 )) || case when t.dead_letter is null then '{}' else jsonb_build_object('dead_letter', t.dead_letter) end
             from underway.task t
             join underway.queue q on q.name = t.queue

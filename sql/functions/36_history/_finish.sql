@@ -94,7 +94,7 @@ begin
             t.id, t.has_errors or t.watched or t.in_batch or t.limited or t.parked as told,
             t.has_errors, t.watched, t.in_batch, t.limited, t.parked, t.queue, t.concurrency_key, t.unique_key, t.job,
             t.priority, t.attempt, t.worker, t.enqueued_at, t.started_at, t.input, t.headers, t.dead_letter,
-            t.retry_policy, t.timeout, t.heartbeat, t.retention, t.unique_until_start, batch.output
+            t.retry_policy, t.timeout, t.heartbeat, t.retention, batch.output
     ),
     setting as (
         select q.name, q.keep_history, v_now + q.retention as expires_at, underway._history_slot(v_now + q.retention, v_now) as expires_slot
@@ -104,8 +104,7 @@ begin
     finished as (
         insert into underway.task_history (
             id, queue, unique_key, concurrency_key, job, state, priority, attempt, worker, input, output, headers,
-            errors, dead_letter, retry_policy, timeout, heartbeat, retention, enqueued_at, started_at, finished_at,
-            unique_until_start, expires_at, expires_slot
+            errors, dead_letter, retry_policy, timeout, heartbeat, retention, enqueued_at, started_at, finished_at, expires_at, expires_slot
         )
         select
             g.id, g.queue, g.unique_key, g.concurrency_key, g.job, _finish.state, g.priority, g.attempt, g.worker,
@@ -114,7 +113,6 @@ begin
                 select jsonb_agg(a.error order by a.failed_at) from underway.attempt a where a.task = g.id
             ) end,
             g.dead_letter, g.retry_policy, g.timeout, g.heartbeat, g.retention, g.enqueued_at, g.started_at, v_now,
-            g.unique_until_start,
             case when g.retention is null then coalesce(s.expires_at, v_now + interval '14 days') else v_now + g.retention end,
             case
                 when g.retention is null then coalesce(s.expires_slot, underway._history_slot(v_now + '14 days', v_now))

@@ -71,7 +71,7 @@ begin
                 _insert_unique.now, _insert_unique.options.job, _insert_unique.options.priority,
                 _insert_unique.options.retry_policy, _insert_unique.options.timeout, _insert_unique.options.heartbeat,
                 _insert_unique.options.retention, _insert_unique.options.headers, _insert_unique.options.concurrency_key,
-                _insert_unique.options.unique_until = 'start'
+                nullif(_insert_unique.options.unique_until = 'start', false)
             )
             on conflict (queue, unique_key) where unique_key is not null do nothing;
 
@@ -124,7 +124,7 @@ begin
                 retention = _insert_unique.options.retention,
                 headers = _insert_unique.options.headers,
                 concurrency_key = _insert_unique.options.concurrency_key,
-                unique_until_start = _insert_unique.options.unique_until = 'start'
+                unique_until_start = nullif(_insert_unique.options.unique_until = 'start', false)
             where t.id = v_live
               and t.state = 'pending';
 

@@ -141,7 +141,7 @@ begin
                 parked = false,
                 limited = v_lane.limited,
                 attempt = t.attempt + 1,
-                unique_key = case when not t.unique_until_start then t.unique_key end,
+                unique_key = case when t.unique_until_start is null then t.unique_key end,
                 started_at = v_now,
                 lease = v_lease,
                 lease_expires_at = v_leased_at + coalesce(t.heartbeat, v_lane.heartbeat),

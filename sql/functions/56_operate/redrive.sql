@@ -59,12 +59,11 @@ begin
 
         -- The task as the letter has kept it. While another has its unique key, the letter stays.
         insert into underway.task (
-            id, queue, unique_key, unique_until_start, concurrency_key, job, input, priority, ready_at, enqueued_at, retry_policy, timeout,
+            id, queue, unique_key, concurrency_key, job, input, priority, ready_at, enqueued_at, retry_policy, timeout,
             heartbeat, retention, headers, has_errors, dead_letter, in_batch
         )
         select
-            v_letter.origin_task, v_letter.origin_queue, v_letter.unique_key,
-            coalesce((t.dead_letter -> 'unique_until_start')::boolean, false), v_letter.concurrency_key, t.job, t.input,
+            v_letter.origin_task, v_letter.origin_queue, v_letter.unique_key, v_letter.concurrency_key, t.job, t.input,
             t.priority, underway._ensure_priority(v_letter.origin_queue, t.priority, v_now),
             (t.dead_letter ->> 'enqueued_at')::timestamptz, t.retry_policy, t.timeout, t.heartbeat, t.retention, t.headers, true,
             t.dead_letter -> 'dead_letter', true

@@ -51,11 +51,11 @@ begin
     -- Another live task may have the key; until it is settled, for that one may be gone when it is looked for.
     loop
         insert into underway.task (
-            id, queue, unique_key, unique_until_start, concurrency_key, job, input, priority, ready_at, enqueued_at, retry_policy, timeout,
+            id, queue, unique_key, concurrency_key, job, input, priority, ready_at, enqueued_at, retry_policy, timeout,
             heartbeat, retention, headers, dead_letter, has_errors, in_batch
         )
         values (
-            v_gone.id, v_gone.queue, v_gone.unique_key, v_gone.unique_until_start, v_gone.concurrency_key, v_gone.job, v_gone.input, v_gone.priority,
+            v_gone.id, v_gone.queue, v_gone.unique_key, v_gone.concurrency_key, v_gone.job, v_gone.input, v_gone.priority,
             underway._ensure_priority(v_gone.queue, v_gone.priority, v_now), v_gone.enqueued_at,
             v_gone.retry_policy, v_gone.timeout, v_gone.heartbeat, v_gone.retention, v_gone.headers,
             v_gone.dead_letter, v_gone.errors is not null, true

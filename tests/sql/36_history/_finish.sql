@@ -53,7 +53,7 @@ select is(
     (select to_jsonb(h) from underway.task_history h join held on held.id = h.id),
     (
         select to_jsonb(live) - array[
-            'ready_at', 'lease', 'lease_expires_at', 'has_errors', 'watched', 'parked', 'limited', 'in_batch', 'progress'
+            'ready_at', 'lease', 'lease_expires_at', 'has_errors', 'watched', 'parked', 'limited', 'in_batch', 'progress', 'unique_until_start'
         ]
             || jsonb_build_object(
                 'state', 'succeeded',

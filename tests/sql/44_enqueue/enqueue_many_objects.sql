@@ -94,7 +94,7 @@ from
 select results_eq(
     $$
         select k.place, t.input, t.unique_key::text collate "default", t.concurrency_key::text collate "default",
-            t.unique_until_start
+            t.unique_until_start is not null
         from keyed k
         join underway.task t on t.id = k.id
         order by k.place

@@ -16,12 +16,12 @@ from typing import Any, NamedTuple, Protocol
 from . import statements
 from .binary import json_text
 from .context import Context
-from .errors import Fatal, InputError, Outcome, Retry
+from .errors import Fatal, InputError, Outcome, OutputTooLarge, Retry
 from .jobs import Job
 
-__all__ = ["InThread", "OnLoop", "Raised", "Report", "Running", "call", "frames", "run", "thread_stack"]
+__all__ = ["InThread", "OnLoop", "Raised", "Report", "Running", "call", "frames", "output_error", "run", "thread_stack"]
 
-_MISTAKES = (InputError, Fatal)
+_MISTAKES = (InputError, OutputTooLarge, Fatal)
 
 _PACKAGE = str(Path(__file__).parent) + os.sep
 
@@ -52,6 +52,20 @@ def run(job: Job[..., Any], context: Context) -> str | None:
     """Run a plain handler to its end. Returns its output as JSON text, where that still matters."""
     output = call(job, context)
     return None if output is None or context._completed else job.output_text(output)
+
+
+def output_error(output: str | None, limit: int) -> OutputTooLarge | None:
+    """The error of an output, as JSON text, that is larger than the database takes."""
+    if output is None or 4 * len(output) <= limit:  # a character has at most four bytes
+        return None
+    size = len(output.encode())
+    if size <= limit:
+        return None
+    return OutputTooLarge(
+        f"the output has {size} bytes of text; the limit is {limit}",
+        "Store the data elsewhere and return a reference, or raise the limit: "
+        "select underway.configure(max_output_size => '64 MB');",
+    )
 
 
 class InThread:
@@ -146,7 +160,7 @@ class Report(NamedTuple):
             traceback=_plain(trace, 20000),
             retryable=not isinstance(error, _MISTAKES),
             after=error.after if isinstance(error, Retry) else None,
-            meant=isinstance(error, (Outcome, InputError)),
+            meant=isinstance(error, (Outcome, InputError, OutputTooLarge)),
         )
 
 

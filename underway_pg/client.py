@@ -271,6 +271,16 @@ class Client:
         """Remove a finished task from the history."""
         self._run(statements.delete_task(task), connection)
 
+    def configure(
+        self,
+        *,
+        max_input_size: int | str | None = None,
+        max_output_size: int | str | None = None,
+        connection: psycopg.Connection[Any] | None = None,
+    ) -> None:
+        """Change settings of the whole schema: the largest input and output of a task, in bytes or as "4 MB"."""
+        self._run(statements.configure(max_input_size, max_output_size), connection)
+
     def create_queue(self, queue: Queue, *, connection: psycopg.Connection[Any] | None = None) -> None:
         """Create a queue, or change the settings that are given."""
         self._run(statements.create_queue(queue), connection)
@@ -534,6 +544,16 @@ class AsyncClient:
     async def delete_task(self, task: int, *, connection: psycopg.AsyncConnection[Any] | None = None) -> None:
         """Remove a finished task from the history."""
         await self._run(statements.delete_task(task), connection)
+
+    async def configure(
+        self,
+        *,
+        max_input_size: int | str | None = None,
+        max_output_size: int | str | None = None,
+        connection: psycopg.AsyncConnection[Any] | None = None,
+    ) -> None:
+        """Change settings of the whole schema: the largest input and output of a task, in bytes or as "4 MB"."""
+        await self._run(statements.configure(max_input_size, max_output_size), connection)
 
     async def create_queue(self, queue: Queue, *, connection: psycopg.AsyncConnection[Any] | None = None) -> None:
         """Create a queue, or change the settings that are given."""

@@ -14,7 +14,9 @@ UnderwayError
 │   ├── UniqueConflict         UW010
 │   ├── QueueFull              UW011
 │   ├── BatchNotFound          UW012
-│   └── BatchFinal             UW013
+│   ├── BatchFinal             UW013
+│   ├── OutputTooLarge         UW014
+│   └── TaskLocked             UW015
 ├── MigrationBlocked           an open transaction kept the installation from the tables that it changes
 ├── ConfigurationError         the application is put together wrongly
 │   ├── SchemaMissing          the database has no schema underway: run `underway migrate`
@@ -49,6 +51,7 @@ __all__ = [
     "LeaseLost",
     "MigrationBlocked",
     "Outcome",
+    "OutputTooLarge",
     "QueueFull",
     "QueueInUse",
     "QueueNotFound",
@@ -60,6 +63,7 @@ __all__ = [
     "Snooze",
     "TaskCancelled",
     "TaskFailed",
+    "TaskLocked",
     "TaskNotFound",
     "UnderwayError",
     "UniqueConflict",
@@ -128,7 +132,7 @@ class QueueInUse(Refusal):
 
 
 class InputTooLarge(Refusal):
-    """The input is larger than underway.max_input_size allows."""
+    """The input is larger than the setting max_input_size allows."""
 
     sqlstate = "UW007"
 
@@ -167,6 +171,18 @@ class BatchFinal(Refusal):
     """All tasks of the batch are final; it cannot be extended."""
 
     sqlstate = "UW013"
+
+
+class OutputTooLarge(Refusal):
+    """The output is larger than the setting max_output_size allows."""
+
+    sqlstate = "UW014"
+
+
+class TaskLocked(Refusal):
+    """Another transaction has locked a task for too long; nothing was changed."""
+
+    sqlstate = "UW015"
 
 
 class MigrationBlocked(UnderwayError):

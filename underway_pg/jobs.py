@@ -26,6 +26,7 @@ from .settings import (
     RetryPolicy,
     Schedule,
     ScheduleSettings,
+    UniqueUntil,
 )
 from .statements import dump_json
 
@@ -309,6 +310,7 @@ class Job(Generic[P, R]):
         unique_key: str | None = None,
         on_conflict: OnConflict | None = None,
         unique_for: Duration | None = None,
+        unique_until: UniqueUntil | None = None,
         concurrency_key: str | None = None,
         after: Sequence[int] | None = None,
         after_failure: AfterFailure | None = None,
@@ -321,8 +323,8 @@ class Job(Generic[P, R]):
         given: dict[str, Any] = {
             "delay": delay, "run_at": run_at, "priority": priority, "retry": retry, "timeout": timeout,
             "heartbeat": heartbeat, "retention": retention, "headers": headers, "unique_key": unique_key,
-            "on_conflict": on_conflict, "unique_for": unique_for, "concurrency_key": concurrency_key,
-            "after": after, "after_failure": after_failure,
+            "on_conflict": on_conflict, "unique_for": unique_for, "unique_until": unique_until,
+            "concurrency_key": concurrency_key, "after": after, "after_failure": after_failure,
         }  # fmt: skip
         options = replace(self._options, **{name: value for name, value in given.items() if value is not None})
         return BoundJob(self, queue or self.queue, options, connection, self.enqueuer)

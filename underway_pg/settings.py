@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypedDict
 
+from .errors import InputError
+
 __all__ = ["Executor", "NewTask", "Options", "Queue", "RetryPolicy", "Schedule", "ScheduleSettings"]
 
 Duration = float | timedelta
@@ -14,6 +16,9 @@ Duration = float | timedelta
 
 OnConflict = Literal["return", "error", "replace"]
 """What becomes of an enqueue whose unique key is taken."""
+
+UniqueUntil = Literal["finish", "start"]
+"""How long a task holds its unique key: until it is final, or until it begins."""
 
 AfterFailure = Literal["wait", "fail", "run"]
 """What becomes of a task when one that it comes after does not succeed."""
@@ -88,12 +93,13 @@ class Queue:
 class Options:
     """How a task is enqueued. What is None is as its queue says.
 
-    `delay` (from now) or `run_at` (a time with a zone) put it off; a higher `priority` runs first; `headers` is a
-    mapping for tracing and metadata that the handler sees.
+    `delay` (from now) or `run_at` (a time with a zone) put it off; of `priority`, from -100 to 100, higher runs first;
+    `headers` is a mapping for tracing and metadata that the handler sees.
 
-    At most one live task of a queue has a `unique_key`, and with `unique_for` none is enqueued for so long, even if the
-    task has succeeded. When the key is taken, `on_conflict` says what happens: "return" the id of the task that has it,
-    "error", or "replace" that task while it is pending. Tasks that share a `concurrency_key` take turns.
+    At most one live task of a queue has a `unique_key`. With `unique_for` the key is taken for that long, even if the
+    task succeeds before; with `unique_until="start"` it is free as soon as the task begins. When the key is taken,
+    `on_conflict` says what happens: "return" the id of the task that holds it, "error", or "replace" that task while it
+    is pending. Tasks that share a `concurrency_key` take turns.
 
     A task with `after`, ids of other tasks, waits until all of those have succeeded. When one fails or is cancelled,
     `after_failure` says what happens: "wait" until that one is retried and succeeds, "fail" too, or "run" all the same
@@ -111,9 +117,14 @@ class Options:
     unique_key: str | None = None
     on_conflict: OnConflict = "return"
     unique_for: Duration | None = None
+    unique_until: UniqueUntil = "finish"
     concurrency_key: str | None = None
     after: Sequence[int] | None = None
     after_failure: AfterFailure = "wait"
+
+    def __post_init__(self) -> None:
+        if not -100 <= self.priority <= 100:
+            raise InputError(f"priority is {self.priority}; give an integer from -100 to 100, where higher runs first")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -138,6 +138,7 @@ def _options(options: Options) -> dict[str, Any]:
         "unique_key": options.unique_key,
         "on_conflict": None if options.on_conflict == "return" else options.on_conflict,
         "unique_for": interval(options.unique_for),
+        "unique_until": None if options.unique_until == "finish" else options.unique_until,
         "concurrency_key": options.concurrency_key,
         "after": _ids(options.after) if options.after else None,
         "after_failure": None if options.after_failure == "wait" else options.after_failure,
@@ -158,6 +159,7 @@ _ARGUMENTS = {
     "unique_keys": "unique_keys => %(unique_keys)s::text::text[]",
     "on_conflict": "on_conflict => %(on_conflict)s",
     "unique_for": "unique_for => %(unique_for)s",
+    "unique_until": "unique_until => %(unique_until)s",
     "concurrency_key": "concurrency_key => %(concurrency_key)s",
     "after": "after => %(after)s::text::bigint[]",
     "after_failure": "after_failure => %(after_failure)s",
@@ -260,6 +262,7 @@ def _object(task: NewTask) -> dict[str, Any]:
         "unique_key": options.unique_key,
         "on_conflict": None if options.on_conflict == "return" else options.on_conflict,
         "unique_for": _seconds(interval(options.unique_for)),
+        "unique_until": None if options.unique_until == "finish" else options.unique_until,
         "concurrency_key": options.concurrency_key,
         "after": list(options.after or ()) or None,
         "after_failure": None if options.after_failure == "wait" else options.after_failure,
@@ -420,6 +423,11 @@ def register_worker(name: str, queues: Sequence[str], concurrency: int) -> State
     )
 
 
+def max_output_size() -> Statement[int]:
+    """How many bytes of text an output may have."""
+    return Statement("select max_output_size from underway.settings", {}, _scalar)
+
+
 def unregister_worker(worker: int) -> Statement[None]:
     """A worker has stopped."""
     return Statement("select underway.unregister_worker(%(worker)s)", {"worker": worker}, _nothing)
@@ -460,6 +468,15 @@ def stop_workers(worker: int | None, queue: str | None, all_workers: bool) -> St
         "select underway.stop_workers(%(worker)s::bigint, %(queue)s, %(all_workers)s)",
         {"worker": worker, "queue": queue, "all_workers": all_workers},
         _scalar,
+    )
+
+
+def configure(max_input_size: int | str | None, max_output_size: int | str | None) -> Statement[None]:
+    """Change settings of the whole schema; those that are None keep their values."""
+    return Statement(
+        "select underway.configure(%(max_input_size)s::text, %(max_output_size)s::text)",
+        {"max_input_size": max_input_size, "max_output_size": max_output_size},
+        _nothing,
     )
 
 
@@ -526,7 +543,8 @@ def schedule(schedule: Schedule) -> Statement[datetime | None]:
         )
     if options.after:
         raise InputError(f"schedule {schedule.name!r} has an after; its tasks come at its times")
-    if (options.unique_key, options.unique_for, options.concurrency_key) != (None, None, None):
+    keys = (options.unique_key, options.unique_for, options.unique_until, options.concurrency_key)
+    if keys != (None, None, "finish", None):
         raise InputError(f"schedule {schedule.name!r} has a key; overlap='skip' keeps its tasks from running at once")
     return Statement(
         """select underway.schedule(%(name)s, %(queue)s, %(cron)s, %(time_zone)s, %(input)s::jsonb, job => %(job)s,

@@ -24,7 +24,7 @@ import psycopg
 from psycopg_pool import PoolTimeout
 
 from . import connections, schema, statements, tasklog
-from .attempts import InThread, OnLoop, Report, Running, call, frames, run
+from .attempts import InThread, OnLoop, Report, Running, call, frames, output_error, run
 from .binary import seconds
 from .child import address
 from .client import execute_async
@@ -92,7 +92,6 @@ class WorkerSettings(TypedDict, total=False):
     drain: bool
     max_tasks_per_process: int
     max_memory_per_process: int | None
-    max_output_size: int
     log_tasks: bool
     log_inputs: bool
     name: str | None
@@ -111,7 +110,6 @@ class Worker:
     drain         stop as soon as no task is ready and none is running
     max_tasks_per_process   how many tasks a process runs before another takes its place
     max_memory_per_process  bytes that a process may have in memory after a task, else another takes its place
-    max_output_size  bytes of JSON text that an output may have; the attempt of a larger one fails and is not retried
     log_tasks     a line at INFO for the start and the end of each task; failures are logged in any case
     log_inputs    the line of the start has the input, as JSON, at most 1000 characters of it
     name          how people find this worker; host and process id by default
@@ -132,7 +130,6 @@ class Worker:
         drain: bool = False,
         max_tasks_per_process: int = 1000,
         max_memory_per_process: int | None = None,
-        max_output_size: int = 1 << 24,
         log_tasks: bool = True,
         log_inputs: bool = False,
         name: str | None = None,
@@ -149,8 +146,6 @@ class Worker:
             raise ConfigurationError(f'unknown_jobs is {unknown_jobs!r}; it is "skip" or "fail"')
         if max_tasks_per_process < 1:
             raise ConfigurationError(f"max_tasks_per_process is {max_tasks_per_process}; it must be at least 1")
-        if max_output_size < 1:
-            raise ConfigurationError(f"max_output_size is {max_output_size}; it must be at least 1")
         self.name = name or f"{socket.gethostname()}:{os.getpid()}"
         self.queues = list(queues)
         self.concurrency = concurrency
@@ -165,7 +160,6 @@ class Worker:
         self._state = state
         self._max_tasks_per_process = max_tasks_per_process
         self._max_memory_per_process = max_memory_per_process
-        self._max_output_size = max_output_size
         self._log_tasks = log_tasks
         self._log_inputs = log_inputs
         self._logs = False
@@ -175,6 +169,7 @@ class Worker:
         self._parts: set[asyncio.Task[None]] = set()
         self._ready: deque[Held] = deque()
         self._running = 0
+        self._max_output_size = 0  # known once it is registered
         self._mean = 0.0
         self._cautious_until = 0.0
         self._settling = Settling(self.name, self._do, self._forget, self._refuse)
@@ -234,6 +229,7 @@ class Worker:
 
     async def _register(self) -> None:
         self._id = await self._do(statements.register_worker(self.name, self.queues, self.concurrency))
+        self._max_output_size = await self._do(statements.max_output_size())
         self._is_registered = True
 
     def health(self) -> Health:
@@ -598,8 +594,8 @@ class Worker:
         elif held.context.cancelled:
             self._end_told(held, None)
             return
-        elif output is not None and (size := len(output.encode())) > self._max_output_size:
-            self._fail(held, self._too_large(held, size))
+        elif (error := output_error(output, self._max_output_size)) is not None:
+            self._fail(held, error)
             return
         else:
             self._settling.done.append((held, output))
@@ -729,13 +725,6 @@ class Worker:
         )  # fmt: skip
         self._settling.failed.append(
             Failure(held, report.text(), report.retryable if retryable is None else retryable, report.after)
-        )
-
-    def _too_large(self, held: Held, size: int) -> InputError:
-        job = held.job.name if held.job is not None else held.task.job
-        return InputError(
-            f"job {job}: the output has {size} bytes of JSON text, and max_output_size is {self._max_output_size};"
-            " store it elsewhere and return a reference"
         )
 
     def _refuse(self, held: Held, error: Refusal | psycopg.Error) -> None:

@@ -11,6 +11,25 @@ create type underway.retry_policy as (
     jitter           double precision
 );
 
+-- The options that tasks have in common when they are enqueued together.
+create type underway.task_options as (
+    job             text,
+    delay           interval,
+    run_at          timestamptz,
+    priority        integer,
+    retry_policy    underway.retry_policy,
+    timeout         interval,
+    heartbeat       interval,
+    retention       interval,
+    headers         jsonb,
+    on_conflict     text,
+    unique_for      interval,
+    unique_until    text,
+    concurrency_key text,
+    after           bigint[],
+    after_failure   text
+);
+
 -- What `dequeue` hands to a worker.
 create type underway.claimed_task as (
     id          bigint,
@@ -44,6 +63,19 @@ create type underway.failed_task as (
     state    underway.task_state,
     ready_at timestamptz
 );
+
+-- The settings of the whole schema: one row, which underway.configure changes. They are not parameters of the server,
+-- which only a superuser may set for a database. Queries name `only_row`, so that its index serves where sequential scans are
+-- disabled.
+create table underway.setting (
+    only_row        boolean primary key default true,
+    max_input_size  bigint not null default 1048576,
+    max_output_size bigint not null default 16777216,
+
+    constraint there_is_one_row_of_settings check (only_row)
+);
+
+insert into underway.setting default values;
 
 -- Settings are looked up when they are needed, so that changing a queue changes its backlog.
 create table underway.queue (
@@ -88,6 +120,7 @@ create table underway.task (
     lease            uuid,
     queue            text collate "C" not null,
     unique_key       text collate "C",
+    unique_until_start boolean, -- true: a claim sets unique_key to null; null otherwise, which takes no space
     concurrency_key  text collate "C",
     job              text,
     input            jsonb not null,
@@ -343,6 +376,17 @@ create table underway.unique_reservation (
 ) with (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
 
 create index unique_reservation_to_prune on underway.unique_reservation (expires_at);
+
+-- How long a queue with a max_length was when its tasks were counted: from `next_id` on, each id given out stands for one
+-- task more at most. Like watermarks, rows are added and deleted and never updated.
+create table underway.queue_length (
+    queue   text collate "C" not null,
+    length  bigint not null,
+    next_id bigint not null,
+    id      bigint generated always as identity primary key
+) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200);
+
+create index queue_length_by_queue on underway.queue_length (queue, next_id);
 
 -- When to look at a key again whose tasks are parked because its rate limit was used up. Claims write it, and the queue's
 -- claim lock lets only one claim do so at a time.

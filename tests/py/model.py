@@ -85,6 +85,7 @@ class Task:
     progress: Any = None
     input: Any = None
     unique_key: str | None = None
+    unique_until_start: bool = False  # while it is live
     concurrency_key: str | None = None
     limited: bool = False  # it is in progress, and counted by limits
     parked: bool = False
@@ -427,6 +428,7 @@ class Underway:
         retry_policy: Policy | None = None,
         on_conflict: str = "return",
         unique_for: timedelta | None = None,
+        unique_until: str = "finish",
         concurrency_key: str | None = None,
         after: Sequence[int] = (),
         after_failure: str = "wait",
@@ -449,6 +451,7 @@ class Underway:
                 ready_at=max(self.now + (delay or 0 * SECOND), run_at or self.now),
                 retry_policy=retry_policy,
                 unique_key=unique_key,
+                unique_until_start=unique_until == "start",
                 concurrency_key=concurrency_key,
                 input=input,
                 parked=in_line and settings.fair and not after and delay is None and run_at is None,
@@ -486,6 +489,7 @@ class Underway:
             input=task.input,
             retry_policy=task.retry_policy,
             concurrency_key=task.concurrency_key,
+            unique_until_start=task.unique_until_start,
         )
         self.write(task.id, task)
         return task.id, False, True
@@ -582,6 +586,7 @@ class Underway:
             for task in given_out:
                 task = replace(task, state="in_progress", attempt=task.attempt + 1, ready_at=None, lease=lease)
                 task = replace(task, limited=name in limited, parked=False, started_at=self.now)
+                task = replace(task, unique_key=None if task.unique_until_start else task.unique_key)
                 self.write(task.id, replace(task, lease_expires_at=self.now + open_queues[name].heartbeat))
                 claimed.append((task.id, task.attempt, lease))
                 self.used.update({(name, key) for key in ("", task.concurrency_key or "")})
@@ -970,7 +975,7 @@ class Underway:
             queue = self.queue(task.queue)
             kept = queue is None or queue.keep_history or state != "succeeded" or task.watched
             task = replace(task, state=state, ready_at=None, lease=None, lease_expires_at=None)
-            task = replace(task, limited=False, parked=False, in_batch=False)
+            task = replace(task, limited=False, parked=False, in_batch=False, unique_until_start=False)
             self.write(task.id, replace(task, watched=False, progress=None) if kept else None)
         self.settle_batches(self.note_outcome(in_batch, state))
 

@@ -218,6 +218,16 @@ def test_enqueue_with_a_unique_key_prints_the_id_of_the_task_that_has_it(mail: U
     assert_refused(mail("enqueue", "mail", *keys, "--on-conflict", "skip"), 2, "--on-conflict", "replace")
 
 
+def test_enqueue_with_unique_until_start_holds_the_key_until_the_task_begins(
+    mail: Underway, connection: psycopg.Connection[Any]
+) -> None:
+    keys = ["--unique-key", "page", "--unique-until", "start"]
+    first = mail("enqueue", "mail", *keys).out
+    assert mail("enqueue", "mail", *keys).out == first
+    connection.execute("select underway.dequeue('mail')")
+    assert mail("enqueue", "mail", *keys).out != first
+
+
 def test_enqueue_takes_an_empty_object_for_a_missing_input(mail: Underway) -> None:
     id = mail("enqueue", "mail").out.strip()
     assert mail("task", id, "--json").json["input"] == {}
@@ -271,7 +281,7 @@ def test_json_that_can_not_be_kept_is_refused(bare: Underway, text: str, code: i
         (["--run-at", "2060-01-31T09:00:00"], ["--run-at", "time zone"]),
         (["--run-at", "tomorrow"], ["--run-at", "2030-01-31T09:00:00Z"]),
         (["--header", "novalue"], ["'novalue'", "name=value"]),
-        (["--priority", "99999999999"], ["--priority"]),
+        (["--priority", "101"], ["--priority", "less than or equal to 100"]),
         (["--priority", "high"], ["--priority"]),
         (["--nope"], ["--nope", "underway enqueue --help"]),
     ],

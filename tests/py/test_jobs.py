@@ -25,6 +25,7 @@ from underway_pg.errors import (
     QueueNotFound,
     UniqueConflict,
 )
+from underway_pg.settings import Options
 
 
 @dataclasses.dataclass
@@ -175,6 +176,12 @@ def test_options_override_those_of_the_job(app: underway.App) -> None:
     assert special.ready_at - special.enqueued_at == datetime.timedelta(seconds=60)
 
 
+@pytest.mark.parametrize("priority", [-101, 101, 10**12])
+def test_a_priority_outside_its_bounds_is_refused_before_anything_is_enqueued(priority: int) -> None:
+    with pytest.raises(InputError, match=f"priority is {priority}; give an integer from -100 to 100"):
+        Options(priority=priority)
+
+
 def test_a_time_without_a_zone_is_refused(app: underway.App) -> None:
     @app.job
     def work() -> None: ...
@@ -275,6 +282,24 @@ def test_async_tasks_have_a_unique_key_each(app: underway.App) -> None:
     assert app.task(lost[0].id) is None
 
 
+def test_a_key_until_start_is_free_while_its_task_runs(app: underway.App) -> None:
+    indexed: list[int] = []
+
+    @app.job
+    def index_page(revision: int) -> None:
+        indexed.append(revision)
+        if revision == 2:
+            edit(3)
+
+    def edit(revision: int) -> None:
+        index_page.options(unique_key="page", on_conflict="replace", unique_until="start").enqueue(revision=revision)
+
+    edit(1)
+    edit(2)
+    app.run(drain=True)
+    assert indexed == [2, 3]
+
+
 def test_one_unique_key_for_many_tasks_is_refused(app: underway.App) -> None:
     @app.job
     def work() -> None: ...
@@ -287,7 +312,7 @@ def test_a_schedule_with_a_key_is_refused(app: underway.App) -> None:
     @app.job
     def work() -> None: ...
 
-    for option in ({"unique_key": "k"}, {"unique_for": 60}, {"concurrency_key": "k"}):
+    for option in ({"unique_key": "k"}, {"unique_for": 60}, {"unique_until": "start"}, {"concurrency_key": "k"}):
         with pytest.raises(InputError, match="schedule 'work' has a key"):
             work.options(**option).schedule("@daily")  # type: ignore[arg-type]
 

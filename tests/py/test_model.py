@@ -87,7 +87,7 @@ TASKS = """
         case when t.state in ('pending', 'waiting') then t.ready_at end, t.started_at, t.lease, t.lease_expires_at,
         (t.retry_policy).max_attempts, (t.retry_policy).initial_interval, t.dead_letter, t.watched, t.progress,
         t.unique_key, t.concurrency_key, t.limited and t.state = 'in_progress', t.parked, t.in_batch,
-        t.input
+        t.input, t.unique_until_start is not null
     from underway.task t
     union all
     select
@@ -95,7 +95,7 @@ TASKS = """
         coalesce(jsonb_array_length(h.errors), 0),
         null, h.started_at, null, null,
         (h.retry_policy).max_attempts, (h.retry_policy).initial_interval, h.dead_letter, false, null,
-        h.unique_key, h.concurrency_key, false, false, false, h.input
+        h.unique_key, h.concurrency_key, false, false, false, h.input, false
     from underway.task_history h
     order by 1"""
 
@@ -240,6 +240,7 @@ def tasks_of(session: Session) -> list[Task]:
             parked=row[19],
             in_batch=row[20],
             input=row[21],
+            unique_until_start=row[22],
         )
         for row in session.rows(TASKS)
     ]
@@ -804,7 +805,7 @@ class Machine(RuleBasedStateMachine):
         keys=UNIQUE_KEYS,
         pick=PICK,
         on_conflict=ON_CONFLICT,
-        unique_for=st.sampled_from([None, None, SECOND, 40 * SECOND]),
+        lasting=st.sampled_from([{}, {"unique_for": SECOND}, {"unique_for": 40 * SECOND}, {"unique_until": "start"}]),
         priority=PRIORITY,
         when=WHEN,
     )
@@ -815,7 +816,7 @@ class Machine(RuleBasedStateMachine):
         keys: list[str],
         pick: int,
         on_conflict: str,
-        unique_for: timedelta | None,
+        lasting: dict[str, Any],
         priority: int,
         when: timedelta | None,
     ) -> None:
@@ -829,7 +830,7 @@ class Machine(RuleBasedStateMachine):
             "unique_keys": keys,
             "on_conflict": on_conflict,
             "concurrency_key": key,
-            "unique_for": unique_for,
+            **lasting,
         }
         inputs = [{"number": self.world.next_id + place} for place in range(len(keys))]
         self.do(session, "enqueue_unique", queue=queue, inputs=inputs, **unique, priority=priority, **self.when(when))

@@ -256,6 +256,54 @@ def test_a_transaction_that_has_met_a_running_task_does_not_keep_its_holder_wait
     one.run("commit")
 
 
+# Keys that are free when their task begins
+
+
+UNTIL_START = """
+    select e.id, e.created, e.replaced
+    from underway.enqueue_unique(
+        'q', array[%s]::jsonb[], '{k}', unique_until => 'start', on_conflict => %s
+    ) e"""
+
+
+@pytest.mark.parametrize("on_conflict", ["return", "error", "replace"])
+def test_a_key_until_start_is_free_once_the_claim_of_its_task_is_committed(one: Session, on_conflict: str) -> None:
+    ((first, *_),) = one.rows(UNTIL_START, "1", on_conflict)
+    one.claim("q", 1)
+    ((second, created, _),) = one.rows(UNTIL_START, "2", on_conflict)
+    assert created
+    assert [(id, key) for id, key, _ in live(one)] == [(first, None), (second, "k")]
+
+
+def test_a_replacement_that_meets_an_open_claim_waits_for_it_and_makes_a_new_task(one: Session, other: Session) -> None:
+    ((first, *_),) = one.rows(UNTIL_START, "1", "replace")
+    one.run("begin")
+    one.claim("q", 1)
+    second = other.start(UNTIL_START, "2", "replace")
+    one.see_waiting(other, behind=one)
+    one.run("commit")
+    (new,) = second.result()
+    assert live(one) == [(first, None, 1), (new, "k", 2)]
+
+
+def test_a_task_is_not_claimed_while_its_replacement_is_not_committed(one: Session, other: Session) -> None:
+    ((first, *_),) = one.rows(UNTIL_START, "1", "replace")
+    other.run("begin")
+    assert other.rows(UNTIL_START, "2", "replace") == [(first, False, True)]
+    assert one.claim("q", 1) == []
+    other.run("commit")
+    assert [task for task, _ in one.claim("q", 1)] == [first]
+    assert live(one) == [(first, None, 2)]
+
+
+def test_when_a_claim_is_rolled_back_its_task_has_its_key_again(one: Session) -> None:
+    ((first, *_),) = one.rows(UNTIL_START, "1", "return")
+    one.run("begin")
+    one.claim("q", 1)
+    one.run("rollback")
+    assert one.rows(UNTIL_START, "2", "return") == [(first, False, False)]
+
+
 # In bulk
 
 
@@ -439,5 +487,60 @@ def test_a_limit_of_length_keeps_nobody_waiting(one: Session, other: Session) ->
     other.run("set lock_timeout = '300ms'")
     other.enqueue("q", 2)  # it does not see those of the first
     one.run("commit")
-    with refused(QUEUE_FULL, "queue 'q' is full: 3 tasks wait there"):
+    with refused(QUEUE_FULL, "queue 'q' is full: 3 tasks pending"):
         other.enqueue("q")
+
+
+def test_the_cost_of_an_enqueue_does_not_grow_with_the_length_of_a_queue(one: Session) -> None:
+    """What one call reads of the tasks and their indexes."""
+    read = (
+        "select coalesce(sum(pg_stat_get_xact_tuples_returned(c.oid)), 0)::int from pg_class c"
+        " where c.relnamespace = 'underway'::regnamespace and c.relname ~ '^(task|parked|queue_length)'"
+    )
+
+    def cost() -> int:
+        one.run("begin")
+        before: int = one.value(read)
+        one.enqueue("q", 1, "delay => '1 minute'")
+        after: int = one.value(read)
+        one.run("commit")
+        return after - before
+
+    one.run("update underway.queue set max_length = 30000")
+    one.enqueue("q", 100)
+    first, second = cost(), cost()
+    assert 100 <= first <= 110
+    assert second <= 2
+    one.enqueue("q", 20_000)
+    assert cost() <= 2
+    one.enqueue("q", 9_000)
+    assert cost() <= 2
+
+
+def test_an_old_snapshot_records_no_length(one: Session, other: Session) -> None:
+    one.run("update underway.queue set max_length = 1000")
+    one.enqueue("q", 200)
+    one.run("begin isolation level repeatable read")
+    one.value("select 1")
+    other.enqueue("q", 750)
+    other.run("delete from underway.queue_length")
+    one.enqueue("q")
+    one.run("commit")
+    with refused(QUEUE_FULL, "queue 'q' is full: 951 tasks pending"):
+        other.enqueue("q", 50)
+    other.enqueue("q", 49)
+
+
+def test_two_sessions_that_count_at_once_do_not_wait_for_each_other(one: Session, other: Session) -> None:
+    one.run("update underway.queue set max_length = 1000")
+    one.enqueue("q", 200)
+    for session in (one, other):
+        session.run("set lock_timeout = '300ms'")
+        session.run("begin")
+    for session in (one, other, one, other):
+        session.run("select nextval('underway.task_id_seq') from generate_series(1, 1000)")
+        session.enqueue("q")
+    one.run("commit")
+    other.run("commit")
+    one.enqueue("q")
+    assert one.value("select count(*) from underway.queue_length") == 2

@@ -708,32 +708,6 @@ def test_a_failure_that_the_server_never_takes_holds_up_no_other_result(
     assert info(app, bad).state == "in_progress"  # until its lease lapses
 
 
-def test_an_output_that_is_larger_than_the_limit_fails_its_attempt_before_it_is_sent(app: App) -> None:
-    @app.job(queue="q")
-    def returns(text: str) -> str:
-        return text
-
-    @app.job(queue="q")
-    async def returns_async(text: str) -> str:
-        return text
-
-    texts = ["x" * 98, "\xe9" * 49, "x" * 99, "\xe9" * 50]
-    with beside(app.worker(max_output_size=100)) as worker:
-        for job in (returns, returns_async):
-            tasks = [final(app, job.enqueue(text=text), worker) for text in texts]
-            assert [(task.state, task.attempt) for task in tasks] == [("succeeded", 1)] * 2 + [("failed", 1)] * 2
-            assert messages(tasks[2]) == [
-                f"job {job.name}: the output has 101 bytes of JSON text, and max_output_size is 100; store it elsewhere"
-                " and return a reference"
-            ]
-            assert "102 bytes" in messages(tasks[3])[0]
-
-
-def test_a_limit_of_outputs_is_at_least_one_byte(app: App) -> None:
-    with pytest.raises(ConfigurationError, match="max_output_size is 0; it must be at least 1"):
-        app.worker(max_output_size=0)
-
-
 def test_results_are_sent_in_calls_of_a_bounded_size(monkeypatch: pytest.MonkeyPatch, app: App) -> None:
     monkeypatch.setattr(settling, "_MOST_OUTPUT", 25)
     real, sent = statements.complete_many, []
@@ -755,6 +729,33 @@ def test_results_are_sent_in_calls_of_a_bounded_size(monkeypatch: pytest.MonkeyP
         assert [final(app, id, worker).state for id in ids] == ["succeeded"] * 4
     assert sum(map(len, sent)) == 4
     assert all(len(outputs) == 1 or sum(len(output or "") for output in outputs) <= 25 for outputs in sent)
+
+
+@pytest.mark.parametrize("executor", ["async", "thread", "transaction"])
+def test_an_output_that_is_too_large_fails_its_task_at_once_and_no_other(app: App, executor: str) -> None:
+    app.client.configure(max_output_size="1 kB")
+
+    @app.job(queue="q")
+    async def on_loop(size: int) -> str:
+        return "ü" * (size // 2)
+
+    @app.job(queue="q")
+    def in_thread(size: int) -> str:
+        return "ü" * (size // 2)
+
+    @app.job(queue="q")
+    def in_transaction(context: Context, size: int) -> None:
+        with context.transaction():
+            context.output = "ü" * (size // 2)
+
+    job = {"async": on_loop, "thread": in_thread, "transaction": in_transaction}[executor]
+    ids = job.enqueue_many([{"size": size} for size in (1022, 1024, 1022)])
+    with beside(app.worker(concurrency=3)) as worker:
+        tasks = [final(app, id, worker) for id in ids]
+    assert [(task.state, task.attempt) for task in tasks] == [("succeeded", 1), ("failed", 1), ("succeeded", 1)]
+    (error,) = tasks[1].errors
+    assert error["type"] == "OutputTooLarge"
+    assert error["message"].startswith("the output has 1026 bytes of text; the limit is 1024. Store the data elsewhere")
 
 
 def test_an_output_that_refers_to_itself_or_is_deep_fails_its_task_only(app: App) -> None:

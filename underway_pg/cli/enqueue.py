@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .. import statements
-from ..settings import AfterFailure, OnConflict, Options
+from ..settings import AfterFailure, OnConflict, Options, UniqueUntil
 from .database import ask
 from .options import (
     Dsn,
@@ -49,6 +49,9 @@ def enqueue(
     unique_for: Annotated[
         timedelta | None, duration_option("The unique key is taken for so long, even if the task succeeds before.")
     ] = None,
+    unique_until: Annotated[
+        UniqueUntil, typer.Option(help="Hold the unique key until the task finishes, or until it starts.")
+    ] = "finish",
     concurrency_key: Annotated[
         str | None, typer.Option(help="Tasks that share this key take turns.", show_default=False)
     ] = None,
@@ -65,7 +68,8 @@ def enqueue(
     options = Options(
         delay=delay, run_at=run_at, priority=priority, timeout=timeout, retention=retention,
         headers=parse_headers(header) if header else None, unique_key=unique_key, on_conflict=on_conflict,
-        unique_for=unique_for, concurrency_key=concurrency_key, after=after, after_failure=after_failure,
+        unique_for=unique_for, unique_until=unique_until, concurrency_key=concurrency_key, after=after,
+        after_failure=after_failure,
     )  # fmt: skip
     id = ask(dsn, statements.enqueue(queue, parse_input(input), job, options))
     if as_json:

@@ -71,7 +71,7 @@ QueueName = Annotated[str, typer.Argument(metavar="QUEUE", help="The name of a q
 # What a task is enqueued with, now or by a schedule.
 Input = Annotated[str, typer.Argument(metavar="INPUT", help="The input as JSON; - reads it from stdin.")]
 JobName = Annotated[str | None, typer.Option(help="The name of the job.")]
-Priority = Annotated[int, typer.Option(min=-(2**31), max=2**31 - 1, help="Higher runs first.")]
+Priority = Annotated[int, typer.Option(min=-100, max=100, help="From -100 to 100; higher runs first.")]
 Timeout = Annotated[timedelta | None, duration_option("The longest that one attempt may run.")]
 Headers = Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="A header; may be repeated.")]
 

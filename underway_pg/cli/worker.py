@@ -30,14 +30,6 @@ commands = typer.Typer()
 _WORKER: Mapping[str, Any] = Worker.__init__.__kwdefaults__ or {}
 
 
-def _size(text: str) -> int:
-    """An amount of memory in bytes: a number, or one with a unit, which are powers of 1024."""
-    match = re.fullmatch(r"(\d+)\s*([KMGT]?)B?", text.strip(), re.ASCII | re.IGNORECASE)
-    if not match:
-        raise typer.BadParameter(f"{text!r} is no size; write it as 512MB or 2GB")
-    return int(match[1]) << 10 * " KMGT".index(match[2].upper() or " ")
-
-
 @commands.command()
 def worker(
     application: Application,
@@ -73,12 +65,6 @@ def worker(
             help="Tasks of jobs that the App does not have: skip them, so that another worker runs them, or fail."
         ),
     ] = _WORKER["unknown_jobs"],
-    max_output_size: Annotated[
-        int | None,
-        typer.Option(
-            parser=_size, metavar="SIZE", show_default=False, help="JSON text that an output may have (default 16MB)."
-        ),
-    ] = None,
     name: Annotated[str | None, typer.Option(help="The worker's name; by default host and process id.")] = None,
     processes: Annotated[
         int, typer.Option(min=1, help="How many such workers, each a process; one that dies is started again.")
@@ -146,8 +132,6 @@ def worker(
     )
     if shutdown_timeout is not None:
         settings["shutdown_timeout"] = shutdown_timeout.total_seconds()
-    if max_output_size is not None:
-        settings["max_output_size"] = max_output_size
     if queue:
         settings["queues"] = queue
     with import_application(application, dsn) as app:

@@ -20,7 +20,7 @@ begin
             message = format('after_failure is %L', _add_dependencies.after_failure),
             hint = 'When a task that it comes after does not succeed: wait for its retry, fail too, or run all the same.';
     end if;
-    if array_position(_add_dependencies.after, null) is not null then
+    if exists (select from unnest(_add_dependencies.after) as given (id) where given.id is null) then
         raise exception using
             errcode = 'UW001',
             message = 'after has a null among its ids',

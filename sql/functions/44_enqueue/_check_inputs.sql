@@ -1,18 +1,8 @@
--- _check_inputs: refuse inputs that are null or larger than the setting underway.max_input_size (default 1 MiB of text).
+-- _check_inputs: refuse inputs that are null or larger than the setting max_input_size allows.
 --
 -- Writes: nothing.
+-- Calls: nothing.
 -- Raises: UW001 invalid_argument, UW007 input_too_large.
-
-create or replace function underway._max_input_size()
-returns bigint
-language sql
-stable
-begin atomic
-    select pg_size_bytes(coalesce(nullif(current_setting('underway.max_input_size', true), ''), '1 MB'));
-end;
-
-comment on function underway._max_input_size() is
-    'How many bytes of text an input may have: the setting underway.max_input_size, or 1 MiB.';
 
 create or replace function underway._check_inputs(inputs jsonb[])
 returns void
@@ -21,36 +11,37 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_limit bigint := underway._max_input_size();
-    v_place bigint;
-    v_size  bigint;
+    v_limit   bigint := (select s.max_input_size from underway.setting s where s.only_row);
+    v_problem record;
 begin
-    if _check_inputs.inputs is null or array_position(_check_inputs.inputs, null) is not null then
+    if _check_inputs.inputs is null then
         raise exception using
             errcode = 'UW001',
-            message = case
-                when _check_inputs.inputs is null then 'the inputs are null'
-                else format('input %s is null', array_position(_check_inputs.inputs, null))
-            end,
-            hint = 'Give a JSON value for each task; the JSON null is ''null''.';
+            message = 'the inputs are null',
+            hint = 'Give an array with a JSON value for each task.';
     end if;
 
-    select given.place, octet_length(given.input::text)
-    into v_place, v_size
-    from unnest(_check_inputs.inputs) with ordinality as given (input, place)
-    where octet_length(given.input::text) > v_limit
-    order by given.place
+    select given.number, octet_length(given.input::text) as size
+    into v_problem
+    from unnest(_check_inputs.inputs) with ordinality as given (input, number)
+    where (octet_length(given.input::text) <= v_limit) is not true
+    order by given.number
     limit 1;
 
-    if found then
+    if v_problem.size is not null then
         raise exception using
             errcode = 'UW007',
-            message = format('input %s has %s bytes of text; the limit is %s', v_place, v_size, v_limit),
-            hint = 'Keep the data elsewhere and enqueue a reference, or raise the limit: '
-                'alter database ... set underway.max_input_size = ''4 MB''.';
+            message = format('input %s has %s bytes of text; the limit is %s', v_problem.number, v_problem.size, v_limit),
+            hint = 'Store the data elsewhere and enqueue a reference, or raise the limit: '
+                'select underway.configure(max_input_size => ''4 MB'');';
+    elsif found then
+        raise exception using
+            errcode = 'UW001',
+            message = format('input %s is null', v_problem.number),
+            hint = 'Give a JSON value for each task; the JSON null is ''null''.';
     end if;
 end;
 $$;
 
 comment on function underway._check_inputs(jsonb[]) is
-    'Refuse inputs that are null or larger than the setting underway.max_input_size allows.';
+    'Refuse inputs that are null or larger than the setting max_input_size allows.';

@@ -20,6 +20,7 @@ create or replace function underway.enqueue(
     unique_key text default null,
     on_conflict text default 'return',
     unique_for interval default null,
+    unique_until text default 'finish',
     concurrency_key text default null,
     after bigint[] default null,
     after_failure text default 'wait'
@@ -33,13 +34,13 @@ as $$
     select (underway.enqueue_many(
         enqueue.queue, array[enqueue.input], enqueue.job, enqueue.delay, enqueue.run_at, enqueue.priority,
         enqueue.retry_policy, enqueue.timeout, enqueue.heartbeat, enqueue.retention, enqueue.headers,
-        array[enqueue.unique_key], enqueue.on_conflict, enqueue.unique_for, enqueue.concurrency_key,
-        enqueue.after, enqueue.after_failure
+        array[enqueue.unique_key], enqueue.on_conflict, enqueue.unique_for, enqueue.unique_until,
+        enqueue.concurrency_key, enqueue.after, enqueue.after_failure
     ))[1];
 $$;
 
 comment on function underway.enqueue(
     text, jsonb, text, interval, timestamptz, integer, underway.retry_policy, interval, interval, interval, jsonb, text, text,
-    interval, text, bigint[], text
+    interval, text, text, bigint[], text
 ) is
     'Enqueue a task in the transaction of the caller. Returns its id, or that of the task which has its unique key already.';

@@ -107,6 +107,7 @@ begin
             parked = false,
             holds_slot = v_lane.has_slots,
             attempt = t.attempt + 1,
+            unique_key = case when t.unique_until_start is null then t.unique_key end,
             started_at = v_now,
             lease = v_lease,
             lease_expires_at = v_now + coalesce(t.heartbeat, v_lane.heartbeat),

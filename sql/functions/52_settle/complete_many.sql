@@ -1,5 +1,8 @@
 -- complete_many: the holder reports a batch of tasks as done.
 --
+-- The size of outputs is the caller's concern here (setting max_output_size): one that is too large must not make the
+-- results of the other tasks fail. The Python worker fails such a task alone.
+--
 --   in_progress -> succeeded
 --
 -- Writes: nothing.

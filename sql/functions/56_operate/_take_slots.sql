@@ -6,7 +6,7 @@
 --
 -- Writes: task.
 -- Calls: nothing.
--- Raises: UW014 task_locked.
+-- Raises: UW015 task_locked.
 
 create or replace function underway._take_slots(queue text)
 returns void
@@ -33,7 +33,7 @@ begin
 exception
     when lock_not_available then
         raise exception using
-            errcode = 'UW014',
+            errcode = 'UW015',
             message = format('a running task of queue %L is locked by another transaction', _take_slots.queue),
             hint = 'Nothing was changed. Set max_running again when that transaction has ended; pg_locks shows it.';
 end;

@@ -6,7 +6,7 @@
 -- It waits for transactions that have claimed from the queue or hold its tasks. An enqueue that is under way and commits
 -- later still adds its task; maintain() cancels it.
 --
--- Writes: unique_reservation, ready_key, paused_key, token_bucket, watermark, queue_priority, queue.
+-- Writes: unique_reservation, queue_length, ready_key, paused_key, token_bucket, watermark, queue_priority, queue.
 -- Calls: _finish, _lock_claims, _raise_queue_not_found.
 -- Raises: UW003 queue_not_found, UW006 queue_in_use.
 
@@ -48,6 +48,7 @@ begin
     delete from underway.unique_reservation r where r.queue = drop_queue.name;
     delete from underway.ready_key k where k.queue = drop_queue.name;
     delete from underway.paused_key k where k.queue = drop_queue.name;
+    delete from underway.queue_length l where l.queue = drop_queue.name;
     delete from underway.token_bucket b where b.queue = drop_queue.name;
     delete from underway.watermark w where w.queue = drop_queue.name;
     delete from underway.queue_priority p where p.queue = drop_queue.name;

@@ -1,7 +1,7 @@
 -- reprioritize: give a pending task another priority. It queues behind the tasks of that priority that are ready now.
 --
 -- Writes: task.
--- Calls: _earliest_ready_at, _ensure_priority, _raise_wrong_state.
+-- Calls: _check_priority, _earliest_ready_at, _ensure_priority, _raise_wrong_state.
 -- Raises: UW001 invalid_argument, UW004 task_not_found, UW005 wrong_state.
 
 create or replace function underway.reprioritize(task bigint, priority integer)
@@ -14,12 +14,7 @@ set enable_seqscan = off
 set jit = off
 as $$
 begin
-    if reprioritize.priority is null then
-        raise exception using
-            errcode = 'UW001',
-            message = 'priority is null',
-            hint = 'Give an integer; 0 is the default, and higher runs first.';
-    end if;
+    perform underway._check_priority(reprioritize.priority);
 
     update underway.task t
     set

@@ -10,6 +10,8 @@ language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_options underway.task_options;
 begin
     if schedule.name is null or schedule.name !~ '^[^[:space:][:cntrl:]]([^[:cntrl:]]{0,126}[^[:space:][:cntrl:]])?$' then
         raise exception using
@@ -55,10 +57,13 @@ begin
             hint = 'Give an end after the start.';
     end if;
     perform underway._check_interval('jitter', schedule.jitter, '0');
-    perform underway._check_options(
-        schedule.queue, null, null, underway._clock(), schedule.priority, schedule.retry_policy, schedule.timeout,
-        schedule.heartbeat, schedule.retention, schedule.headers
-    );
+    v_options.priority := schedule.priority;
+    v_options.retry_policy := schedule.retry_policy;
+    v_options.timeout := schedule.timeout;
+    v_options.heartbeat := schedule.heartbeat;
+    v_options.retention := schedule.retention;
+    v_options.headers := schedule.headers;
+    perform underway._check_options(schedule.queue, v_options, underway._clock());
     perform underway._check_inputs(array[schedule.input]);
 end;
 $$;

@@ -33,7 +33,7 @@ begin
             ]),
             ('underway_observer', array['task_info', 'why', 'stats', 'backoff', 'cron_next', 'cron_preview']),
             ('underway_operator', array[
-                'create_queue', 'pause_queue', 'resume_queue', 'pause_key', 'resume_key', 'drop_queue', 'retry_policy',
+                'create_queue', 'configure', 'pause_queue', 'resume_queue', 'pause_key', 'resume_key', 'drop_queue', 'retry_policy',
                 'cancel', 'cancel_batch', 'retry', 'redrive', 'reschedule', 'reprioritize', 'delete_task', 'schedule',
                 'unschedule', 'pause_schedule', 'resume_schedule', 'run_schedule_now', 'run_schedules', 'cron_next',
                 'cron_preview', 'maintain', 'stop_workers', 'watch', 'why'
@@ -59,7 +59,7 @@ begin
         execute format('revoke all on all functions in schema underway from %I', v_role);
 
         execute format('grant usage on schema underway to %I', v_role);
-        execute format('grant select on underway.error_code to %I', v_role);
+        execute format('grant select on underway.error_code, underway.settings to %I', v_role);
         for v_function in
             select p.oid
             from pg_catalog.pg_proc p

@@ -1,7 +1,7 @@
 -- inputs: none is null, none is larger than the setting allows
 
 begin;
-select plan(14);
+select plan(15);
 
 select lives_ok($$ select underway._check_inputs(array['{}', '"a"', '1', '[]']::jsonb[]) $$, 'any JSON is an input');
 
@@ -40,8 +40,8 @@ select throws_ok(
 
 select matches(
     underway_test.hint_of($$ select underway._check_inputs(array[to_jsonb(repeat('a', 1048575))]) $$),
-    'underway\.max_input_size',
-    'the hint names the setting'
+    'select underway\.configure\(max_input_size => ''4 MB''\);',
+    'the hint is the call that raises the limit'
 );
 
 select throws_ok(
@@ -50,7 +50,7 @@ select throws_ok(
     'bytes count, not characters'
 );
 
-set local underway.max_input_size = '10 kB';
+select underway.configure(max_input_size => '10 kB');
 
 select lives_ok(
     $$ select underway._check_inputs(array[to_jsonb(repeat('a', 10238))]) $$,
@@ -63,19 +63,21 @@ select throws_ok(
     'the first input that is too large is named'
 );
 
-set local underway.max_input_size = '2 MB';
+select underway.configure(max_input_size => '2 MB');
 
 select lives_ok(
     $$ select underway._check_inputs(array[to_jsonb(repeat('a', 2097150))]) $$,
     'the limit may be raised'
 );
 
-set local underway.max_input_size = '';
+select underway.create_queue('email');
+select lives_ok(
+    $$ select underway.enqueue('email', to_jsonb(repeat('a', 2097150))) $$, 'enqueue has the same limit'
+);
 
 select throws_ok(
-    $$ select underway._check_inputs(array[to_jsonb(repeat('a', 1048575))]) $$,
-    'UW007', 'input 1 has 1048577 bytes of text; the limit is 1048576',
-    'an empty setting means the default'
+    $$ select underway.enqueue('email', to_jsonb(repeat('a', 2097151))) $$,
+    'UW007', 'input 1 has 2097153 bytes of text; the limit is 2097152', 'and refuses one byte more'
 );
 
 select * from finish();

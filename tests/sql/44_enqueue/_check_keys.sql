@@ -1,7 +1,7 @@
 -- keys of tasks: what is refused
 
 begin;
-select plan(20);
+select plan(25);
 
 -- the keys of two tasks, with none but those that are given
 
@@ -10,12 +10,14 @@ create function pg_temp.check_keys(
     unique_keys text[] default null,
     on_conflict text default 'return',
     unique_for interval default null,
+    unique_until text default 'finish',
     concurrency_key text default null
 )
 returns void language sql as $$
-    select underway._check_keys(
-        check_keys.inputs, check_keys.unique_keys, check_keys.on_conflict, check_keys.unique_for, check_keys.concurrency_key
-    )
+    select underway._check_keys(check_keys.inputs, check_keys.unique_keys, row(
+        null, null, null, 0, null, null, null, null, null, check_keys.on_conflict, check_keys.unique_for,
+        check_keys.unique_until, check_keys.concurrency_key, null, 'wait'
+    )::underway.task_options)
 $$;
 
 select lives_ok($$ select pg_temp.check_keys() $$, 'no keys are fine');
@@ -108,6 +110,28 @@ select throws_ok(
 select throws_ok(
     $$ select pg_temp.check_keys(unique_keys => '{a,b}', unique_for => '0') $$, 'UW001', 'unique_for is 00:00:00',
     'a unique_for of nothing is refused'
+);
+
+-- unique_until
+
+select lives_ok(
+    $$ select pg_temp.check_keys(unique_keys => '{a,null}', unique_until => 'start') $$, 'a key may last until the start'
+);
+
+select throws_ok(
+    $$ select pg_temp.check_keys(unique_until => 'start') $$, 'UW001',
+    'unique_until ''start'' is given without a unique key', 'unique_until ''start'' without unique keys is refused'
+);
+
+select throws_ok(
+    format($$ select pg_temp.check_keys(unique_keys => '{a,b}', unique_until => %L) $$, given.word), 'UW001',
+    format('unique_until is %L', given.word), format('unique_until %L is refused', given.word)
+)
+from (values ('end'), (null)) as given (word);
+
+select throws_ok(
+    $$ select pg_temp.check_keys(unique_keys => '{a,b}', unique_for => '1 hour', unique_until => 'start') $$, 'UW001',
+    'both unique_for 01:00:00 and unique_until ''start'' are given', 'unique_for excludes unique_until ''start'''
 );
 
 select * from finish();

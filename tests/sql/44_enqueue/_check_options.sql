@@ -1,7 +1,7 @@
 -- options of a task: what is refused, and when the task is ready
 
 begin;
-select plan(30);
+select plan(31);
 
 -- the options of a task at noon, with none but those that are given
 
@@ -18,8 +18,12 @@ create function pg_temp.ready_at(
 )
 returns timestamptz language sql as $$
     select underway._check_options(
-        ready_at.queue, ready_at.delay, ready_at.run_at, '2030-01-01 12:00:00+00', ready_at.priority,
-        ready_at.retry_policy, ready_at.timeout, ready_at.heartbeat, ready_at.retention, ready_at.headers
+        ready_at.queue,
+        row(
+            null, ready_at.delay, ready_at.run_at, ready_at.priority, ready_at.retry_policy, ready_at.timeout,
+            ready_at.heartbeat, ready_at.retention, ready_at.headers, 'return', null, 'finish', null, null, 'wait'
+        )::underway.task_options,
+        '2030-01-01 12:00:00+00'
     )
 $$;
 
@@ -97,8 +101,12 @@ select throws_ok(
 );
 
 select lives_ok(
-    $$ select pg_temp.ready_at(priority => 2147483647), pg_temp.ready_at(priority => -2147483648) $$,
-    'any integer is a priority'
+    $$ select pg_temp.ready_at(priority => 100), pg_temp.ready_at(priority => -100) $$,
+    'a priority from -100 to 100 is accepted'
+);
+
+select throws_ok(
+    $$ select pg_temp.ready_at(priority => 101) $$, 'UW001', 'priority is 101', 'a priority above 100 is refused'
 );
 
 select lives_ok($$ select pg_temp.ready_at(headers => '{"trace": "1-2"}') $$, 'headers are an object');

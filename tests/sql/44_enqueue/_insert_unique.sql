@@ -7,15 +7,17 @@ select underway_test.stop_clock();
 select underway.create_queue('email');
 
 create function pg_temp.take_key(
-    id bigint, unique_key text, on_conflict text default 'return', unique_for interval default null
+    id bigint, unique_key text, on_conflict text default 'return', unique_for interval default null,
+    unique_until text default 'finish'
 )
 returns underway.enqueued_task language sql as $$
     select underway._insert_unique(
-        jsonb_populate_record(null::underway.task, jsonb_build_object(
-            'id', take_key.id, 'queue', 'email', 'unique_key', take_key.unique_key, 'priority', 0, 'input', take_key.id,
-            'ready_at', underway._clock(), 'enqueued_at', underway._clock()
-        )),
-        take_key.on_conflict, take_key.unique_for, underway._clock()
+        take_key.id, 'email', take_key.unique_key, to_jsonb(take_key.id), underway._clock(),
+        row(
+            null, null, null, 0, null, null, null, null, null, take_key.on_conflict, take_key.unique_for,
+            take_key.unique_until, null, null, 'wait'
+        )::underway.task_options,
+        underway._clock()
     )
 $$;
 

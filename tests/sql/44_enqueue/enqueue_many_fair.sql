@@ -78,7 +78,7 @@ select underway_test.keyed_tasks('a1 1');
 select lives_ok($$ select underway.enqueue('email', concurrency_key => 'b') $$, 'a fair queue takes as many as its max_length');
 select throws_ok(
     $$ select underway.enqueue('email') $$, 'UW011',
-    $$queue 'email' is full: 3 tasks wait there, and with 1 more there were more than its max_length of 3$$,
+    $$queue 'email' is full: 3 tasks pending, 1 more would exceed max_length 3$$,
     'and no more, for those that are parked count'
 );
 select underway_test.claimed(1);

@@ -1,7 +1,7 @@
 -- tasks from objects, each with its own options
 
 begin;
-select plan(23);
+select plan(34);
 
 select underway_test.stop_clock();
 select underway.create_queue('email');
@@ -86,20 +86,22 @@ from
         {"queue": "email", "input": 2, "unique_key": "a"},
         {"queue": "email", "input": 3, "unique_key": "a", "on_conflict": "replace"},
         {"queue": "email", "input": 4, "unique_key": "b", "unique_for": "1 hour", "concurrency_key": "c"},
-        {"queue": "email", "input": 5, "unique_key": null, "on_conflict": null, "unique_for": null, "concurrency_key": null}
+        {"queue": "email", "input": 5, "unique_key": null, "on_conflict": null, "unique_for": null, "concurrency_key": null},
+        {"queue": "email", "input": 6, "unique_key": "d", "unique_until": "start"}
     ] $$) as ids,
     unnest(ids) with ordinality as given (id, place);
 
 select results_eq(
     $$
-        select k.place, t.input, t.unique_key::text collate "default", t.concurrency_key::text collate "default"
+        select k.place, t.input, t.unique_key::text collate "default", t.concurrency_key::text collate "default",
+            t.unique_until_start is not null
         from keyed k
         join underway.task t on t.id = k.id
         order by k.place
     $$,
     $$
-        values (1::bigint, '3'::jsonb, 'a', null), (2, '3', 'a', null), (3, '3', 'a', null), (4, '4', 'b', 'c'),
-            (5, '5', null, null)
+        values (1::bigint, '3'::jsonb, 'a', null, false), (2, '3', 'a', null, false), (3, '3', 'a', null, false),
+            (4, '4', 'b', 'c', false), (5, '5', null, null, false), (6, '6', 'd', null, true)
     $$,
     'each object has keys of its own; one whose key is taken gives the id of that task'
 );
@@ -198,6 +200,22 @@ select throws_ok(
 select throws_ok(
     $$ select underway.enqueue_many('[{"queue": "email", "unique_for": "1 hour"}]'::jsonb) $$,
     'UW001', null, 'a unique_for without a key is refused'
+);
+
+select throws_ok(
+    format('select underway.enqueue_many(%L::jsonb)', jsonb_build_array(given.option || '{"queue": "email"}')),
+    'UW001', null, format('the option %s is refused', given.option)
+)
+from unnest(array[
+    '{"priority": 1.5}', '{"priority": "high"}', '{"priority": 10000000000}', '{"delay": {}}', '{"delay": "soon"}',
+    '{"run_at": 12}', '{"after": ["x"]}', '{"after": [null]}', '{"retry_policy": {"max_attempts": 1e10}}',
+    '{"retry_policy": {"factor": "NaN"}}'
+]::jsonb[]) as given (option);
+
+select throws_ok(
+    $$ select underway.enqueue_many('[{"queue": "email", "timeout": "long"}]'::jsonb) $$, 'UW001',
+    'an option in {"timeout": "long"}: invalid input syntax for type interval: "long"',
+    'the message shows the options and the value'
 );
 
 select is((select count(*) from underway.task), before.count, 'a refused batch leaves no task') from before;

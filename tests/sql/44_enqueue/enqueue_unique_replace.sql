@@ -193,10 +193,10 @@ select is((select count(*) from underway.dequeue('email', 10)), 1::bigint, 'and 
 -- a priority that is new to the queue
 
 select underway.enqueue('email', '1', unique_key => 'new');
-select underway.enqueue('email', '1', unique_key => 'new', priority => 4242, on_conflict => 'replace');
+select underway.enqueue('email', '1', unique_key => 'new', priority => 42, on_conflict => 'replace');
 
 select is(
-    (select c.priority from underway.dequeue('email', 10) c), 4242, 'one that is replaced at a new priority is found there'
+    (select c.priority from underway.dequeue('email', 10) c), 42, 'one that is replaced at a new priority is found there'
 );
 
 select * from finish();

@@ -11,10 +11,10 @@ select underway_test.stop_clock();
 select underway.create_queue('email');
 
 select underway.enqueue('email', '"normal 1"');
-select underway.enqueue('email', '"lowest"', priority => -2147483648);
+select underway.enqueue('email', '"lowest"', priority => -100);
 select underway.enqueue('email', '"low"', priority => -1);
 select underway.enqueue('email', '"high 1"', priority => 10);
-select underway.enqueue('email', '"highest"', priority => 2147483647);
+select underway.enqueue('email', '"highest"', priority => 100);
 select underway.enqueue('email', '"high 2"', priority => 10);
 select underway.enqueue('email', '"normal 2"');
 
@@ -86,11 +86,11 @@ select is(pg_temp.claimed(), array['retried', 'normal'], 'a task keeps its prior
 -- many priorities
 
 select underway.enqueue('email', to_jsonb(priority), priority => priority)
-from generate_series(1, 200) as priority
-order by priority * 7919 % 200;
+from generate_series(-100, 99) as priority
+order by (priority + 100) * 7919 % 200;
 
 select is(
-    pg_temp.claimed(200), array(select priority::text from generate_series(200, 1, -1) as priority),
+    pg_temp.claimed(200), array(select priority::text from generate_series(99, -100, -1) as priority),
     'any number of priorities is kept in order'
 );
 

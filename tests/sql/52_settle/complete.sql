@@ -1,7 +1,7 @@
 -- the holder reports a task as done
 
 begin;
-select plan(16);
+select plan(20);
 
 select underway_test.stop_clock();
 
@@ -53,6 +53,28 @@ create temp table nothing as select * from underway_test.held_task();
 select underway.complete(nothing.id, nothing.lease, 'null') from nothing;
 
 select is(i.output, 'null', 'the JSON null is an output') from nothing, underway.task_info(nothing.id) i;
+
+select underway.configure(max_output_size => '1 kB');
+create temp table large as select * from underway_test.held_task();
+
+select throws_ok(
+    $$ select underway.complete(large.id, large.lease, to_jsonb(repeat('ü', 512))) from large $$,
+    'UW014', 'the output has 1026 bytes of text; the limit is 1024', 'an output that is too large is refused with its size'
+);
+
+select is(
+    underway_test.hint_of($$ select underway.complete(large.id, large.lease, to_jsonb(repeat('a', 1024))) from large $$),
+    'Store the data elsewhere and return a reference, or raise the limit: '
+    'select underway.configure(max_output_size => ''64 MB'');',
+    'the hint says what to do'
+);
+
+select is(underway_test.state_of(large.id), 'in_progress', 'its task is still held') from large;
+
+select lives_ok(
+    $$ select underway.complete(large.id, large.lease, to_jsonb(repeat('a', 1022))) from large $$,
+    'an output of exactly the limit is accepted'
+);
 
 -- a lease that has lapsed, but was not taken back
 

@@ -157,9 +157,9 @@ select results_eq(
 
 delete from underway.task;
 create temp table prior as
-select underway.enqueue('email', priority => 4242) as id;
+select underway.enqueue('email', priority => 42) as id;
 select from underway.dequeue('email', 10) as c, underway.fail(c.id, c.lease, '"x"', retryable => false);
-delete from underway.queue_priority l where l.priority = 4242 and l.queue = 'email';
+delete from underway.queue_priority l where l.priority = 42 and l.queue = 'email';
 select underway.redrive('letters');
 
 select is((select count(*) from underway.dequeue('email', 10)), 1::bigint, 'it is claimed at the priority that it had');

@@ -1,5 +1,5 @@
 begin;
-select plan(16);
+select plan(17);
 
 create function pg_temp.claimed(max_tasks integer default 100) returns text[] language sql as $$
     select coalesce(array_agg(claimed.input #>> '{}'), '{}') from underway.dequeue('email', claimed.max_tasks) as claimed
@@ -76,8 +76,13 @@ select is(
 create temp table extreme as select underway.enqueue('email', '"x"') as id;
 
 select lives_ok(
-    $$ select underway.reprioritize(extreme.id, 2147483647), underway.reprioritize(extreme.id, -2147483648) from extreme $$,
-    'any integer is a priority'
+    $$ select underway.reprioritize(extreme.id, 100), underway.reprioritize(extreme.id, -100) from extreme $$,
+    'a priority from -100 to 100 is accepted'
+);
+
+select throws_ok(
+    $$ select underway.reprioritize(extreme.id, 101) from extreme $$, 'UW001', 'priority is 101',
+    'a priority above 100 is refused'
 );
 
 -- errors

@@ -95,7 +95,7 @@ select throws_ok(
 );
 
 select underway.create_queue('email');
-select set_config('underway.max_input_size', '4', true);
+update underway.setting set max_input_size = 4;
 
 select throws_ok(
     $$ select pg_temp.enqueue('full') $$, 'UW007', null,

@@ -160,10 +160,10 @@ select is((pg_temp.failing()).last_error, null, 'a success clears the error');
 
 select underway.schedule('failing', 'email', '* * * * *', input => '"1234567890"');
 select underway_test.stop_clock('2030-01-01 12:15:00+00');
-select set_config('underway.max_input_size', '10', true);
+update underway.setting set max_input_size = 10;
 select underway.run_schedules();
 select is((pg_temp.failing()).last_error ->> 'type', 'UW007', 'an input over a limit that was lowered is an error');
-select set_config('underway.max_input_size', '', true);
+update underway.setting set max_input_size = 1048576;
 select underway.schedule('failing', 'email', '* * * * *', input => '"1234567890"');
 select underway_test.advance_clock('1 second');
 select underway.run_schedules();

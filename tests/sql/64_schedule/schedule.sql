@@ -120,7 +120,7 @@ select lives_ok(
     $$
         select underway.schedule(
             'low', 'email', '@yearly', catch_up => 'skip', catch_up_limit => 1, jitter => '0', timeout => '1 ms',
-            heartbeat => '100 ms', retention => '0', priority => -2147483648, input => 'null', headers => '{}'
+            heartbeat => '100 ms', retention => '0', priority => -100, input => 'null', headers => '{}'
         )
     $$,
     'the lowest settings are accepted'
@@ -130,7 +130,7 @@ select lives_ok(
     $$
         select underway.schedule(
             'high', 'email', '@yearly', catch_up_limit => 1000, jitter => '100 years', timeout => '100 years',
-            heartbeat => '100 years', retention => '100 years', priority => 2147483647,
+            heartbeat => '100 years', retention => '100 years', priority => 100,
             input => to_jsonb(repeat('a', 1048574))
         )
     $$,

@@ -74,7 +74,7 @@ select set_eq(
 select set_eq(
     $$ select pg_temp.callable_by('underway_operator') $$,
     '{
-        create_queue, pause_queue, resume_queue, pause_key, resume_key, drop_queue, retry_policy, cancel,
+        create_queue, configure, pause_queue, resume_queue, pause_key, resume_key, drop_queue, retry_policy, cancel,
         cancel_batch, retry, redrive, reschedule, reprioritize, delete_task, schedule, unschedule, pause_schedule,
         resume_schedule, run_schedule_now, run_schedules, cron_next, cron_preview, maintain, stop_workers, watch,
         task_info, why, stats, _clock
@@ -120,14 +120,15 @@ select set_eq(
           and has_table_privilege(role.name, c.oid, 'select')
     $$,
     $$
-        select role.name::text, 'error_code'
+        select role.name::text, view
         from role
+        cross join unnest('{error_code, settings}'::text[]) as view
         union all
         select reader, view
         from unnest('{underway_observer, underway_operator}'::text[]) as reader
         cross join unnest('{batch_stats, queue_stats, schedule_stats, task_list, worker_stats}'::text[]) as view
     $$,
-    'observers and operators may read the views, all roles the list of errors, and no role a table'
+    'observers and operators may read the views, all roles the errors and the settings, and no role a table'
 );
 
 select is_empty(

@@ -29,7 +29,7 @@ from .binary import seconds
 from .child import address
 from .client import execute_async
 from .context import Context
-from .errors import ConfigurationError, Fatal, InputError, LeaseLost, QueueNotFound, Refusal, Snooze
+from .errors import ConfigurationError, Fatal, LeaseLost, QueueNotFound, Refusal, Snooze
 from .health import Health, HealthServer
 from .held import Held
 from .jobs import Job

@@ -22,7 +22,7 @@ T = TypeVar("T")
 # Longer than anything may take on a busy machine; no test waits so long unless it fails.
 SECONDS = 15.0
 
-# What must never be, once all transactions have ended: a key with parked tasks that are due, and with a free slot that no
+# What must never be, once all transactions have ended: a key with parked tasks that are due, and a free slot that no
 # ready task of the key will take. A key that is out of tokens has a time at which a claim looks at it again.
 FORGOTTEN = """
     select distinct p.queue, p.concurrency_key

@@ -33,8 +33,6 @@ WRITABLE: dict[str, set[str]] = {
         "ready_key",
         "paused_key",
         "token_bucket",
-        "queue_priority",
-        "watermark",
     },
     "60_batch": {"batch"},
     "64_schedule": {"schedule"},

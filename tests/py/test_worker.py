@@ -38,7 +38,7 @@ from underway_pg import (
     statements,
     tasklog,
 )
-from underway_pg.errors import ConfigurationError, SchemaMissing, Snooze, TaskNotFound, WaitTimeout
+from underway_pg.errors import SchemaMissing, Snooze, TaskNotFound, WaitTimeout
 from underway_pg.rows import Reason
 from underway_pg.settings import Options
 

@@ -30,6 +30,14 @@ commands = typer.Typer()
 _WORKER: Mapping[str, Any] = Worker.__init__.__kwdefaults__ or {}
 
 
+def _size(text: str) -> int:
+    """An amount of memory in bytes: a number, or one with a unit, which are powers of 1024."""
+    match = re.fullmatch(r"(\d+)\s*([KMGT]?)B?", text.strip(), re.ASCII | re.IGNORECASE)
+    if not match:
+        raise typer.BadParameter(f"{text!r} is no size; write it as 512MB or 2GB")
+    return int(match[1]) << 10 * " KMGT".index(match[2].upper() or " ")
+
+
 @commands.command()
 def worker(
     application: Application,

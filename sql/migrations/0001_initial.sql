@@ -32,7 +32,6 @@ create type underway.finished_task as (
     id              bigint,
     queue           text,
     concurrency_key text,
-    has_errors      boolean,
     watched         boolean,
     in_batch        boolean,
     limited         boolean,
@@ -80,7 +79,6 @@ create table underway.task (
     priority         integer not null,
     attempt          integer not null default 0,
     state            underway.task_state not null default 'pending',
-    has_errors       boolean not null default false,
     watched          boolean not null default false,
     parked           boolean not null default false, -- pending, and its concurrency key is taken
     limited          boolean not null default false, -- its last claim is counted by a limit
@@ -93,6 +91,7 @@ create table underway.task (
     input            jsonb not null,
     headers          jsonb,
     progress         jsonb,
+    errors           jsonb, -- of its failed attempts: an array of at most twenty, the newest last; null without any
     dead_letter      jsonb,
     retry_policy     underway.retry_policy,
     timeout          interval,
@@ -165,16 +164,6 @@ begin
     end loop;
 end;
 $$;
-
--- The errors of live tasks. They move into the history with their task.
-create table underway.attempt (
-    task      bigint not null,
-    failed_at timestamptz not null,
-    attempt   integer not null,
-    error     jsonb not null
-) with (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
-
-create index attempt_of_task on underway.attempt (task, failed_at);
 
 -- Finished tasks until their time to live is over. The partitions are a ring of 32 days by the day of expiry, and
 -- one for what expires later than the ring reaches: retention truncates a day, and no partition is ever created,

@@ -71,5 +71,3 @@ create trigger refuse_when_full before insert on underway.task
     for each statement execute function chaos.refuse_when_full();
 create trigger refuse_when_full before insert on underway.task_history
     for each statement execute function chaos.refuse_when_full();
-create trigger refuse_when_full before insert on underway.attempt
-    for each statement execute function chaos.refuse_when_full();

@@ -49,7 +49,7 @@ FORGOTTEN = """
       and not exists (select from underway.task_history h where h.id = m.task and h.state = m.outcome)"""
 
 
-TABLES = "task, task_history, attempt, batch, batch_task, dependent, batch_to_reevaluate, unique_reservation"
+TABLES = "task, task_history, batch, batch_task, dependent, batch_to_reevaluate, unique_reservation"
 
 
 @pytest.fixture(scope="module")

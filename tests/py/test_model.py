@@ -52,7 +52,6 @@ SETUP = """
 RESET = """
     delete from underway.task;
     delete from underway.task_history;
-    delete from underway.attempt;
     delete from underway.queue;
     delete from underway.queue_priority;
     delete from underway.watermark;
@@ -84,7 +83,7 @@ RESET = """
 TASKS = """
     select
         t.id, t.queue, t.enqueued_at, t.priority, t.state::text, t.attempt,
-        (select count(*) from underway.attempt a where a.task = t.id),
+        coalesce(jsonb_array_length(t.errors), 0),
         case when t.state in ('pending', 'waiting') then t.ready_at end, t.started_at, t.lease, t.lease_expires_at,
         (t.retry_policy).max_attempts, (t.retry_policy).initial_interval, t.dead_letter, t.watched, t.progress,
         t.unique_key, t.concurrency_key, t.limited and t.state = 'in_progress', t.parked, t.in_batch,
@@ -163,13 +162,9 @@ INVARIANTS = f"""
     where (t.state = 'in_progress') <> ((t.lease, t.lease_expires_at, t.started_at) is not null)
        or t.state not in ('pending', 'in_progress', 'waiting')
     union all
-    select 'its errors are not where they should be', t.id
+    select 'its errors are an empty array or too many', t.id
     from underway.task t
-    where t.has_errors <> exists (select from underway.attempt a where a.task = t.id)
-    union all
-    select 'its errors have outlived it', a.task
-    from underway.attempt a
-    where not exists (select from underway.task t where t.id = a.task)
+    where jsonb_array_length(t.errors) not between 1 and 20
     union all
     select 'no claim looks into its lane', t.id
     from underway.task t

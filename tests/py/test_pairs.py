@@ -65,7 +65,7 @@ STATE = """
         coalesce((select priority from underway.task where id = {task}), 0),
         (select count(*) from underway.task where id = {task} and lease = {lease}),
         (select count(*) from underway.task where id = {task} and ready_at > clock_timestamp() + interval '1 minute'),
-        (select count(*) from underway.attempt where task = {task}),
+        coalesce((select jsonb_array_length(errors) from underway.task where id = {task}), 0),
         coalesce((select state::text from underway.task_history where id = {task}), 'none'),
         (select count(*) from underway.task where queue = 'dead'),
         (select count(*) from underway.queue where name = 'q' and paused_at is not null)"""
@@ -86,7 +86,7 @@ class Stage:
 
     def set(self, start: str) -> None:
         """A task in this state, and nothing else."""
-        for table in ("task", "task_history", "attempt"):
+        for table in ("task", "task_history"):
             self.observer.run(f"delete from underway.{table}")
         self.observer.run("select underway.resume_queue('q')")
         self.observer.enqueue("q")

@@ -96,11 +96,6 @@ def fill(session: Session, each: int) -> None:
     )
     lease = session.claim("past", 10_000)[0][1]
     session.run("select from underway.complete_many(%s, array_fill(%s::uuid, array[%s]))", past, lease, len(past))
-    session.run(
-        "insert into underway.attempt (task, attempt, failed_at, error)"
-        " select id, 1, now(), '{}' from underway.task order by id limit %s",
-        each // 5,
-    )
     session.enqueue("held", each // 5)
     session.claim("held", 10_000)
     park(session, each)

@@ -27,19 +27,12 @@ begin
                 t.retention, t.headers,
                 jsonb_build_object(
                     'task', t.id, 'queue', t.queue, 'enqueued_at', t.enqueued_at, 'attempts', t.attempt,
-                    'failed_at', last.failed_at, 'error', last.error
+                    'failed_at', t.errors -> -1 -> 'failed_at', 'error', t.errors -> -1
                 ) || jsonb_strip_nulls(jsonb_build_object(
                     'unique_key', t.unique_key, 'concurrency_key', t.concurrency_key
                 )) || case when t.dead_letter is null then '{}' else jsonb_build_object('dead_letter', t.dead_letter) end
             from underway.task t
             join underway.queue q on q.name = t.queue
-            cross join lateral (
-                select a.failed_at, a.error
-                from underway.attempt a
-                where a.task = t.id
-                order by a.failed_at desc
-                limit 1
-            ) last
             where t.id = any (_dead_letter.tasks)
               and q.dead_letter_queue is not null
             order by t.id

@@ -3,7 +3,7 @@
 --   in_progress -> succeeded | failed
 --   pending | waiting | in_progress -> cancelled
 --
--- Writes: task, task_history, attempt.
+-- Writes: task, task_history.
 
 create or replace function underway._history_slot(expires_at timestamptz, now timestamptz)
 returns smallint
@@ -36,9 +36,6 @@ declare
     v_queues text[];
     v_keys   text[];
 begin
-    delete from underway.attempt a
-    where a.task = any (array(select e.id from unnest(_after_finish.tasks) e where e.has_errors));
-
     select array_agg(e.id), array_agg(e.queue), array_agg(case when e.limited then e.concurrency_key end)
     into v_tasks, v_queues, v_keys
     from unnest(_after_finish.tasks) e
@@ -57,7 +54,7 @@ end;
 $$;
 
 comment on function underway._after_finish(underway.finished_task[], underway.task_state) is
-    'What else there is to do for tasks that have ended: their errors, their limits, who follows and who watches them.';
+    'What else there is to do for tasks that have ended: their limits, who follows and who watches them.';
 
 create or replace function underway._finish(
     tasks bigint[],
@@ -91,9 +88,9 @@ begin
           and (_finish.leases is null or t.lease = batch.lease)
         -- What is read most stands in front, for a row is taken apart up to the last column that is asked for.
         returning
-            t.id, t.has_errors or t.watched or t.in_batch or t.limited or t.parked as told,
-            t.has_errors, t.watched, t.in_batch, t.limited, t.parked, t.queue, t.concurrency_key, t.unique_key, t.job,
-            t.priority, t.attempt, t.worker, t.enqueued_at, t.started_at, t.input, t.headers, t.dead_letter,
+            t.id, t.watched or t.in_batch or t.limited or t.parked as told,
+            t.watched, t.in_batch, t.limited, t.parked, t.queue, t.concurrency_key, t.unique_key, t.job,
+            t.priority, t.attempt, t.worker, t.enqueued_at, t.started_at, t.input, t.headers, t.errors, t.dead_letter,
             t.retry_policy, t.timeout, t.heartbeat, t.retention, batch.output
     ),
     setting as (
@@ -109,10 +106,7 @@ begin
         select
             g.id, g.queue, g.unique_key, g.concurrency_key, g.job, _finish.state, g.priority, g.attempt, g.worker,
             g.input, g.output, g.headers,
-            case when g.has_errors then (
-                select jsonb_agg(a.error order by a.failed_at) from underway.attempt a where a.task = g.id
-            ) end,
-            g.dead_letter, g.retry_policy, g.timeout, g.heartbeat, g.retention, g.enqueued_at, g.started_at, v_now,
+            g.errors, g.dead_letter, g.retry_policy, g.timeout, g.heartbeat, g.retention, g.enqueued_at, g.started_at, v_now,
             case when g.retention is null then coalesce(s.expires_at, v_now + interval '14 days') else v_now + g.retention end,
             case
                 when g.retention is null then coalesce(s.expires_slot, underway._history_slot(v_now + '14 days', v_now))
@@ -129,7 +123,7 @@ begin
         array_agg(g.id),
         array_agg(
             row(
-                g.id, g.queue, g.concurrency_key, g.has_errors, g.watched, g.in_batch, g.limited, g.parked
+                g.id, g.queue, g.concurrency_key, g.watched, g.in_batch, g.limited, g.parked
             )::underway.finished_task
         ) filter (where g.told)
     into v_finished, v_to_notify

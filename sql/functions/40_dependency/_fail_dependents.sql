@@ -2,7 +2,7 @@
 --
 --   waiting -> failed
 --
--- Writes: task, attempt.
+-- Writes: task.
 
 create or replace function underway._fail_dependents(tasks bigint[])
 returns bigint[]
@@ -29,12 +29,15 @@ begin
         return '{}';
     end if;
 
-    insert into underway.attempt (task, attempt, failed_at, error)
-    select f.task, 0, v_now, jsonb_build_object(
-        'type', 'DependencyFailed',
-        'message', format('task %s, which it comes after, is %s', m.task, m.outcome),
-        'attempt', 0, 'failed_at', v_now
-    )
+    -- Who follows them learns of it from the caller.
+    update underway.task t
+    set
+        in_batch = false,
+        errors = underway._append_error(t.errors, jsonb_build_object(
+            'type', 'DependencyFailed',
+            'message', format('task %s, which it comes after, is %s', m.task, m.outcome),
+            'attempt', 0, 'failed_at', v_now
+        ))
     from underway.dependent f
     cross join lateral (
         select ended.task, ended.outcome
@@ -44,10 +47,9 @@ begin
         order by ended.task
         limit 1
     ) m
-    where f.task = any (v_failed);
+    where t.id = any (v_failed)
+      and f.task = t.id;
 
-    -- Who follows them learns of it from the caller.
-    update underway.task t set has_errors = true, in_batch = false where t.id = any (v_failed);
     perform underway._dead_letter(v_failed);
     perform underway._finish(v_failed, null, 'failed');
 

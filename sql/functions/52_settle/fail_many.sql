@@ -3,7 +3,7 @@
 --
 --   in_progress -> pending | failed
 --
--- Writes: task, attempt.
+-- Writes: task.
 -- Raises: UW001 invalid_argument.
 
 create or replace function underway.fail_many(
@@ -35,7 +35,10 @@ begin
 
     for v_held in
         select
-            t.id, t.queue, t.concurrency_key, t.limited, t.priority, t.lease, t.attempt, t.started_at, given.error, given.retry_after,
+            t.id, t.queue, t.concurrency_key, t.limited, t.priority, t.lease, t.attempt, given.retry_after,
+            underway._append_error(t.errors, underway._error(given.error) || jsonb_build_object(
+                'attempt', t.attempt, 'started_at', t.started_at, 'failed_at', v_now
+            )) as errors,
             coalesce(t.retry_policy, q.retry_policy) as retry_policy,
             coalesce(given.retryable, true) as retryable
         from (
@@ -56,21 +59,6 @@ begin
         ) t
         join underway.queue q on q.name = t.queue
     loop
-        insert into underway.attempt (task, attempt, failed_at, error)
-        values (v_held.id, v_held.attempt, v_now, underway._error(v_held.error) || jsonb_build_object(
-            'attempt', v_held.attempt, 'started_at', v_held.started_at, 'failed_at', v_now
-        ));
-
-        -- The last twenty are kept: a task may have any number of attempts.
-        delete from underway.attempt a
-        where a.ctid = any (array(
-            select past.ctid
-            from underway.attempt past
-            where past.task = v_held.id
-            order by past.failed_at desc, past.attempt desc
-            offset 20
-        ));
-
         if v_held.retryable and v_held.attempt < (v_held.retry_policy).max_attempts then
             v_failed := row(
                 v_held.id, 'pending',
@@ -85,7 +73,7 @@ begin
                 started_at = null,
                 lease = null,
                 lease_expires_at = null,
-                has_errors = true
+                errors = v_held.errors
             where t.id = v_held.id;
 
             if v_held.limited then
@@ -97,7 +85,7 @@ begin
             v_final_tasks := v_final_tasks || v_held.id;
             v_final_leases := v_final_leases || v_held.lease;
 
-            update underway.task t set has_errors = true where t.id = v_held.id;
+            update underway.task t set errors = v_held.errors where t.id = v_held.id;
         end if;
 
         return next v_failed;

@@ -2,7 +2,7 @@
 --
 --   failed -> pending
 --
--- Writes: task, parked, task_history, attempt.
+-- Writes: task, parked, task_history.
 -- Raises: UW001 invalid_argument, UW003 queue_not_found.
 
 create or replace function underway.redrive(queue text, max_tasks integer default 1000)
@@ -31,8 +31,7 @@ begin
                 (t.dead_letter ->> 'task')::bigint as origin_task,
                 t.dead_letter ->> 'queue' as origin_queue,
                 t.dead_letter ->> 'unique_key' collate "C" as unique_key,
-                t.dead_letter ->> 'concurrency_key' as concurrency_key,
-                t.dead_letter
+                t.dead_letter ->> 'concurrency_key' as concurrency_key
             from underway.task t
             where t.queue = redrive.queue
               and t.state = 'pending'
@@ -60,12 +59,16 @@ begin
         -- The task as the letter has kept it. While another has its unique key, the letter stays.
         insert into underway.task (
             id, queue, unique_key, concurrency_key, job, input, priority, ready_at, enqueued_at, retry_policy, timeout,
-            heartbeat, retention, headers, has_errors, dead_letter, in_batch
+            heartbeat, retention, headers, errors, dead_letter, in_batch
         )
         select
             v_letter.origin_task, v_letter.origin_queue, v_letter.unique_key, v_letter.concurrency_key, t.job, t.input,
             t.priority, underway._ensure_priority(v_letter.origin_queue, t.priority, v_now),
-            (t.dead_letter ->> 'enqueued_at')::timestamptz, t.retry_policy, t.timeout, t.heartbeat, t.retention, t.headers, true,
+            (t.dead_letter ->> 'enqueued_at')::timestamptz, t.retry_policy, t.timeout, t.heartbeat, t.retention, t.headers,
+            coalesce(
+                (select h.errors from underway.task_history h where h.id = v_letter.origin_task),
+                jsonb_build_array(t.dead_letter -> 'error')
+            ),
             t.dead_letter -> 'dead_letter', true
         from underway.task t
         where t.id = v_letter.id
@@ -81,16 +84,7 @@ begin
         if v_in_batch then
             perform underway._on_tasks_ended(array[v_letter.id], 'cancelled');
         end if;
-        delete from underway.attempt a where a.task = v_letter.id;
-        perform underway._restore_errors(array[v_letter.origin_task]);
         delete from underway.task_history h where h.id = v_letter.origin_task;
-        if not found then
-            insert into underway.attempt (task, attempt, failed_at, error)
-            values (
-                v_letter.origin_task, (v_letter.dead_letter ->> 'attempts')::integer,
-                (v_letter.dead_letter ->> 'failed_at')::timestamptz, v_letter.dead_letter -> 'error'
-            );
-        end if;
 
         perform underway._reactivate_in_batches(v_letter.origin_task);
         perform underway._wake(v_letter.origin_queue);

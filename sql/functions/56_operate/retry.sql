@@ -33,8 +33,6 @@ begin
         null, 'cancelled'
     );
 
-    perform underway._restore_errors(array[retry.task]);
-
     delete from underway.task_history h
     where h.id = retry.task
       and h.state in ('failed', 'cancelled')
@@ -52,13 +50,13 @@ begin
     loop
         insert into underway.task (
             id, queue, unique_key, concurrency_key, job, input, priority, ready_at, enqueued_at, retry_policy, timeout,
-            heartbeat, retention, headers, dead_letter, has_errors, in_batch
+            heartbeat, retention, headers, dead_letter, errors, in_batch
         )
         values (
             v_gone.id, v_gone.queue, v_gone.unique_key, v_gone.concurrency_key, v_gone.job, v_gone.input, v_gone.priority,
             underway._ensure_priority(v_gone.queue, v_gone.priority, v_now), v_gone.enqueued_at,
             v_gone.retry_policy, v_gone.timeout, v_gone.heartbeat, v_gone.retention, v_gone.headers,
-            v_gone.dead_letter, v_gone.errors is not null, true
+            v_gone.dead_letter, v_gone.errors, true
         )
         on conflict (queue, unique_key) where unique_key is not null do nothing;
         exit when found;

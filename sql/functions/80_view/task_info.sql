@@ -16,10 +16,7 @@ begin
         t.id, t.queue::text, t.job, t.state, t.priority, t.attempt,
         (coalesce(t.retry_policy, q.retry_policy)).max_attempts,
         t.input, null::jsonb, t.headers, t.progress,
-        case when t.has_errors then (
-            select jsonb_agg(a.error order by a.failed_at) from underway.attempt a where a.task = t.id
-        ) end,
-        t.dead_letter, t.enqueued_at, t.ready_at, t.started_at, t.lease_expires_at,
+        t.errors, t.dead_letter, t.enqueued_at, t.ready_at, t.started_at, t.lease_expires_at,
         null::timestamptz, null::timestamptz,
         (select w.name from underway.worker w where w.id = t.worker),
         t.unique_key::text, t.concurrency_key::text

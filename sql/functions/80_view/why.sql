@@ -20,7 +20,7 @@ begin
         return next row(
             'not_due',
             format('it is due at %s, in %s%s', (_why_waiting.task).ready_at, (_why_waiting.task).ready_at - _why_waiting.now,
-                case when (_why_waiting.task).has_errors then format(', after attempt %s failed', (_why_waiting.task).attempt) end),
+                case when (_why_waiting.task).errors is not null then format(', after attempt %s failed', (_why_waiting.task).attempt) end),
             jsonb_build_object('ready_at', (_why_waiting.task).ready_at, 'attempt', (_why_waiting.task).attempt)
         )::underway.reason;
     end if;

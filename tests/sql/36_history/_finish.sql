@@ -1,7 +1,7 @@
 -- from the live table into the history
 
 begin;
-select plan(19);
+select plan(18);
 
 select underway_test.stop_clock();
 
@@ -23,16 +23,9 @@ where t.id = (select full_task.id from full_task);
 select underway_test.advance_clock('1 minute');
 create temp table held as select claimed.id, claimed.lease from underway.dequeue('email', 1, worker => 77) claimed;
 
--- two errors of its own, and one of another task
-
-insert into underway.attempt (task, attempt, failed_at, error)
-select held.id, 2, '2030-01-01 11:00:00+00'::timestamptz, '{"message": "second"}'::jsonb from held
-union all
-select held.id, 1, '2030-01-01 10:00:00+00', '{"message": "first"}' from held
-union all
-select underway_test.ready_task('other'), 1, '2030-01-01 10:00:00+00', '{"message": "another task"}';
-
-update underway.task t set has_errors = true where t.id = (select held.id from held);
+update underway.task t
+set errors = '[{"message": "first"}, {"message": "second"}]'
+where t.id = (select held.id from held);
 
 create temp table live as select t.* from underway.task t join held on held.id = t.id;
 
@@ -53,12 +46,11 @@ select is(
     (select to_jsonb(h) from underway.task_history h join held on held.id = h.id),
     (
         select to_jsonb(live) - array[
-            'ready_at', 'lease', 'lease_expires_at', 'has_errors', 'watched', 'parked', 'limited', 'in_batch', 'progress'
+            'ready_at', 'lease', 'lease_expires_at', 'watched', 'parked', 'limited', 'in_batch', 'progress'
         ]
             || jsonb_build_object(
                 'state', 'succeeded',
                 'output', 'sent',
-                'errors', '[{"message": "first"}, {"message": "second"}]'::jsonb,
                 'finished_at', '2030-01-01 12:02:00+00'::timestamptz,
                 'expires_at', '2030-01-06 12:02:00+00'::timestamptz,
                 'expires_slot', underway._history_slot('2030-01-06 12:02:00+00', '2030-01-01 12:02:00+00')
@@ -66,12 +58,6 @@ select is(
         from live
     ),
     'the history keeps all that the task was, its output, and its errors from first to last'
-);
-
-select results_eq(
-    $$ select a.error ->> 'message' from underway.attempt a $$,
-    array['another task'],
-    'the errors move with their task, and those of others stay'
 );
 
 -- its time to live

@@ -6,8 +6,7 @@ select plan(81);
 create function pg_temp.everything() returns jsonb language sql as $$
     select jsonb_build_array(
         (select jsonb_agg(to_jsonb(t) order by t.id) from underway.task t),
-        (select jsonb_agg(to_jsonb(h) order by h.id) from underway.task_history h),
-        (select jsonb_agg(to_jsonb(a) order by a.task, a.failed_at) from underway.attempt a)
+        (select jsonb_agg(to_jsonb(h) order by h.id) from underway.task_history h)
     )
 $$;
 

@@ -39,8 +39,7 @@ insert into lost select 'swapped', swapped.b, swapped.a_lease from swapped;
 create function pg_temp.untouched() returns jsonb language sql as $$
     select jsonb_build_array(
         (select jsonb_agg(to_jsonb(t) order by t.id) from underway.task t where t.id in (select lost.id from lost)),
-        (select jsonb_agg(to_jsonb(h) order by h.id) from underway.task_history h where h.id in (select lost.id from lost)),
-        (select jsonb_agg(to_jsonb(a) order by a.task) from underway.attempt a where a.task in (select lost.id from lost))
+        (select jsonb_agg(to_jsonb(h) order by h.id) from underway.task_history h where h.id in (select lost.id from lost))
     )
 $$;
 

@@ -15,7 +15,7 @@ select is(
     jsonb_build_object(
         'queue', 'email', 'input', '{}'::jsonb, 'state', 'pending', 'priority', 0, 'attempt', 0,
         'ready_at', '2030-01-01 12:00:00+00'::timestamptz, 'enqueued_at', '2030-01-01 12:00:00+00'::timestamptz,
-        'has_errors', false, 'watched', false, 'in_batch', false, 'parked', false, 'limited', false
+        'watched', false, 'in_batch', false, 'parked', false, 'limited', false
     ),
     'a bare task has an empty input and priority 0, is ready now, and leaves everything else to its queue'
 );

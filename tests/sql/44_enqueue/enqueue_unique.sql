@@ -53,7 +53,7 @@ select is(
     jsonb_build_object(
         'queue', 'sms', 'input', 7, 'job', 'send', 'state', 'pending', 'priority', 7, 'attempt', 0,
         'ready_at', '2030-01-01 12:10:00+00'::timestamptz, 'enqueued_at', '2030-01-01 12:00:00+00'::timestamptz,
-        'has_errors', false, 'watched', false, 'in_batch', false, 'parked', false, 'limited', false, 'unique_key', 'order',
+        'watched', false, 'in_batch', false, 'parked', false, 'limited', false, 'unique_key', 'order',
         'concurrency_key', 'customer', 'retry_policy', underway.retry_policy(max_attempts => 9, jitter => 0),
         'timeout', '00:02:00', 'heartbeat', '00:00:20', 'retention', '5 days', 'headers', '{"trace": "1-2"}'::jsonb
     ),

@@ -57,7 +57,7 @@ select is(
     jsonb_build_object(
         'queue', 'email', 'input', 3, 'state', 'pending', 'priority', 0, 'attempt', 0,
         'ready_at', '2030-01-01 12:00:30+00'::timestamptz, 'enqueued_at', '2030-01-01 12:00:00+00'::timestamptz,
-        'has_errors', false, 'watched', false, 'in_batch', false, 'parked', false, 'limited', false, 'unique_key', 'order'
+        'watched', false, 'in_batch', false, 'parked', false, 'limited', false, 'unique_key', 'order'
     ),
     'what the new call does not say is as its queue says, and it is ready now'
 );

@@ -120,13 +120,13 @@ select underway_test.advance_clock('1 minute');
 select underway._reclaim();
 
 select matches(
-    (select a.error ->> 'message' from underway.attempt a join underway.task t on t.id = a.task where t.queue = 'named'),
+    (select t.errors #>> '{-1,message}' from underway.task t where t.queue = 'named'),
     '^lease lapsed: worker crow did not renew',
     'a worker that is known is named'
 );
 
 select matches(
-    (select a.error ->> 'message' from underway.attempt a join underway.task t on t.id = a.task where t.queue = 'unnamed'),
+    (select t.errors #>> '{-1,message}' from underway.task t where t.queue = 'unnamed'),
     '^lease lapsed: worker 987654321 did not renew',
     'a worker that is forgotten is named by its id'
 );

@@ -1,7 +1,7 @@
 -- a task that failed or was cancelled begins anew
 
 begin;
-select plan(29);
+select plan(28);
 
 select underway_test.stop_clock();
 select underway.create_queue('email');
@@ -30,9 +30,9 @@ select is(
     (select to_jsonb(t) from underway.task t join task on task.id = t.id),
     (
         select to_jsonb(original) || jsonb_build_object(
-            'ready_at', '2030-01-01 13:02:00+00'::timestamptz, 'has_errors', true, 'in_batch', true
+            'ready_at', '2030-01-01 13:02:00+00'::timestamptz, 'errors', kept.errors, 'in_batch', true
         )
-        from original
+        from original, kept
     ),
     'it is pending under its own id, ready now, with its input and settings and none of its attempts used'
 );
@@ -190,8 +190,6 @@ select throws_ok(
 );
 
 select is(underway_test.state_of(orphan.id), 'failed', 'and stays in the history') from orphan;
-
-select is_empty($$ select from underway.attempt a join orphan on orphan.id = a.task $$, 'with its errors') from orphan;
 
 select underway.create_queue('dropped');
 select underway.retry(orphan.id) from orphan;

@@ -39,7 +39,7 @@ select is(
     jsonb_build_object(
         'queue', 'email', 'input', '{}'::jsonb, 'state', 'pending', 'priority', 0, 'attempt', 0,
         'ready_at', '2030-01-01 12:00:00+00'::timestamptz, 'enqueued_at', '2030-01-01 12:00:00+00'::timestamptz,
-        'has_errors', false, 'watched', false, 'in_batch', false, 'parked', false, 'limited', false,
+        'watched', false, 'in_batch', false, 'parked', false, 'limited', false,
         'headers', '{"schedule": "bare", "scheduled_at": "2030-01-01T11:59:00Z"}'::jsonb
     ),
     'a bare schedule gives a bare task, whose headers say which schedule and which time'

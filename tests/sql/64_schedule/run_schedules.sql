@@ -46,7 +46,7 @@ select is(
         'queue', 'invoice', 'job', 'send_mail', 'input', '{"to": "all"}'::jsonb, 'state', 'pending', 'priority', 7,
         'attempt', 0, 'retry_policy', underway.retry_policy(max_attempts => 9, jitter => 0), 'timeout', '00:02:00',
         'heartbeat', '00:00:20', 'retention', '5 days', 'ready_at', '2030-01-02 08:30:20+00'::timestamptz,
-        'enqueued_at', '2030-01-02 08:30:20+00'::timestamptz, 'has_errors', false, 'watched', false, 'in_batch', false,
+        'enqueued_at', '2030-01-02 08:30:20+00'::timestamptz, 'watched', false, 'in_batch', false,
         'parked', false, 'limited', false,
         'headers', '{"trace": "1-2", "schedule": "full", "scheduled_at": "2030-01-02T08:30:00Z"}'::jsonb
     ),

@@ -27,7 +27,7 @@ create type underway.claimed_task as (
     dead_letter jsonb
 );
 
--- A task that has ended, and who is to know.
+-- A finished task whose end has effects: somebody watches it, a batch has it, or it held or waited for a slot.
 create type underway.finished_task as (
     id              bigint,
     queue           text,
@@ -36,6 +36,12 @@ create type underway.finished_task as (
     in_batch        boolean,
     limited         boolean,
     parked          boolean
+);
+
+-- What one call of _finish has finished. `with_effects` is null when no task has effects, as in a plain queue.
+create type underway.finish_result as (
+    tasks        bigint[],
+    with_effects underway.finished_task[]
 );
 
 -- What became of a failed attempt: pending again at a time, or failed for good.
@@ -466,6 +472,12 @@ create table underway.dependent (
 );
 
 create index dependent_to_evaluate on underway.dependent (batch, event);
+
+-- The tasks that one evaluation of a batch has locked and that are to end for it.
+create type underway.dependents_to_end as (
+    to_cancel bigint[],
+    to_fail   bigint[]
+);
 
 -- Batches that somebody has to look at again: who settled a task of them could not see whether it was the last.
 create table underway.batch_to_reevaluate (

@@ -886,7 +886,7 @@ def test_sessions_with_other_settings_mean_the_same(
         assert reader.value("select underway.redrive('dead')") == 1
         assert plain.value("select extract(epoch from enqueued_at) from underway.task where id = %s", id) == enqueued_at
     shown = (
-        "select (e ->> 'failed_at')::timestamptz as at"
+        "select extract(epoch from (e ->> 'failed_at')::timestamptz) as at"
         " from underway.task_info(%s), jsonb_array_elements(errors) e order by at"
     )
     assert len(plain.column(shown, id)) == 3

@@ -1,9 +1,11 @@
--- _finish: move held tasks from the live table into the history. Every final state is reached here.
+-- _finish: move tasks from the live table into the history. Every final state is reached here, and only from _conclude
+-- and the functions that it calls: what a finished task releases is theirs to do.
 --
---   in_progress -> succeeded | failed
+--   in_progress | waiting -> succeeded | failed
 --   pending | waiting | in_progress -> cancelled
 --
 -- Writes: task, task_history.
+-- Calls: _clock.
 
 create or replace function underway._history_slot(expires_at timestamptz, now timestamptz)
 returns smallint
@@ -11,7 +13,7 @@ language sql
 immutable
 begin atomic
     -- Days since 1970 in UTC. The ring takes twenty days from now; the slots after them are being emptied (_prune). No
-    -- pinned search_path: the names are bound already, and with it the call would not be inlined.
+    -- pinned search_path: the names are bound already, and a pinned one would prevent inlining.
     select case
         when (expires_at at time zone 'UTC')::date - (now at time zone 'UTC')::date < 20
             then mod((expires_at at time zone 'UTC')::date - date '1970-01-01', 32)
@@ -22,47 +24,13 @@ end;
 comment on function underway._history_slot(timestamptz, timestamptz) is
     'The partition of the history for a task that expires at a time: its day in the ring, or 32 for later.';
 
-create or replace function underway._after_finish(tasks underway.finished_task[], state underway.task_state)
-returns void
-language plpgsql
-volatile
-set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_generic_plan
-set enable_seqscan = off
-set enable_bitmapscan = off
-as $$
-declare
-    v_tasks  bigint[];
-    v_queues text[];
-    v_keys   text[];
-begin
-    select array_agg(e.id), array_agg(e.queue), array_agg(case when e.limited then e.concurrency_key end)
-    into v_tasks, v_queues, v_keys
-    from unnest(_after_finish.tasks) e
-    where e.limited or e.parked;
-    if v_tasks is not null then
-        perform underway._free_keys(v_tasks, v_queues, v_keys);
-    end if;
-
-    v_tasks := array(select e.id from unnest(_after_finish.tasks) e where e.in_batch);
-    if v_tasks <> '{}' then
-        perform underway._on_tasks_ended(v_tasks, _after_finish.state);
-    end if;
-
-    perform pg_notify('underway_finished', e.id::text) from unnest(_after_finish.tasks) e where e.watched;
-end;
-$$;
-
-comment on function underway._after_finish(underway.finished_task[], underway.task_state) is
-    'What else there is to do for tasks that have ended: their limits, who follows and who watches them.';
-
 create or replace function underway._finish(
     tasks bigint[],
     leases uuid[],
     state underway.task_state,
     outputs jsonb[] default null
 )
-returns bigint[]
+returns underway.finish_result
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
@@ -71,11 +39,11 @@ set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_nestloop = off
 set enable_mergejoin = off
+set jit = off
 as $$
 declare
-    v_now      timestamptz := underway._clock();
-    v_finished bigint[];
-    v_to_notify     underway.finished_task[];
+    v_now    timestamptz := underway._clock();
+    v_result underway.finish_result;
 begin
     -- The array is looked up in the index in the order of ids, whatever the statistics say, and what is found is joined
     -- with the batch: a join alone may be turned round, and read the table for each row of the batch. So two batches
@@ -88,7 +56,7 @@ begin
           and (_finish.leases is null or t.lease = batch.lease)
         -- What is read most stands in front, for a row is taken apart up to the last column that is asked for.
         returning
-            t.id, t.watched or t.in_batch or t.limited or t.parked as told,
+            t.id, t.watched or t.in_batch or t.limited or t.parked as has_effects,
             t.watched, t.in_batch, t.limited, t.parked, t.queue, t.concurrency_key, t.unique_key, t.job,
             t.priority, t.attempt, t.worker, t.enqueued_at, t.started_at, t.input, t.headers, t.errors, t.dead_letter,
             t.retry_policy, t.timeout, t.heartbeat, t.retention, batch.output
@@ -120,23 +88,19 @@ begin
            or g.watched
     )
     select
-        array_agg(g.id),
+        coalesce(array_agg(g.id), '{}'),
         array_agg(
             row(
                 g.id, g.queue, g.concurrency_key, g.watched, g.in_batch, g.limited, g.parked
             )::underway.finished_task
-        ) filter (where g.told)
-    into v_finished, v_to_notify
+        ) filter (where g.has_effects)
+    into v_result
     from gone g;
 
-    if v_to_notify is not null then
-        perform underway._after_finish(v_to_notify, _finish.state);
-    end if;
-
-    return coalesce(v_finished, '{}');
+    return v_result;
 end;
 $$;
 
 comment on function underway._finish(bigint[], uuid[], underway.task_state, jsonb[]) is
     'Move the tasks that are still under these leases into the history, where it is kept; without leases, tasks that the'
-    ' caller has locked. Returns their ids.';
+    ' caller has locked. Returns the ids of all, and the tasks whose end has effects.';

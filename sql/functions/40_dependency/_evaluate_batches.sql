@@ -52,14 +52,14 @@ comment on function underway._lock_dependents(bigint, text, boolean) is
     ' come. Where another transaction has locked one, the batch is noted.';
 
 create or replace function underway._evaluate_batch(batch bigint)
-returns bigint[]
+returns underway.dependents_to_end
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
-set enable_nestloop = on -- off where tasks are settled
+set jit = off
 as $$
 declare
     v_now    timestamptz := underway._clock();
@@ -67,6 +67,7 @@ declare
     v_live   boolean;
     v_has_unlocked_live  boolean;
     v_failed boolean;
+    v_to_end underway.dependents_to_end;
 begin
     -- An old snapshot does not show what others have settled, and a locked batch is being looked at, or added to.
     if current_setting('transaction_isolation') = 'read committed' then
@@ -74,7 +75,7 @@ begin
     end if;
     if v_batch.id is null then
         insert into underway.batch_to_reevaluate values (_evaluate_batch.batch);
-        return '{}';
+        return null;
     end if;
 
     -- From the last task on: what is settled in order leaves the dead entries before it.
@@ -122,14 +123,18 @@ begin
     end if;
     if v_batch.succeeded_at is not null then
         perform underway._unblock_tasks(underway._lock_dependents(v_batch.id, 'success'));
-        perform underway._finish(underway._lock_dependents(v_batch.id, 'failure'), null, 'cancelled');
+        v_to_end.to_cancel := underway._lock_dependents(v_batch.id, 'failure');
     end if;
 
     if v_live and not v_has_unlocked_live then
         insert into underway.batch_to_reevaluate values (v_batch.id);
     end if;
 
-    return case when v_failed then underway._lock_dependents(v_batch.id, 'success', fails => true) else '{}' end;
+    if v_failed then
+        v_to_end.to_fail := underway._lock_dependents(v_batch.id, 'success', fails => true);
+    end if;
+
+    return v_to_end;
 end;
 $$;
 
@@ -141,26 +146,39 @@ returns void
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
 as $$
 declare
-    v_batches bigint[] := _evaluate_batches.batches;
-    v_batch   bigint;
-    v_to_fail  bigint[];
+    v_batches   bigint[] := _evaluate_batches.batches;
+    v_batch     bigint;
+    v_to_end    underway.dependents_to_end;
+    v_to_cancel bigint[];
+    v_to_fail   bigint[];
+    v_cancelled underway.finish_result;
 begin
-    -- What fails with a batch may be a task of others, and so on; not by recursion, for that may go deep.
+    -- A dependent that ends may be a task of other batches. A loop, not recursion: such a chain may be long.
     while v_batches <> '{}' loop
+        v_to_cancel := '{}';
         v_to_fail := '{}';
         foreach v_batch in array v_batches loop
-            v_to_fail := v_to_fail || underway._evaluate_batch(v_batch);
+            v_to_end := underway._evaluate_batch(v_batch);
+            v_to_cancel := v_to_cancel || v_to_end.to_cancel;
+            v_to_fail := v_to_fail || v_to_end.to_fail;
         end loop;
-        v_batches := underway._fail_dependents(v_to_fail);
+
+        v_batches := '{}';
+        if v_to_cancel <> '{}' then
+            v_cancelled := underway._finish(v_to_cancel, null, 'cancelled');
+            v_batches := underway._record_ends(v_cancelled.with_effects, 'cancelled');
+        end if;
+        if v_to_fail <> '{}' then
+            v_batches := v_batches || underway._fail_dependents(v_to_fail);
+        end if;
     end loop;
 end;
 $$;
 
 comment on function underway._evaluate_batches(bigint[]) is
-    'Look what has become of batches, release the tasks that wait for it, and fail those that fail with them.';
+    'Evaluate batches: release the tasks that wait for them, and cancel or fail those whose event will not come.';
 
 create or replace function underway._reevaluate_batches(max_batches integer default 1000)
 returns void

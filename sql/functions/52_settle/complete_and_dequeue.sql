@@ -25,7 +25,7 @@ declare
 begin
     perform underway._check_leases(complete_and_dequeue.tasks, complete_and_dequeue.leases);
 
-    v_settled := underway._finish(
+    v_settled := underway._conclude(
         complete_and_dequeue.tasks, complete_and_dequeue.leases, 'succeeded', complete_and_dequeue.outputs
     );
 

@@ -17,7 +17,7 @@ begin
 
     return query
     select settled.id
-    from unnest(underway._finish(
+    from unnest(underway._conclude(
         complete_many.tasks, complete_many.leases, 'succeeded', complete_many.outputs
     )) as settled (id);
 end;

@@ -93,7 +93,7 @@ begin
 
     if v_final_tasks <> '{}' then
         perform underway._dead_letter(v_final_tasks);
-        perform underway._finish(v_final_tasks, v_final_leases, 'failed');
+        perform underway._conclude(v_final_tasks, v_final_leases, 'failed');
     end if;
 end;
 $$;

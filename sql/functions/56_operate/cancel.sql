@@ -20,7 +20,7 @@ begin
         return false;
     end if;
 
-    perform underway._finish(array[cancel.task], null, 'cancelled');
+    perform underway._conclude(array[cancel.task], null, 'cancelled');
 
     -- The holder learns of it at its next heartbeat in any case.
     if v_lease is not null then

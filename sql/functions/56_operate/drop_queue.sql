@@ -34,7 +34,7 @@ begin
     v_tasks := array(
         select t.id from underway.task t where t.queue = drop_queue.name order by t.id for update
     );
-    perform underway._finish(v_tasks, null, 'cancelled');
+    perform underway._conclude(v_tasks, null, 'cancelled');
 
     -- In a queue of that name that is made anew no key is held or paused, and the bucket is full.
     delete from underway.unique_reservation h where h.queue = drop_queue.name;

@@ -2,7 +2,7 @@
 --
 --   failed -> pending
 --
--- Writes: task, parked, task_history.
+-- Writes: task, task_history.
 -- Raises: UW001 invalid_argument, UW003 queue_not_found.
 
 create or replace function underway.redrive(queue text, max_tasks integer default 1000)
@@ -17,7 +17,7 @@ as $$
 declare
     v_now      timestamptz := underway._clock_after_xid();
     v_letter   record;
-    v_in_batch boolean;
+    v_ended    underway.finished_task;
     v_count    integer := 0;
 begin
     perform underway._check_claim(array[redrive.queue], redrive.max_tasks);
@@ -52,7 +52,7 @@ begin
            or exists (
                select from underway.task_history h where h.id = v_letter.origin_task and h.state <> 'failed'
            ) then
-            perform underway._finish(array[v_letter.id], null, 'cancelled');
+            perform underway._conclude(array[v_letter.id], null, 'cancelled');
             continue;
         end if;
 
@@ -79,11 +79,10 @@ begin
         end if;
 
         -- The task has its own errors; if it has left the history, the letter knows the last of them.
-        delete from underway.task t where t.id = v_letter.id returning t.in_batch into v_in_batch;
-        delete from underway.parked p where p.task = v_letter.id;
-        if v_in_batch then
-            perform underway._on_tasks_ended(array[v_letter.id], 'cancelled');
-        end if;
+        delete from underway.task t
+        where t.id = v_letter.id
+        returning t.id, t.queue, t.concurrency_key, t.watched, t.in_batch, t.limited, t.parked into v_ended;
+        perform underway._evaluate_batches(underway._record_ends(array[v_ended], 'cancelled'));
         delete from underway.task_history h where h.id = v_letter.origin_task;
 
         perform underway._reactivate_in_batches(v_letter.origin_task);

@@ -21,7 +21,7 @@ declare
 begin
     -- Its dead letter is withdrawn, so that the work is not done twice. One that is being handled now is left alone.
     -- The letter before the history: redrive locks in this order.
-    perform underway._finish(
+    perform underway._conclude(
         array(
             select t.id
             from underway.task t

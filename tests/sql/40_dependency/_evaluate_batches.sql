@@ -28,7 +28,7 @@ $$;
 
 -- nothing has become of it
 
-select is(underway._evaluate_batch(-1), '{}', 'while all tasks are live nothing fails with a batch');
+select is((underway._evaluate_batch(-1)).to_fail, null, 'while all tasks are live nothing fails with a batch');
 select is(pg_temp.batch(), 'failed , final , succeeded , expires ', 'nothing has become of it');
 select is(pg_temp.states(), 'failure waiting, final waiting, success waiting', 'and all goes on waiting');
 select is_empty('select from underway.batch_to_reevaluate', 'nothing has to be looked at again');
@@ -36,7 +36,7 @@ select is_empty('select from underway.batch_to_reevaluate', 'nothing has to be l
 -- a task of it fails
 
 update underway.batch_task m set outcome = 'failed' from task where m.task = ids[1];
-select is(underway._evaluate_batch(-1), array[id], 'what comes after a task that has failed may fail with it') from doomed;
+select is((underway._evaluate_batch(-1)).to_fail, array[id], 'what comes after a task that has failed may fail with it') from doomed;
 select is(underway_test.state_of(id), 'waiting', 'it is the caller who lets it fail') from doomed;
 select underway._evaluate_batches('{-1}');
 select is(underway_test.state_of(id), 'failed', 'which is done at once for many batches') from doomed;

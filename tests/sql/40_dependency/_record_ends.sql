@@ -38,9 +38,9 @@ select is(underway._record_outcomes('{987654321}', 'succeeded'), '{}', 'a task o
 
 create temporary table follower as select underway.enqueue('email') as id;
 select underway._block_tasks(array[id], -2, 'final') from follower;
-select underway._on_tasks_ended(ids[2:2], 'succeeded') from task;
+select underway._evaluate_batches(underway._record_outcomes(ids[2:2], 'succeeded')) from task;
 select is(underway_test.state_of(id), 'waiting', 'what waits for another batch goes on waiting') from follower;
-select underway._on_tasks_ended(ids[4:4], 'failed') from task;
+select underway._evaluate_batches(underway._record_outcomes(ids[4:4], 'failed')) from task;
 select is(underway_test.state_of(id), 'pending', 'what waits for this one is ready when its last task ends') from follower;
 select ok((select b.final_at is not null and b.succeeded_at is null from underway.batch b where b.id = -2), 'and the batch is final');
 

@@ -2,7 +2,8 @@
 --
 --   in_progress -> pending
 --
--- Writes: task.
+-- Writes: nothing.
+-- Calls: _check_leases, _lock_held, _requeue.
 -- Raises: UW001 invalid_argument.
 
 create or replace function underway.release_many(tasks bigint[], leases uuid[])
@@ -11,49 +12,13 @@ language plpgsql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_generic_plan
-set enable_seqscan = off
-set enable_bitmapscan = off
 as $$
-declare
-    v_now      timestamptz := underway._clock_after_xid();
-    v_released bigint[];
-    v_queues   text[];
-    v_limited  bigint[];
-    v_queues_   text[];
-    v_keys     text[];
 begin
     perform underway._check_leases(release_many.tasks, release_many.leases);
 
-    with released as (
-        update underway.task t
-        set
-            state = 'pending',
-            ready_at = underway._earliest_ready_at(t.queue, t.priority, v_now),
-            attempt = t.attempt - 1,
-            started_at = null,
-            lease = null,
-            lease_expires_at = null
-        where t.id = any (release_many.tasks)
-          and coalesce(
-              (t.id, t.lease) in (select unnest(release_many.tasks), unnest(release_many.leases)), false
-          )
-        returning t.id, t.queue, t.limited, t.concurrency_key
-    )
-    select
-        array_agg(r.id), array_agg(distinct r.queue),
-        array_agg(r.id) filter (where r.limited), array_agg(r.queue) filter (where r.limited),
-        array_agg(r.concurrency_key) filter (where r.limited)
-    into v_released, v_queues, v_limited, v_queues_, v_keys
-    from released r;
-
-    if v_limited is not null then
-        perform underway._free_keys(v_limited, v_queues_, v_keys);
-    end if;
-
-    perform underway._wake(ready.queue) from unnest(v_queues) as ready (queue);
-
-    return query select settled.id from unnest(v_released) as settled (id);
+    return query
+    select released.id
+    from underway._requeue(underway._lock_held(release_many.tasks, release_many.leases)) released;
 end;
 $$;
 

@@ -142,7 +142,6 @@ create index queue_priority_by_queue on underway.queue_priority (queue, priority
 -- How far claims have come: nothing of a lane that was ready before `ready_at` will ever be pending again, so no claim
 -- looks there, whatever dead entries the index still has (docs/decisions/0012). The row that was noted last counts; an
 -- earlier one is deleted when another is added. None is ever updated: readers pass over no versions that are dead.
--- The leases have such a floor too, under the name that no queue can have: none that is held lapses before it.
 create table underway.watermark (
     queue    text collate "C" not null,
     priority integer not null,
@@ -152,8 +151,6 @@ create table underway.watermark (
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200);
 
 create index watermark_by_priority on underway.watermark (queue, priority, noted_by);
-
-insert into underway.watermark values ('', 0, '-infinity', '-infinity', '0');
 
 -- Where a crowd of claimers has come to in a lane, committed or not: a time and an id, each in a sequence, for those are
 -- seen by all at once and no transaction holds them. A hint, which may be wrong (docs/decisions/0015); lanes take the 32
@@ -170,6 +167,18 @@ begin
     end loop;
 end;
 $$;
+
+-- Heartbeats that found their task's row locked by another transaction. A lease lasts until the latest of its task's
+-- lease_expires_at and its deferred renewals; _reclaim applies them. Rows are added and deleted, never updated, so that a
+-- heartbeat waits for nobody.
+create table underway.deferred_renewal (
+    task             bigint not null,
+    lease            uuid not null,
+    lease_expires_at timestamptz not null,
+    primary key (task, lease, lease_expires_at)
+) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+
+create index deferred_renewal_to_prune on underway.deferred_renewal (lease_expires_at);
 
 -- Finished tasks until their time to live is over. The partitions are a ring of 32 days by the day of expiry, and
 -- one for what expires later than the ring reaches: retention truncates a day, and no partition is ever created,

@@ -103,6 +103,15 @@ class Hold:
     expires_at: datetime
 
 
+@dataclass(frozen=True)
+class Renewal:
+    """A heartbeat that found its task locked by another session."""
+
+    task: int
+    lease: UUID
+    lease_expires_at: datetime
+
+
 @dataclass(frozen=True, kw_only=True)
 class Batch:
     """What has become of some tasks. `followers` wait for that: each with its event, and whether it fails without."""
@@ -140,7 +149,7 @@ class Line:
 # A task by its id, a queue by its name; by a kind, a queue and a key, whether that one is paused, or its hold; a batch,
 # and what is known of one of its tasks; the line of a queue; and a bucket by its number, of several the last counts.
 Key = int | str | tuple[str, str, str]
-Written = Task | Queue | Hold | Batch | Outcome | Bucket | Line | bool | None
+Written = Task | Queue | Hold | Renewal | Batch | Outcome | Bucket | Line | bool | None
 Saved = tuple[dict[Key, Written], dict[str, bool], set[str]]
 
 
@@ -817,9 +826,19 @@ class Underway:
             queue = self.existing_queue(task.queue)
             if self.now < task.started_at + queue.timeout:
                 held.add(id)
+                until = self.now + queue.heartbeat
                 if not self.taken(id):
-                    self.write(id, replace(task, lease_expires_at=self.now + queue.heartbeat))
+                    self.write(id, replace(task, lease_expires_at=until))
+                elif task.lease_expires_at is not None and task.lease_expires_at < until:
+                    self.write(("renewal", self.name, f"{id} {lease} {until}"), Renewal(id, lease, until))
         return held
+
+    def renewed_until(self, task: Task) -> datetime | None:
+        """Until when a heartbeat has renewed a lease that has lapsed in its row."""
+        seen = {**self.world.committed, **self.changes}
+        found = [each for each in seen.values() if isinstance(each, Renewal)]
+        until = [each.lease_expires_at for each in found if (each.task, each.lease) == (task.id, task.lease)]
+        return max((each for each in until if each > self.now), default=None)
 
     def report_progress(self, task: int, lease: UUID, progress: Any) -> None:
         self.write(task, replace(self.surely_held(task, lease), progress=progress))
@@ -833,6 +852,11 @@ class Underway:
             for task in self.tasks()
             if task.lease_expires_at is not None and task.lease_expires_at <= self.now and not self.taken(task.id)
         ]
+        renewed = {task.id: until for task in lapsed if (until := self.renewed_until(task)) is not None}
+        for task in lapsed:
+            if task.id in renewed:
+                self.write(task.id, replace(task, lease_expires_at=renewed[task.id]))
+        lapsed = [task for task in lapsed if task.id not in renewed]
         self.fail_all((task, True, None) for task in lapsed)
         self.prune_batches()
         for (queue, key), hold in self.holds().items():

@@ -46,6 +46,8 @@ SETUP = """
     create or replace function underway._clock_before_xid() returns timestamptz language sql volatile as $$
         select least(nullif(current_setting('model.began_at', true), '')::timestamptz, underway._clock())
     $$;
+
+    create or replace function underway._one_in(calls integer) returns boolean language sql volatile as 'select true';
     """
 
 # Whatever an earlier run has left: faster than a new database.
@@ -66,7 +68,7 @@ RESET = """
     delete from underway.batch_task;
     delete from underway.batch_to_reevaluate;
     delete from underway.dependent;
-    insert into underway.watermark values ('', 0, '-infinity', '-infinity', '0');
+    delete from underway.deferred_renewal;
     do $$
     declare
         v_name text;
@@ -685,7 +687,6 @@ class Machine(RuleBasedStateMachine):
             self.sessions[number].run(
                 "select underway._advance_queue_watermark(l.queue, l.priority) from underway.queue_priority l"
             )
-            self.sessions[number].run("select underway._advance_lease_watermark()")
         self.look()
 
     # Queues

@@ -264,7 +264,6 @@ CALLS: dict[str, Call] = {
     "prune batches": lambda s, tasks, leases, n: s.run("select underway._prune_batches(%s)", n),
     "prune what unique keys hold": lambda s, tasks, leases, n: s.run("select underway._prune_reservations()"),
     "raise the floor of a lane": lambda s, tasks, leases, n: s.run("select underway._advance_queue_watermark('q', 0)"),
-    "raise the floor of the leases": lambda s, tasks, leases, n: s.run("select underway._advance_lease_watermark()"),
     "snooze": lambda s, tasks, leases, n: s.run(
         "do $$ begin perform underway.snooze(" + f"{tasks[0]}, '{leases[0]}'" + ", '1 day');"
         " exception when sqlstate 'UW002' then null; end $$"

@@ -359,6 +359,57 @@ def test_a_heartbeat_passes_over_a_task_that_is_being_completed_and_reports_it_a
     assert sorted(worker.column(heartbeat, ids, list(leases.values()))) == [ids[0], ids[2]]
 
 
+LOCKS_A_RUNNING_TASK = {
+    "a task that is enqueued after it": "select underway.enqueue('q', after => array[%s]::bigint[])",
+    "select for update": "select from underway.task where id = %s for update",
+    "a settlement that is rolled back": "select underway.cancel(%s)",
+}
+
+
+@pytest.mark.parametrize("lock", LOCKS_A_RUNNING_TASK)
+@pytest.mark.parametrize("worker", ["null", "underway.register_worker('w', '{q}')"])
+def test_a_task_that_another_session_keeps_locked_is_not_reclaimed_while_its_holder_sends_heartbeats(
+    open_session: OpenSession, lock: str, worker: str
+) -> None:
+    locker, holder, reclaimer = open_session(), open_session(impatient=True), open_session()
+    holder.create_queue("q", "heartbeat => '300 ms'")
+    (id,) = holder.enqueue("q")
+    ((_, lease),) = holder.rows(f"select id, lease from underway.dequeue('q', 1, {worker})")
+    beat = ("select * from underway.heartbeat(%s, %s)", [id], [lease])
+    lapses = "select lease_expires_at < clock_timestamp() from underway.task where id = %s"
+
+    locker.run("begin")
+    locker.run(LOCKS_A_RUNNING_TASK[lock], id)
+    wait_until(lambda: holder.column(*beat) == [id] and holder.value(lapses, id), "the lease of the row has lapsed")
+    assert holder.column(*beat) == [id]
+    locker.run("rollback")
+    assert reclaimer.value("select underway._reclaim(everything => true)") == 0
+    assert holder.value(lapses, id) is False
+
+    holder.run("select underway.complete(%s, %s)", id, lease)
+    assert (holder.state(id), holder.errors(id)) == ("succeeded", [])
+
+
+def test_a_locked_task_whose_holder_sends_no_heartbeats_is_reclaimed_as_soon_as_the_lock_is_released(
+    open_session: OpenSession,
+) -> None:
+    locker, holder, reclaimer = open_session(), open_session(impatient=True), open_session()
+    holder.create_queue("q", "heartbeat => '100 ms'")
+    (id,) = holder.enqueue("q")
+    ((_, lease),) = holder.claim("q")
+
+    locker.run("begin")
+    locker.run("select from underway.task where id = %s for update", id)
+    holder.run("select underway.heartbeat(%s, %s)", [id], [lease])
+    recorded = "select max(lease_expires_at) from underway.deferred_renewal where task = %s"
+    wait_until(lambda: holder.value(f"select ({recorded}) < clock_timestamp()", id), "the last renewal has lapsed")
+    assert reclaimer.value("select underway._reclaim(everything => true)") == 0
+    locker.run("rollback")
+    reclaimer.run("select underway._reclaim(everything => true)")
+    assert (holder.state(id), len(holder.errors(id))) == ("pending", 1)
+    assert reclaimer.value("select count(*) from underway.deferred_renewal where task = %s", id) == 0
+
+
 # Complete in the handler's own transaction
 
 

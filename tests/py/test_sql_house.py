@@ -22,7 +22,7 @@ WRITABLE = {
     "40_dependency": {"task", "parked", "batch", "batch_task", "dependent", "batch_to_reevaluate"},
     "44_enqueue": {"task", "parked", "unique_reservation"},
     "48_claim": {"task", "parked", "ready_key"},
-    "52_settle": {"task"},
+    "52_settle": {"task", "deferred_renewal"},
     "56_operate": {
         "task",
         "task_history",

@@ -54,7 +54,7 @@ begin
         when 'to be tried again' then perform underway.fail(v_held.id, v_held.lease, '"x"', retry_after => '1 day');
         when 'lapsed' then
             update underway.task t set lease_expires_at = underway._clock() where t.id = v_held.id;
-            perform underway._reclaim();
+            perform underway._reclaim(everything => true);
     end case;
 end;
 $$;

@@ -70,7 +70,7 @@ select underway.fail(t.id, t.lease, '"x"', retryable => false) from underway.tas
 select is(pg_temp.room(), 2, 'nor one that failed for good');
 select is(underway_test.claimed(), '7 8', 'what is tried again is counted as well');
 select underway_test.advance_clock('1 hour');
-select underway._reclaim();
+select underway._reclaim(everything => true);
 select is(pg_temp.room(), 2, 'an attempt whose lease has lapsed is not counted');
 
 -- a limit that is taken away

@@ -88,7 +88,7 @@ where (t.dead_letter ->> 'task')::bigint = fatal.id;
 
 create temp table lapsed as select * from underway_test.held_task(attempt => 2);
 select underway_test.advance_clock('1 hour');
-select underway._reclaim();
+select underway._reclaim(everything => true);
 
 select matches(t.dead_letter #>> '{error,message}', '^lease lapsed', 'so does a lease that lapses in the last attempt')
 from lapsed, underway.task t

@@ -28,7 +28,7 @@ select 'a task that was reclaimed in its last attempt', held.id, held.lease, 'fa
 from underway_test.held_task('slow', attempt => 5) held;
 
 select underway_test.advance_clock('1 hour');
-select underway._reclaim();
+select underway._reclaim(everything => true);
 select underway_test.advance_clock('1 hour');
 select from underway.dequeue('stolen');
 

@@ -11,7 +11,7 @@ insert into lost select 'reclaimed', held.id, held.lease from underway_test.held
 insert into lost select 'claimed by another', held.id, held.lease from underway_test.held_task('stolen') held;
 
 select underway_test.advance_clock('1 hour');
-select underway._reclaim();
+select underway._reclaim(everything => true);
 select underway_test.advance_clock('1 hour');
 select from underway.dequeue('stolen');
 

@@ -988,10 +988,11 @@ class Underway:
             if task.in_batch:
                 in_batch.append(task.id)
             queue = self.queue(task.queue)
-            kept = queue is None or queue.keep_history or state != "succeeded" or task.watched
             task = replace(task, state=state, ready_at=None, lease=None, lease_expires_at=None)
-            task = replace(task, limited=False, parked=False, in_batch=False)
-            self.write(task.id, replace(task, watched=False, progress=None) if kept else None)
+            task = replace(task, limited=False, parked=False, in_batch=False, watched=False, progress=None)
+            if queue is not None and not queue.keep_history and state == "succeeded":
+                task = replace(task, input=None, errors=0)
+            self.write(task.id, task)
         self.settle_batches(self.note_outcome(in_batch, state))
 
     # After others

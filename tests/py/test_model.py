@@ -406,7 +406,6 @@ class Machine(RuleBasedStateMachine):
         self.grants: list[tuple[int, UUID]] = []
         self.most_attempts: dict[str, int] = {}
         self.may_go: set[int] = set()
-        self.unkept: set[str] = set()
         self.limits: list[tuple[str, Queue]] = []  # that may have counted since the last look
         self.running: Counter[tuple[str, str | None]] = Counter()
         self.seen: list[Task] = []
@@ -464,8 +463,6 @@ class Machine(RuleBasedStateMachine):
         if verb == "create_queue" and "retry_policy" in arguments:
             most = max(self.most_attempts.get(arguments["name"], 0), arguments["retry_policy"].max_attempts)
             self.most_attempts[arguments["name"]] = most
-        if verb == "create_queue" and arguments.get("keep_history") is False:
-            self.unkept.add(arguments["name"])
         if verb == "create_queue":
             given_limits = Queue(name="", **{name: arguments[name] for name in LIMITS if name in arguments})
             self.limits.append((arguments["name"], given_limits))
@@ -566,9 +563,8 @@ class Machine(RuleBasedStateMachine):
         for task in self.seen:
             after = now.get(task.id)
             if after is None:
-                # Deleted, or a dead letter that went back, or done where no history is kept.
-                may_go = task.id in self.may_go or (task.live and (task.dead_letter or task.queue in self.unkept))
-                assert may_go, f"{task} is lost"
+                # Deleted, or a dead letter that went back.
+                assert task.id in self.may_go or (task.live and task.dead_letter), f"{task} is lost"
             elif not task.live and after != task:
                 assert task.state != "succeeded", f"{task} was final"
                 assert after.live or after.state in ("failed", "cancelled", "succeeded")

@@ -545,13 +545,19 @@ BATCH_CALLS = {
 # fail_many takes as many errors as tasks; the tail of the longer array pairs with no task.
 
 
+@pytest.mark.parametrize("rows_by_statistics", [None, 1, 1000])
 @pytest.mark.parametrize("second", BATCH_CALLS)
 @pytest.mark.parametrize("first", BATCH_CALLS)
-def test_batches_in_opposite_orders_wait_in_line_and_not_in_a_circle(
-    open_session: OpenSession, first: str, second: str
+def test_batches_in_opposite_orders_lock_their_tasks_in_one_order_under_every_plan(
+    open_session: OpenSession, first: str, second: str, rows_by_statistics: int | None
 ) -> None:
     blocker, one, other = open_session(), open_session(), open_session()
     blocker.create_queue("q", NO_DELAY)
+    if rows_by_statistics is not None:
+        blocker.run("alter table underway.task set (autovacuum_enabled = false)")
+        blocker.enqueue("q", rows_by_statistics)
+        blocker.run("analyze underway.task")
+        blocker.run("delete from underway.task")
     ids = blocker.enqueue("q", 10)
     lease = blocker.claim("q", 10)[0][1]
 

@@ -38,16 +38,17 @@ set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_nestloop = off
-set enable_mergejoin = off
+set enable_hashjoin = off
+set enable_mergejoin = on
 set jit = off
 as $$
 declare
     v_now    timestamptz := underway._clock();
     v_result underway.finish_result;
 begin
-    -- The array is looked up in the index in the order of ids, whatever the statistics say, and what is found is joined
-    -- with the batch: a join alone may be turned round, and read the table for each row of the batch. So two batches
-    -- never wait for each other in a circle, either.
+    -- Rows are locked in the order of their ids, so that two batches never deadlock. A merge join keeps that order under
+    -- every plan, whatever its outer side is. A hash join returns the order of its outer side, which may be the order of
+    -- the arrays, and a nested loop may read the arrays once for each task.
     with gone as (
         delete from underway.task t
         using unnest(_finish.tasks, _finish.leases, _finish.outputs) as batch (task, lease, output)
@@ -62,9 +63,18 @@ begin
             t.retry_policy, t.timeout, t.heartbeat, t.retention, batch.output
     ),
     setting as (
-        select q.name, q.keep_history, v_now + q.retention as expires_at, underway._history_slot(v_now + q.retention, v_now) as expires_slot
+        select
+            q.name, x.brief, v_now + x.retention as expires_at,
+            underway._history_slot(v_now + x.retention, v_now) as expires_slot
         from underway.queue q
-        where q.name in (select g.queue from gone g)
+        cross join lateral (
+            -- A queue without history keeps a success for a day, with its output: for tasks that come after it, and for
+            -- clients that wait for it, whether they asked before it ended or later.
+            select
+                b.brief, case when b.brief then least(q.retention, '1 day') else q.retention end as retention
+            from (select not q.keep_history and _finish.state = 'succeeded' as brief) b
+        ) x
+        where q.name = any (array(select g.queue from gone g))
     ),
     finished as (
         insert into underway.task_history (
@@ -73,8 +83,8 @@ begin
         )
         select
             g.id, g.queue, g.unique_key, g.concurrency_key, g.job, _finish.state, g.priority, g.attempt, g.worker,
-            g.input, g.output, g.headers,
-            g.errors, g.dead_letter, g.retry_policy, g.timeout, g.heartbeat, g.retention, g.enqueued_at, g.started_at, v_now,
+            case when s.brief then 'null' else g.input end, g.output, case when s.brief then null else g.headers end,
+            case when s.brief then null else g.errors end, g.dead_letter, g.retry_policy, g.timeout, g.heartbeat, g.retention, g.enqueued_at, g.started_at, v_now,
             case when g.retention is null then coalesce(s.expires_at, v_now + interval '14 days') else v_now + g.retention end,
             case
                 when g.retention is null then coalesce(s.expires_slot, underway._history_slot(v_now + '14 days', v_now))
@@ -82,10 +92,6 @@ begin
             end
         from gone g
         left join setting s on s.name = g.queue
-        -- Where no history is kept, this is what somebody has to look at, or is waiting for.
-        where s.keep_history is not false
-           or _finish.state <> 'succeeded'
-           or g.watched
     )
     select
         coalesce(array_agg(g.id), '{}'),
@@ -102,5 +108,5 @@ end;
 $$;
 
 comment on function underway._finish(bigint[], uuid[], underway.task_state, jsonb[]) is
-    'Move the tasks that are still under these leases into the history, where it is kept; without leases, tasks that the'
-    ' caller has locked. Returns the ids of all, and the tasks whose end has effects.';
+    'Move the tasks that are still under these leases (without leases: tasks that the caller has locked) into the history.'
+    ' Returns the ids of all, and the tasks whose end has effects.';

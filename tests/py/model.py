@@ -114,10 +114,10 @@ class Renewal:
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """What has become of some tasks. `followers` wait for that: each with its event, and whether it fails without."""
+    """What has become of some tasks. `dependents` wait for that: each with its event, and whether it fails without."""
 
-    followers: tuple[tuple[int, str, bool], ...] = ()
-    listed: bool = False
+    dependents: tuple[tuple[int, str, bool], ...] = ()
+    implicit: bool = True
     became: tuple[bool, bool, bool] = (False, False, False)  # failed, final, succeeded
     expires_at: datetime | None = None
 
@@ -1032,8 +1032,8 @@ class Underway:
 
     def begin_waiting(self, number: int, tasks: Sequence[int], event: str, fails: bool = False) -> None:
         batch = self.batches()[number]
-        followers = (*batch.followers, *((id, event, fails) for id in tasks))
-        self.write(("batch", "", str(number)), replace(batch, followers=followers))
+        dependents = (*batch.dependents, *((id, event, fails) for id in tasks))
+        self.write(("batch", "", str(number)), replace(batch, dependents=dependents))
         for id in tasks:
             waiting = self.task(id)
             assert waiting is not None
@@ -1041,7 +1041,7 @@ class Underway:
 
     def enqueue_batch(self, tasks: Sequence[dict[str, Any]], **callbacks: dict[str, Any]) -> list[int]:
         number = self.world.next_batch
-        self.write(("batch", "", str(number)), Batch(listed=True))
+        self.write(("batch", "", str(number)), Batch(implicit=False))
         self.join(number, self.enqueue_many(tasks=tasks)[0])
         for event in ("success", "final", "failure"):
             if (task := callbacks.get(f"on_{event}")) is not None:
@@ -1059,7 +1059,7 @@ class Underway:
 
     def extend_batch(self, batch: int, tasks: Sequence[dict[str, Any]]) -> list[list[int]]:
         found = self.batches().get(batch)
-        if found is None or not found.listed:
+        if found is None or found.implicit:
             raise Refused(BATCH_NOT_FOUND)
         self.write(("batch", "", str(batch)), found)
         if found.became[1]:
@@ -1070,7 +1070,7 @@ class Underway:
 
     def cancel_batch(self, batch: int) -> list[int]:
         found = self.batches().get(batch)
-        if found is None or not found.listed:
+        if found is None or found.implicit:
             raise Refused(BATCH_NOT_FOUND)
         live = sorted(id for id, outcome in self.outcomes(batch).items() if outcome is None)
         return [sum(self.cancel(id)[0] for id in live)]
@@ -1095,7 +1095,7 @@ class Underway:
             numbers = self.note_outcome([task.id for task in failed if task.in_batch], "failed")
 
     def settle_batch(self, number: int) -> list[int]:
-        """Release what waits for what has become of it; gives those of its followers that fail with it.
+        """Release what waits for what has become of it; gives those of its dependents that fail with it.
 
         Where another transaction is open, it may be left to `maintain`: the database says whether it was.
         """
@@ -1106,25 +1106,25 @@ class Underway:
         if became != was and self.others_open() and self.ask_became().get(number, became) != became:
             return []
         if became != was:
-            expires_at = None if batch.listed else batch.expires_at if live else self.now  # a listed one in weeks
+            expires_at = None if not batch.implicit else batch.expires_at if live else self.now  # others in weeks
             batch = replace(batch, became=became, expires_at=expires_at)
             self.write(("batch", "", str(number)), batch)
         # One that another has locked, or had, is passed over until a look that comes later.
-        waiting = [id for id, _, _ in batch.followers if self.is_waiting(id) and not self.taken(id)]
+        waiting = [id for id, _, _ in batch.dependents if self.is_waiting(id) and not self.taken(id)]
         if became == was or self.others_open():
             left = self.ask_waiting()
             waiting = [id for id in waiting if id not in left or (self.maintaining and not self.others_open())]
         come = dict(zip(("failure", "final", "success"), became, strict=True))
-        for id, event, _ in batch.followers:
+        for id, event, _ in batch.dependents:
             if id in waiting and come[event]:
                 task = self.waiting(id)
                 assert task.ready_at is not None
                 self.write(id, replace(task, state="pending", ready_at=max(task.ready_at, self.now)))
         waiting = [id for id in waiting if self.is_waiting(id)]
         if come["success"]:
-            needless = [id for id, event, _ in batch.followers if id in waiting and event == "failure"]
+            needless = [id for id, event, _ in batch.dependents if id in waiting and event == "failure"]
             self.finish([self.waiting(id) for id in needless], "cancelled")
-        return [id for id, _, fails in batch.followers if id in waiting and fails and failed]
+        return [id for id, _, fails in batch.dependents if id in waiting and fails and failed]
 
     def others_open(self) -> bool:
         return any(other.open for other in self.others)
@@ -1144,7 +1144,7 @@ class Underway:
             if batch.expires_at is None or batch.expires_at > self.now or self.taken(("batch", "", str(number))):
                 continue
             outcomes = self.outcomes(number)
-            if None in outcomes.values() or any(self.is_waiting(id) for id, _, _ in batch.followers):
+            if None in outcomes.values() or any(self.is_waiting(id) for id, _, _ in batch.dependents):
                 self.write(("batch", "", str(number)), replace(batch, expires_at=self.now + timedelta(days=1)))
                 continue
             gone = [id for id in outcomes if not self.taken(("outcome", str(number), str(id)))]

@@ -134,14 +134,14 @@ NEXT_BATCH = "select last_value + is_called::integer from underway.batch_id_seq"
 NEXT_ID = "select last_value + is_called::integer from underway.task_id_seq"
 
 # Tasks that wait for what has come, and what no open transaction holds up any more.
-FORGOTTEN_FOLLOWERS = """
+FORGOTTEN_DEPENDENTS = """
     select f.task
     from underway.dependent f
     join underway.task t on t.id = f.task and t.state = 'waiting'
     where case f.event
         when 'success' then
             not exists (select from underway.batch_task m where m.batch = f.batch)
-            or f.fails and exists (select from underway.batch_task m where m.batch = f.batch and m.outcome is not null)
+            or f.fails_with_batch and exists (select from underway.batch_task m where m.batch = f.batch and m.outcome is not null)
         when 'final' then not exists (select from underway.batch_task m where m.batch = f.batch and m.outcome is null)
     end"""
 
@@ -883,9 +883,9 @@ class Machine(RuleBasedStateMachine):
     def some_batch(self, session: int, pick: int) -> int | None:
         """A batch, most likely one that somebody has asked for and that is not final; or one that is none."""
         batches = self.world.sessions[session].batches()
-        listed = [number for number, batch in batches.items() if batch.listed]
-        live = [number for number in listed if not batches[number].became[1]]
-        return self.pick(live * 3 + listed + [*batches][-1:], pick)
+        explicit = [number for number, batch in batches.items() if not batch.implicit]
+        live = [number for number in explicit if not batches[number].became[1]]
+        return self.pick(live * 3 + explicit + [*batches][-1:], pick)
 
     # Claims
 
@@ -1019,7 +1019,7 @@ class Machine(RuleBasedStateMachine):
         """What is pending in the end is given out, once its time has come, and what waits waits for something."""
         self.observer.run("select underway.maintain()")
         self.seen = tasks_of(self.observer)
-        assert self.observer.column(FORGOTTEN_FOLLOWERS) == []
+        assert self.observer.column(FORGOTTEN_DEPENDENTS) == []
         pending = {task.id for task in self.seen if task.state == "pending"}
         used = []
         for rest in (0 * SECOND, 60 * SECOND, timedelta(days=365)):

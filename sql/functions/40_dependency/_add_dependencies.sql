@@ -31,8 +31,8 @@ begin
     end if;
 
     -- A batch that nobody has asked for: its tasks are those, and these follow it.
-    insert into underway.batch (created_at, retention, listed)
-    values (underway._clock(), '0', false)
+    insert into underway.batch (created_at, retention, implicit)
+    values (underway._clock(), '0', true)
     returning id into v_batch;
 
     perform underway._add_to_batch(v_batch, array(select distinct unnest(_add_dependencies.after)));

@@ -16,7 +16,7 @@ as $$
 declare
     v_cancelled integer;
 begin
-    perform from underway.batch b where b.id = cancel_batch.batch and b.listed;
+    perform from underway.batch b where b.id = cancel_batch.batch and not b.implicit;
     if not found then
         perform underway._raise_batch_not_found(cancel_batch.batch);
     end if;

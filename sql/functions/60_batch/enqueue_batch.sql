@@ -59,8 +59,8 @@ declare
 begin
     perform underway._check_interval('retention', coalesce(enqueue_batch.retention, '-1 second'), '0');
 
-    insert into underway.batch (created_at, retention, listed, name)
-    values (underway._clock(), enqueue_batch.retention, true, enqueue_batch.name)
+    insert into underway.batch (created_at, retention, implicit, name)
+    values (underway._clock(), enqueue_batch.retention, false, enqueue_batch.name)
     returning id into v_batch;
 
     perform underway._add_to_batch(

@@ -34,7 +34,7 @@ cross join lateral (
     from underway.batch_task member
     where member.batch = b.id
 ) m
-where b.listed;
+where not b.implicit;
 
 comment on view underway.batch_stats is
     'Each batch with how far it is: progress is the part of its tasks that are final, from 0 to 1; live, succeeded, failed and'

@@ -140,35 +140,35 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
 declare
-    v_follower underway.dependent;
+    v_dependent underway.dependent;
     v_live     bigint[];
     v_failed   bigint[];
     v_gone     bigint[];
 begin
-    select f.* into v_follower from underway.dependent f where f.task = _why_after.task;
+    select f.* into v_dependent from underway.dependent f where f.task = _why_after.task;
 
     v_live := array(
         select m.task from underway.batch_task m
-        where m.batch = v_follower.batch and m.outcome is null
+        where m.batch = v_dependent.batch and m.outcome is null
         order by m.task limit 100
     );
     v_failed := array(
         select m.task from underway.batch_task m
-        where m.batch = v_follower.batch and m.outcome is not null
+        where m.batch = v_dependent.batch and m.outcome is not null
         order by m.task limit 100
     );
 
-    if v_follower.event = 'failure' then
+    if v_dependent.event = 'failure' then
         return next row(
             'on_failure',
-            format('it runs when a task of batch %s does not succeed; %s of them are live', v_follower.batch,
+            format('it runs when a task of batch %s does not succeed; %s of them are live', v_dependent.batch,
                 case when cardinality(v_live) = 100 then 'a hundred or more' else cardinality(v_live)::text end),
-            jsonb_build_object('batch', v_follower.batch, 'live', to_jsonb(v_live))
+            jsonb_build_object('batch', v_dependent.batch, 'live', to_jsonb(v_live))
         )::underway.reason;
         return;
     end if;
 
-    if v_follower.event = 'success' and v_live = '{}' and v_failed <> '{}' then
+    if v_dependent.event = 'success' and v_live = '{}' and v_failed <> '{}' then
         -- A dead letter brings a task back that the history has forgotten (redrive).
         v_gone := array(
             select ended.id
@@ -188,7 +188,7 @@ begin
                     when v_gone = '{}' then 'it waits until they are retried'
                     else format('%s left the history and can not be retried: cancel it', array_to_string(v_gone[1:10], ', '))
                 end),
-            jsonb_build_object('batch', v_follower.batch, 'failed', to_jsonb(v_failed), 'gone', to_jsonb(v_gone))
+            jsonb_build_object('batch', v_dependent.batch, 'failed', to_jsonb(v_failed), 'gone', to_jsonb(v_gone))
         )::underway.reason;
         return;
     end if;
@@ -200,7 +200,7 @@ begin
             else format('it comes after tasks that are not final: %s%s', array_to_string(v_live[1:10], ', '),
                 case when cardinality(v_live) > 10 then ', ...' else '' end)
         end,
-        jsonb_build_object('batch', v_follower.batch, 'live', to_jsonb(v_live))
+        jsonb_build_object('batch', v_dependent.batch, 'live', to_jsonb(v_live))
     )::underway.reason;
 end;
 $$;

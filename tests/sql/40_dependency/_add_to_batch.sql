@@ -6,8 +6,8 @@ select
     underway_test.finished_task('succeeded') as succeeded, underway_test.finished_task('failed') as failed,
     underway_test.finished_task('cancelled') as cancelled, underway_test.ready_task() as pending,
     (underway_test.held_task()).id as running, underway_test.ready_task() as plain;
-insert into underway.batch (id, created_at, retention, listed) overriding system value
-values (-1, underway._clock(), '1 day', true), (-2, underway._clock(), '1 day', true);
+insert into underway.batch (id, created_at, retention, implicit) overriding system value
+values (-1, underway._clock(), '1 day', false), (-2, underway._clock(), '1 day', false);
 
 select underway._add_to_batch(-1, array[running, succeeded, failed, cancelled, pending]) from task;
 

@@ -4,8 +4,8 @@ select plan(10);
 select underway.create_queue('email');
 create temporary table task as
 select (underway.enqueue_many('email', array_fill('1'::jsonb, array[4]))) as ids;
-insert into underway.batch (id, created_at, retention, listed) overriding system value
-values (-1, underway._clock(), '1 day', true), (-2, underway._clock(), '1 day', true);
+insert into underway.batch (id, created_at, retention, implicit) overriding system value
+values (-1, underway._clock(), '1 day', false), (-2, underway._clock(), '1 day', false);
 select underway._add_to_batch(-1, ids[1:3]), underway._add_to_batch(-2, ids[3:4]) from task;
 
 -- what is noted

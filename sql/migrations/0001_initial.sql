@@ -222,11 +222,20 @@ begin
             'create table underway.%I partition of underway.task_history for values in (%s)',
             'task_history_' || to_char(v_slot, 'FM00'), v_slot
         );
+        execute format(
+            'alter table underway.%I replica identity full', 'task_history_' || to_char(v_slot, 'FM00')
+        );
     end loop;
 end;
 $$;
 
 create table underway.task_history_later partition of underway.task_history for values in (32);
+
+-- With a publication for all tables, rows can be deleted only from a table with a replica identity. A unique index on the
+-- history would cost each finished task; the full row costs only what is deleted before its day is truncated.
+alter table underway.task_history replica identity full;
+
+alter table underway.task_history_later replica identity full;
 
 create index task_history_to_prune on underway.task_history_later (expires_at);
 

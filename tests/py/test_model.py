@@ -141,7 +141,9 @@ FORGOTTEN_DEPENDENTS = """
     where case f.event
         when 'success' then
             not exists (select from underway.batch_task m where m.batch = f.batch)
-            or f.fails_with_batch and exists (select from underway.batch_task m where m.batch = f.batch and m.outcome is not null)
+            or f.fails_with_batch and exists (
+                select from underway.batch_task m where m.batch = f.batch and m.outcome is not null
+            )
         when 'final' then not exists (select from underway.batch_task m where m.batch = f.batch and m.outcome is null)
     end"""
 

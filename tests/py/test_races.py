@@ -654,6 +654,21 @@ def test_two_sessions_that_redrive_share_the_letters(open_session: OpenSession) 
     assert one.value("select count(*) from underway.task_history") == 0
 
 
+def test_a_redrive_reports_the_letters_whose_queue_was_dropped(open_session: OpenSession) -> None:
+    session = open_session()
+    dead_letters(session, 2)
+    session.run("select underway.drop_queue('q', force => true)")
+    notices: list[tuple[str | None, str | None]] = []
+    session.connection.add_notice_handler(lambda notice: notices.append((notice.message_primary, notice.message_hint)))
+    assert session.value("select underway.redrive('dead')") == 0
+    assert notices == [
+        (
+            "2 dead letters stay in queue 'dead': their queue 'q' was dropped",
+            "Create their queue again and redrive them, or cancel them.",
+        )
+    ]
+
+
 def test_many_sessions_that_redrive_at_once_move_each_letter_once(database: str, open_session: OpenSession) -> None:
     session = open_session()
     ids = dead_letters(session, 200)

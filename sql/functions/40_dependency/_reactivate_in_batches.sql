@@ -12,6 +12,7 @@ set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
+set jit = off
 as $$
 begin
     update underway.batch_task m set outcome = null where m.task = _reactivate_in_batches.task;

@@ -3,6 +3,7 @@
 --   pending -> waiting
 --
 -- Writes: task, parked, dependent.
+-- Calls: nothing.
 
 create or replace function underway._block_tasks(tasks bigint[], batch bigint, event text, fails_with_batch boolean default false)
 returns void

@@ -1,8 +1,10 @@
--- complete: the holder reports a task as done. In the handler's own transaction its writes and this commit together.
+-- complete: the holder reports a task as done. In the handler's own transaction, its writes and the completion commit
+-- together.
 --
 --   in_progress -> succeeded
 --
 -- Writes: nothing.
+-- Calls: _raise_lease_lost, complete_many.
 -- Raises: UW001 invalid_argument, UW002 lease_lost.
 
 create or replace function underway.complete(task bigint, lease uuid, output jsonb default null)

@@ -4,6 +4,7 @@
 --   pending -> in_progress
 --
 -- Writes: nothing.
+-- Calls: _check_leases, _conclude, dequeue.
 -- Raises: UW001 invalid_argument, UW003 queue_not_found.
 
 create or replace function underway.complete_and_dequeue(

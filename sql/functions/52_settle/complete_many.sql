@@ -3,6 +3,7 @@
 --   in_progress -> succeeded
 --
 -- Writes: nothing.
+-- Calls: _check_leases, _conclude.
 -- Raises: UW001 invalid_argument.
 
 create or replace function underway.complete_many(tasks bigint[], leases uuid[], outputs jsonb[] default null)

@@ -23,5 +23,5 @@ end;
 $$;
 
 comment on function underway.release_many(bigint[], uuid[]) is
-    'Give a batch of tasks back, each under its lease, without using up an attempt. Returns the ids that were given back;'
-    ' the leases of the others are lost.';
+    'Give a batch of tasks back to their old places, each under its lease, without using up an attempt. Returns the ids that'
+    ' were given back; the leases of the others are lost.';

@@ -40,4 +40,5 @@ end;
 $$;
 
 comment on function underway.snooze(bigint, uuid, interval) is
-    'Put a task back for later without using up an attempt. Returns when it will be ready.';
+    'Put a task back for later without using up an attempt; without a delay it keeps its place. Returns when it will be'
+    ' ready.';

@@ -42,7 +42,7 @@ select throws_ok(
 select is((select tasks from underway.batch where id = -2), 1, 'and then none is joined');
 select is(
     underway_test.hint_of('select underway._add_to_batch(-2, array[987654321])'),
-    'It was deleted, its time in the history is over, or its transaction was rolled back.', 'the hint says why it may be so'
+    'It was deleted, its retention is over, or its transaction was rolled back.', 'the hint says why it may be so'
 );
 
 select * from finish();

@@ -23,8 +23,8 @@ begin
     with recursive ahead as (
         select d.task, d.batch
         from underway.dependent d
-        join underway.task t on t.id = d.task and t.state = 'waiting'
         where d.task = any (_check_cycle.tasks)
+          and (select t.state from underway.task t where t.id = d.task) = 'waiting'
         union
         -- The offset and the limit keep these look-ups for each batch and each task under a generic plan.
         select m.task, d.batch

@@ -58,8 +58,8 @@ class RetryPolicy:
 class Queue:
     """A queue and its settings. What is None keeps what the database has, or the default for a new queue.
 
-    `dead_letter_queue=""` takes the dead-letter queue away. With `keep_history=False` tasks that succeed leave nothing
-    behind, unless somebody waits for them; failed and cancelled ones are kept.
+    `dead_letter_queue=""` takes the dead-letter queue away. With `keep_history=False` the history keeps
+    only the state and the output of tasks that succeed, for a day at most; failed and cancelled ones are kept whole.
 
     The limits hold over all workers. At most `max_running` tasks run at once, and at most `max_running_per_key` (1 by
     default) of those that share a concurrency key. `rate_limit` tasks start in each `rate_period` (seconds or a

@@ -104,12 +104,21 @@ class Hold:
     expires_at: datetime
 
 
+@dataclass(frozen=True)
+class Renewal:
+    """A heartbeat that found its task locked by another session."""
+
+    task: int
+    lease: UUID
+    lease_expires_at: datetime
+
+
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """What has become of some tasks. `followers` wait for that: each with its event, and whether it fails without."""
+    """What has become of some tasks. `dependents` wait for that: each with its event, and whether it fails without."""
 
-    followers: tuple[tuple[int, str, bool], ...] = ()
-    listed: bool = False
+    dependents: tuple[tuple[int, str, bool], ...] = ()
+    implicit: bool = True
     became: tuple[bool, bool, bool] = (False, False, False)  # failed, final, succeeded
     expires_at: datetime | None = None
 
@@ -141,7 +150,7 @@ class Line:
 # A task by its id, a queue by its name; by a kind, a queue and a key, whether that one is paused, or its hold; a batch,
 # and what is known of one of its tasks; the line of a queue; and a bucket by its number, of several the last counts.
 Key = int | str | tuple[str, str, str]
-Written = Task | Queue | Hold | Batch | Outcome | Bucket | Line | bool | None
+Written = Task | Queue | Hold | Renewal | Batch | Outcome | Bucket | Line | bool | None
 Saved = tuple[dict[Key, Written], dict[str, bool], set[str]]
 
 
@@ -826,9 +835,19 @@ class Underway:
             queue = self.existing_queue(task.queue)
             if self.now < task.started_at + queue.timeout:
                 held.add(id)
+                until = self.now + queue.heartbeat
                 if not self.taken(id):
-                    self.write(id, replace(task, lease_expires_at=self.now + queue.heartbeat))
+                    self.write(id, replace(task, lease_expires_at=until))
+                elif task.lease_expires_at is not None and task.lease_expires_at < until:
+                    self.write(("renewal", self.name, f"{id} {lease} {until}"), Renewal(id, lease, until))
         return held
+
+    def renewed_until(self, task: Task) -> datetime | None:
+        """Until when a heartbeat has renewed a lease that has lapsed in its row."""
+        seen = {**self.world.committed, **self.changes}
+        found = [each for each in seen.values() if isinstance(each, Renewal)]
+        until = [each.lease_expires_at for each in found if (each.task, each.lease) == (task.id, task.lease)]
+        return max((each for each in until if each > self.now), default=None)
 
     def report_progress(self, task: int, lease: UUID, progress: Any) -> None:
         self.write(task, replace(self.surely_held(task, lease), progress=progress))
@@ -842,6 +861,11 @@ class Underway:
             for task in self.tasks()
             if task.lease_expires_at is not None and task.lease_expires_at <= self.now and not self.taken(task.id)
         ]
+        renewed = {task.id: until for task in lapsed if (until := self.renewed_until(task)) is not None}
+        for task in lapsed:
+            if task.id in renewed:
+                self.write(task.id, replace(task, lease_expires_at=renewed[task.id]))
+        lapsed = [task for task in lapsed if task.id not in renewed]
         self.fail_all((task, True, None) for task in lapsed)
         self.prune_batches()
         for (queue, key), hold in self.holds().items():
@@ -973,10 +997,12 @@ class Underway:
             if task.in_batch:
                 in_batch.append(task.id)
             queue = self.queue(task.queue)
-            kept = queue is None or queue.keep_history or state != "succeeded" or task.watched
             task = replace(task, state=state, ready_at=None, lease=None, lease_expires_at=None)
-            task = replace(task, limited=False, parked=False, in_batch=False, unique_until_start=False)
-            self.write(task.id, replace(task, watched=False, progress=None) if kept else None)
+            task = replace(task, limited=False, parked=False, in_batch=False, watched=False, progress=None)
+            task = replace(task, unique_until_start=False)
+            if queue is not None and not queue.keep_history and state == "succeeded":
+                task = replace(task, input=None, errors=0)
+            self.write(task.id, task)
         self.settle_batches(self.note_outcome(in_batch, state))
 
     # After others
@@ -1016,8 +1042,8 @@ class Underway:
 
     def begin_waiting(self, number: int, tasks: Sequence[int], event: str, fails: bool = False) -> None:
         batch = self.batches()[number]
-        followers = (*batch.followers, *((id, event, fails) for id in tasks))
-        self.write(("batch", "", str(number)), replace(batch, followers=followers))
+        dependents = (*batch.dependents, *((id, event, fails) for id in tasks))
+        self.write(("batch", "", str(number)), replace(batch, dependents=dependents))
         for id in tasks:
             waiting = self.task(id)
             assert waiting is not None
@@ -1025,7 +1051,7 @@ class Underway:
 
     def enqueue_batch(self, tasks: Sequence[dict[str, Any]], **callbacks: dict[str, Any]) -> list[int]:
         number = self.world.next_batch
-        self.write(("batch", "", str(number)), Batch(listed=True))
+        self.write(("batch", "", str(number)), Batch(implicit=False))
         self.join(number, self.enqueue_many(tasks=tasks)[0])
         for event in ("success", "final", "failure"):
             if (task := callbacks.get(f"on_{event}")) is not None:
@@ -1043,7 +1069,7 @@ class Underway:
 
     def extend_batch(self, batch: int, tasks: Sequence[dict[str, Any]]) -> list[list[int]]:
         found = self.batches().get(batch)
-        if found is None or not found.listed:
+        if found is None or found.implicit:
             raise Refused(BATCH_NOT_FOUND)
         self.write(("batch", "", str(batch)), found)
         if found.became[1]:
@@ -1054,7 +1080,7 @@ class Underway:
 
     def cancel_batch(self, batch: int) -> list[int]:
         found = self.batches().get(batch)
-        if found is None or not found.listed:
+        if found is None or found.implicit:
             raise Refused(BATCH_NOT_FOUND)
         live = sorted(id for id, outcome in self.outcomes(batch).items() if outcome is None)
         return [sum(self.cancel(id)[0] for id in live)]
@@ -1079,7 +1105,7 @@ class Underway:
             numbers = self.note_outcome([task.id for task in failed if task.in_batch], "failed")
 
     def settle_batch(self, number: int) -> list[int]:
-        """Release what waits for what has become of it; gives those of its followers that fail with it.
+        """Release what waits for what has become of it; gives those of its dependents that fail with it.
 
         Where another transaction is open, it may be left to `maintain`: the database says whether it was.
         """
@@ -1090,25 +1116,25 @@ class Underway:
         if became != was and self.others_open() and self.ask_became().get(number, became) != became:
             return []
         if became != was:
-            expires_at = None if batch.listed else batch.expires_at if live else self.now  # a listed one in weeks
+            expires_at = None if not batch.implicit else batch.expires_at if live else self.now  # others in weeks
             batch = replace(batch, became=became, expires_at=expires_at)
             self.write(("batch", "", str(number)), batch)
         # One that another has locked, or had, is passed over until a look that comes later.
-        waiting = [id for id, _, _ in batch.followers if self.is_waiting(id) and not self.taken(id)]
+        waiting = [id for id, _, _ in batch.dependents if self.is_waiting(id) and not self.taken(id)]
         if became == was or self.others_open():
             left = self.ask_waiting()
             waiting = [id for id in waiting if id not in left or (self.maintaining and not self.others_open())]
         come = dict(zip(("failure", "final", "success"), became, strict=True))
-        for id, event, _ in batch.followers:
+        for id, event, _ in batch.dependents:
             if id in waiting and come[event]:
                 task = self.waiting(id)
                 assert task.ready_at is not None
                 self.write(id, replace(task, state="pending", ready_at=max(task.ready_at, self.now)))
         waiting = [id for id in waiting if self.is_waiting(id)]
         if come["success"]:
-            needless = [id for id, event, _ in batch.followers if id in waiting and event == "failure"]
+            needless = [id for id, event, _ in batch.dependents if id in waiting and event == "failure"]
             self.finish([self.waiting(id) for id in needless], "cancelled")
-        return [id for id, _, fails in batch.followers if id in waiting and fails and failed]
+        return [id for id, _, fails in batch.dependents if id in waiting and fails and failed]
 
     def others_open(self) -> bool:
         return any(other.open for other in self.others)
@@ -1128,7 +1154,7 @@ class Underway:
             if batch.expires_at is None or batch.expires_at > self.now or self.taken(("batch", "", str(number))):
                 continue
             outcomes = self.outcomes(number)
-            if None in outcomes.values() or any(self.is_waiting(id) for id, _, _ in batch.followers):
+            if None in outcomes.values() or any(self.is_waiting(id) for id, _, _ in batch.dependents):
                 self.write(("batch", "", str(number)), replace(batch, expires_at=self.now + timedelta(days=1)))
                 continue
             gone = [id for id in outcomes if not self.taken(("outcome", str(number), str(id)))]

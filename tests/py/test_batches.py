@@ -535,6 +535,70 @@ def test_under_repeatable_read_what_comes_after_a_finished_task_is_released_by_m
     assert session.state(after) == "pending"
 
 
+@pytest.mark.parametrize("level", ["repeatable read", "serializable"])
+def test_maintain_refuses_a_transaction_that_does_not_see_what_others_commit(one: Session, level: str) -> None:
+    one.run(f"begin isolation level {level}")
+    with refused("UW001", f"maintain needs the isolation level read committed; this transaction is {level}"):
+        one.run("select underway._run_chores()")
+    one.run("rollback")
+
+
+# Settlements that are rolled back
+
+TO_REEVALUATE = "select batch from underway.batch_to_reevaluate"
+
+
+@pytest.mark.parametrize("how", END)
+@pytest.mark.parametrize("savepoint", [False, True])
+def test_a_rolled_back_settlement_of_the_last_task_costs_one_evaluation_and_no_more(
+    session: Session, one: Session, how: str, savepoint: bool
+) -> None:
+    batch = claimed_batch(session, 1)
+    one.run("begin")
+    if savepoint:
+        one.run("savepoint s")
+    end(one, batch, 0, how)
+    session.run("insert into underway.batch_to_reevaluate (batch) values (%s)", batch.id)
+    maintain(session)
+    assert session.column(TO_REEVALUATE) == [batch.id], "the settlement may still commit"
+    one.run("rollback to s" if savepoint else "rollback")
+    maintain(session)
+    assert session.column(TO_REEVALUATE) == []
+    if savepoint:
+        one.run("commit")
+    end(session, batch, 0)
+    assert states(session, batch) == SUCCEEDED
+
+
+def test_a_settlement_in_a_savepoint_of_a_running_transaction_is_awaited(session: Session, one: Session) -> None:
+    batch = claimed_batch(session, 2)
+    one.run("begin")
+    one.run("savepoint s")
+    end(one, batch, 0)
+    one.run("release s")
+    end(session, batch, 1)
+    maintain(session)
+    assert session.column(TO_REEVALUATE) == [batch.id]
+    one.run("commit")
+    maintain(session)
+    assert states(session, batch) == SUCCEEDED
+
+
+def test_batches_that_cannot_be_evaluated_yet_do_not_delay_others(session: Session, one: Session) -> None:
+    batch = claimed_batch(session, 1)
+    one.run("begin")
+    one.run("select from underway.batch where id = %s for update", batch.id)
+    end(session, batch, 0)
+    other_batch = claimed_batch(session, 0)
+    session.run("insert into underway.batch_to_reevaluate (batch) values (%s)", other_batch.id)
+    for _ in range(2):
+        session.run("select underway._reevaluate_batches(1)")
+    assert session.column(TO_REEVALUATE) == [batch.id]
+    one.run("rollback")
+    maintain(session)
+    assert states(session, batch) == SUCCEEDED
+
+
 # Nobody waits
 
 
@@ -578,7 +642,7 @@ def test_upkeep_does_not_wait_for_the_retry_of_a_task_of_a_batch_whose_time_is_o
 ) -> None:
     batch = claimed_batch(session, 1)
     end(session, batch, 0, "fail")
-    session.run("select underway.cancel(%s)", batch.callbacks["success"])
+    session.run("select underway.cancel(id) from unnest(%s::bigint[]) id", list(batch.callbacks.values()))
     session.run("update underway.batch set expires_at = now()")
     one.run("begin")
     one.run("select underway.retry(%s)", batch.tasks[0])
@@ -623,7 +687,7 @@ UNSUCCESSFUL = "select id from underway.task_history where state <> 'succeeded' 
 EXTEND_ITS_BATCH = """
     select underway.extend_batch(m.batch, '[{"queue": "q"}, {"queue": "q"}]')
     from underway.batch_task m
-    join underway.batch b on b.id = m.batch and b.listed
+    join underway.batch b on b.id = m.batch and not b.implicit
     where m.task = %s"""
 
 

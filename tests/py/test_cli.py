@@ -544,7 +544,7 @@ def test_cancel_cancels_and_says_which_could_not_be(mail: Underway) -> None:
     assert answer.out == f"task {second} is cancelled\n"
     assert answer.err.splitlines() == [
         f"underway: task {first} is cancelled. Only a live task can be cancelled.",
-        "underway: task 99 does not exist. It was deleted, or its time in the history is over.",
+        "underway: task 99 does not exist. It was deleted, or its retention is over.",
     ]
     assert mail("task", second, "--json").json["state"] == "cancelled"
 

@@ -57,7 +57,6 @@ def raise_floors(session: Session, times: int = 3) -> None:
     """More often than it takes until what is noted counts."""
     for _ in range(times):
         session.run("select underway._advance_queue_watermark('q', 0)")
-        session.run("select underway._advance_lease_watermark()")
 
 
 def work(session: Session, count: int = 20) -> None:
@@ -76,7 +75,6 @@ def test_the_floor_follows_the_claims(session: Session) -> None:
     before = session.value("select clock_timestamp()")
     work(session)
     assert before < session.value(FLOOR) <= session.value("select clock_timestamp()")
-    assert session.value("select max(ready_at) from underway.watermark where queue = ''") > before
 
 
 def test_a_look_that_finds_nothing_writes_nothing(session: Session) -> None:
@@ -97,20 +95,10 @@ def test_the_floor_stops_at_the_oldest_task_that_is_pending(session: Session) ->
     assert len(session.claim("q", 10)) == 10
 
 
-def test_the_floor_of_the_leases_stops_at_the_oldest_lease(session: Session) -> None:
-    (id,) = session.enqueue("q")
-    ((_, _lease),) = session.claim("q")
-    session.lapse(id)
-    raise_floors(session)
-    assert session.value("select underway._reclaim()") == 1
-    assert session.errors(id)[0]["type"] == "LeaseLapsed"
-
-
 def test_few_floors_are_kept(session: Session) -> None:
     for _ in range(20):
         work(session, 1)
     assert session.value("select count(*) from underway.watermark where queue = 'q'") == 1
-    assert session.value("select count(*) from underway.watermark where queue = ''") == 1
 
 
 def test_a_task_that_was_enqueued_earlier_and_is_committed_later_is_found(
@@ -259,7 +247,7 @@ VERBS = [
     "select underway.reschedule(id, clock_timestamp() - interval '1 day') from live",
     "select underway.reprioritize(id, {priority}) from live",
     "select underway._reclaim()",
-    "select underway._advance_queue_watermark('q', {priority}), underway._advance_lease_watermark()",
+    "select underway._advance_queue_watermark('q', {priority})",
 ]
 
 DRAWN = """

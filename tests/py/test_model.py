@@ -46,6 +46,8 @@ SETUP = """
     create or replace function underway._clock_before_xid() returns timestamptz language sql volatile as $$
         select least(nullif(current_setting('model.began_at', true), '')::timestamptz, underway._clock())
     $$;
+
+    create or replace function underway._one_in(calls integer) returns boolean language sql volatile as 'select true';
     """
 
 # Whatever an earlier run has left: faster than a new database.
@@ -66,7 +68,7 @@ RESET = """
     delete from underway.batch_task;
     delete from underway.batch_to_reevaluate;
     delete from underway.dependent;
-    insert into underway.watermark values ('', 0, '-infinity', '-infinity', '0');
+    delete from underway.deferred_renewal;
     do $$
     declare
         v_name text;
@@ -132,14 +134,16 @@ NEXT_BATCH = "select last_value + is_called::integer from underway.batch_id_seq"
 NEXT_ID = "select last_value + is_called::integer from underway.task_id_seq"
 
 # Tasks that wait for what has come, and what no open transaction holds up any more.
-FORGOTTEN_FOLLOWERS = """
+FORGOTTEN_DEPENDENTS = """
     select f.task
     from underway.dependent f
     join underway.task t on t.id = f.task and t.state = 'waiting'
     where case f.event
         when 'success' then
             not exists (select from underway.batch_task m where m.batch = f.batch)
-            or f.fails and exists (select from underway.batch_task m where m.batch = f.batch and m.outcome is not null)
+            or f.fails_with_batch and exists (
+                select from underway.batch_task m where m.batch = f.batch and m.outcome is not null
+            )
         when 'final' then not exists (select from underway.batch_task m where m.batch = f.batch and m.outcome is null)
     end"""
 
@@ -405,7 +409,6 @@ class Machine(RuleBasedStateMachine):
         self.grants: list[tuple[int, UUID]] = []
         self.most_attempts: dict[str, int] = {}
         self.may_go: set[int] = set()
-        self.unkept: set[str] = set()
         self.limits: list[tuple[str, Queue]] = []  # that may have counted since the last look
         self.running: Counter[tuple[str, str | None]] = Counter()
         self.seen: list[Task] = []
@@ -463,8 +466,6 @@ class Machine(RuleBasedStateMachine):
         if verb == "create_queue" and "retry_policy" in arguments:
             most = max(self.most_attempts.get(arguments["name"], 0), arguments["retry_policy"].max_attempts)
             self.most_attempts[arguments["name"]] = most
-        if verb == "create_queue" and arguments.get("keep_history") is False:
-            self.unkept.add(arguments["name"])
         if verb == "create_queue":
             given_limits = Queue(name="", **{name: arguments[name] for name in LIMITS if name in arguments})
             self.limits.append((arguments["name"], given_limits))
@@ -565,9 +566,8 @@ class Machine(RuleBasedStateMachine):
         for task in self.seen:
             after = now.get(task.id)
             if after is None:
-                # Deleted, or a dead letter that went back, or done where no history is kept.
-                may_go = task.id in self.may_go or (task.live and (task.dead_letter or task.queue in self.unkept))
-                assert may_go, f"{task} is lost"
+                # Deleted, or a dead letter that went back.
+                assert task.id in self.may_go or (task.live and task.dead_letter), f"{task} is lost"
             elif not task.live and after != task:
                 assert task.state != "succeeded", f"{task} was final"
                 assert after.live or after.state in ("failed", "cancelled", "succeeded")
@@ -686,7 +686,6 @@ class Machine(RuleBasedStateMachine):
             self.sessions[number].run(
                 "select underway._advance_queue_watermark(l.queue, l.priority) from underway.queue_priority l"
             )
-            self.sessions[number].run("select underway._advance_lease_watermark()")
         self.look()
 
     # Queues
@@ -887,9 +886,9 @@ class Machine(RuleBasedStateMachine):
     def some_batch(self, session: int, pick: int) -> int | None:
         """A batch, most likely one that somebody has asked for and that is not final; or one that is none."""
         batches = self.world.sessions[session].batches()
-        listed = [number for number, batch in batches.items() if batch.listed]
-        live = [number for number in listed if not batches[number].became[1]]
-        return self.pick(live * 3 + listed + [*batches][-1:], pick)
+        explicit = [number for number, batch in batches.items() if not batch.implicit]
+        live = [number for number in explicit if not batches[number].became[1]]
+        return self.pick(live * 3 + explicit + [*batches][-1:], pick)
 
     # Claims
 
@@ -1023,7 +1022,7 @@ class Machine(RuleBasedStateMachine):
         """What is pending in the end is given out, once its time has come, and what waits waits for something."""
         self.observer.run("select underway._run_chores()")
         self.seen = tasks_of(self.observer)
-        assert self.observer.column(FORGOTTEN_FOLLOWERS) == []
+        assert self.observer.column(FORGOTTEN_DEPENDENTS) == []
         pending = {task.id for task in self.seen if task.state == "pending"}
         used = []
         for rest in (0 * SECOND, 60 * SECOND, timedelta(days=365)):

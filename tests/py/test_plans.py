@@ -56,8 +56,7 @@ COUNTERS = """
     from pg_class c
     where c.relnamespace = 'underway'::regnamespace
       and c.relkind in ('r', 'i')
-      and c.relname ~ '^(task|attempt|running|parked|ready_key|paused_key|keyed_queue|token_bucket|batch|dependent)'
-      and c.relname <> 'batch_to_reevaluate' -- a list of what is to be done, which is read from end to end"""
+      and c.relname ~ '^(task|running|parked|ready_key|paused_key|keyed_queue|token_bucket|batch|dependent)'"""
 
 
 @dataclass(frozen=True)
@@ -139,8 +138,8 @@ def line_up(session: Session, each: int) -> None:
 def begin_batch(session: Session) -> None:
     """A batch whose last task never ends."""
     session.run(
-        "insert into underway.batch (id, created_at, retention, listed, failed_at)"
-        " values (%s, now(), '1 day', true, now())",
+        "insert into underway.batch (id, created_at, retention, implicit, failed_at)"
+        " values (%s, now(), '1 day', false, now())",
         BATCH_ID,
     )
     session.run("insert into underway.batch_task values (%s, %s)", 2**62, BATCH_ID)
@@ -159,8 +158,8 @@ def fill_batches(session: Session, each: int) -> None:
         "insert into underway.batch_task select -n, %s, 'failed' from generate_series(1, %s) n", BATCH_ID, each // 5
     )
     session.run(
-        "with past as (insert into underway.batch (id, created_at, retention, tasks, listed, expires_at)"
-        " select %s - n, now(), '0', 1, false, now() from generate_series(1, %s) n returning id)"
+        "with past as (insert into underway.batch (id, created_at, retention, tasks, implicit, expires_at)"
+        " select %s - n, now(), '0', 1, true, now() from generate_series(1, %s) n returning id)"
         " insert into underway.dependent select -id, id, 'success' from past",
         BATCH_ID,
         each // 2,
@@ -258,13 +257,12 @@ CALLS: dict[str, Call] = {
         max(1, n // 2), max(1, n // 2),
     ),
     "look again at a batch": lambda s, tasks, leases, n: (
-        s.run("insert into underway.batch_to_reevaluate values (%s)", BATCH_ID),
+        s.run("insert into underway.batch_to_reevaluate (batch) values (%s)", BATCH_ID),
         s.run("select underway._reevaluate_batches()"),
     )[-1],
     "prune batches": lambda s, tasks, leases, n: s.run("select underway._prune_batches(%s)", n),
     "prune what unique keys hold": lambda s, tasks, leases, n: s.run("select underway._prune_reservations()"),
     "raise the floor of a lane": lambda s, tasks, leases, n: s.run("select underway._advance_queue_watermark('q', 0)"),
-    "raise the floor of the leases": lambda s, tasks, leases, n: s.run("select underway._advance_lease_watermark()"),
     "snooze": lambda s, tasks, leases, n: s.run(
         "do $$ begin perform underway.snooze(" + f"{tasks[0]}, '{leases[0]}'" + ", '1 day');"
         " exception when sqlstate 'UW002' then null; end $$"

@@ -359,6 +359,57 @@ def test_a_heartbeat_passes_over_a_task_that_is_being_completed_and_reports_it_a
     assert sorted(worker.column(heartbeat, ids, list(leases.values()))) == [ids[0], ids[2]]
 
 
+LOCKS_A_RUNNING_TASK = {
+    "a task that is enqueued after it": "select underway.enqueue('q', after => array[%s]::bigint[])",
+    "select for update": "select from underway.task where id = %s for update",
+    "a settlement that is rolled back": "select underway.cancel(%s)",
+}
+
+
+@pytest.mark.parametrize("lock", LOCKS_A_RUNNING_TASK)
+@pytest.mark.parametrize("worker", ["null", "underway.register_worker('w', '{q}')"])
+def test_a_task_that_another_session_keeps_locked_is_not_reclaimed_while_its_holder_sends_heartbeats(
+    open_session: OpenSession, lock: str, worker: str
+) -> None:
+    locker, holder, reclaimer = open_session(), open_session(impatient=True), open_session()
+    holder.create_queue("q", "heartbeat => '300 ms'")
+    (id,) = holder.enqueue("q")
+    ((_, lease),) = holder.rows(f"select id, lease from underway.dequeue('q', 1, {worker})")
+    beat = ("select * from underway.heartbeat(%s, %s)", [id], [lease])
+    lapses = "select lease_expires_at < clock_timestamp() from underway.task where id = %s"
+
+    locker.run("begin")
+    locker.run(LOCKS_A_RUNNING_TASK[lock], id)
+    wait_until(lambda: holder.column(*beat) == [id] and holder.value(lapses, id), "the lease of the row has lapsed")
+    assert holder.column(*beat) == [id]
+    locker.run("rollback")
+    assert reclaimer.value("select underway._reclaim(everything => true)") == 0
+    assert holder.value(lapses, id) is False
+
+    holder.run("select underway.complete(%s, %s)", id, lease)
+    assert (holder.state(id), holder.errors(id)) == ("succeeded", [])
+
+
+def test_a_locked_task_whose_holder_sends_no_heartbeats_is_reclaimed_as_soon_as_the_lock_is_released(
+    open_session: OpenSession,
+) -> None:
+    locker, holder, reclaimer = open_session(), open_session(impatient=True), open_session()
+    holder.create_queue("q", "heartbeat => '100 ms'")
+    (id,) = holder.enqueue("q")
+    ((_, lease),) = holder.claim("q")
+
+    locker.run("begin")
+    locker.run("select from underway.task where id = %s for update", id)
+    holder.run("select underway.heartbeat(%s, %s)", [id], [lease])
+    recorded = "select max(lease_expires_at) from underway.deferred_renewal where task = %s"
+    wait_until(lambda: holder.value(f"select ({recorded}) < clock_timestamp()", id), "the last renewal has lapsed")
+    assert reclaimer.value("select underway._reclaim(everything => true)") == 0
+    locker.run("rollback")
+    reclaimer.run("select underway._reclaim(everything => true)")
+    assert (holder.state(id), len(holder.errors(id))) == ("pending", 1)
+    assert reclaimer.value("select count(*) from underway.deferred_renewal where task = %s", id) == 0
+
+
 # Complete in the handler's own transaction
 
 
@@ -494,13 +545,19 @@ BATCH_CALLS = {
 # fail_many takes as many errors as tasks; the tail of the longer array pairs with no task.
 
 
+@pytest.mark.parametrize("rows_by_statistics", [None, 1, 1000])
 @pytest.mark.parametrize("second", BATCH_CALLS)
 @pytest.mark.parametrize("first", BATCH_CALLS)
-def test_batches_in_opposite_orders_wait_in_line_and_not_in_a_circle(
-    open_session: OpenSession, first: str, second: str
+def test_batches_in_opposite_orders_lock_their_tasks_in_one_order_under_every_plan(
+    open_session: OpenSession, first: str, second: str, rows_by_statistics: int | None
 ) -> None:
     blocker, one, other = open_session(), open_session(), open_session()
     blocker.create_queue("q", NO_DELAY)
+    if rows_by_statistics is not None:
+        blocker.run("alter table underway.task set (autovacuum_enabled = false)")
+        blocker.enqueue("q", rows_by_statistics)
+        blocker.run("analyze underway.task")
+        blocker.run("delete from underway.task")
     ids = blocker.enqueue("q", 10)
     lease = blocker.claim("q", 10)[0][1]
 
@@ -595,6 +652,21 @@ def test_two_sessions_that_redrive_share_the_letters(open_session: OpenSession) 
     assert sorted(one.claim_ids("q", 10)) == ids
     assert one.claim("dead", 10) == []
     assert one.value("select count(*) from underway.task_history") == 0
+
+
+def test_a_redrive_reports_the_letters_whose_queue_was_dropped(open_session: OpenSession) -> None:
+    session = open_session()
+    dead_letters(session, 2)
+    session.run("select underway.drop_queue('q', force => true)")
+    notices: list[tuple[str | None, str | None]] = []
+    session.connection.add_notice_handler(lambda notice: notices.append((notice.message_primary, notice.message_hint)))
+    assert session.value("select underway.redrive('dead')") == 0
+    assert notices == [
+        (
+            "2 dead letters stay in queue 'dead': their queue 'q' was dropped",
+            "Create their queue again and redrive them, or cancel them.",
+        )
+    ]
 
 
 def test_many_sessions_that_redrive_at_once_move_each_letter_once(database: str, open_session: OpenSession) -> None:
@@ -950,7 +1022,7 @@ def test_sessions_with_other_settings_mean_the_same(
         assert reader.value("select underway.redrive('dead')") == 1
         assert plain.value("select extract(epoch from enqueued_at) from underway.task where id = %s", id) == enqueued_at
     shown = (
-        "select (e ->> 'failed_at')::timestamptz as at"
+        "select extract(epoch from (e ->> 'failed_at')::timestamptz) as at"
         " from underway.task_info(%s), jsonb_array_elements(errors) e order by at"
     )
     assert len(plain.column(shown, id)) == 3

@@ -78,7 +78,7 @@ LIFE = [
     "select to_jsonb(b) from underway.batch_stats b order by batch",
     "select underway.stats()",
     "select underway.next_wakeup(array['plain', 'fair']) is null",
-    "select underway.maintain()",
+    "select underway._run_chores()",
     "select underway.redrive('dead')",
     # errors
     "select underway.enqueue('nowhere')",

@@ -20,9 +20,9 @@ WRITABLE: dict[str, set[str]] = {
     "32_limit": {"task", "ready_key", "paused_key", "token_bucket"},
     "36_history": {"task", "task_history", "unique_reservation"},
     "40_dependency": {"task", "batch", "batch_task", "dependent", "batch_to_reevaluate"},
-    "44_enqueue": {"task", "unique_reservation"},
+    "44_enqueue": {"task", "unique_reservation", "queue_length", "setting"},
     "48_claim": {"task"},
-    "52_settle": {"task"},
+    "52_settle": {"task", "deferred_renewal"},
     "56_operate": {
         "task",
         "task_history",

@@ -96,7 +96,9 @@ def create_queue(
     keep_history: Annotated[
         bool | None,
         typer.Option(
-            "--keep-history/--no-keep-history", help="Whether tasks that succeed are kept.", show_default=False
+            "--keep-history/--no-keep-history",
+            help="Whether the inputs of tasks that succeed are kept.",
+            show_default=False,
         ),
     ] = None,
     max_running: Annotated[

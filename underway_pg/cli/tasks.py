@@ -207,7 +207,7 @@ def _each(
 
 
 def _no_task(id: int) -> TaskNotFound:
-    return TaskNotFound(f"task {id} does not exist", "It was deleted, or its time in the history is over.")
+    return TaskNotFound(f"task {id} does not exist", "It was deleted, or its retention is over.")
 
 
 @commands.command()

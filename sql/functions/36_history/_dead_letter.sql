@@ -1,6 +1,7 @@
 -- _dead_letter: enqueue a dead letter for each task that fails permanently in a queue with a dead-letter queue.
 --
 -- Writes: task.
+-- Calls: _clock, _earliest_ready_at, _ensure_priority, _wake.
 
 create or replace function underway._dead_letter(tasks bigint[])
 returns void
@@ -15,7 +16,7 @@ declare
     v_now   timestamptz := underway._clock();
     v_lane  record;
 begin
-    -- The dead letter is a task of its own, pending in another queue; what it needs to go back is kept with it.
+    -- The dead letter is a task of its own, pending in another queue. It holds what redrive needs to restore the task.
     for v_lane in
         with letter as (
             insert into underway.task (

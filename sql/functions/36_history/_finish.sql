@@ -1,9 +1,11 @@
--- _finish: move held tasks from the live table into the history. Every final state is reached here.
+-- _finish: move tasks from the live table into the history. Every final state is reached here, and only from _conclude
+-- and the functions that it calls: what a finished task releases is theirs to do.
 --
---   in_progress -> succeeded | failed
+--   in_progress | waiting -> succeeded | failed
 --   pending | waiting | in_progress -> cancelled
 --
 -- Writes: task, task_history.
+-- Calls: _clock.
 
 create or replace function underway._history_slot(expires_at timestamptz, now timestamptz)
 returns smallint
@@ -11,7 +13,7 @@ language sql
 immutable
 begin atomic
     -- Days since 1970 in UTC. The ring takes twenty days from now; the slots after them are being emptied (_prune). No
-    -- pinned search_path: the names are bound already, and with it the call would not be inlined.
+    -- pinned search_path: the names are bound already, and a pinned one would prevent inlining.
     select case
         when (expires_at at time zone 'UTC')::date - (now at time zone 'UTC')::date < 20
             then mod((expires_at at time zone 'UTC')::date - date '1970-01-01', 32)
@@ -22,49 +24,13 @@ end;
 comment on function underway._history_slot(timestamptz, timestamptz) is
     'The partition of the history for a task that expires at a time: its day in the ring, or 32 for later.';
 
-create or replace function underway._after_finish(tasks underway.finished_task[], state underway.task_state)
-returns void
-language plpgsql
-volatile
-set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_generic_plan
-set enable_seqscan = off
-set enable_bitmapscan = off
-set jit = off
-as $$
-declare
-    v_tasks  bigint[];
-    v_queues text[];
-    v_keys   text[];
-begin
-    select array_agg(e.queue), array_agg(e.concurrency_key)
-    into v_queues, v_keys
-    from unnest(_after_finish.tasks) e
-    where not e.parked
-      and (e.holds_slot or e.concurrency_key is not null);
-    if v_queues is not null then
-        perform underway._release_slots(v_queues, v_keys);
-    end if;
-
-    v_tasks := array(select e.id from unnest(_after_finish.tasks) e where e.in_batch);
-    if v_tasks <> '{}' then
-        perform underway._on_tasks_ended(v_tasks, _after_finish.state);
-    end if;
-
-    perform pg_notify('underway_finished', e.id::text) from unnest(_after_finish.tasks) e where e.watched;
-end;
-$$;
-
-comment on function underway._after_finish(underway.finished_task[], underway.task_state) is
-    'What else there is to do for tasks that have ended: their limits, who follows and who watches them.';
-
 create or replace function underway._finish(
     tasks bigint[],
     leases uuid[],
     state underway.task_state,
     outputs jsonb[] default null
 )
-returns bigint[]
+returns underway.finish_result
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
@@ -72,17 +38,17 @@ set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_nestloop = off
-set enable_mergejoin = off
+set enable_hashjoin = off
+set enable_mergejoin = on
 set jit = off
 as $$
 declare
-    v_now      timestamptz := underway._clock();
-    v_finished bigint[];
-    v_to_notify     underway.finished_task[];
+    v_now    timestamptz := underway._clock();
+    v_result underway.finish_result;
 begin
-    -- The array is looked up in the index in the order of ids, whatever the statistics say, and what is found is joined
-    -- with the batch: a join alone may be turned round, and read the table for each row of the batch. So two batches
-    -- never wait for each other in a circle, either.
+    -- Rows are locked in the order of their ids, so that two batches never deadlock. A merge join keeps that order under
+    -- every plan, whatever its outer side is. A hash join returns the order of its outer side, which may be the order of
+    -- the arrays, and a nested loop may read the arrays once for each task.
     with gone as (
         delete from underway.task t
         using unnest(_finish.tasks, _finish.leases, _finish.outputs) as batch (task, lease, output)
@@ -91,15 +57,24 @@ begin
           and (_finish.leases is null or t.lease = batch.lease)
         -- What is read most stands in front, for a row is taken apart up to the last column that is asked for.
         returning
-            t.id, t.watched or t.in_batch or t.holds_slot or t.concurrency_key is not null as told,
+            t.id, t.watched or t.in_batch or t.holds_slot or t.concurrency_key is not null as has_effects,
             t.watched, t.in_batch, t.holds_slot, t.parked, t.queue, t.concurrency_key, t.unique_key, t.job,
             t.priority, t.attempt, t.worker, t.enqueued_at, t.started_at, t.input, t.headers, t.errors, t.dead_letter,
             t.retry_policy, t.timeout, t.heartbeat, t.retention, batch.output
     ),
     setting as (
-        select q.name, q.keep_history, v_now + q.retention as expires_at, underway._history_slot(v_now + q.retention, v_now) as expires_slot
+        select
+            q.name, x.brief, v_now + x.retention as expires_at,
+            underway._history_slot(v_now + x.retention, v_now) as expires_slot
         from underway.queue q
-        where q.name in (select g.queue from gone g)
+        cross join lateral (
+            -- A queue without history keeps a success for a day, with its output: for tasks that come after it, and for
+            -- clients that wait for it, whether they asked before it ended or later.
+            select
+                b.brief, case when b.brief then least(q.retention, '1 day') else q.retention end as retention
+            from (select not q.keep_history and _finish.state = 'succeeded' as brief) b
+        ) x
+        where q.name = any (array(select g.queue from gone g))
     ),
     finished as (
         insert into underway.task_history (
@@ -108,8 +83,8 @@ begin
         )
         select
             g.id, g.queue, g.unique_key, g.concurrency_key, g.job, _finish.state, g.priority, g.attempt, g.worker,
-            g.input, g.output, g.headers,
-            g.errors, g.dead_letter, g.retry_policy, g.timeout, g.heartbeat, g.retention, g.enqueued_at, g.started_at, v_now,
+            case when s.brief then 'null' else g.input end, g.output, case when s.brief then null else g.headers end,
+            case when s.brief then null else g.errors end, g.dead_letter, g.retry_policy, g.timeout, g.heartbeat, g.retention, g.enqueued_at, g.started_at, v_now,
             case when g.retention is null then coalesce(s.expires_at, v_now + interval '14 days') else v_now + g.retention end,
             case
                 when g.retention is null then coalesce(s.expires_slot, underway._history_slot(v_now + '14 days', v_now))
@@ -117,29 +92,21 @@ begin
             end
         from gone g
         left join setting s on s.name = g.queue
-        -- Where no history is kept, this is what somebody has to look at, or is waiting for.
-        where s.keep_history is not false
-           or _finish.state <> 'succeeded'
-           or g.watched
     )
     select
-        array_agg(g.id),
+        coalesce(array_agg(g.id), '{}'),
         array_agg(
             row(
                 g.id, g.queue, g.concurrency_key, g.watched, g.in_batch, g.holds_slot, g.parked
             )::underway.finished_task
-        ) filter (where g.told)
-    into v_finished, v_to_notify
+        ) filter (where g.has_effects)
+    into v_result
     from gone g;
 
-    if v_to_notify is not null then
-        perform underway._after_finish(v_to_notify, _finish.state);
-    end if;
-
-    return coalesce(v_finished, '{}');
+    return v_result;
 end;
 $$;
 
 comment on function underway._finish(bigint[], uuid[], underway.task_state, jsonb[]) is
-    'Move the tasks that are still under these leases into the history, where it is kept; without leases, tasks that the'
-    ' caller has locked. Returns their ids.';
+    'Move the tasks that are still under these leases (without leases: tasks that the caller has locked) into the history.'
+    ' Returns the ids of all, and the tasks whose end has effects.';

@@ -1,6 +1,7 @@
 -- _prune: remove finished tasks whose retention is over.
 --
 -- Writes: task_history.
+-- Calls: _clock.
 
 create or replace function underway._prune(max_tasks integer default 1000)
 returns integer
@@ -16,10 +17,10 @@ declare
     v_slot   text;
     v_pruned integer;
 begin
-    -- The ring takes the days from yesterday, for clocks and midnights, to the nineteenth from now (_history_slot). What
-    -- lies in the other slots has expired. Truncating them waits for nobody: a slot where somebody still reads is met
-    -- again at the next call. After more than eleven days without any call, expired tasks stay for another turn.
-    -- One session at a time: even asking for the size of a slot would wait for one that truncates it.
+    -- The ring uses the days from yesterday (for clocks and midnights) to the nineteenth from now (_history_slot). The
+    -- other slots hold expired tasks only. Truncating never waits: a slot that another session reads is skipped until the
+    -- next call. After more than eleven days without a call, expired tasks stay for another turn of the ring.
+    -- One session at a time: even reading the size of a slot would wait for a session that truncates it.
     for v_day in v_today - 12 .. v_today - 2 loop
         exit when not pg_try_advisory_xact_lock(hashtext('underway.task_history'));
         v_slot := 'task_history_' || to_char(mod(v_day, 32), 'FM00');

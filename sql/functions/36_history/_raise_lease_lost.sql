@@ -1,6 +1,7 @@
--- _raise_lease_lost: refuse a holder whose lease is gone, and say what became of the task.
+-- _raise_lease_lost: refuse a holder that has lost its lease, with the state of the task.
 --
 -- Writes: nothing.
+-- Calls: nothing.
 -- Raises: UW002 lease_lost.
 
 create or replace function underway._raise_lease_lost(task bigint, lease uuid)
@@ -29,4 +30,4 @@ end;
 $$;
 
 comment on function underway._raise_lease_lost(bigint, uuid) is
-    'Refuse a holder whose lease is gone, with the state that the task has now.';
+    'Refuse a holder that has lost its lease, with the state that the task has now.';

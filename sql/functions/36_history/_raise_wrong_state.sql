@@ -1,6 +1,7 @@
--- _raise_wrong_state: refuse what can not be done with a task in its state, or with one that does not exist.
+-- _raise_wrong_state: refuse an operation that the state of a task does not allow, or that names no task.
 --
 -- Writes: nothing.
+-- Calls: nothing.
 -- Raises: UW004 task_not_found, UW005 wrong_state.
 
 create or replace function underway._raise_wrong_state(task bigint, verb text, states text)
@@ -21,7 +22,7 @@ begin
         raise exception using
             errcode = 'UW004',
             message = format('task %s does not exist', _raise_wrong_state.task),
-            hint = 'It was deleted, its time in the history is over, or its transaction was rolled back.';
+            hint = 'It was deleted, its retention is over, or its transaction was rolled back.';
     end if;
 
     raise exception using
@@ -32,4 +33,4 @@ end;
 $$;
 
 comment on function underway._raise_wrong_state(bigint, text, text) is
-    'Refuse what can not be done with a task in its state, or with one that does not exist.';
+    'Refuse an operation that the state of a task does not allow, or that names no task.';

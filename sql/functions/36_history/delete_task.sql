@@ -1,6 +1,7 @@
--- delete_task: a finished task leaves the history before its time.
+-- delete_task: remove a finished task from the history before its retention is over.
 --
 -- Writes: task_history, unique_reservation.
+-- Calls: _raise_wrong_state.
 -- Raises: UW004 task_not_found, UW005 wrong_state.
 
 create or replace function underway.delete_task(task bigint)
@@ -13,19 +14,19 @@ set enable_seqscan = off
 set jit = off
 as $$
 declare
-    v_gone underway.task_history;
+    v_history_row underway.task_history;
 begin
-    delete from underway.task_history h where h.id = delete_task.task returning h.* into v_gone;
+    delete from underway.task_history h where h.id = delete_task.task returning h.* into v_history_row;
     if not found then
         perform underway._raise_wrong_state(delete_task.task, 'can be deleted; cancel it first', 'final');
     end if;
 
-    -- Nobody would know any more that it did not succeed, and so does not hold its key.
-    if v_gone.unique_key is not null and v_gone.state <> 'succeeded' then
+    -- A task that did not succeed does not reserve its key, and the history no longer shows how it ended.
+    if v_history_row.unique_key is not null and v_history_row.state <> 'succeeded' then
         delete from underway.unique_reservation h
-        where h.queue = v_gone.queue
-          and h.unique_key = v_gone.unique_key
-          and h.task = v_gone.id;
+        where h.queue = v_history_row.queue
+          and h.unique_key = v_history_row.unique_key
+          and h.task = v_history_row.id;
     end if;
 end;
 $$;

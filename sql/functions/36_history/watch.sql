@@ -1,6 +1,7 @@
 -- watch: ask for a notification when a task reaches its final state.
 --
 -- Writes: task.
+-- Calls: _raise_wrong_state.
 -- Raises: UW004 task_not_found.
 
 create or replace function underway.watch(task bigint)
@@ -15,7 +16,7 @@ as $$
 declare
     v_state underway.task_state;
 begin
-    -- A locked row is being settled, perhaps in a long transaction of its handler: who waits looks again anyway.
+    -- A locked row may be in a long transaction of its handler. It is skipped: clients read the state again anyway.
     update underway.task t
     set watched = true
     where t.ctid = any (array(
@@ -41,5 +42,5 @@ end;
 $$;
 
 comment on function underway.watch(bigint) is
-    'Ask that the finish of a task be announced on the channel underway_finished, with its id. Returns its state now;'
-    ' a final one will not be announced. Listen first, then watch, and look again from time to time.';
+    'Request a notification on the channel underway_finished, with the id of the task, when the task is final. Returns its'
+    ' state now; if that is final, no notification follows. Listen first, then watch, and read the state again at times.';

@@ -1,8 +1,9 @@
--- _add_dependencies: tasks that the caller has just enqueued wait until others have ended.
+-- _add_dependencies: let tasks that the caller has just enqueued wait until others have ended.
 --
 --   pending -> waiting
 --
 -- Writes: batch.
+-- Calls: _add_to_batch, _block_tasks, _clock, _evaluate_batches.
 -- Raises: UW001 invalid_argument, UW004 task_not_found, UW005 wrong_state.
 
 create or replace function underway._add_dependencies(tasks bigint[], after bigint[], after_failure text)
@@ -30,9 +31,9 @@ begin
         return;
     end if;
 
-    -- A batch that nobody has asked for: its tasks are those, and these follow it.
-    insert into underway.batch (created_at, retention, listed)
-    values (underway._clock(), '0', false)
+    -- An implicit batch of the tasks to wait for; the new tasks are its dependents.
+    insert into underway.batch (created_at, retention, implicit)
+    values (underway._clock(), '0', true)
     returning id into v_batch;
 
     perform underway._add_to_batch(v_batch, array(select distinct unnest(_add_dependencies.after)));
@@ -46,4 +47,4 @@ end;
 $$;
 
 comment on function underway._add_dependencies(bigint[], bigint[], text) is
-    'Let new tasks wait until others have succeeded; after_failure says what happens when one of those does not.';
+    'Let new tasks wait until others have succeeded; after_failure decides what happens when one of those does not.';

@@ -1,9 +1,10 @@
--- _add_to_batch: a batch follows tasks, live or finished.
+-- _add_to_batch: add tasks to a batch, live or finished.
 --
--- Locks those that are live, in the order of their ids, so that it is known of each whether it ends before or after: it
--- waits for a settlement that is under way, and those that come later wait for the caller's transaction.
+-- Live tasks are locked, in the order of their ids, so that each ends either before or after: the function waits for a
+-- settlement that is under way, and a later settlement waits for the caller's transaction.
 --
 -- Writes: task, batch, batch_task.
+-- Calls: _raise_wrong_state.
 -- Raises: UW004 task_not_found, UW005 wrong_state.
 
 create or replace function underway._add_to_batch(batch bigint, tasks bigint[])
@@ -21,7 +22,7 @@ declare
     v_rest    bigint[];
     v_missing bigint;
 begin
-    -- Until each is found in one place: a finished one may be retried between the two looks.
+    -- Repeat until each is found in one table: a finished task may be retried between the two reads.
     loop
         v_live := array(
             select t.id from underway.task t where t.id = any (_add_to_batch.tasks) order by t.id for no key update
@@ -44,8 +45,8 @@ begin
         end if;
     end loop;
 
-    -- Those that are in_batch already, too: with an old snapshot, whoever settles one would not see this batch, and is
-    -- refused for this change.
+    -- Also those that are in_batch already: a repeatable read transaction that settles one does not see this batch, and
+    -- fails with a serialization error because of this update.
     update underway.task t set in_batch = true where t.id = any (v_live);
 
     insert into underway.batch_task (task, batch, outcome)
@@ -62,4 +63,4 @@ end;
 $$;
 
 comment on function underway._add_to_batch(bigint, bigint[]) is
-    'Let a batch follow these tasks; each is given once, and none is in it yet.';
+    'Add tasks to a batch; each is given once, and none is in it yet.';

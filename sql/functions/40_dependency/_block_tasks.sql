@@ -1,10 +1,11 @@
--- _block_tasks: tasks that the caller has just enqueued wait for something that becomes of a batch.
+-- _block_tasks: let tasks that the caller has just enqueued wait for an event of a batch.
 --
 --   pending -> waiting
 --
 -- Writes: task, dependent.
+-- Calls: nothing.
 
-create or replace function underway._block_tasks(tasks bigint[], batch bigint, event text, fails boolean default false)
+create or replace function underway._block_tasks(tasks bigint[], batch bigint, event text, fails_with_batch boolean default false)
 returns void
 language plpgsql
 volatile
@@ -17,11 +18,12 @@ as $$
 begin
     update underway.task t set state = 'waiting', parked = false where t.id = any (_block_tasks.tasks);
 
-    insert into underway.dependent (task, batch, event, fails)
-    select waiting.task, _block_tasks.batch, _block_tasks.event, _block_tasks.fails
+    insert into underway.dependent (task, batch, event, fails_with_batch)
+    select waiting.task, _block_tasks.batch, _block_tasks.event, _block_tasks.fails_with_batch
     from unnest(_block_tasks.tasks) as waiting (task);
 end;
 $$;
 
 comment on function underway._block_tasks(bigint[], bigint, text, boolean) is
-    'Let new tasks wait for an event of a batch: success, final or failure; or fail when it will not come by itself.';
+    'Let new tasks wait for an event of a batch: success, final or failure; with fails_with_batch they fail as soon as a'
+    ' task of the batch does not succeed.';

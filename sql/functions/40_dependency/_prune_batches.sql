@@ -1,7 +1,10 @@
--- _prune_batches: forget batches that have been final for their time to live; not while a task waits for one, as for the
--- retry of a task that has failed, nor while a task of it that was retried is live.
+-- _prune_batches: delete batches that have been final for their retention.
+--
+-- A batch stays while a task waits for it (perhaps for the retry of a failed task), while a callback of it is live, and
+-- while a retried task of it is live.
 --
 -- Writes: batch, batch_task, dependent.
+-- Calls: _clock.
 
 create or replace function underway._prune_batches(max_batches integer default 1000)
 returns void
@@ -29,25 +32,26 @@ begin
         return;
     end if;
 
-    -- The limits keep these look-ups for each batch, whatever the statistics say.
+    -- The limits keep these look-ups for each batch under a generic plan.
     v_needed := array(
-        select given.batch
-        from unnest(v_expired) as given (batch)
-        where (
-            select true from underway.batch_task m where m.batch = given.batch and m.outcome is null limit 1
-        )
-           or (
-            select true
-            from underway.task t
-            where t.id = any (array(select f.task from underway.dependent f where f.batch = given.batch))
-              and t.state = 'waiting'
-            limit 1
-        )
+        select b.id
+        from underway.batch b
+        where b.id = any (v_expired)
+          and (
+              (select true from underway.batch_task m where m.batch = b.id and m.outcome is null limit 1)
+              or (
+                  select true
+                  from underway.task t
+                  where t.id = any (array(select d.task from underway.dependent d where d.batch = b.id))
+                    and (t.state = 'waiting' or not b.implicit)
+                  limit 1
+              )
+          )
     );
     update underway.batch b set expires_at = v_now + interval '1 day' where b.id = any (v_needed);
 
     v_expired := array(select unnest(v_expired) except select unnest(v_needed));
-    delete from underway.dependent f where f.batch = any (v_expired);
+    delete from underway.dependent d where d.batch = any (v_expired);
     delete from underway.batch_task m
     where m.ctid = any (array(
         select past.ctid
@@ -57,7 +61,7 @@ begin
         for update skip locked
     ));
 
-    -- A task that is just being retried keeps its batch until the next call.
+    -- The row of a task that is being retried is locked and stays, and so does its batch, until the next call.
     delete from underway.batch b
     where b.id = any (v_expired)
       and (
@@ -67,4 +71,4 @@ end;
 $$;
 
 comment on function underway._prune_batches(integer) is
-    'Forget at most max_batches batches whose time is over and that no task waits for.';
+    'Delete at most max_batches batches whose retention is over, and that no live task waits for or calls back.';

@@ -1,6 +1,7 @@
 -- _raise_batch_not_found: refuse a batch that does not exist.
 --
 -- Writes: nothing.
+-- Calls: nothing.
 -- Raises: UW012 batch_not_found.
 
 create or replace function underway._raise_batch_not_found(batch bigint)
@@ -13,7 +14,7 @@ begin
     raise exception using
         errcode = 'UW012',
         message = format('batch %s does not exist', _raise_batch_not_found.batch),
-        hint = 'Its time to live is over, its transaction was rolled back, or this is the id of a task.';
+        hint = 'Its retention is over, its transaction was rolled back, or this is the id of a task.';
 end;
 $$;
 

@@ -1,8 +1,9 @@
--- _reactivate_in_batches: a finished task is live again; the batches that it is a task of follow it anew.
+-- _reactivate_in_batches: a finished task is live again, and so it is in its batches.
 --
--- It is `in_batch` in any case: with an old snapshot, its batches are not seen here.
+-- The caller sets `in_batch` in any case: a repeatable read transaction may not see all batches of the task here.
 --
 -- Writes: batch_task.
+-- Calls: nothing.
 
 create or replace function underway._reactivate_in_batches(task bigint)
 returns void
@@ -20,4 +21,4 @@ end;
 $$;
 
 comment on function underway._reactivate_in_batches(bigint) is
-    'A task has come back from the history: its batches follow it anew.';
+    'A task has come back from the history: it is live again in its batches.';

@@ -1,8 +1,9 @@
--- _unblock_tasks: what tasks have waited for is there.
+-- _unblock_tasks: make waiting tasks pending, because their dependencies are met.
 --
 --   waiting -> pending
 --
 -- Writes: task.
+-- Calls: _clock, _earliest_ready_at, _wake.
 
 create or replace function underway._unblock_tasks(tasks bigint[])
 returns void
@@ -38,4 +39,4 @@ end;
 $$;
 
 comment on function underway._unblock_tasks(bigint[]) is
-    'Make waiting tasks pending: ready now, or when they are due.';
+    'Make waiting tasks pending: ready now, or at the time that they were enqueued for.';

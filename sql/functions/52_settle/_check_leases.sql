@@ -1,6 +1,7 @@
 -- _check_leases: refuse a batch whose tasks and leases do not pair up.
 --
 -- Writes: nothing.
+-- Calls: nothing.
 -- Raises: UW001 invalid_argument.
 
 create or replace function underway._check_leases(tasks bigint[], leases uuid[])
@@ -20,7 +21,7 @@ begin
             hint = 'Give one lease for each task, in the same order.';
     end if;
 
-    -- A pending task has no lease: null must never fit it.
+    -- A pending task has no lease: a null must not match it.
     if array_position(_check_leases.leases, null) is not null then
         raise exception using
             errcode = 'UW001',

@@ -4,6 +4,7 @@
 --   pending -> in_progress
 --
 -- Writes: nothing.
+-- Calls: _check_leases, _conclude, dequeue.
 -- Raises: UW001 invalid_argument, UW003 queue_not_found.
 
 create or replace function underway.complete_and_dequeue(
@@ -25,7 +26,7 @@ declare
 begin
     perform underway._check_leases(complete_and_dequeue.tasks, complete_and_dequeue.leases);
 
-    v_settled := underway._finish(
+    v_settled := underway._conclude(
         complete_and_dequeue.tasks, complete_and_dequeue.leases, 'succeeded', complete_and_dequeue.outputs
     );
 

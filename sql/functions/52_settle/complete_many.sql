@@ -6,6 +6,7 @@
 --   in_progress -> succeeded
 --
 -- Writes: nothing.
+-- Calls: _check_leases, _conclude.
 -- Raises: UW001 invalid_argument.
 
 create or replace function underway.complete_many(tasks bigint[], leases uuid[], outputs jsonb[] default null)
@@ -20,7 +21,7 @@ begin
 
     return query
     select settled.id
-    from unnest(underway._finish(
+    from unnest(underway._conclude(
         complete_many.tasks, complete_many.leases, 'succeeded', complete_many.outputs
     )) as settled (id);
 end;

@@ -3,6 +3,7 @@
 --   in_progress -> pending | failed
 --
 -- Writes: nothing.
+-- Calls: _raise_lease_lost, fail_many.
 -- Raises: UW001 invalid_argument, UW002 lease_lost.
 
 create or replace function underway.fail(

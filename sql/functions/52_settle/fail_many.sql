@@ -1,10 +1,33 @@
--- fail_many: the holder reports attempts that failed. What may be tried again waits; the rest fails for good and
--- leaves a dead letter where its queue has a dead-letter queue.
+-- fail_many: the holder reports failed attempts. A task with attempts left is retried after its backoff; the others fail
+-- for good, and leave a dead letter where their queue has a dead-letter queue.
 --
 --   in_progress -> pending | failed
 --
 -- Writes: task.
+-- Calls: _append_error, _check_interval, _check_leases, _clock, _conclude, _dead_letter, _error, _requeue, backoff.
 -- Raises: UW001 invalid_argument.
+
+create or replace function underway._add_errors(tasks bigint[], errors jsonb[])
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_nestloop = off -- it might read the arrays once for each task
+set jit = off
+as $$
+begin
+    update underway.task t
+    set errors = underway._append_error(t.errors, given.error)
+    from unnest(_add_errors.tasks, _add_errors.errors) as given (task, error)
+    where t.id = any (_add_errors.tasks)
+      and given.task = t.id;
+end;
+$$;
+
+comment on function underway._add_errors(bigint[], jsonb[]) is 'Add an error to each of these tasks, which the caller has locked.';
 
 create or replace function underway.fail_many(
     tasks bigint[],
@@ -25,23 +48,31 @@ set jit = off
 as $$
 declare
     v_now          timestamptz := underway._clock();
-    v_held         record;
-    v_failed       underway.failed_task;
-    v_final_tasks  bigint[] := '{}';
-    v_final_leases uuid[] := '{}';
+    v_retry_tasks  bigint[];
+    v_retry_at     timestamptz[];
+    v_retry_errors jsonb[];
+    v_final_tasks  bigint[];
+    v_final_errors jsonb[];
 begin
     perform underway._check_leases(fail_many.tasks, fail_many.leases);
     perform underway._check_interval('retry_after', given.value, '0')
     from unnest(fail_many.retry_after) as given (value);
 
-    for v_held in
+    -- Lock the tasks that are still held, in the order of their ids, and decide for each.
+    select
+        array_agg(f.id) filter (where f.retried), array_agg(f.retry_at) filter (where f.retried),
+        array_agg(f.error) filter (where f.retried),
+        array_agg(f.id) filter (where not f.retried), array_agg(f.error) filter (where not f.retried)
+    into v_retry_tasks, v_retry_at, v_retry_errors, v_final_tasks, v_final_errors
+    from (
         select
-            t.id, t.queue, t.concurrency_key, t.holds_slot, t.priority, t.lease, t.attempt, given.retry_after,
-            underway._append_error(t.errors, underway._error(given.error) || jsonb_build_object(
+            t.id, x.retried,
+            case
+                when x.retried then v_now + coalesce(given.retry_after, underway.backoff(x.retry_policy, t.attempt))
+            end as retry_at,
+            underway._error(given.error) || jsonb_build_object(
                 'attempt', t.attempt, 'started_at', t.started_at, 'failed_at', v_now
-            )) as errors,
-            coalesce(t.retry_policy, q.retry_policy) as retry_policy,
-            coalesce(given.retryable, true) as retryable
+            ) as error
         from (
             select distinct on (batch.task, batch.lease) *
             from unnest(
@@ -50,8 +81,8 @@ begin
             order by batch.task, batch.lease
         ) given
         cross join lateral (
-            -- The limit keeps this a look-up for each row of the batch, whatever the statistics say.
-            select *
+            -- The limit keeps this a look-up for each row of the batch under a generic plan.
+            select held.id, held.queue, held.attempt, held.started_at, held.retry_policy
             from underway.task held
             where held.id = given.task
               and held.lease = given.lease
@@ -59,46 +90,28 @@ begin
             for no key update
         ) t
         join underway.queue q on q.name = t.queue
-    loop
-        if v_held.retryable and v_held.attempt < (v_held.retry_policy).max_attempts then
-            v_failed := row(
-                v_held.id, 'pending',
-                v_now + coalesce(v_held.retry_after, underway.backoff(v_held.retry_policy, v_held.attempt))
-            );
+        cross join lateral (
+            select
+                p.retry_policy,
+                coalesce(given.retryable, true) and t.attempt < (p.retry_policy).max_attempts as retried
+            from (select coalesce(t.retry_policy, q.retry_policy) as retry_policy) p
+        ) x
+    ) f;
 
-            update underway.task t
-            set
-                state = 'pending',
-                ready_at = greatest(v_failed.ready_at, underway._earliest_ready_at(t.queue, t.priority)),
-                started_at = null,
-                lease = null,
-                lease_expires_at = null,
-                holds_slot = false,
-                errors = v_held.errors
-            where t.id = v_held.id;
+    if v_retry_tasks is not null then
+        return query select * from underway._requeue(v_retry_tasks, v_retry_at, v_retry_errors);
+    end if;
 
-            if v_held.holds_slot or v_held.concurrency_key is not null then
-                perform underway._release_slots(array[v_held.queue], array[v_held.concurrency_key]);
-            end if;
-            perform underway._wake(v_held.queue, v_failed.ready_at - v_now);
-        else
-            v_failed := row(v_held.id, 'failed', null);
-            v_final_tasks := v_final_tasks || v_held.id;
-            v_final_leases := v_final_leases || v_held.lease;
-
-            update underway.task t set errors = v_held.errors where t.id = v_held.id;
-        end if;
-
-        return next v_failed;
-    end loop;
-
-    if v_final_tasks <> '{}' then
+    if v_final_tasks is not null then
+        perform underway._add_errors(v_final_tasks, v_final_errors);
         perform underway._dead_letter(v_final_tasks);
-        perform underway._finish(v_final_tasks, v_final_leases, 'failed');
+        return query
+        select failed.id, 'failed'::underway.task_state, null::timestamptz
+        from unnest(underway._conclude(v_final_tasks, null, 'failed')) as failed (id);
     end if;
 end;
 $$;
 
 comment on function underway.fail_many(bigint[], uuid[], jsonb[], boolean[], interval[]) is
-    'Report a batch of failed attempts, each under its lease, with its error. Returns what became of each task that was'
-    ' settled; the leases of the others are lost.';
+    'Report a batch of failed attempts, each under its lease, with its error. Returns the outcome of each task that was'
+    ' settled: pending with the time of its retry, or failed; the leases of the others are lost.';

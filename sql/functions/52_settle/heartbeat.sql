@@ -1,6 +1,7 @@
 -- heartbeat: the holder is alive; its leases last another heartbeat interval from now.
 --
--- Writes: task.
+-- Writes: task, deferred_renewal.
+-- Calls: _check_leases, _clock.
 -- Raises: UW001 invalid_argument.
 
 create or replace function underway.heartbeat(tasks bigint[], leases uuid[])
@@ -15,12 +16,14 @@ set enable_bitmapscan = off
 set jit = off
 as $$
 declare
-    v_now timestamptz := underway._clock();
+    v_now  timestamptz := underway._clock();
+    v_held bigint[];
+    v_late bigint[];
 begin
     perform underway._check_leases(heartbeat.tasks, heartbeat.leases);
 
-    -- A row that is locked is being settled, perhaps in a long transaction of its handler: it is passed over, so that
-    -- the other leases do not lapse meanwhile. A task that has run longer than its timeout is not renewed.
+    -- A locked row is skipped, so that the other leases do not lapse meanwhile: its lock may be held for long, for example
+    -- by the transaction of its own handler. A task that has run longer than its timeout is not renewed.
     update underway.task t
     set lease_expires_at = v_now + coalesce(
         t.heartbeat, (select q.heartbeat from underway.queue q where q.name = t.queue)
@@ -38,17 +41,38 @@ begin
         for no key update skip locked
     ));
 
-    return query
-    select held.id
-    from underway.task held
-    where held.id = any (heartbeat.tasks)
-      and coalesce((held.id, held.lease) in (select unnest(heartbeat.tasks), unnest(heartbeat.leases)), false)
-      and v_now < held.started_at + coalesce(
-          held.timeout, (select q.timeout from underway.queue q where q.name = held.queue)
-      );
+    select array_agg(h.id), array_agg(h.id) filter (where h.lease_expires_at < h.renewed_until)
+    into v_held, v_late
+    from (
+        select
+            held.id, held.lease_expires_at,
+            v_now + coalesce(
+                held.heartbeat, (select q.heartbeat from underway.queue q where q.name = held.queue)
+            ) as renewed_until
+        from underway.task held
+        where held.id = any (heartbeat.tasks)
+          and coalesce((held.id, held.lease) in (select unnest(heartbeat.tasks), unnest(heartbeat.leases)), false)
+          and v_now < held.started_at + coalesce(
+              held.timeout, (select q.timeout from underway.queue q where q.name = held.queue)
+          )
+    ) h;
+
+    -- The lock may be released after the lease has lapsed. The renewal is recorded beside the row, where _reclaim finds it.
+    if v_late is not null then
+        insert into underway.deferred_renewal (task, lease, lease_expires_at)
+        select
+            held.id, held.lease,
+            v_now + coalesce(held.heartbeat, (select q.heartbeat from underway.queue q where q.name = held.queue))
+        from underway.task held
+        where held.id = any (v_late)
+          and held.lease is not null
+        on conflict do nothing;
+    end if;
+
+    return query select renewed.id from unnest(v_held) as renewed (id);
 end;
 $$;
 
 comment on function underway.heartbeat(bigint[], uuid[]) is
-    'Renew the leases of running tasks. Returns the ids that are still held; the others were cancelled or lost, or have'
-    ' run longer than their timeout.';
+    'Renew the leases of running tasks, also of one whose row is locked by another transaction. Returns the ids that are'
+    ' still held; the others were cancelled or lost, or have run longer than their timeout.';

@@ -3,6 +3,7 @@
 --   in_progress -> pending
 --
 -- Writes: nothing.
+-- Calls: _raise_lease_lost, release_many.
 -- Raises: UW001 invalid_argument, UW002 lease_lost.
 
 create or replace function underway.release(task bigint, lease uuid)
@@ -21,4 +22,4 @@ end;
 $$;
 
 comment on function underway.release(bigint, uuid) is
-    'Give a task back: it is ready again at once, and the attempt does not count.';
+    'Give a task back: it is ready again at once, in its old place, and the attempt does not count.';

@@ -1,6 +1,7 @@
--- report_progress: the holder says how far a running task is.
+-- report_progress: the holder stores the progress of a running task.
 --
 -- Writes: task.
+-- Calls: _raise_lease_lost.
 -- Raises: UW001 invalid_argument, UW002 lease_lost.
 
 create or replace function underway.report_progress(task bigint, lease uuid, progress jsonb)
@@ -32,4 +33,4 @@ end;
 $$;
 
 comment on function underway.report_progress(bigint, uuid, jsonb) is
-    'Say how far a running task is, in any JSON of at most 32 KiB; task_info shows it.';
+    'Store the progress of a running task, any JSON of at most 32 KiB; task_info shows it.';

@@ -1,8 +1,9 @@
--- cancel: end a live task, running or not. The holder of a running one has thereby lost its lease.
+-- cancel: end a live task, running or not. The holder of a running task loses its lease.
 --
 --   pending | waiting | in_progress -> cancelled
 --
 -- Writes: nothing.
+-- Calls: _conclude.
 
 create or replace function underway.cancel(task bigint)
 returns boolean
@@ -21,9 +22,9 @@ begin
         return false;
     end if;
 
-    perform underway._finish(array[cancel.task], null, 'cancelled');
+    perform underway._conclude(array[cancel.task], null, 'cancelled');
 
-    -- The holder learns of it at its next heartbeat in any case.
+    -- A hint: the next heartbeat of the holder reports the loss in any case.
     if v_lease is not null then
         perform pg_notify('underway_cancelled', cancel.task::text);
     end if;

@@ -7,7 +7,7 @@
 -- later still adds its task; maintain() cancels it.
 --
 -- Writes: unique_reservation, queue_length, ready_key, paused_key, token_bucket, watermark, queue_priority, queue.
--- Calls: _finish, _lock_claims, _raise_queue_not_found.
+-- Calls: _conclude, _lock_claims, _raise_queue_not_found.
 -- Raises: UW003 queue_not_found, UW006 queue_in_use.
 
 create or replace function underway.drop_queue(name text, force boolean default false)
@@ -42,7 +42,7 @@ begin
     from (
         select t.id, t.state from underway.task t where t.queue = drop_queue.name order by t.id for update
     ) locked;
-    perform underway._finish(coalesce(v_tasks, '{}'), null, 'cancelled');
+    perform underway._conclude(coalesce(v_tasks, '{}'), null, 'cancelled');
     perform pg_notify('underway_cancelled', running.id::text) from unnest(v_running) as running (id);
 
     delete from underway.unique_reservation r where r.queue = drop_queue.name;

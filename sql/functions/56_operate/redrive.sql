@@ -1,9 +1,47 @@
--- redrive: dead letters go back to the queues they came from, as the tasks they were.
+-- redrive: move dead letters back to the queues that they came from, as the tasks that they were.
+--
+-- A letter stays while another task has its unique key, and when its queue was dropped: a NOTICE says how many.
 --
 --   failed -> pending
 --
 -- Writes: task, task_history.
+-- Calls: _check_claim, _clock, _conclude, _earliest_ready_at, _ensure_priority, _evaluate_batches, _reactivate_in_batches,
+--   _record_ends, _wake.
 -- Raises: UW001 invalid_argument, UW003 queue_not_found.
+
+create or replace function underway._report_orphans(queue text)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set jit = off
+as $$
+declare
+    v_orphans record;
+begin
+    for v_orphans in
+        select t.dead_letter ->> 'queue' as queue, count(*) as letters
+        from underway.task t
+        where t.queue = _report_orphans.queue
+          and t.state = 'pending'
+          and t.dead_letter is not null
+          and (select true from underway.queue q where q.name = t.dead_letter ->> 'queue') is null
+        group by 1
+        order by 1
+    loop
+        raise notice using
+            message = format(
+                '%s dead letters stay in queue %L: their queue %L was dropped',
+                v_orphans.letters, _report_orphans.queue, v_orphans.queue
+            ),
+            hint = 'Create their queue again and redrive them, or cancel them.';
+    end loop;
+end;
+$$;
+
+comment on function underway._report_orphans(text) is
+    'Raise a NOTICE for each dropped queue that dead letters of this queue came from.';
 
 create or replace function underway.redrive(queue text, max_tasks integer default 1000)
 returns integer
@@ -16,14 +54,15 @@ set jit = off
 as $$
 #variable_conflict use_column
 declare
-    v_now      timestamptz := underway._clock();
-    v_letter   record;
-    v_in_batch boolean;
-    v_count    integer := 0;
+    v_now    timestamptz := underway._clock();
+    v_letter record;
+    v_ended  underway.finished_task;
+    v_seen   integer := 0;
+    v_count  integer := 0;
 begin
     perform underway._check_claim(array[redrive.queue], redrive.max_tasks);
 
-    -- In the order of their unique keys, as enqueue_unique takes them.
+    -- In the order of their unique keys, as enqueue_unique locks them.
     for v_letter in
         select letter.*
         from (
@@ -37,27 +76,27 @@ begin
             where t.queue = redrive.queue
               and t.state = 'pending'
               and t.dead_letter is not null
+              and (select true from underway.queue q where q.name = t.dead_letter ->> 'queue')
             order by t.id
             limit redrive.max_tasks
             for update skip locked
         ) letter
         order by letter.unique_key nulls first, letter.id
     loop
-        if not exists (select from underway.queue q where q.name = v_letter.origin_queue) then
-            perform underway._raise_queue_not_found(v_letter.origin_queue);
-        end if;
+        v_seen := v_seen + 1;
 
-        -- Somebody has retried the task by itself meanwhile, or is about to: the letter has nothing left to say.
+        -- If the task was retried by itself meanwhile, the letter is not needed any more.
         perform from underway.task_history h where h.id = v_letter.origin_task for update;
         if exists (select from underway.task t where t.id = v_letter.origin_task)
            or exists (
                select from underway.task_history h where h.id = v_letter.origin_task and h.state <> 'failed'
            ) then
-            perform underway._finish(array[v_letter.id], null, 'cancelled');
+            perform underway._conclude(array[v_letter.id], null, 'cancelled');
             continue;
         end if;
 
-        -- The task as the letter has kept it. While another has its unique key, the letter stays.
+        -- The task as it is kept in the letter, with the errors that the history has; if it has left the history, with
+        -- the last error, which is in the letter.
         insert into underway.task (
             id, queue, unique_key, concurrency_key, job, input, priority, ready_at, enqueued_at, retry_policy, timeout,
             heartbeat, retention, headers, errors, dead_letter, in_batch
@@ -79,12 +118,11 @@ begin
             continue;
         end if;
 
-        -- The task has its own errors; if it has left the history, the letter knows the last of them.
-        delete from underway.task t where t.id = v_letter.id returning t.in_batch into v_in_batch;
-        if v_in_batch then
-            perform underway._on_tasks_ended(array[v_letter.id], 'cancelled');
-        end if;
         delete from underway.task_history h where h.id = v_letter.origin_task;
+        delete from underway.task t
+        where t.id = v_letter.id
+        returning t.id, t.queue, t.concurrency_key, t.watched, t.in_batch, t.holds_slot, t.parked into v_ended;
+        perform underway._evaluate_batches(underway._record_ends(array[v_ended], 'cancelled'));
 
         perform underway._reactivate_in_batches(v_letter.origin_task);
         perform underway._ensure_priority(v_letter.origin_queue, v_letter.priority);
@@ -92,10 +130,16 @@ begin
         v_count := v_count + 1;
     end loop;
 
+    -- Only at the end of the letters: counting them in each of many calls would be slow.
+    if v_seen < redrive.max_tasks then
+        perform underway._report_orphans(redrive.queue);
+    end if;
+
     return v_count;
 end;
 $$;
 
 comment on function underway.redrive(text, integer) is
     'Move at most max_tasks waiting dead letters of a queue back to where they came from, under their own ids and with'
-    ' fresh attempts; one whose unique key is taken meanwhile stays. Returns how many went.';
+    ' fresh attempts. A letter stays while another task has its unique key, and when its queue was dropped, which a NOTICE'
+    ' reports. Returns how many went.';

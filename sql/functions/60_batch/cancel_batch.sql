@@ -1,8 +1,9 @@
--- cancel_batch: end all tasks of a batch that are live.
+-- cancel_batch: cancel the live tasks of a batch.
 --
 --   pending | waiting | in_progress -> cancelled
 --
 -- Writes: nothing.
+-- Calls: _raise_batch_not_found, cancel.
 -- Raises: UW012 batch_not_found.
 
 create or replace function underway.cancel_batch(batch bigint)
@@ -17,7 +18,7 @@ as $$
 declare
     v_cancelled integer;
 begin
-    perform from underway.batch b where b.id = cancel_batch.batch and b.listed;
+    perform from underway.batch b where b.id = cancel_batch.batch and not b.implicit;
     if not found then
         perform underway._raise_batch_not_found(cancel_batch.batch);
     end if;
@@ -37,4 +38,4 @@ end;
 $$;
 
 comment on function underway.cancel_batch(bigint) is
-    'Cancel the live tasks of a batch. Returns how many there were; what waits for its end or its failure runs then.';
+    'Cancel the live tasks of a batch. Returns how many there were. Its callbacks on_final and on_failure run then.';

@@ -1,9 +1,11 @@
--- enqueue_batch: tasks whose ends are looked at together, and a task for each thing that becomes of them.
+-- enqueue_batch: enqueue tasks as one batch, with callbacks: tasks that run when all have succeeded, when all are final,
+-- or when the first has not succeeded.
 --
 --   -> pending
 --   -> waiting
 --
 -- Writes: batch.
+-- Calls: _add_to_batch, _block_tasks, _check_interval, _clock, _evaluate_batches, enqueue_many.
 -- Raises: UW001 invalid_argument, UW003 queue_not_found, UW007 input_too_large, UW010 unique_conflict, UW011 queue_full.
 
 create or replace function underway._enqueue_callback(batch bigint, event text, task jsonb)
@@ -59,8 +61,8 @@ declare
 begin
     perform underway._check_interval('retention', coalesce(enqueue_batch.retention, '-1 second'), '0');
 
-    insert into underway.batch (created_at, retention, listed, name)
-    values (underway._clock(), enqueue_batch.retention, true, enqueue_batch.name)
+    insert into underway.batch (created_at, retention, implicit, name)
+    values (underway._clock(), enqueue_batch.retention, false, enqueue_batch.name)
     returning id into v_batch;
 
     perform underway._add_to_batch(

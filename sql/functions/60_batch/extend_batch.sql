@@ -1,8 +1,9 @@
--- extend_batch: more tasks of a batch that is not final; a task of the batch may thus split its work.
+-- extend_batch: enqueue more tasks of a batch that is not final. So a task of the batch can split its work.
 --
 --   -> pending
 --
 -- Writes: nothing.
+-- Calls: _add_to_batch, _raise_batch_not_found, enqueue_many.
 -- Raises: UW001 invalid_argument, UW003 queue_not_found, UW007 input_too_large, UW010 unique_conflict, UW011 queue_full, UW012 batch_not_found, UW013 batch_final.
 
 create or replace function underway._check_cycle(batch bigint, tasks bigint[])
@@ -18,14 +19,15 @@ as $$
 declare
     v_waiting bigint;
 begin
-    -- From the new tasks to what they wait for, and on; a follower of the batch that is met there waits for itself.
+    -- From the new tasks to the tasks that they wait for, and on. Only a task that is still waiting waits for its batch.
     with recursive ahead as (
-        select f.task, f.batch
-        from underway.dependent f
-        where f.task = any (_check_cycle.tasks)
+        select d.task, d.batch
+        from underway.dependent d
+        where d.task = any (_check_cycle.tasks)
+          and (select t.state from underway.task t where t.id = d.task) = 'waiting'
         union
-        -- The offset keeps this a look-up for each batch, whatever the statistics say; so does the limit.
-        select m.task, f.batch
+        -- The offset and the limit keep these look-ups for each batch and each task under a generic plan.
+        select m.task, d.batch
         from ahead
         cross join lateral (
             select live.task
@@ -34,7 +36,13 @@ begin
               and live.outcome is null
             offset 0
         ) m
-        cross join lateral (select waits.batch from underway.dependent waits where waits.task = m.task limit 1) f
+        cross join lateral (
+            select waiting.batch
+            from underway.dependent waiting
+            where waiting.task = m.task
+              and (select t.state from underway.task t where t.id = m.task) = 'waiting'
+            limit 1
+        ) d
     )
     select ahead.task
     into v_waiting
@@ -46,16 +54,16 @@ begin
         raise exception using
             errcode = 'UW001',
             message = format(
-                'task %s waits for batch %s, and a new task of the batch would wait for that one',
-                v_waiting, _check_cycle.batch
+                'task %s waits for batch %s, and a new task of the batch would wait for task %s',
+                v_waiting, _check_cycle.batch, v_waiting
             ),
-            hint = 'Enqueue it beside the batch: as a task of it, neither would ever run.';
+            hint = 'Enqueue the new task outside the batch: inside it, the two would wait for each other forever.';
     end if;
 end;
 $$;
 
 comment on function underway._check_cycle(bigint, bigint[]) is
-    'Refuse new tasks of a batch that wait for what waits for the batch.';
+    'Refuse new tasks of a batch that wait, directly or not, for a task that waits for the batch.';
 
 create or replace function underway.extend_batch(batch bigint, tasks jsonb)
 returns bigint[]
@@ -70,12 +78,12 @@ declare
     v_final_at timestamptz;
     v_ids      bigint[];
 begin
-    -- Whoever settles a task meanwhile leaves the batch to maintain.
+    -- A settlement that finds the batch locked leaves its evaluation to maintain().
     select b.final_at
     into v_final_at
     from underway.batch b
     where b.id = extend_batch.batch
-      and b.listed
+      and not b.implicit
     for no key update;
 
     if not found then
@@ -85,14 +93,14 @@ begin
         raise exception using
             errcode = 'UW013',
             message = format('all tasks of batch %s are final since %s', extend_batch.batch, v_final_at),
-            hint = 'Extend a batch before its last task ends, as in that task itself; or enqueue another batch.';
+            hint = 'Extend a batch before its last task ends, for example in that task; or enqueue another batch.';
     end if;
 
     v_ids := underway.enqueue_many(extend_batch.tasks);
     perform underway._add_to_batch(extend_batch.batch, array(
         select given.id
         from unnest(v_ids) as given (id)
-        -- The limit keeps this a look-up for each task, whatever the statistics say.
+        -- The limit keeps this a look-up for each task under a generic plan.
         where (
             select true
             from underway.batch_task m

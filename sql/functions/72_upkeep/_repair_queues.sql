@@ -54,7 +54,7 @@ begin
         if v_lane.queue_exists then
             perform underway._ensure_priority(v_lane.queue, v_lane.priority);
         else
-            perform underway._finish(
+            perform underway._conclude(
                 array(
                     select t.id
                     from underway.task t

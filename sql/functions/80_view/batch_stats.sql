@@ -35,7 +35,7 @@ cross join lateral (
     from underway.batch_task member
     where member.batch = b.id
 ) m
-where b.listed;
+where not b.implicit;
 
 comment on view underway.batch_stats is
     'Each batch with its progress, the part of its tasks that are final, from 0 to 1. The columns live, succeeded, failed and'

@@ -87,8 +87,8 @@ from fatal, underway.task t
 where (t.dead_letter ->> 'task')::bigint = fatal.id;
 
 create temp table lapsed as select * from underway_test.held_task(attempt => 2);
-select underway_test.advance_clock('5 minutes');
-select underway._reclaim();
+select underway_test.advance_clock('1 hour');
+select underway._reclaim(everything => true);
 
 select matches(t.dead_letter #>> '{error,message}', '^lease lapsed', 'so does a lease that lapses in the last attempt')
 from lapsed, underway.task t
@@ -120,7 +120,7 @@ select results_eq(
 
 create temp table three as
 select claimed.id, claimed.lease
-from underway.enqueue_many('batch', '{11,12,13}', priority => 100) as added, underway.dequeue('batch', 3) as claimed;
+from underway.enqueue_many('batch', '{11,12,13}', priority => 1000) as added, underway.dequeue('batch', 3) as claimed;
 
 select underway.fail_many(array_agg(three.id order by three.id desc), array_agg(three.lease), null, '{f,f,f}') from three;
 

@@ -32,7 +32,7 @@ create temp table live as select t.* from underway.task t join held on held.id =
 select underway_test.advance_clock('1 minute');
 
 select is(
-    underway._finish(array[held.id], array[held.lease], 'succeeded', array['"sent"'::jsonb]), array[held.id],
+    (underway._finish(array[held.id], array[held.lease], 'succeeded', array['"sent"'::jsonb])).tasks, array[held.id],
     'the ids that were finished are returned'
 )
 from held;
@@ -46,7 +46,7 @@ select is(
     (select to_jsonb(h) from underway.task_history h join held on held.id = h.id),
     (
         select to_jsonb(live) - array[
-            'ready_at', 'lease', 'lease_expires_at', 'watched', 'parked', 'holds_slot', 'in_batch', 'progress', 'unique_until_start'
+            'ready_at', 'lease', 'lease_expires_at', 'watched', 'parked', 'holds_slot', 'in_batch', 'progress'
         ]
             || jsonb_build_object(
                 'state', 'succeeded',
@@ -97,12 +97,12 @@ select number, held.id, held.lease, to_jsonb('output ' || number) as output
 from generate_series(1, 5) as number, underway_test.held_task('batch', attempt => number) as held;
 
 create temp table settled as
-select underway._finish(
+select (underway._finish(
     array_agg(batch.id order by batch.id desc),
     array_agg(case when batch.number = 3 then gen_random_uuid() else batch.lease end order by batch.id desc),
     'succeeded',
     array_agg(batch.output order by batch.id desc)
-) as ids
+)).tasks as ids
 from batch;
 
 select set_eq(
@@ -125,13 +125,13 @@ select results_eq(
 create temp table pending as select underway_test.ready_task('batch') as id;
 
 select is(
-    underway._finish(array[pending.id], array[gen_random_uuid()], 'cancelled'), '{}',
+    (underway._finish(array[pending.id], array[gen_random_uuid()], 'cancelled')).tasks, '{}',
     'a lease does not fit a task that has none'
 )
 from pending;
 
 select is(
-    underway._finish(array[pending.id, batch.id], array[null, null]::uuid[], 'cancelled'), '{}',
+    (underway._finish(array[pending.id, batch.id], array[null, null]::uuid[], 'cancelled')).tasks, '{}',
     'a lease that is null fits no task, be it pending or held'
 )
 from batch, pending
@@ -141,7 +141,7 @@ where batch.number = 3;
 
 select set_eq(
     $$
-        select unnest(underway._finish(array[pending.id, batch.id, 987654321], null, 'cancelled'))
+        select unnest((underway._finish(array[pending.id, batch.id, 987654321], null, 'cancelled')).tasks)
         from batch, pending
         where batch.number = 3
     $$,
@@ -156,7 +156,7 @@ select is(underway_test.state_of(pending.id), 'cancelled', 'a pending task can b
 create temp table twice as select * from underway_test.held_task('batch');
 
 select is(
-    underway._finish(array[twice.id, twice.id], array[twice.lease, twice.lease], 'succeeded'), array[twice.id],
+    (underway._finish(array[twice.id, twice.id], array[twice.lease, twice.lease], 'succeeded')).tasks, array[twice.id],
     'a task that is named twice is finished once'
 )
 from twice;
@@ -166,9 +166,9 @@ select is(
     'a task that is named twice lies in the history once'
 );
 
-select is(underway._finish('{}', '{}', 'succeeded'), '{}', 'an empty batch finishes nothing');
+select is((underway._finish('{}', '{}', 'succeeded')).tasks, '{}', 'an empty batch finishes nothing');
 
-select is(underway._finish(null, null, 'succeeded'), '{}', 'no batch finishes nothing');
+select is((underway._finish(null, null, 'succeeded')).tasks, '{}', 'no batch finishes nothing');
 
 select is(
     (select count(*) from underway.task_history h where h.output is null and h.state = 'succeeded' and h.id = twice.id),

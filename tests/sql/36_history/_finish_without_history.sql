@@ -1,16 +1,38 @@
 -- a queue that keeps no history
 
 begin;
-select plan(8);
+select plan(11);
 
 select underway.create_queue('email', keep_history => false);
 select underway.create_queue('sms');
 
 create temporary table sent as select underway_test.finished_task('succeeded') as id;
 
-select is_empty('select from underway.task_history', 'a task that succeeded leaves nothing behind');
-select is_empty('select from underway.task', 'and is not live any more');
-select is(underway_test.state_of(sent.id), null, 'nothing is known of it') from sent;
+select results_eq(
+    'select h.id, h.state::text, h.input, h.headers, h.errors from underway.task_history h',
+    $$ select sent.id, 'succeeded', 'null'::jsonb, null::jsonb, null::jsonb from sent $$,
+    'of a task that succeeded the history keeps its state, without input, headers and errors'
+);
+select is_empty('select from underway.task', 'a task that succeeded is not live any more');
+select is(
+    h.expires_at, h.finished_at + interval '1 day', 'the history keeps a success for a day'
+)
+from sent join underway.task_history h on h.id = sent.id;
+
+select is(
+    underway_test.state_of(underway.enqueue('sms', after => array[sent.id])), 'pending',
+    'a task that comes after one that has already succeeded is ready at once'
+)
+from sent;
+
+select is(underway.watch(sent.id), 'succeeded', 'a task that has already succeeded can be watched') from sent;
+
+select underway.create_queue('short', keep_history => false, retention => '1 hour');
+create temporary table short as select underway_test.finished_task('succeeded', 'short') as id;
+select is(
+    h.expires_at, h.finished_at + interval '1 hour', 'a queue with a shorter retention keeps a success that long'
+)
+from short join underway.task_history h on h.id = short.id;
 
 select is(
     underway_test.state_of(underway_test.finished_task('succeeded', 'sms')), 'succeeded',
@@ -23,11 +45,10 @@ select is(
 from unnest('{failed,cancelled}'::underway.task_state[]) as s;
 
 create temporary table watched as select * from underway_test.held_task();
-select underway.watch(watched.id) from watched;
 select underway.complete(watched.id, watched.lease, '"sent"') from watched;
 
 select is(
-    i.output, '"sent"', 'a task that somebody waits for is kept, with what it gave'
+    i.output, '"sent"', 'the history keeps the output of a task that succeeded'
 )
 from watched, underway.task_info(watched.id) i;
 

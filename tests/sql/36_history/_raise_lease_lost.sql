@@ -27,8 +27,8 @@ insert into lost
 select 'a task that was reclaimed in its last attempt', held.id, held.lease, 'failed'
 from underway_test.held_task('slow', attempt => 5) held;
 
-select underway_test.advance_clock('5 minutes');
-select underway._reclaim();
+select underway_test.advance_clock('1 hour');
+select underway._reclaim(everything => true);
 select underway_test.advance_clock('1 hour');
 select from underway.dequeue('stolen');
 

@@ -10,8 +10,8 @@ create temp table lost (situation text, id bigint, lease uuid);
 insert into lost select 'reclaimed', held.id, held.lease from underway_test.held_task('slow') held;
 insert into lost select 'claimed by another', held.id, held.lease from underway_test.held_task('stolen') held;
 
-select underway_test.advance_clock('5 minutes');
-select underway._reclaim();
+select underway_test.advance_clock('1 hour');
+select underway._reclaim(everything => true);
 select underway_test.advance_clock('1 hour');
 select from underway.dequeue('stolen');
 

@@ -36,7 +36,7 @@ select throws_ok(
 
 select is(
     underway_test.hint_of($$ select underway._raise_wrong_state(987654321, 'is polished', 'shiny') $$),
-    'It was deleted, its time in the history is over, or its transaction was rolled back.',
+    'It was deleted, its retention is over, or its transaction was rolled back.',
     'the hint says why a task may be gone'
 );
 

@@ -11,10 +11,10 @@ select is(
     '{pending,pending,waiting,waiting}', 'the tasks wait'
 );
 select results_eq(
-    'select f.task, f.event, f.fails from underway.dependent f order by 1',
+    'select f.task, f.event, f.fails_with_batch from underway.dependent f order by 1',
     $$ select unnest(ids[3:4]), 'success', true from task $$, 'for the success of the others'
 );
-select is((select array_agg((listed, tasks)::text) from underway.batch), '{"(f,2)"}', 'in one batch that nobody has asked for');
+select is((select array_agg((implicit, tasks)::text) from underway.batch), '{"(t,2)"}', 'in one batch that nobody has asked for');
 select is((select array_agg(m.task order by m.task) from underway.batch_task m), ids[1:2], 'of the others, each once') from task;
 
 -- nothing to come after

@@ -6,8 +6,8 @@ select
     underway_test.finished_task('succeeded') as succeeded, underway_test.finished_task('failed') as failed,
     underway_test.finished_task('cancelled') as cancelled, underway_test.ready_task() as pending,
     (underway_test.held_task()).id as running, underway_test.ready_task() as plain;
-insert into underway.batch (id, created_at, retention, listed) overriding system value
-values (-1, underway._clock(), '1 day', true), (-2, underway._clock(), '1 day', true);
+insert into underway.batch (id, created_at, retention, implicit) overriding system value
+values (-1, underway._clock(), '1 day', false), (-2, underway._clock(), '1 day', false);
 
 select underway._add_to_batch(-1, array[running, succeeded, failed, cancelled, pending]) from task;
 
@@ -42,7 +42,7 @@ select throws_ok(
 select is((select tasks from underway.batch where id = -2), 1, 'and then none is joined');
 select is(
     underway_test.hint_of('select underway._add_to_batch(-2, array[987654321])'),
-    'It was deleted, its time in the history is over, or its transaction was rolled back.', 'the hint says why it may be so'
+    'It was deleted, its retention is over, or its transaction was rolled back.', 'the hint says why it may be so'
 );
 
 select * from finish();

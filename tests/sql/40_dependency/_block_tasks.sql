@@ -13,7 +13,7 @@ select is(
 from task;
 
 select results_eq(
-    'select task, batch, event, fails from underway.dependent order by task',
+    'select task, batch, event, fails_with_batch from underway.dependent order by task',
     $$ select unnest(ids[1:2]), 7::bigint, 'success', true from task $$,
     'and it is known for what'
 );

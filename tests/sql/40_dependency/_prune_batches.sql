@@ -1,5 +1,5 @@
 begin;
-select plan(14);
+select plan(16);
 
 select underway_test.stop_clock('2030-01-01 12:00:00Z');
 select underway.create_queue('email');
@@ -27,7 +27,18 @@ select underway.retry(retried) from task;
 select underway_test.advance_clock('1 minute');
 select underway._prune_batches();
 
-select is(pg_temp.batches(), 'failed later live retried', 'a batch whose time is over is forgotten');
+select is(
+    pg_temp.batches(), 'empty failed later live retried', 'a batch whose callback is live is kept beyond its retention'
+);
+select is(
+    (select b.expires_at from underway.batch b, batch where b.id = batch.empty), '2030-01-02 13:00:00Z',
+    'it is kept for another day'
+);
+select underway.cancel(s.on_success) from batch join underway.batch_stats s on s.batch = batch.empty;
+update underway.batch b set expires_at = underway._clock() from batch where b.id = batch.empty;
+select underway._prune_batches();
+
+select is(pg_temp.batches(), 'failed later live retried', 'a batch is deleted when its retention is over and its callbacks have ended');
 select is_empty('select from underway.dependent f, batch where f.batch = batch.empty', 'with what is known of its callbacks');
 select is(
     (select b.expires_at from underway.batch b, batch where b.id = batch.failed), '2030-01-02 13:00:00Z',

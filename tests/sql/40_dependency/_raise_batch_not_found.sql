@@ -7,7 +7,7 @@ select throws_ok(
 
 select is(
     underway_test.hint_of('select underway._raise_batch_not_found(7)'),
-    'Its time to live is over, its transaction was rolled back, or this is the id of a task.',
+    'Its retention is over, its transaction was rolled back, or this is the id of a task.',
     'the hint says why it may be so'
 );
 

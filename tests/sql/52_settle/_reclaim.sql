@@ -1,7 +1,7 @@
 -- leases that lapse
 
 begin;
-select plan(24);
+select plan(26);
 
 select underway_test.stop_clock();
 
@@ -15,12 +15,12 @@ create temp table pending as select underway_test.ready_task() as id;
 
 select underway_test.advance_clock('29.999999 seconds');
 
-select is(underway._reclaim(), 0, 'a lease that has not lapsed is left alone');
+select is(underway._reclaim(everything => true), 0, 'a lease that has not lapsed is left alone');
 select is(underway_test.state_of(held.id), 'in_progress', 'its task runs on') from held;
 
 select underway_test.advance_clock('0.000001 seconds');
 
-select is(underway._reclaim(), 1, 'a lease is taken back the moment it lapses, and counted');
+select is(underway._reclaim(everything => true), 1, 'a lease is taken back the moment it lapses, and counted');
 
 select results_eq(
     $$ select i.state::text, i.attempt, i.ready_at, i.started_at, i.lease_expires_at from held, underway.task_info(held.id) i $$,
@@ -48,7 +48,7 @@ from held, underway.task_info(held.id) i;
 
 select is(underway_test.state_of(pending.id), 'pending', 'a pending task has nothing to reclaim') from pending;
 
-select is(underway._reclaim(), 0, 'what was taken back is not taken back again');
+select is(underway._reclaim(everything => true), 0, 'what was taken back is not taken back again');
 
 -- the last attempt
 
@@ -59,9 +59,9 @@ select claimed.id, claimed.lease, claimed.attempt from underway.dequeue('email',
 
 select underway.create_queue('letters');
 select underway.create_queue('email', dead_letter_queue => 'letters');
-select underway_test.advance_clock('5 minutes');
+select underway_test.advance_clock('1 hour');
 
-select is(underway._reclaim(), 2, 'all that lapsed is taken back at once');
+select is(underway._reclaim(everything => true), 2, 'all that lapsed is taken back at once');
 
 select is(i.state::text, 'failed', 'a task whose last attempt lapses has failed')
 from last_held, underway.task_info(last_held.id) i;
@@ -93,7 +93,7 @@ begin
     for v_beat in 1..6 loop
         perform underway_test.advance_clock('10 seconds');
         perform from healthy, underway.heartbeat(array[healthy.id], array[healthy.lease]);
-        v_reclaimed := v_reclaimed + underway._reclaim();
+        v_reclaimed := v_reclaimed + underway._reclaim(everything => true);
     end loop;
     return v_reclaimed;
 end;
@@ -108,8 +108,8 @@ select is(underway_test.state_of(healthy.id), 'in_progress', 'it still runs afte
 
 -- the name of the worker
 
-select underway_test.advance_clock('5 minutes');
-select underway._reclaim();
+select underway_test.advance_clock('1 day');
+select underway._reclaim(everything => true);
 
 select underway_test.ready_task('named');
 create temp table worker as select underway.register_worker('crow', array['named']) as id;
@@ -117,7 +117,7 @@ select underway_test.ready_task('unnamed');
 select from underway.dequeue('named', 1, (select worker.id from worker));
 select from underway.dequeue('unnamed', 1, 987654321);
 select underway_test.advance_clock('1 minute');
-select underway._reclaim();
+select underway._reclaim(everything => true);
 
 select matches(
     (select t.errors #>> '{-1,message}' from underway.task t where t.queue = 'named'),
@@ -131,6 +131,17 @@ select matches(
     'a worker that is forgotten is named by its id'
 );
 
+-- leases that lapsed long ago
+
+create temp table lapsed as select * from underway_test.held_task('long_ago');
+select underway_test.advance_clock('10 minutes 31 seconds');
+
+select is(
+    underway._reclaim(everything => false), 0, 'most calls read only the leases that lapsed in the last ten minutes'
+);
+
+select is(underway._reclaim(everything => true), 1, 'some calls read all leases');
+
 -- at most so many, those that lapsed first
 
 create temp table lapsing as
@@ -140,11 +151,11 @@ from (
     from unnest(array['2 minutes', '1 minute', '3 minutes']::interval[]) with ordinality as given (length, place)
 ) as heartbeat;
 
-select underway_test.advance_clock('5 minutes');
+select underway_test.advance_clock('1 hour');
 
-select is(underway._reclaim(0), 0, 'no more are taken back than allowed: none');
+select is(underway._reclaim(0, everything => true), 0, 'no more are taken back than allowed: none');
 
-select is(underway._reclaim(1), 1, 'no more are taken back than allowed: one');
+select is(underway._reclaim(1, everything => true), 1, 'no more are taken back than allowed: one');
 
 select is(
     array_agg(underway_test.state_of((lapsing.task).id) order by lapsing.place),
@@ -153,7 +164,7 @@ select is(
 )
 from lapsing;
 
-select is(underway._reclaim(1), 1, 'the next call takes back one more');
+select is(underway._reclaim(1, everything => true), 1, 'the next call takes back one more');
 
 select is(
     array_agg(underway_test.state_of((lapsing.task).id) order by lapsing.place),
@@ -162,14 +173,14 @@ select is(
 )
 from lapsing;
 
-select underway._reclaim();
+select underway._reclaim(everything => true);
 
 -- it needs no worker, no running queue
 
 create temp table paused as select * from underway_test.held_task('paused');
 select underway.pause_queue('paused');
-select underway_test.advance_clock('5 minutes');
-select underway._reclaim();
+select underway_test.advance_clock('1 hour');
+select underway._reclaim(everything => true);
 
 select is(underway_test.state_of(paused.id), 'pending', 'leases lapse in a paused queue too') from paused;
 
@@ -177,7 +188,7 @@ create temp table waiting as select underway_test.ready_task('paused') as id;
 update underway.task t set state = 'waiting' where t.id = (select waiting.id from waiting);
 select underway_test.advance_clock('1 year');
 
-select is(underway._reclaim(), 0, 'a waiting task has no lease that could lapse');
+select is(underway._reclaim(everything => true), 0, 'a waiting task has no lease that could lapse');
 
 select * from finish();
 rollback;

@@ -21,7 +21,7 @@ begin
         when 'release' then perform underway.release(v_held.id, v_held.lease);
         when 'lapse' then
             update underway.task t set lease_expires_at = underway._clock() where t.id = v_held.id;
-            perform underway._reclaim();
+            perform underway._reclaim(everything => true);
     end case;
 end;
 $$;

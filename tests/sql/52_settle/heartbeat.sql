@@ -81,8 +81,8 @@ select results_eq(
 
 select is(pg_temp.lapses(neighbour.id), '2030-01-01 12:01:40+00', 'and lasts then') from neighbour;
 
-select underway_test.advance_clock('5 minutes');
-select underway._reclaim();
+select underway_test.advance_clock('1 hour');
+select underway._reclaim(everything => true);
 
 select is_empty(
     $$ select underway.heartbeat(array[neighbour.id], array[neighbour.lease]) from neighbour $$,
@@ -115,7 +115,7 @@ select results_eq(
 select is(pg_temp.lapses(long.id), before.at, 'its lease lapses when it would have') from long, before;
 
 select underway_test.advance_clock('30 seconds');
-select underway._reclaim();
+select underway._reclaim(everything => true);
 
 select is(underway_test.state_of(long.id), 'pending', 'so that it is reclaimed') from long;
 

@@ -11,7 +11,7 @@ create function pg_temp.letter_of(task bigint) returns bigint language sql as $$
     select t.id from underway.task t where (t.dead_letter ->> 'task')::bigint = letter_of.task order by t.id limit 1
 $$;
 
--- its time in the history is over
+-- its retention is over
 
 create temp table expired as select underway_test.finished_task('failed') as id;
 create temp table expired_letter as select pg_temp.letter_of(expired.id) as id from expired;

@@ -1,5 +1,5 @@
 begin;
-select plan(19);
+select plan(20);
 
 select underway.create_queue('work');
 select underway.create_queue('email');
@@ -89,7 +89,12 @@ select throws_like(
 from between, circle;
 select is((select s.tasks from underway.batch_stats s where s.batch = circle.batch), 1, 'what is refused leaves nothing')
 from circle;
-select lives_ok(pg_temp.extend_after((select underway.enqueue('work'))), 'others it may come after');
+select lives_ok(pg_temp.extend_after((select underway.enqueue('work'))), 'a new task may come after a task outside the batch');
+select underway.cancel(on_success), underway.retry(on_success) from circle;
+select lives_ok(
+    pg_temp.extend_after(on_success), 'a new task may come after a callback that was retried and so waits no longer'
+)
+from circle;
 
 select * from finish();
 rollback;

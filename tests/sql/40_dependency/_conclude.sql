@@ -12,7 +12,7 @@ create temporary table held as select h.* from underway.dequeue('{email,quiet}':
 select underway.complete(h.id, h.lease) from held h, task where h.id = plain;
 select is(underway_test.state_of(id), 'waiting', 'the end of a task that is not in_batch releases nothing') from after;
 
-select underway._finish(array[in_batch], array[gen_random_uuid()], 'succeeded') from task;
+select underway._conclude(array[in_batch], array[gen_random_uuid()], 'succeeded') from task;
 select is(underway_test.state_of(id), 'waiting', 'nor does a settlement whose lease is lost') from after;
 
 select count(*) from held h, task, lateral underway.complete_many(array[h.id], array[h.lease]) where h.id = in_batch;

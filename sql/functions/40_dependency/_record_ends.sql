@@ -1,6 +1,7 @@
--- _on_tasks_ended: tasks that a batch follows have ended; what waits for that becomes ready.
+-- _record_ends: release the slots of finished tasks, notify their watchers, and record their outcomes in their batches.
 --
 -- Writes: batch_task.
+-- Calls: _release_slots.
 
 create or replace function underway._record_outcomes(tasks bigint[], state underway.task_state)
 returns bigint[]
@@ -10,7 +11,6 @@ set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
-set enable_nestloop = on -- off where tasks are settled
 set jit = off
 as $$
 declare
@@ -31,8 +31,8 @@ begin
         select array_agg(distinct e.batch order by e.batch) into v_batches from ended e;
     end if;
 
-    -- While a task of the batch is live and nobody is settling it, whoever settles that one looks at the batch. It is
-    -- mostly the last. (A statement of its own: the one above does not see what it has done.)
+    -- While a task of the batch is live and no transaction has written to it, the settlement of that task will evaluate
+    -- the batch. The last task is the likeliest. (A statement of its own, so that it sees what the one above has done.)
     return array(
         select b.id
         from underway.batch b
@@ -55,18 +55,35 @@ end;
 $$;
 
 comment on function underway._record_outcomes(bigint[], underway.task_state) is
-    'Note how tasks have ended where batches follow them. Returns the batches that have to be looked at for it.';
+    'Record how tasks have ended in the batches that have them. Returns the batches that have to be evaluated for it.';
 
-create or replace function underway._on_tasks_ended(tasks bigint[], state underway.task_state)
-returns void
+create or replace function underway._record_ends(tasks underway.finished_task[], state underway.task_state)
+returns bigint[]
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_tasks  bigint[];
+    v_queues text[];
+    v_keys   text[];
 begin
-    perform underway._evaluate_batches(underway._record_outcomes(_on_tasks_ended.tasks, _on_tasks_ended.state));
+    select array_agg(e.queue), array_agg(e.concurrency_key)
+    into v_queues, v_keys
+    from unnest(_record_ends.tasks) e
+    where not e.parked
+      and (e.holds_slot or e.concurrency_key is not null);
+    if v_queues is not null then
+        perform underway._release_slots(v_queues, v_keys);
+    end if;
+
+    perform pg_notify('underway_finished', e.id::text) from unnest(_record_ends.tasks) e where e.watched;
+
+    v_tasks := array(select e.id from unnest(_record_ends.tasks) e where e.in_batch);
+    return case when v_tasks = '{}' then '{}' else underway._record_outcomes(v_tasks, _record_ends.state) end;
 end;
 $$;
 
-comment on function underway._on_tasks_ended(bigint[], underway.task_state) is
-    'Tasks that batches follow have ended: what waits for that becomes ready.';
+comment on function underway._record_ends(underway.finished_task[], underway.task_state) is
+    'Release the slots of finished tasks, notify their watchers, and record their outcomes. Returns the batches that have'
+    ' to be evaluated for it.';

@@ -4,8 +4,8 @@ select plan(10);
 select underway.create_queue('email');
 create temporary table task as
 select (underway.enqueue_many('email', array_fill('1'::jsonb, array[4]))) as ids;
-insert into underway.batch (id, created_at, retention, listed) overriding system value
-values (-1, underway._clock(), '1 day', true), (-2, underway._clock(), '1 day', true);
+insert into underway.batch (id, created_at, retention, implicit) overriding system value
+values (-1, underway._clock(), '1 day', false), (-2, underway._clock(), '1 day', false);
 select underway._add_to_batch(-1, ids[1:3]), underway._add_to_batch(-2, ids[3:4]) from task;
 
 -- what is noted
@@ -38,9 +38,9 @@ select is(underway._record_outcomes('{987654321}', 'succeeded'), '{}', 'a task o
 
 create temporary table follower as select underway.enqueue('email') as id;
 select underway._block_tasks(array[id], -2, 'final') from follower;
-select underway._on_tasks_ended(ids[2:2], 'succeeded') from task;
+select underway._evaluate_batches(underway._record_outcomes(ids[2:2], 'succeeded')) from task;
 select is(underway_test.state_of(id), 'waiting', 'what waits for another batch goes on waiting') from follower;
-select underway._on_tasks_ended(ids[4:4], 'failed') from task;
+select underway._evaluate_batches(underway._record_outcomes(ids[4:4], 'failed')) from task;
 select is(underway_test.state_of(id), 'pending', 'what waits for this one is ready when its last task ends') from follower;
 select ok((select b.final_at is not null and b.succeeded_at is null from underway.batch b where b.id = -2), 'and the batch is final');
 

@@ -452,3 +452,5 @@ create index dependent_to_evaluate on underway.dependent (batch, event);
 create table underway.batch_to_reevaluate (
     batch bigint not null
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200);
+
+alter table underway.batch_to_reevaluate replica identity full;

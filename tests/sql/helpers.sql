@@ -116,6 +116,16 @@ as $$
     select coalesce(string_agg(t.input #>> '{}', ' ' order by t.id), '') from underway.task t where t.parked
 $$;
 
+-- ready: the names of the pending tasks that are not parked, in the order of insertion.
+create function underway_test.ready()
+returns text
+language sql
+as $$
+    select coalesce(string_agg(t.input #>> '{}', ' ' order by t.id), '')
+    from underway.task t
+    where t.state = 'pending' and not t.parked
+$$;
+
 -- served: the names of so many tasks, which are claimed one by one and completed.
 create function underway_test.served(tasks integer, queue text default 'email')
 returns text

@@ -55,6 +55,9 @@ returns void
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+set jit = off
 as $$
 begin
     insert into underway.ready_key (queue, concurrency_key, check_at)

@@ -57,7 +57,8 @@ begin
         (array_agg(p.key order by p.number desc))[1]
     into v_queues, v_keys, v_slots, v_seen, _repair_parked.queue, _repair_parked.key
     from parked p
-    cross join lateral (
+    -- Left: the queue of a task may have been dropped while it was enqueued.
+    left join lateral (
         select case when q.fair then least(1, c.tasks) else c.tasks end - (
             select count(*)
             from (
@@ -74,7 +75,7 @@ begin
         from underway.queue q
         cross join lateral underway._key_capacity(q, p.key, 0, v_now) c (tasks)
         where q.name = p.queue
-    ) f;
+    ) f on true;
 
     if v_queues is not null then
         perform underway._unpark(v_queues, v_keys, v_slots);

@@ -521,3 +521,5 @@ create table underway.batch_to_reevaluate (
     id    bigint generated always as identity primary key,
     batch bigint not null
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200);
+
+alter table underway.batch_to_reevaluate replica identity full;

@@ -59,6 +59,7 @@ begin
         (array_agg(p.key order by p.number desc))[1]
     into v_queues, v_keys, v_slots, v_seen, _repair_parked.queue, _repair_parked.key
     from keyed p
+    -- Left: the queue of a task may have been dropped while it was enqueued.
     left join lateral (
         select case when q.fair then least(1, c.tasks) else c.tasks end - (
             select count(*)

@@ -55,6 +55,9 @@ returns void
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+set jit = off
 as $$
 begin
     insert into underway.ready_key (queue, concurrency_key, check_at)
@@ -63,6 +66,15 @@ begin
     )
     from (select distinct unnest(_wake_key_at_next_token.keys)) as parked (key)
     where underway._available_tokens(_wake_key_at_next_token.queue, _wake_key_at_next_token.now, parked.key) < 1
+      and (
+          select true
+          from underway.task t
+          where t.queue = (_wake_key_at_next_token.queue).name
+            and not t.holds_slot
+            and t.concurrency_key = parked.key
+            and t.parked
+          limit 1
+      )
     on conflict on constraint ready_key_pkey do update set check_at = excluded.check_at;
 end;
 $$;

@@ -38,7 +38,7 @@ declare
     v_blocked   underway.claim_candidate[];
     v_locked    underway.claim_candidate[];
     v_taken     underway.claim_candidate[] := '{}';
-    v_parked    text[] := '{}'; -- the keys of the tasks that were parked
+    v_parked    text[] := '{}'; -- keys of which tasks were parked
 begin
     if current_setting('transaction_isolation') <> 'read committed' then
         raise exception using
@@ -101,6 +101,8 @@ begin
                 v_queue, _claim_within_limits.priority, v_page, v_capacity, v_taken, v_max_tasks - cardinality(v_taken),
                 v_now
             );
+            -- The next task of a key that was served may be parked for lack of a token.
+            v_parked := v_parked || array(select l.key from unnest(v_locked) l where l.key is not null);
             v_blocked := array(
                 select row(c.ctid, c.key, c.ready_at, c.id)::underway.claim_candidate
                 from unnest(v_page, v_capacity) as c (ctid, key, ready_at, id, capacity)

@@ -34,7 +34,10 @@ begin
     -- A statement after the locks: it sees the slots that were freed before.
     with parked as (
         update underway.task t
-        set parked = true
+        set
+            parked = true,
+            -- In a fair queue ready_at was the time of the turn; parked tasks of a key are in their own order again.
+            ready_at = case when (_park.queue).fair then least(t.ready_at, t.enqueued_at) else t.ready_at end
         where t.ctid = any (array(
             select seen.ctid
             from (

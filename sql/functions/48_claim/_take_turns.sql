@@ -105,7 +105,9 @@ begin
         where pg_try_advisory_xact_lock(underway._key_lock((_take_turns.queue).name, k.key))
     );
     update underway.task t
-    set parked = true
+    set
+        parked = true,
+        ready_at = least(t.ready_at, t.enqueued_at) -- not the time of a turn, but the order of the key
     where t.ctid = any (array(
         select extra.ctid
         from (

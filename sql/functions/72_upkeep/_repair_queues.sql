@@ -5,7 +5,7 @@
 --
 --   pending -> cancelled
 --
--- Writes: nothing.
+-- Writes: task.
 -- Calls: _conclude, _ensure_priority.
 
 create or replace function underway._repair_queues()
@@ -54,6 +54,18 @@ begin
         if v_lane.queue_exists then
             perform underway._ensure_priority(v_lane.queue, v_lane.priority);
         else
+            -- A call of enqueue_many may have parked the other tasks of a concurrency key.
+            update underway.task t
+            set parked = false
+            where t.ctid = any (array(
+                select behind.ctid
+                from underway.task behind
+                where behind.queue = v_lane.queue
+                  and behind.parked
+                limit 10000
+                for no key update skip locked
+            ));
+
             perform underway._conclude(
                 array(
                     select t.id

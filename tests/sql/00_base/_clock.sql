@@ -1,5 +1,5 @@
 begin;
-select plan(8);
+select plan(5);
 
 select cmp_ok(
     underway._clock(), '>', now(),
@@ -16,10 +16,6 @@ select cmp_ok(
     'the clock advances within a statement'
 );
 
--- the clock after and before the transaction id
-
-select cmp_ok(underway._clock_after_xid(), '>', now(), '_clock_after_xid is later than the start of the transaction');
-
 -- the clock of tests
 
 select underway_test.stop_clock('2030-01-01 12:00:00+00');
@@ -34,15 +30,6 @@ select underway_test.advance_clock('1 day');
 select is(
     underway._clock(), '2030-01-02 12:00:00+00'::timestamptz,
     'a test can advance the stopped clock'
-);
-
-select cmp_ok(underway._clock_before_xid(), '<=', now(), '_clock_before_xid is not later than the start of the transaction');
-
-select underway_test.stop_clock('2001-01-01 12:00:00+00');
-
-select is(
-    underway._clock_before_xid(), '2001-01-01 12:00:00+00'::timestamptz,
-    '_clock_before_xid is not later than the clock, if that was set back'
 );
 
 select * from finish();

@@ -16,7 +16,8 @@ select results_eq(
         ('UW010', 'unique_conflict'),
         ('UW011', 'queue_full'),
         ('UW012', 'batch_not_found'),
-        ('UW013', 'batch_final')
+        ('UW013', 'batch_final'),
+        ('UW014', 'task_locked')
     $$,
     'the errors are listed in the order of their codes'
 );

@@ -1,4 +1,4 @@
--- how many may run of a queue, and when the next
+-- how many tasks of a queue may start now, and when the next one may
 
 begin;
 select plan(36);
@@ -9,7 +9,7 @@ $$;
 
 create function pg_temp.open_in() returns text language sql as $$
     select case
-        when opens.at = 'infinity' then 'somebody calls' else (opens.at - underway._clock())::text
+        when opens.at = 'infinity' then 'a slot is freed' else (opens.at - underway._clock())::text
     end
     from underway._capacity_at(underway_test.queue(), underway._clock()) as opens (at)
 $$;
@@ -20,87 +20,87 @@ select underway_test.keyed_tasks('1 2 3 4 5 6 7 8 9');
 
 -- without a limit
 
-select is(pg_temp.room(), 2147483647, 'a queue without limits has room for all');
+select is(pg_temp.room(), 2147483647, 'a queue without limits has no bound');
 select underway_test.claimed(3);
-select is(pg_temp.room(), 2147483647, 'whatever runs');
-select is(pg_temp.open_in(), '00:00:00.01', 'a queue with room is open, after a rest');
+select is(pg_temp.room(), 2147483647, 'a queue without limits has no bound while tasks run');
+select is(pg_temp.open_in(), '00:00:00.01', 'a queue with capacity is looked at again after 10 ms');
 
--- as many as may run
+-- max_running
 
 select underway.create_queue('email', max_running => 5);
-select is(pg_temp.room(), 2, 'what ran before there was a limit is counted by it');
-select is(underway_test.claimed(), '4 5', 'no more is claimed than there is room for');
-select is(pg_temp.room(), 0, 'a full queue has no room');
-select is(pg_temp.open_in(), 'somebody calls', 'and opens when somebody calls');
-select is(underway_test.claimed(), '', 'nothing is claimed from it');
+select is(pg_temp.room(), 2, 'tasks that run already count against a new max_running');
+select is(underway_test.claimed(), '4 5', 'a claim takes no more tasks than max_running allows');
+select is(pg_temp.room(), 0, 'a queue with max_running running tasks has no capacity');
+select is(pg_temp.open_in(), 'a slot is freed', 'a full queue has capacity again when a slot is freed');
+select is(underway_test.claimed(), '', 'nothing is claimed from a full queue');
 select underway_test.done('2 4');
-select is(pg_temp.room(), 2, 'what has finished gives its room back');
-select is(underway_test.claimed(1), '6', 'a claim may take less than there is room for');
-select is(pg_temp.room(), 1, 'and leaves the rest');
+select is(pg_temp.room(), 2, 'a finished task frees its slot');
+select is(underway_test.claimed(1), '6', 'a claim may take fewer tasks than the queue has capacity for');
+select is(pg_temp.room(), 1, 'a claim of one task uses one slot');
 
 select underway.create_queue('email', max_running => 2);
-select is(pg_temp.room(), 0, 'where more run than a lower limit allows, there is no room');
+select is(pg_temp.room(), 0, 'the capacity is 0 while more tasks run than a lowered max_running');
 select underway_test.done('1 3');
-select is(pg_temp.room(), 0, 'until fewer do');
+select is(pg_temp.room(), 0, 'the capacity is 0 while as many tasks run as a lowered max_running');
 select underway_test.done('5');
-select is(pg_temp.room(), 1, 'then there is');
+select is(pg_temp.room(), 1, 'there is capacity again when fewer tasks run than a lowered max_running');
 
 select underway.create_queue('sms', max_running => 9);
 select underway_test.keyed_tasks('10 11', 'sms');
 select underway_test.claimed(100, 'sms');
-select is(pg_temp.room(), 1, 'what runs in another queue takes no room');
+select is(pg_temp.room(), 1, 'running tasks of another queue do not count');
 
--- whatever ends what runs
+-- each way in which a running task leaves
 
-select is(underway_test.claimed(), '7', 'the room is taken');
+select is(underway_test.claimed(), '7', 'the last slot is taken by a claim');
 create temp table held on commit drop as select t.id, t.lease from underway.task t where t.input = '"7"';
 select underway.release(held.id, held.lease) from held;
-select is(underway_test.claimed(), '7', 'a task that is given back is not counted, until it is claimed again');
-select is(underway_test.claimed(), '', 'and then it is');
+select is(underway_test.claimed(), '7', 'a released task frees its slot and can be claimed again');
+select is(underway_test.claimed(), '', 'a task that is claimed again after its release holds a slot');
 select underway.snooze(t.id, t.lease, '1 hour') from underway.task t where t.input = '"7"';
-select is(pg_temp.room(), 1, 'nor is one that is put back');
+select is(pg_temp.room(), 1, 'a snoozed task frees its slot');
 select underway_test.claimed();
 select underway.fail(t.id, t.lease, '"x"', retry_after => '1 hour') from underway.task t where t.input = '"8"';
-select is(pg_temp.room(), 1, 'nor one that is to be tried again');
+select is(pg_temp.room(), 1, 'a failed attempt frees its slot');
 select underway_test.claimed();
 select underway.cancel(t.id) from underway.task t where t.input = '"9"';
-select is(pg_temp.room(), 1, 'nor one that was cancelled');
+select is(pg_temp.room(), 1, 'a cancelled task frees its slot');
 select underway_test.advance_clock('1 hour');
 select underway.fail(t.id, t.lease, '"x"', retryable => false) from underway.task t where t.input = '"6"';
-select is(pg_temp.room(), 2, 'nor one that failed for good');
-select is(underway_test.claimed(), '7 8', 'what is tried again is counted as well');
-select underway_test.advance_clock('5 minutes');
+select is(pg_temp.room(), 2, 'a task that failed permanently frees its slot');
+select is(underway_test.claimed(), '7 8', 'later attempts hold slots too');
+select underway_test.advance_clock('1 minute');
 select underway._reclaim();
-select is(pg_temp.room(), 2, 'an attempt whose lease has lapsed is not counted');
+select is(pg_temp.room(), 2, 'a reclaimed task frees its slot');
 
--- a limit that is taken away
+-- a limit that is removed
 
 select underway.create_queue('email', max_running => 0);
-select is(pg_temp.room(), 2147483647, 'without its limit the queue has room for all again');
+select is(pg_temp.room(), 2147483647, 'a queue whose max_running was removed has no bound');
 
 -- tokens
 
 select underway.cancel(t.id) from underway.task t;
 select underway.create_queue('email', rate_limit => 4, rate_period => '8 seconds');
-select is(pg_temp.room(), 4, 'a queue with a rate limit has room for the tokens that it has');
+select is(pg_temp.room(), 4, 'a queue with a rate limit has capacity for each of its tokens');
 select underway_test.keyed_tasks('1 2 3 4 5 6 7 8 9');
-select is(underway_test.claimed(), '1 2 3 4', 'and no more is claimed');
-select is(pg_temp.room(), 0, 'without a token there is no room');
-select is(pg_temp.open_in(), '00:00:02', 'until the next one comes');
+select is(underway_test.claimed(), '1 2 3 4', 'a claim takes no more tasks than the queue has tokens');
+select is(pg_temp.room(), 0, 'a queue without tokens has no capacity');
+select is(pg_temp.open_in(), '00:00:02', 'a queue without tokens has capacity again when the next token is there');
 select underway_test.advance_clock('1999 milliseconds');
-select is(pg_temp.room(), 0, 'a part of a token is none');
-select is(pg_temp.open_in(), '00:00:00.01', 'nobody looks again without a rest, however near it is');
+select is(pg_temp.room(), 0, 'a part of a token gives no capacity');
+select is(pg_temp.open_in(), '00:00:00.01', 'a queue is looked at again after 10 ms at the earliest');
 select underway_test.advance_clock('1 millisecond');
-select is(pg_temp.room(), 1, 'it is there when its time has come');
+select is(pg_temp.room(), 1, 'a whole token gives capacity for one task');
 
 -- both
 
 select underway.create_queue('email', max_running => 4);
-select is(pg_temp.room(), 0, 'of two limits the lower counts');
-select is(pg_temp.open_in(), 'somebody calls', 'while all that may run do, tokens open nothing');
+select is(pg_temp.room(), 0, 'of max_running and rate_limit the lower one decides');
+select is(pg_temp.open_in(), 'a slot is freed', 'while max_running is reached, the next token does not matter');
 select underway_test.done('1 2 3');
-select is(underway_test.claimed(), '5', 'and it may be either');
-select is(pg_temp.open_in(), '00:00:02', 'with room for more to run, the next token does');
+select is(underway_test.claimed(), '5', 'with free slots and one token one task is claimed');
+select is(pg_temp.open_in(), '00:00:02', 'with free slots and no token the next token decides');
 
 select * from finish();
 rollback;

@@ -8,7 +8,8 @@ select underway_test.keyed_tasks('a1 a2 a3 b1 a4');
 select underway.pause_key('email', 'a');
 select underway.pause_key('email', 'b');
 select underway.pause_key('sms', 'a');
-select is(underway_test.claimed(), '', 'nothing of the paused keys is claimed');
+select is(underway_test.claimed(), '', 'no task of a paused key is claimed');
+select is(underway_test.parked(), 'a1 a2 a3 b1 a4', 'the claim parks the tasks of the paused keys');
 
 -- resumed
 
@@ -20,41 +21,40 @@ language sql
 volatile
 as 'insert into pg_temp.woken values (_wake.queue)';
 
-select is(underway.resume_key('email', 'a'), true, 'a key that was paused says so');
-select results_eq('select queue from woken', $$ values ('email') $$, 'the workers of its queue are woken');
-select is(underway_test.freed(), 'a', 'it is noted that the key is free');
-select is(underway.next_wakeup('{email}'), '10 milliseconds', 'a worker looks at once');
-select is(underway_test.claimed(), 'a1 a2', 'as many as may run are claimed, in their order');
-select is(underway_test.freed(), '', 'then nothing more is noted');
-select is(underway_test.parked(), 'a3 b1 a4', 'the others wait');
+select is(underway.resume_key('email', 'a'), true, 'resuming a paused key returns true');
+select results_eq('select queue from woken', $$ values ('email') $$, 'the workers of the queue of a resumed key are woken');
+select is(underway_test.ready(), 'a1 a2', 'max_running_per_key tasks of a resumed key become ready');
+select is(underway.next_wakeup('{email}'), '10 milliseconds', 'a worker of the queue of a resumed key looks again after 10 ms');
+select is(underway_test.claimed(), 'a1 a2', 'max_running_per_key tasks of a resumed key are claimed, in their order');
+select is(underway_test.parked(), 'a3 b1 a4', 'the other tasks of a resumed key stay parked');
 select underway_test.done('a1');
-select is(underway_test.claimed(), 'a3', 'and are claimed one after another');
+select is(underway_test.claimed(), 'a3', 'the next task of a resumed key is claimed when a slot is freed');
 
 -- the other keys
 
 select set_eq(
     'select queue collate "default", concurrency_key collate "default" from underway.paused_key',
     $$ values ('email', 'b'), ('sms', 'a') $$,
-    'the other keys stay paused, and the key of another queue'
+    'other keys of the queue and the same key of other queues stay paused'
 );
 
--- a key that runs
+-- a key that is not paused
 
 truncate woken;
-select is(underway.resume_key('email', 'a'), false, 'a key that was running says so');
-select is(underway.resume_key('email', 'nothing has it'), false, 'as does one that was never paused');
-select is(underway.resume_key('email', null), false, 'and none at all');
-select is_empty('select from woken', 'nobody is woken for it');
-select is(underway_test.freed(), '', 'and nothing noted');
+select is(underway.resume_key('email', 'a'), false, 'resuming a key that is not paused returns false');
+select is(underway.resume_key('email', 'nothing has it'), false, 'resuming a key that was never paused returns false');
+select is(underway.resume_key('email', null), false, 'resuming a null key returns false');
+select is_empty('select from woken', 'no worker is woken for a key that was not paused');
 
--- resumed while what ran before the pause still does
+-- resumed while tasks from before the pause are running
 
 select underway.pause_key('email', 'a');
 select underway.resume_key('email', 'a');
-select is(underway_test.claimed(), '', 'a resumed key gets no more room than it has');
+select is(underway_test.claimed(), '', 'tasks that run since before the pause count against a resumed key');
+select is(underway_test.parked(), 'b1 a4', 'the claim parks the tasks of a resumed key that is full');
 select is(underway.pause_key('email', 'a'), true, 'a resumed key can be paused again');
 select underway_test.done('a2 a3');
-select is(underway_test.claimed(), '', 'and then waits again');
+select is(underway_test.claimed(), '', 'a key that is paused again is not claimed from');
 
 -- refusals
 
@@ -63,7 +63,7 @@ select throws_ok(
     'UW003', 'queue ''nowhere'' does not exist',
     'a queue that does not exist is refused'
 );
-select throws_ok($$ select underway.resume_key(null, 'a') $$, 'UW003', null, 'no queue is refused');
+select throws_ok($$ select underway.resume_key(null, 'a') $$, 'UW003', null, 'a null queue is refused');
 
 select * from finish();
 rollback;

@@ -14,7 +14,7 @@ begin
         return;
     end if;
     update underway.task t set priority = 1000000 where t.id = ends.task;
-    perform underway._ensure_priority('work', 1000000, underway._clock());
+    perform underway._ensure_priority('work', 1000000);
     if how = 'succeeded' then
         perform underway.complete(d.id, d.lease) from underway.dequeue('work') d;
     else

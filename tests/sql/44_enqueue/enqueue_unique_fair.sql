@@ -1,7 +1,7 @@
 -- unique keys in a fair queue
 
 begin;
-select plan(10);
+select plan(11);
 
 select underway_test.stop_clock('2030-01-01 12:00:00+00');
 select underway.create_queue('email', fair => true);
@@ -18,33 +18,32 @@ select pg_temp.enqueue('a1', 'u1', 'a');
 select pg_temp.enqueue('a2', 'u2', 'a');
 select pg_temp.enqueue('b1', 'u3', 'b');
 select pg_temp.enqueue('1', 'u4', null);
-select is(underway_test.served(4), '1 a1 b1 a2', 'tasks with unique keys have the turn of their concurrency key');
+select is(underway_test.served(4), 'a1 b1 1 a2', 'tasks with unique keys take the turn of their concurrency key');
 
 -- replaced
 
 select underway_test.keyed_tasks('c1');
 select pg_temp.enqueue('a3', 'u1', 'a');
-select underway_test.claimed();
-select is(underway_test.parked(), '', 'when all are claimed, none waits');
+select is(underway_test.claimed_later(), 'c1 a3', 'a task with a unique key and one without are claimed');
 select pg_temp.enqueue('a4', 'u2', 'a');
-select is(underway_test.claimed(), '', 'the key is taken');
-select is(underway_test.parked(), 'a4', 'and its next task parked');
+select is(underway_test.claimed_later(), '', 'a task with a unique key is not claimed while its concurrency key is full');
+select is(underway_test.parked(), 'a4', 'a task with a unique key is parked while its concurrency key is full');
 select pg_temp.enqueue('d1', 'u2', 'd', 'replace');
-select is(underway_test.parked(), '', 'one that is replaced waits no longer');
-select is(underway_test.claimed(), 'd1', 'and has the turn of its new key');
+select is(underway_test.parked(), '', 'a parked task that is replaced is no longer parked');
+select is(underway_test.claimed_later(), 'd1', 'a replaced task takes the turn of its new concurrency key');
 select pg_temp.enqueue('a5', 'u5', 'a');
-select underway_test.claimed();
+select is(underway_test.claimed_later(), '', 'another task of the full concurrency key is not claimed');
 select pg_temp.enqueue('2', 'u5', null, 'replace');
-select is(underway_test.claimed(), '2', 'which may be none');
+select is(underway_test.claimed_later(), '2', 'a parked task that is replaced by one without a concurrency key is claimed');
 
--- the old key is not held up by it
+-- the old key
 
 select underway_test.keyed_tasks('a6');
 select underway_test.done('a3');
-select is(underway_test.claimed(), 'a6', 'and the old key goes on without it');
+select is(underway_test.claimed_later(), 'a6', 'the concurrency key that a replaced task had serves its next task');
 select underway_test.done('a6 c1 d1 2');
-select is(underway_test.claimed(), '', 'all are done');
-select is((select count(*) from underway.parked), 0::bigint, 'and nobody waits');
+select is(underway_test.claimed_later(), '', 'no task is left to claim');
+select is_empty('select from underway.task', 'no task stays behind');
 
 select * from finish();
 rollback;

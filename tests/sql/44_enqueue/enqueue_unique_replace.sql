@@ -173,22 +173,31 @@ select results_eq(
 
 select is(i.input, '6', 'and the last counts') from doubled d, underway.task_info(d.id) i where d.ordinality = 1;
 
--- a time that claims have passed
+-- the clock is put back
 
 delete from underway.task;
-delete from underway.watermark f where f.queue = 'email';
-insert into underway.watermark (queue, priority, ready_at, noted_at, noted_by)
-values ('email', 0, underway._clock() + interval '1 hour', '-infinity', '0');
+delete from underway.watermark w where w.queue = 'email';
+insert into underway.watermark (queue, priority, ready_at, observed_at, observed_locks)
+values ('email', 0, underway._clock(), underway._clock() + interval '0.5 seconds', '{}');
 select underway.enqueue('email', '1', unique_key => 'order', delay => '2 hours');
 
 select ok((pg_temp.replace('2')).replaced, 'a task is replaced after the clock was put back');
 
 select is(
-    t.ready_at, underway._clock() + interval '1 hour', 'it is not ready before what claims have passed'
+    t.ready_at, underway._clock() + interval '0.5 seconds',
+    'a replaced task is not ready before a time that a claim has recorded half a second ahead'
 )
 from underway.task t;
 
-select is((select count(*) from underway.dequeue('email', 10)), 1::bigint, 'and so it is found');
+delete from underway.watermark w where w.queue = 'email';
+insert into underway.watermark (queue, priority, ready_at, observed_at, observed_locks)
+values ('email', 0, underway._clock() + interval '23 hours', underway._clock() + interval '1 day', '{}');
+select pg_temp.replace('3');
+
+select is(
+    (select c.input from underway.dequeue('email', 10) c), '3',
+    'a task is replaced and claimed at once although a claim has recorded a time a day ahead'
+);
 
 -- a priority that is new to the queue
 

@@ -19,7 +19,7 @@ select is(pg_temp.claimed(), '{}', 'a task that is not due is not claimed');
 
 select underway_test.stop_clock('2030-01-01 12:59:59.999999+00');
 
-select is(pg_temp.claimed(), '{}', 'not even a microsecond early');
+select is(pg_temp.claimed(), '{}', 'a task is not claimed a microsecond before it is due');
 
 select underway_test.stop_clock('2030-01-01 13:00:00+00');
 
@@ -51,10 +51,10 @@ select underway_test.advance_clock('1 hour');
 
 select is(
     pg_temp.claimed(1) || pg_temp.claimed(1) || pg_temp.claimed(1), array['first', 'middle', 'last'],
-    'and so they are when they are claimed one by one'
+    'claims one by one take tasks in the order in which they became ready'
 );
 
--- a run_at in the past gets nobody to the front
+-- a run_at in the past
 
 select underway.enqueue('email', '"first"');
 select underway_test.advance_clock('1 second');
@@ -63,7 +63,7 @@ select underway_test.advance_clock('1 second');
 select underway.enqueue('email', '"third"');
 
 select is(
-    pg_temp.claimed(), array['first', 'dated back', 'third'], 'a run_at in the past means now, and not before others'
+    pg_temp.claimed(), array['first', 'dated back', 'third'], 'a task with a run_at in the past is claimed after the tasks that were ready before it'
 );
 
 -- at the same time: insertion
@@ -75,7 +75,7 @@ select underway.enqueue_many('[{"queue": "email", "input": "f"}, {"queue": "emai
 
 select is(
     pg_temp.claimed(), array['a', 'b', 'c', 'd', 'e', 'f', 'g'],
-    'in one moment, one transaction and one batch the order is that of insertion'
+    'tasks that become ready at one moment are claimed in the order of insertion'
 );
 
 select underway.enqueue('email', '"h"', run_at => '2030-01-02 00:00:00+00');
@@ -83,7 +83,7 @@ select underway.enqueue('email', '"i"', run_at => '2030-01-02 00:00:00+00');
 select underway_test.stop_clock('2030-01-02 00:00:00+00');
 
 select is(
-    pg_temp.claimed(1) || pg_temp.claimed(1), array['h', 'i'], 'and so it is for tasks that become due at one time'
+    pg_temp.claimed(1) || pg_temp.claimed(1), array['h', 'i'], 'delayed tasks that become due at one moment are claimed in the order of insertion'
 );
 
 -- the clock runs
@@ -100,7 +100,7 @@ $$;
 
 select is(
     pg_temp.with_running_clock(), array(select number::text from generate_series(1, 150) as number),
-    'in one transaction the order is that of the calls'
+    'tasks of one transaction are claimed in the order of the calls'
 );
 
 select underway_test.stop_clock('2030-01-03 00:00:00+00');
@@ -114,8 +114,8 @@ update underway.task t set input = '"came back"' where t.id = (select back.id fr
 select underway.release(back.id, back.lease) from back;
 
 select is(
-    pg_temp.claimed(), array['came while it ran', 'came back'],
-    'a task that is given back is ready since it was given back'
+    pg_temp.claimed(), array['came back', 'came while it ran'],
+    'a released task keeps its place, in front of the tasks that became ready while it ran'
 );
 
 select * from finish();

@@ -1,7 +1,7 @@
 -- the highest priority first
 
 begin;
-select plan(10);
+select plan(11);
 
 create function pg_temp.claimed(max_tasks integer default 100) returns text[] language sql as $$
     select coalesce(array_agg(claimed.input #>> '{}'), '{}') from underway.dequeue('email', claimed.max_tasks) as claimed
@@ -11,10 +11,10 @@ select underway_test.stop_clock();
 select underway.create_queue('email');
 
 select underway.enqueue('email', '"normal 1"');
-select underway.enqueue('email', '"lowest"', priority => -100);
+select underway.enqueue('email', '"lowest"', priority => -2147483648);
 select underway.enqueue('email', '"low"', priority => -1);
 select underway.enqueue('email', '"high 1"', priority => 10);
-select underway.enqueue('email', '"highest"', priority => 100);
+select underway.enqueue('email', '"highest"', priority => 2147483647);
 select underway.enqueue('email', '"high 2"', priority => 10);
 select underway.enqueue('email', '"normal 2"');
 
@@ -31,7 +31,7 @@ select underway.enqueue('email', '"normal"');
 
 select is(
     pg_temp.claimed(1) || pg_temp.claimed(1) || pg_temp.claimed(1), array['high', 'normal', 'low'],
-    'claims one by one take them in the same order'
+    'claims of one task take the priorities from high to low'
 );
 
 -- a limit amid the priorities
@@ -43,7 +43,7 @@ select is(
     pg_temp.claimed(3), array['high 1', 'high 2', 'normal 1'],
     'a claim that is not filled by a priority goes on with the next'
 );
-select is(pg_temp.claimed(3), array['normal 2'], 'and what it leaves is there for the next claim');
+select is(pg_temp.claimed(3), array['normal 2'], 'tasks beyond max_tasks are left to the next claim');
 
 -- one claim, one lease
 
@@ -63,19 +63,19 @@ select underway.enqueue('email', '"urgent"', priority => 1);
 
 select is(pg_temp.claimed(), array['urgent', 'waits for long'], 'priority counts before the time of waiting');
 
--- what is not due holds nobody up
+-- delayed tasks
 
 select underway.enqueue('email', '"urgent tomorrow"', priority => 10, delay => '1 day');
 select underway.enqueue('email', '"now"');
 
-select is(pg_temp.claimed(), array['now'], 'a high priority that is not due holds nobody up');
+select is(pg_temp.claimed(), array['now'], 'a task of a high priority that is not due does not hold up others');
 
 select underway_test.advance_clock('1 day');
 select underway.enqueue('email', '"now again"');
 
-select is(pg_temp.claimed(), array['urgent tomorrow', 'now again'], 'and comes first when it is due');
+select is(pg_temp.claimed(), array['urgent tomorrow', 'now again'], 'a task of a high priority comes first when it is due');
 
--- a priority keeps through the attempts
+-- later attempts
 
 select underway.enqueue('email', '"retried"', priority => 5);
 select from underway.dequeue('email') as claimed, underway.fail(claimed.id, claimed.lease, '"x"', retry_after => '0');
@@ -86,12 +86,20 @@ select is(pg_temp.claimed(), array['retried', 'normal'], 'a task keeps its prior
 -- many priorities
 
 select underway.enqueue('email', to_jsonb(priority), priority => priority)
-from generate_series(-100, 99) as priority
-order by (priority + 100) * 7919 % 200;
+from generate_series(-100, 100) as priority
+order by (priority + 100) * 7919 % 201;
 
 select is(
-    pg_temp.claimed(200), array(select priority::text from generate_series(99, -100, -1) as priority),
-    'any number of priorities is kept in order'
+    pg_temp.claimed(201), array(select priority::text from generate_series(100, -100, -1) as priority),
+    'one claim takes tasks of all priorities from 100 to -100 in their order'
+);
+
+select underway.enqueue('email', to_jsonb(priority), priority => priority) from generate_series(-100, 100) as priority;
+
+select is(
+    array(select unnest(pg_temp.claimed(1)) from generate_series(1, 201)),
+    array(select priority::text from generate_series(100, -100, -1) as priority),
+    'claims of one task take all priorities from 100 to -100 in their order'
 );
 
 select * from finish();

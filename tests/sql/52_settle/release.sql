@@ -15,12 +15,12 @@ select is(
     (select to_jsonb(t) - 'worker' from underway.task t join held on held.id = t.id),
     (
         select to_jsonb(before) - 'worker' || jsonb_build_object(
-            'state', 'pending', 'attempt', 2, 'ready_at', '2030-01-01 12:00:05+00'::timestamptz, 'started_at', null,
+            'state', 'pending', 'attempt', 2, 'started_at', null,
             'lease', null, 'lease_expires_at', null
         )
         from before
     ),
-    'it is pending and ready now, the attempt taken back, and nothing else has changed'
+    'a released task is pending at its old place, without the attempt, and otherwise unchanged'
 );
 
 select results_eq(

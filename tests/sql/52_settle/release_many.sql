@@ -32,10 +32,10 @@ select results_eq(
         order by t.id
     $$,
     $$
-        select number, 'pending', 0, '2030-01-01 12:00:05+00'::timestamptz, null::timestamptz, null::uuid, null::timestamptz
+        select number, 'pending', 0, '2030-01-01 12:00:00+00'::timestamptz, null::timestamptz, null::uuid, null::timestamptz
         from generate_series(2, 5) as number
     $$,
-    'they are ready now, and the attempts do not count'
+    'released tasks are pending at their old place, and their attempts do not count'
 );
 
 select is((select count(*) from underway.task t where t.state = 'in_progress'), 6::bigint, 'the others run on');

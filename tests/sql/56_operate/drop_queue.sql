@@ -1,5 +1,5 @@
 begin;
-select plan(23);
+select plan(24);
 
 select underway_test.stop_clock();
 
@@ -13,9 +13,13 @@ select throws_ok($$ select underway.enqueue('done') $$, 'UW003', null, 'enqueuei
 
 select throws_ok($$ select underway.dequeue('done') $$, 'UW003', null, 'a claim from a dropped queue is refused');
 
-select isnt_empty(
-    $$ select from underway.queue_priority l where l.queue = 'done' $$,
-    'the priorities of a dropped queue stay until _finish_drops, because an enqueue may be under way'
+select is_empty(
+    $$
+        select 'queue_priority' from underway.queue_priority p where p.queue = 'done'
+        union all
+        select 'watermark' from underway.watermark w where w.queue = 'done'
+    $$,
+    'the priorities and watermarks of a dropped queue are deleted'
 );
 
 select is(underway_test.state_of(finished.id), 'succeeded', 'the finished tasks of a dropped queue stay in the history') from finished;
@@ -104,6 +108,21 @@ select is_empty($$ select * from underway.dequeue('email', 10) $$, 'a queue that
 select underway.enqueue('email', priority => 5);
 
 select is((select count(*) from underway.dequeue('email', 10)), 1::bigint, 'tasks can be enqueued and claimed in it');
+
+-- a queue that is created again takes no part in the past of the old one
+
+select underway.create_queue('keyed', rate_limit => 1, rate_period => '1 hour');
+select underway_test.keyed_tasks('a1 a2', 'keyed');
+select underway_test.claimed(2, 'keyed');
+select underway._advance_watermark('keyed', 0);
+select underway.pause_key('keyed', 'a');
+select underway.drop_queue('keyed', force => true);
+select underway.create_queue('keyed', rate_limit => 1, rate_period => '1 hour');
+select underway_test.keyed_tasks('a3', 'keyed');
+
+select is(
+    underway_test.claimed(2, 'keyed'), 'a3', 'a queue that is created again has a full bucket, no paused keys and no running tasks'
+);
 
 -- force
 

@@ -1,7 +1,7 @@
 -- tasks whose concurrency key is full
 
 begin;
-select plan(13);
+select plan(14);
 
 select underway_test.stop_clock('2030-01-01 12:00:00+00');
 select underway.create_queue('email');
@@ -15,7 +15,8 @@ select is(
     underway.reschedule(underway_test.named('a2'), '2030-01-01 13:00:00+00'), '2030-01-01 13:00:00+00'::timestamptz,
     'a parked task can be rescheduled'
 );
-select is(underway_test.parked(), 'a3 a4', 'a rescheduled task is no longer parked');
+select is(underway_test.claimed(), '', 'no task of a full key is claimed after one was rescheduled to later');
+select is(underway_test.parked(), 'a3 a4', 'a task that was rescheduled to later is no longer parked');
 select underway_test.done('a1');
 select is(underway_test.claimed(), 'a3', 'the next task of the key is claimed before a task that was rescheduled to later');
 

@@ -1,101 +1,96 @@
 -- how long the workers of queues with limits sleep
 
 begin;
-select plan(27);
+select plan(26);
 
 select underway_test.stop_clock();
 select underway.create_queue('email', max_running => 1);
 select underway.create_queue('plain');
 
--- as many as may run
+-- max_running
 
 select is(underway.next_wakeup('{email}'), '1 second', 'a worker of an empty queue sleeps for a second');
 select underway_test.keyed_tasks('1 2');
-delete from underway.keyed_queue;
 select is(
     underway.next_wakeup('{email}'), '10 milliseconds',
-    'a worker hardly sleeps when a task may run, but it rests, for somebody may be claiming it'
+    'a worker of a queue with limits sleeps for 10 ms when a task may run, because another session may be claiming it'
 );
 select underway_test.claimed();
-select is(underway.next_wakeup('{email}'), '1 second', 'nobody is awake for a task that may not run');
+select is(underway.next_wakeup('{email}'), '1 second', 'a task of a queue at max_running keeps no worker awake');
 select underway.enqueue('plain', '"3"');
-select is(underway.next_wakeup('{email,plain}'), '0', 'another queue that has a task keeps its workers awake');
+select is(underway.next_wakeup('{email,plain}'), '0', 'a ready task of a queue without limits keeps the workers awake');
 select underway_test.claimed(100, 'plain');
 select underway_test.done('1');
-select is(underway.next_wakeup('{email}'), '10 milliseconds', 'when there is room again, it hardly sleeps');
+select is(underway.next_wakeup('{email}'), '10 milliseconds', 'a worker sleeps for 10 ms when a slot was freed');
 select underway_test.claimed();
 select underway.enqueue('email', '"4"', delay => '300 milliseconds');
-select is(underway.next_wakeup('{email}'), '1 second', 'a full queue wakes nobody for a task that comes');
+select is(underway.next_wakeup('{email}'), '1 second', 'a delayed task of a queue at max_running wakes no worker');
 select underway_test.done('2');
-select is(underway.next_wakeup('{email}'), '300 milliseconds', 'one with room does');
+select is(underway.next_wakeup('{email}'), '300 milliseconds', 'a delayed task of a queue with a free slot wakes a worker');
 
 -- tokens
 
 select underway_test.no_tasks();
 select underway.create_queue('email', max_running => 0, rate_limit => 2, rate_period => '800 milliseconds');
 select underway_test.keyed_tasks('1 2 3 4');
-delete from underway.keyed_queue;
-select is(underway.next_wakeup('{email}'), '10 milliseconds', 'a worker hardly sleeps while there are tokens');
+select is(underway.next_wakeup('{email}'), '10 milliseconds', 'a worker sleeps for 10 ms while the queue has tokens');
 select underway_test.claimed();
-select is(underway.next_wakeup('{email}'), '400 milliseconds', 'without one it sleeps until the next one comes');
+select is(underway.next_wakeup('{email}'), '400 milliseconds', 'a worker of a queue without tokens sleeps until the next token');
 select underway_test.advance_clock('150 milliseconds');
-select is(underway.next_wakeup('{email}'), '250 milliseconds', 'whenever it looks');
+select is(underway.next_wakeup('{email}'), '250 milliseconds', 'the remaining time until the next token is returned');
 select underway_test.advance_clock('250 milliseconds');
-select is(underway.next_wakeup('{email}'), '10 milliseconds', 'and is awake when it is there');
+select is(underway.next_wakeup('{email}'), '10 milliseconds', 'a worker sleeps for 10 ms when the next token is there');
 select underway.create_queue('email', max_running => 2);
 select is(
-    underway.next_wakeup('{email}'), '1 second', 'tokens keep nobody awake while all that may run do'
+    underway.next_wakeup('{email}'), '1 second', 'tokens keep no worker awake while max_running is reached'
 );
 select underway_test.done('1');
-select is(underway.next_wakeup('{email}'), '10 milliseconds', 'but when there is room');
+select is(underway.next_wakeup('{email}'), '10 milliseconds', 'a token keeps a worker awake when a slot was freed');
 select underway.create_queue('email', rate_period => '1 day');
 select underway_test.claimed();
 select underway_test.advance_clock('1 hour');
 select underway_test.done('2');
 select underway_test.claimed();
 delete from underway.task where state = 'in_progress';
-select is(underway.next_wakeup('{email}'), '1 second', 'nobody sleeps for longer than a second for a token');
+select is(underway.next_wakeup('{email}'), '1 second', 'no worker sleeps for longer than a second for a token');
 
 -- a token that comes before the task is due, or after it
 
 select underway.create_queue('email', max_running => 0, rate_period => '800 milliseconds');
 select underway_test.no_tasks();
 select underway_test.keyed_tasks('1 2');
-delete from underway.keyed_queue;
 select underway_test.claimed();
 select underway.enqueue('email', '"5"', delay => '500 milliseconds');
-select is(underway.next_wakeup('{email}'), '500 milliseconds', 'of a task and its token, what comes later counts');
+select is(underway.next_wakeup('{email}'), '500 milliseconds', 'of a task that is due and the next token the later time counts');
 select underway.enqueue('email', '"6"', delay => '100 milliseconds');
-select is(underway.next_wakeup('{email}'), '400 milliseconds', 'whichever that is');
+select is(underway.next_wakeup('{email}'), '400 milliseconds', 'a token that comes after the task is due counts');
 select underway.create_queue('email', rate_limit => 0);
-select is(underway.next_wakeup('{email}'), '100 milliseconds', 'without a limit the task alone does');
+select is(underway.next_wakeup('{email}'), '100 milliseconds', 'the time of the task counts after the limit was removed');
 
 -- keys
 
 select underway_test.no_tasks();
 select underway_test.keyed_tasks('a1 a2 a3');
-select is(underway.next_wakeup('{email}'), '10 milliseconds', 'a worker hardly sleeps when a task with a key is there');
+select is(underway.next_wakeup('{email}'), '10 milliseconds', 'a worker sleeps for 10 ms when a task with a key is ready');
 select underway_test.claimed();
-select is(underway.next_wakeup('{email}'), '1 second', 'nobody is awake for what waits for its key');
+select is(underway.next_wakeup('{email}'), '1 second', 'parked tasks keep no worker awake');
 select underway_test.done('a1');
-select is(underway.next_wakeup('{email}'), '10 milliseconds', 'when the key is free, it hardly sleeps');
-select is(underway.next_wakeup('{plain}'), '1 second', 'but the workers of other queues do');
+select is(underway.next_wakeup('{email}'), '10 milliseconds', 'a worker sleeps for 10 ms when a key was freed');
+select is(underway.next_wakeup('{plain}'), '1 second', 'a freed key does not wake the workers of other queues');
 select underway.pause_queue('email');
-select is(underway.next_wakeup('{email}'), '1 second', 'as do those of a paused one');
+select is(underway.next_wakeup('{email}'), '1 second', 'a freed key does not wake the workers of a paused queue');
 select underway.resume_queue('email');
 select underway_test.claimed();
-select is(underway.next_wakeup('{email}'), '1 second', 'when the key is taken again, there is nothing to wake for');
+select is(underway.next_wakeup('{email}'), '1 second', 'a key that is full again keeps no worker awake');
 select underway.create_queue('email', max_running => 1);
 select underway_test.keyed_tasks('b1');
 select underway.cancel(underway_test.named('a3'));
-select is(underway.next_wakeup('{email}'), '1 second', 'a free key keeps nobody awake in a full queue');
+select is(underway.next_wakeup('{email}'), '1 second', 'a free key keeps no worker awake while max_running is reached');
 select underway_test.done('a2');
-select is(underway.next_wakeup('{email}'), '10 milliseconds', 'but in one with room');
+select is(underway.next_wakeup('{email}'), '10 milliseconds', 'a free key keeps a worker awake in a queue with a free slot');
 select underway_test.claimed();
 select underway_test.done('b1');
-select is(underway.next_wakeup('{email}'), '10 milliseconds', 'a key that was freed is looked at once');
-select underway_test.claimed();
-select is(underway.next_wakeup('{email}'), '1 second', 'and then no more, when nothing waits for it');
+select is(underway.next_wakeup('{email}'), '1 second', 'a key without pending tasks keeps no worker awake');
 
 select * from finish();
 rollback;

@@ -131,7 +131,7 @@ select results_eq(
 -- keys
 
 select underway.create_queue('keyed');
-insert into underway.keyed_queue (queue) values ('keyed');
+update underway.queue q set has_keys = true where q.name = 'keyed';
 create temporary table keyed on commit drop as
 select underway.enqueue('keyed', delay => given.delay) as id, given.key
 from (

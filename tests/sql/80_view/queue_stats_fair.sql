@@ -1,5 +1,7 @@
+-- a fair queue at a glance
+
 begin;
-select plan(9);
+select plan(10);
 
 select underway_test.stop_clock('2030-01-01 12:00:00+00');
 select underway.create_queue('email');
@@ -15,28 +17,30 @@ create function pg_temp.oldest() returns timestamptz language sql as $$
     select s.oldest_ready_at from underway.queue_stats s where s.queue = 'email'
 $$;
 
-select is((select s.fair from underway.queue_stats s where s.queue = 'email'), false, 'a queue is not fair by default');
+select is((select s.fair from underway.queue_stats s where s.queue = 'email'), false, 'a queue shows that it is not fair');
 select underway.create_queue('email', fair => true);
-select is((select s.fair from underway.queue_stats s where s.queue = 'email'), true, 'a fair queue is shown as fair');
-select is(pg_temp.oldest(), null, 'an empty fair queue has no oldest task');
+select is((select s.fair from underway.queue_stats s where s.queue = 'email'), true, 'a queue shows that it is fair');
+select is(pg_temp.oldest(), null, 'an empty fair queue has no oldest ready task');
 
 select underway_test.keyed_tasks('a1 a2');
 select underway_test.advance_clock('1 minute');
 select underway_test.keyed_tasks('b1 1');
 select underway.enqueue('email', delay => '1 hour');
-select is(pg_temp.counts(), '4 ready, 0 parked, 1 scheduled, 0 in progress', 'tasks that wait for the turn of their key are counted as ready');
-select is(pg_temp.oldest(), '2030-01-01 12:00:00+00', 'oldest_ready_at includes tasks that wait for the turn of their key');
+select is(pg_temp.counts(), '4 ready, 0 parked, 1 scheduled, 0 in progress', 'tasks of a fair queue that wait for the turn of their key are ready');
+select is(pg_temp.oldest(), '2030-01-01 12:00:00+00', 'the oldest ready task of a fair queue is the one that was enqueued first');
 select underway_test.claimed();
-select is(pg_temp.counts(), '1 ready, 0 parked, 1 scheduled, 3 in progress', 'a task of a full key is counted as ready in a fair queue');
+select is(pg_temp.counts(), '1 ready, 0 parked, 1 scheduled, 3 in progress', 'parked tasks of a fair queue are counted as ready');
 select underway_test.done('a1');
-select underway_test.claimed();
-select is(pg_temp.oldest(), null, 'running tasks are not counted as ready');
-select is(pg_temp.counts('sms'), '0 ready, 0 parked, 0 scheduled, 0 in progress', 'the tasks of another queue are not counted');
+select is(underway_test.claimed_later(), 'a2', 'the last ready task of a fair queue is claimed');
+select is(pg_temp.oldest(), null, 'running tasks of a fair queue are not ready');
+select is(pg_temp.counts('sms'), '0 ready, 0 parked, 0 scheduled, 0 in progress', 'the tasks of a fair queue are not counted in other queues');
 
 select underway_test.keyed_tasks('a3');
+select underway_test.claimed_later();
 select underway.create_queue('email', fair => false);
 select is(
-    pg_temp.counts(), '0 ready, 1 parked, 1 scheduled, 3 in progress', 'when a queue is no longer fair, its tasks of full keys are counted as parked'
+    pg_temp.counts(), '0 ready, 1 parked, 1 scheduled, 3 in progress',
+    'parked tasks are counted apart when their queue is no longer fair'
 );
 
 select * from finish();

@@ -55,7 +55,7 @@ select is(
 -- parked tasks
 
 update underway.task set concurrency_key = 'a' where state = 'pending' and ready_at <= underway._clock();
-insert into underway.keyed_queue (queue) values ('email'), ('invoice');
+update underway.queue q set has_keys = true where q.name in ('email', 'invoice');
 select underway.pause_key('email', 'a');
 select from underway.dequeue('email', 10);
 

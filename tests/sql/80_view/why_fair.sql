@@ -19,8 +19,8 @@ select results_eq(
     ) $$,
     'a task without a key is queued, and the tasks ahead of it are not counted'
 );
-select is(pg_temp.codes('a3'), 'key_queued', 'the third task of a key is key_queued');
 select underway_test.claimed();
+select is(pg_temp.codes('a3'), 'key_full key_queued', 'the task after the next one of a full key is also key_queued');
 select is(pg_temp.codes('a2'), 'key_full', 'the next task of a key with a running task is key_full');
 select is(pg_temp.codes('a1'), 'running', 'the claimed task of the key is running');
 select underway.pause_key('email', 'a');

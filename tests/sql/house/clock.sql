@@ -1,9 +1,9 @@
--- One function reads the clock.
+-- One function reads the time.
 
 begin;
 select plan(3);
 
-create function pg_temp.reads_clock(source text)
+create function pg_temp.tells_time(source text)
 returns boolean
 language sql
 as $$
@@ -19,10 +19,10 @@ select set_eq(
         select p.proname::text
         from pg_proc p
         where p.pronamespace = 'underway'::regnamespace
-          and pg_temp.reads_clock(pg_get_functiondef(p.oid))
+          and pg_temp.tells_time(pg_get_functiondef(p.oid))
     $$,
-    $$ values ('_clock'), ('_clock_before_xid') $$,
-    'only _clock reads the clock, and _clock_before_xid the start of the transaction'
+    $$ values ('_clock') $$,
+    '_clock is the only function that reads the time'
 );
 
 select is_empty(
@@ -31,9 +31,9 @@ select is_empty(
         from pg_class c
         where c.relnamespace = 'underway'::regnamespace
           and c.relkind = 'v'
-          and pg_temp.reads_clock(pg_get_viewdef(c.oid))
+          and pg_temp.tells_time(pg_get_viewdef(c.oid))
     $$,
-    'no view reads the clock'
+    'no view reads the time'
 );
 
 select is_empty(
@@ -42,10 +42,10 @@ select is_empty(
         from pg_attrdef d
         join pg_class c on c.oid = d.adrelid
         where c.relnamespace = 'underway'::regnamespace
-          and c.relname <> 'migration'  -- written by the installer before any function exists
-          and pg_temp.reads_clock(pg_get_expr(d.adbin, d.adrelid))
+          and c.relname <> 'migration'  -- the installer's own, older than any function
+          and pg_temp.tells_time(pg_get_expr(d.adbin, d.adrelid))
     $$,
-    'no column has the current time as default'
+    'no column has the time as its default'
 );
 
 select * from finish();

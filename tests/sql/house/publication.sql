@@ -1,7 +1,7 @@
 -- Tasks live as usual while a publication contains all tables.
 
 begin;
-select plan(6);
+select plan(7);
 
 set local client_min_messages = error; -- the server may run with a wal_level below logical
 create publication everything for all tables;
@@ -30,6 +30,9 @@ select lives_ok(
     $$ select underway.unregister_worker(underway.register_worker('host-1', '{email}')) $$,
     'a worker can be registered and removed'
 );
+
+insert into underway.batch_to_reevaluate (batch) values (1);
+select lives_ok('select underway._reevaluate_batches()', 'a batch that two sessions settled at once can be reevaluated');
 
 select * from finish();
 rollback;

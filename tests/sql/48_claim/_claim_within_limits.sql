@@ -1,0 +1,74 @@
+begin;
+select plan(17);
+
+-- within: the names of the tasks that a claim locks, in their order.
+create function pg_temp.within(
+    max_tasks integer default 100, watermark timestamptz default '-infinity', priority integer default 0, queue text default 'email'
+)
+returns text language sql as $$
+    select coalesce(string_agg(t.input #>> '{}', ' ' order by l.number), '')
+    from unnest(underway._claim_within_limits(within.queue, within.priority, within.watermark, within.max_tasks))
+        with ordinality as l (ctid, number)
+    join underway.task t on t.ctid = l.ctid
+$$;
+
+select underway_test.stop_clock('2030-01-01 12:00:00+00');
+select underway.create_queue('email', max_running => 4);
+
+-- ready tasks of one queue and priority
+
+select underway_test.keyed_tasks('1 2 3 a1 4');
+select underway_test.keyed_tasks('5', priority => 1);
+select is(pg_temp.within(2), '1 2', 'at most so many tasks are locked');
+select is(pg_temp.within(), '1 2 3 a1', 'tasks of one priority are locked up to the capacity of the queue');
+select is(pg_temp.within(0), '', 'no task is locked for a claim of none');
+select is(pg_temp.within(priority => 1), '5', 'tasks of another priority are locked for that priority');
+select is((select count(*) from underway.task t where t.state = 'in_progress'), 0::bigint, 'locked tasks do not run yet');
+
+-- from the watermark on
+
+update underway.task set ready_at = '2030-01-01 11:00:00+00' where input in ('"1"', '"2"');
+select is(pg_temp.within(2, '2030-01-01 11:30:00+00'), '3 a1', 'tasks that were ready before the watermark are not read');
+select is(pg_temp.within(1, '2030-01-01 11:00:00+00'), '1', 'a task that has been ready since the watermark is locked');
+update underway.task set ready_at = '2030-01-01 12:00:00.000001+00' where input in ('"1"', '"2"');
+select is(pg_temp.within(2), '3 a1', 'a task that is not due is not locked');
+
+-- tasks that do not fit
+
+select underway_test.no_tasks();
+select underway_test.keyed_tasks('a1 a2 b1 a3 1');
+select is(pg_temp.within(), 'a1 b1 1', 'of each key as many tasks are locked as may start');
+select is(underway_test.parked(), 'a2 a3', 'tasks whose key is full are parked');
+select underway_test.no_tasks();
+select underway_test.keyed_tasks('a1 a2 a3 b1');
+select is(pg_temp.within(1), 'a1', 'a claim of one task locks one');
+select is(underway_test.parked(), 'a2 a3', 'a claim of one task parks the tasks of the key that it has filled');
+
+-- tokens
+
+select underway_test.no_tasks();
+select underway.create_queue('email', max_running => 0, rate_limit => 3, rate_limit_per_key => 1, rate_period => '1 hour');
+select underway_test.keyed_tasks('a1 b1 1');
+select underway_test.keyed_tasks('a2', priority => -1);
+select is(pg_temp.within(2), 'a1 b1', 'tasks are locked while the queue and their key have tokens');
+select results_eq(
+    $$
+        select b.concurrency_key collate "default", b.tokens from underway.token_bucket b order by 1
+    $$,
+    $$ values ('', 1::double precision), ('a', 0), ('b', 0) $$,
+    'locked tasks take the tokens of their queue and of their keys'
+);
+update underway.task set state = 'waiting' where input in ('"a1"', '"b1"');
+select is(pg_temp.within(), '1', 'a task without a key takes a token of the queue alone');
+
+-- a queue that was paused or dropped since the claim has read it
+
+select underway.create_queue('email', rate_limit => 0);
+update underway.queue set paused_at = underway._clock() where name = 'email';
+select is(pg_temp.within(), '', 'no task of a paused queue is locked');
+select is(
+    underway._claim_within_limits('nowhere', 0, '-infinity', 1), '{}', 'no task of a queue that does not exist is locked'
+);
+
+select * from finish();
+rollback;

@@ -1,0 +1,47 @@
+-- about once a minute the chores forget which queues have concurrency keys
+
+begin;
+select plan(6);
+
+-- after_a_while: the chores are done until the queue that has no keys is no longer recorded to have some.
+create function pg_temp.after_a_while() returns text language plpgsql as $$
+begin
+    update underway.queue q set has_keys = true where q.name = 'empty';
+    for v_number in 1..3000 loop
+        perform underway._run_chores();
+        exit when not (select q.has_keys from underway.queue q where q.name = 'empty');
+    end loop;
+    return (select string_agg(q.name, ' ' order by q.name) from underway.queue q where q.has_keys);
+end;
+$$;
+
+select underway_test.stop_clock();
+select underway.create_queue(name) from unnest('{empty,plain,ready,running,parked}'::text[]) as name;
+select underway_test.keyed_tasks('1', 'plain'), underway_test.keyed_tasks('a1', 'ready'), underway_test.keyed_tasks('a2', 'running');
+select underway_test.keyed_tasks('a3', 'parked');
+select is(underway_test.claimed(1, 'running'), 'a2', 'a task with a concurrency key runs');
+update underway.task t set parked = true where t.queue = 'parked';
+update underway.queue q set has_keys = true where q.name in ('plain', 'running');
+
+select is(
+    pg_temp.after_a_while(), 'parked ready running', 'queues with ready, running or parked tasks of a key stay recorded, and no others do'
+);
+
+-- nothing is lost by it
+
+select underway_test.done('a2');
+select is(pg_temp.after_a_while(), 'parked ready', 'a queue whose last task of a key has finished is forgotten');
+select underway_test.keyed_tasks('a4 a5', 'running');
+select is(underway_test.claimed(10, 'running'), 'a4', 'a new task of a key is claimed within the limit of its key');
+
+-- each of the other chores is tested with its own function; a run does them all
+
+select underway.create_queue('sms');
+insert into underway.task (queue, priority, ready_at, enqueued_at, concurrency_key, parked, input)
+values ('dropped', 0, underway._clock(), underway._clock(), null, false, '"late"');
+select pg_temp.after_a_while();
+select is(underway_test.named('late'), null, 'a task of a dropped queue is cancelled');
+select is(underway_test.ready(), '1 a1 a3', 'the parked task of a free key is ready');
+
+select * from finish();
+rollback;

@@ -255,7 +255,7 @@ def beside(*workers: Worker) -> Iterator[Beside]:
         each.join()
 
 
-def at_once(function: Callable[[int], T], count: int) -> list[T]:
+def at_once(function: Callable[[int], T], count: int, *, seconds: float = 3 * SECONDS) -> list[T]:
     """Call a function from several threads that all begin at the same moment; gives what each returned."""
     barrier = threading.Barrier(count, timeout=SECONDS)
 
@@ -265,7 +265,7 @@ def at_once(function: Callable[[int], T], count: int) -> list[T]:
 
     with ThreadPoolExecutor(count) as threads:
         futures = [threads.submit(one, number) for number in range(count)]
-        return [future.result(3 * SECONDS) for future in futures]
+        return [future.result(seconds) for future in futures]
 
 
 def final(app: App, task: int, worker: Beside) -> TaskInfo:

@@ -110,7 +110,7 @@ begin
             ) c
             left join unnest(v_keys, v_capacity) as k (key, tasks) on k.key = c.key;
 
-            v_locked := underway._lock_candidates(v_fitting[1:v_max_tasks - cardinality(v_taken)]);
+            v_locked := underway._lock_candidates(v_fitting, v_max_tasks - cardinality(v_taken));
         end if;
         v_taken := v_taken || v_locked;
 

@@ -6,14 +6,18 @@ import contextlib
 import itertools
 import os
 import random
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
 
 from tests.py.support import SECONDS, Session, at_once, stopped_in, wait_until
-from tests.servers import Server
+from tests.servers import SETTINGS, Server
+from underway_pg import schema
+from underway_pg.embedded import EmbeddedPostgres
 
 OpenSession = Callable[..., Session]
 SetClock = Callable[[int], None]
@@ -262,7 +266,6 @@ def test_the_watermark_rises_to_the_time_that_was_read_before_the_locks(
 def test_a_prepared_transaction_holds_the_watermark(
     session: Session, open_session: OpenSession, set_clock: SetClock, watermark: Callable[[], int | None]
 ) -> None:
-    """It has another virtual id than the transaction that was recorded."""
     if session.value("select current_setting('max_prepared_transactions')::int") == 0:
         pytest.skip("max_prepared_transactions of this server is 0")
     producer = open_session()
@@ -284,6 +287,28 @@ def test_a_prepared_transaction_holds_the_watermark(
         session.run(ADVANCE)
     assert watermark() == 0
     assert session.claim_ids("q", 10) == [id]
+
+
+def test_a_prepared_transaction_holds_the_watermark_after_a_restart() -> None:
+    """It has another virtual id then than the one that was recorded."""
+    with tempfile.TemporaryDirectory() as place:
+        Path(place).chmod(0o755)
+        data = Path(place) / "data"
+        with EmbeddedPostgres(data_directory=data, settings=SETTINGS) as server:
+            schema.migrate(server.dsn)
+            with Session(server.dsn) as session, Session(server.dsn) as producer:
+                session.create_queue("q")
+                producer.run("begin")
+                (id,) = producer.enqueue("q")
+                session.run(ADVANCE)
+                producer.run("prepare transaction 'enqueued'")
+        with EmbeddedPostgres(data_directory=data, settings=SETTINGS) as server, Session(server.dsn) as session:
+            advance(session)
+            assert session.value(WATERMARK) is None
+            session.run("commit prepared 'enqueued'")
+            advance(session)
+            assert session.column(HIDDEN) == []
+            assert session.claim_ids("q", 10) == [id]
 
 
 # What holds the watermark, and what does not

@@ -9,9 +9,9 @@
 -- T are visible, and W rises to T, or to the oldest of them that is still pending.
 -- Invariant: no pending task in the ready index is ready before W.
 --
--- A prepared transaction (virtual id -1/...) had another id before, so while one holds the lock W stays. Transactions are
--- known by the locks that they hold and not by their ids: one that writes elsewhere, or in another database of the server,
--- holds nothing up, and a restored dump has nothing to compare with.
+-- After a restart of the server a prepared transaction has another virtual id than before (-1/...), so while one holds the
+-- lock W stays. Transactions are known by the locks that they hold and not by their ids: one that writes elsewhere, or in
+-- another database of the server, holds nothing up, and a restored dump has nothing to compare with.
 --
 -- Writes: watermark.
 -- Calls: _clock, _watermark, _watermark_lock.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,8 +23,8 @@ T = TypeVar("T")
 # Longer than anything may take on a busy machine; no test waits so long unless it fails.
 SECONDS = 15.0
 
-# What must never be, once all transactions have ended: a key with parked tasks that are due, and a free slot that no
-# ready task of the key will take. A key that is out of tokens has a time at which a claim looks at it again.
+# What must never be, once all transactions have ended: a key with parked tasks that are due, and with a free slot that
+# no ready task of the key will take. A key that is out of tokens has a time at which a claim looks at it again.
 FORGOTTEN = """
     select distinct p.queue, p.concurrency_key
     from underway.task p
@@ -38,8 +39,12 @@ FORGOTTEN = """
             and not t.parked
             and (t.state = 'in_progress' or t.ready_at <= clock_timestamp() + interval '1 second')
       )
-      and not exists (select from underway.ready_key r where (r.queue, r.concurrency_key) = (p.queue, p.concurrency_key))
-      and not exists (select from underway.paused_key k where (k.queue, k.concurrency_key) = (p.queue, p.concurrency_key))"""
+      and not exists (
+          select from underway.ready_key r where (r.queue, r.concurrency_key) = (p.queue, p.concurrency_key)
+      )
+      and not exists (
+          select from underway.paused_key k where (k.queue, k.concurrency_key) = (p.queue, p.concurrency_key)
+      )"""
 
 
 def wait_until(condition: Callable[[], T], what: str, *, seconds: float = SECONDS) -> T:
@@ -161,6 +166,39 @@ class Session:
         wait_until(lambda: behind.pid in self.waits_for(waiting), f"{waiting.pid} waits for {behind.pid}")
 
 
+# Where a session with this setting has the name of the function, it waits for the lock 4711.
+STOP = """perform pg_advisory_lock_shared(4711), pg_advisory_unlock_shared(4711)
+    where current_setting('test.stop_in', true) = '{function}';
+    """
+
+
+@contextlib.contextmanager
+def stopped_in(
+    session: Session, other: Session, function: str, sql: str, *, before: str | None = None
+) -> Iterator[Future[list[Any]]]:
+    """Start a statement in another session, and stop it in a function of the schema while the block runs.
+
+    It stops at the first statement of the function, or before the one that starts with `before`.
+    """
+    kind = "regprocedure" if "(" in function else "regproc"
+    definition: str = session.value(f"select pg_get_functiondef(%s::{kind})", f"underway.{function}")
+    stop = STOP.format(function=function)
+    place = before or re.search(r"^begin\n\s*(?=\S)", definition, re.MULTILINE).group()  # type: ignore[union-attr]
+    assert definition.count(place) == 1, (function, place)
+    session.run(definition.replace(place, stop + place if before else place + stop))
+    other.run(f"set test.stop_in = '{function}'")
+    session.run("select pg_advisory_lock(4711)")
+    future = other.start(sql)
+    try:
+        session.see_waiting(other, behind=session)
+        yield future
+    finally:
+        session.run("select pg_advisory_unlock(4711)")
+    future.result(SECONDS)
+    other.run("set test.stop_in = ''")
+    session.run(definition)
+
+
 class Beside:
     """A worker that runs in a thread beside the test."""
 
@@ -255,7 +293,7 @@ def beside(*workers: Worker) -> Iterator[Beside]:
         each.join()
 
 
-def at_once(function: Callable[[int], T], count: int) -> list[T]:
+def at_once(function: Callable[[int], T], count: int, *, seconds: float = 3 * SECONDS) -> list[T]:
     """Call a function from several threads that all begin at the same moment; gives what each returned."""
     barrier = threading.Barrier(count, timeout=SECONDS)
 
@@ -265,7 +303,7 @@ def at_once(function: Callable[[int], T], count: int) -> list[T]:
 
     with ThreadPoolExecutor(count) as threads:
         futures = [threads.submit(one, number) for number in range(count)]
-        return [future.result(3 * SECONDS) for future in futures]
+        return [future.result(seconds) for future in futures]
 
 
 def final(app: App, task: int, worker: Beside) -> TaskInfo:

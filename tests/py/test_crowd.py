@@ -1,8 +1,7 @@
-"""Many sessions at once: nobody waits for a lock to claim, nobody deadlocks, and each task is done once."""
+"""Many sessions at once: no claim waits for a lock, nothing deadlocks, and each task is done once."""
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ LONG = bool(os.environ.get("UNDERWAY_LONG"))
 
 SESSIONS = [10, 90] if LONG else [10, 40]
 
-# With it a claim that waited at all for somebody else would fail.
+# With it a claim that waited for another session would fail.
 NEVER_WAITS = "set lock_timeout = '1 ms'"
 
 
@@ -79,7 +78,7 @@ def test_claimers_and_enqueuers_in_a_crowd_do_each_task_once(database: str, sess
 
 
 def test_a_claim_takes_no_lock_that_another_claim_waits_for(database: str, session: Session) -> None:
-    """Each of them holds what it has claimed in an open transaction, and so do the floors that it has raised."""
+    """Each of them holds its tasks in an open transaction, and the first also the watermark that it has moved."""
     ids = session.enqueue("q", 200)
     claimers = [Session(database) for _ in range(20)]
     found = []
@@ -87,7 +86,7 @@ def test_a_claim_takes_no_lock_that_another_claim_waits_for(database: str, sessi
         claimer.run("begin")
         claimer.run(NEVER_WAITS)
         found += claimer.claim_ids("q", 10)
-        claimer.run("select underway._advance_queue_watermark('q', 0)")
+        claimer.run("select underway._advance_watermark('q', 0)")
     assert sorted(found) == ids
     for number, claimer in enumerate(claimers):
         claimer.run("commit" if number % 2 else "rollback")
@@ -127,89 +126,23 @@ def test_a_claimer_whose_session_is_killed_leaves_its_tasks_to_others(database: 
     killed.connection.close()
 
 
-# What a claim reads of the line, in the transaction that it is in: entries, and pages.
-READ = """
-    select pg_stat_get_xact_tuples_returned(line.oid), pg_stat_get_xact_blocks_fetched(line.oid)
-    from (values ('underway.task_to_dequeue'::regclass)) line (oid)"""
-
-
-@pytest.fixture
-def holders(database: str, session: Session) -> Iterator[list[Session]]:
-    """Two who have claimed a task each and hold it, so that who comes is one of a crowd."""
-    ids = session.enqueue("q", 2)
-    with contextlib.ExitStack() as stack:
-        sessions = [stack.enter_context(Session(database)) for _ in ids]
-        for holder, id in zip(sessions, ids, strict=True):
-            holder.run("begin")
-            assert holder.claim_ids("q", 1) == [id]
-        yield sessions
-
-
-@pytest.mark.every_server
-def test_a_claimer_of_a_crowd_does_not_pass_over_what_the_others_hold(
-    database: str, session: Session, holders: list[Session]
+@pytest.mark.parametrize("max_tasks", [1, 60])
+@pytest.mark.parametrize("settings", ["", "max_running => 1000", "fair => true"])
+def test_tasks_that_other_sessions_hold_are_skipped_and_found_when_they_let_go(
+    database: str, session: Session, settings: str, max_tasks: int
 ) -> None:
-    session.enqueue("q", 20_000)
-    with contextlib.ExitStack() as stack:
-        # So that no stretch is full.
-        editing = stack.enter_context(Session(database))
-        editing.run("begin")
-        editing.run("select from underway.task where id % 7 = 0 for update")
-        read = []
-        for _ in range(50):
-            claimer = stack.enter_context(Session(database))
-            claimer.run("begin")
-            assert len(claimer.claim_ids("q", 20)) == 20
-            read += claimer.rows(READ)
-        # One in a hundred begins at the head by chance.
-        assert sorted(entries for entries, _ in read)[-10] < 100, read
-        assert sorted(pages for _, pages in read)[-10] < 100, read
-
-
-def test_what_a_crowd_has_passed_is_found_by_whoever_finds_nothing_else(
-    database: str, session: Session, holders: list[Session]
-) -> None:
-    with Session(database) as late, Session(database) as claiming, Session(database) as mine:
+    """Some are locked by claims, three by an operator, and some are not committed when the others are claimed."""
+    session.create_queue("q", settings)
+    with Session(database) as late, Session(database) as operator, Session(database) as mine:
+        mine.run(NEVER_WAITS)
         late.run("begin")
-        passed = late.enqueue("q", 5)
-        session.enqueue("q", 100)
-        claiming.run("begin")
-        passed += claiming.claim_ids("q", 20)
-        mine.claim("q", 30)
-        claiming.run("rollback")
+        uncommitted = late.enqueue("q", 5)
+        *locked, first, second = session.enqueue("q", 5)
+        rest = session.enqueue("q", 100)
+        operator.run("begin")
+        operator.run("select underway.reprioritize(id, 0) from unnest(%s) id", locked)
+        assert mine.claim_ids("q", max_tasks) == [first, second, *rest][:max_tasks]
+        operator.run("rollback")
         late.run("commit")
-        found = mine.claim_ids("q", 50)
-        assert found == sorted(found)
-        found += mine.claim_ids("q", 200)
-    assert len(found) == 75
-    assert set(passed) <= set(found)
-    assert session.value("select count(*) from underway.task where state = 'pending'") == 2  # of the holders
-
-
-def test_what_a_crowd_has_passed_is_found_while_there_is_more(
-    database: str, session: Session, holders: list[Session]
-) -> None:
-    """However long those at the head stay there, and however long the line."""
-    with Session(database) as late, Session(database) as mine:
-        late.run("begin")
-        (passed,) = late.enqueue("q")
-        session.enqueue("q", 3000)
-        assert passed not in mine.claim_ids("q", 500)
-        late.run("commit")
-        claimed = mine.column("select c.id from generate_series(1, 2000) n, underway.dequeue('q', n / n) c")
-        assert len(set(claimed)) == 2000
-        assert passed in claimed
-
-
-def test_the_first_who_lets_go_finds_what_the_crowd_has_passed(
-    database: str, session: Session, holders: list[Session]
-) -> None:
-    with Session(database) as late, Session(database) as mine:
-        late.run("begin")
-        passed = late.enqueue("q", 5)
-        session.enqueue("q", 100)
-        mine.claim("q", 30)
-        late.run("commit")
-        holders[0].run("rollback")
-        found = mine.claim_ids("q", 7)
-    assert set(passed) <= set(found)
+        assert mine.claim_ids("q", 8) == [*uncommitted, *locked]
+        assert mine.claim_ids("q", 200) == [first, second, *rest][max_tasks:]

@@ -27,7 +27,7 @@ from psycopg.types.json import Jsonb
 
 from tests.py.model import SECOND, START, DeadLetter, Policy, Queue, Refused, Task, Underway, Waits, World
 from tests.py.support import FORGOTTEN, Session
-from tests.py.test_floor import HIDDEN
+from tests.py.test_watermark import HIDDEN
 
 T = TypeVar("T")
 

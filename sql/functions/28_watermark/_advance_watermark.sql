@@ -9,9 +9,9 @@
 -- T are visible, and W rises to T, or to the oldest of them that is still pending.
 -- Invariant: no pending task in the ready index is ready before W.
 --
--- A prepared transaction (virtual id -1/...) had another id before, so while one holds the lock W stays. Transactions are
--- known by the locks that they hold and not by their ids: one that writes elsewhere, or in another database of the server,
--- holds nothing up, and a restored dump has nothing to compare with.
+-- After a restart of the server a prepared transaction has another virtual id than before (-1/...), so while one holds the
+-- lock W stays. Transactions are known by the locks that they hold and not by their ids: one that writes elsewhere, or in
+-- another database of the server, holds nothing up, and a restored dump has nothing to compare with.
 --
 -- Writes: watermark.
 -- Calls: _clock, _watermark, _watermark_lock.
@@ -59,10 +59,11 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform pg_advisory_xact_lock(underway._watermark_lock(_reset_watermark.queue));
-    perform underway._write_watermark(
-        _reset_watermark.queue, _reset_watermark.priority, '-infinity', '-infinity', '{}'
-    );
+    -- Shared: it keeps out who moves the watermark, and any number of sessions may do this at once. So the rows before stay
+    -- here until the watermark moves.
+    perform pg_advisory_xact_lock_shared(underway._watermark_lock(_reset_watermark.queue));
+    insert into underway.watermark (queue, priority, ready_at, observed_at, observed_locks)
+    values (_reset_watermark.queue, _reset_watermark.priority, '-infinity', '-infinity', '{}');
 end;
 $$;
 
@@ -132,7 +133,8 @@ begin
         _advance_watermark.queue,
         _advance_watermark.priority,
         coalesce(greatest(v_last.ready_at, least(v_last.observed_at, v_oldest)), '-infinity'),
-        v_now,
+        -- The clock may have been put back by some ms, and what is made ready is never ready before an observed time.
+        greatest(v_now, v_last.observed_at),
         v_locks
     );
 end;

@@ -27,16 +27,19 @@ language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_watermark underway.watermark;
 begin
-    -- A repeatable-read snapshot does not show where the watermark is: then the task goes to the back of the line.
-    if current_setting('transaction_isolation') <> 'read committed' then
+    select w.* into v_watermark from underway._watermark(_front_at.queue, _front_at.priority) w;
+
+    -- A repeatable-read snapshot does not show where the watermark is, and one that lies in the future must start anew: then
+    -- the task goes to the back of the line.
+    if current_setting('transaction_isolation') <> 'read committed'
+       or v_watermark.observed_at > underway._clock() + interval '1 second' then
         return underway._earliest_ready_at(_front_at.queue, _front_at.priority);
     end if;
 
-    return greatest(_front_at.ready_at, (
-        select case when w.observed_at <= underway._clock() + interval '1 second' then w.ready_at end
-        from underway._watermark(_front_at.queue, _front_at.priority) w
-    ));
+    return greatest(_front_at.ready_at, v_watermark.ready_at);
 end;
 $$;
 

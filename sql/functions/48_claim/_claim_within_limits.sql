@@ -120,7 +120,7 @@ begin
                 from unnest(v_page, v_capacity) with ordinality as t (ctid, key, ready_at, id, capacity, number)
             ) c;
 
-            v_locked := underway._lock_candidates(v_fitting[1:v_max_tasks - cardinality(v_taken)]);
+            v_locked := underway._lock_candidates(v_fitting, v_max_tasks - cardinality(v_taken));
         end if;
         v_taken := v_taken || v_locked;
 

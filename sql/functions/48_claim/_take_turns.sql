@@ -82,7 +82,7 @@ begin
         ) oldest
     ) turn;
 
-    v_locked := underway._lock_candidates(v_chosen[1:_take_turns.max_tasks]);
+    v_locked := underway._lock_candidates(v_chosen, _take_turns.max_tasks);
     -- Who was served last lines up last.
     v_served := array(
         select l.key

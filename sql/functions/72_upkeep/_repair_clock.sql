@@ -5,7 +5,7 @@
 -- themselves (28_watermark).
 --
 -- Writes: task, worker.
--- Calls: _clock.
+-- Calls: _clock, _earliest_ready_at.
 
 create or replace function underway._repair_clock()
 returns void
@@ -22,7 +22,9 @@ begin
 
     update underway.task t
     set
-        ready_at = t.ready_at - (wrong.at - v_now),
+        ready_at = greatest(
+            t.ready_at - (wrong.at - v_now), underway._earliest_ready_at(t.queue, t.priority)
+        ),
         enqueued_at = least(t.enqueued_at, v_now)
     from (
         select

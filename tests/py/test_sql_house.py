@@ -33,6 +33,7 @@ WRITABLE: dict[str, set[str]] = {
         "ready_key",
         "paused_key",
         "token_bucket",
+        "queue_length",
     },
     "60_batch": {"batch"},
     "64_schedule": {"schedule"},

@@ -12,20 +12,21 @@ declare
         order by t.ready_at, t.id
     ), '{}');
     v_taken    underway.claim_candidate[] := coalesce(underway_test.candidates(turns.taken), '{}');
-    v_keys     text[];
     v_capacity integer[];
 begin
-    select array_agg(k.key), array_agg(c.tasks)
-    into v_keys, v_capacity
-    from (select distinct p.key from unnest(v_page) p where p.key is not null) k
-    cross join lateral underway._key_capacity(
-        underway_test.queue(), k.key, (select count(*) from unnest(v_taken) t where t.key = k.key), v_now
-    ) c (tasks);
+    v_capacity := array(
+        select c.tasks
+        from unnest(v_page) with ordinality as p (ctid, key, ready_at, id, number)
+        left join lateral underway._key_capacity(
+            underway_test.queue(), p.key, (select count(*) from unnest(v_taken) t where t.key = p.key), v_now
+        ) c (tasks) on p.key is not null
+        order by p.number
+    );
 
     return (
         select coalesce(string_agg(t.input #>> '{}', ' ' order by l.number), '')
         from unnest(underway._take_turns(
-            underway_test.queue(), 0, v_page, v_keys, v_capacity, v_taken, turns.max_tasks, v_now
+            underway_test.queue(), 0, v_page, v_capacity, v_taken, turns.max_tasks, v_now
         )) with ordinality as l (ctid, key, ready_at, id, number)
         join underway.task t on t.id = l.id
     );

@@ -107,9 +107,9 @@ select is(underway._run_chores() ->> 'scheduled', '0', 'each time of a schedule 
 -- batches
 
 insert into underway.batch_to_reevaluate (batch) values (987654321);
-insert into underway.batch (id, created_at, final_at, expires_at, retention, listed)
+insert into underway.batch (id, created_at, final_at, expires_at, retention, implicit)
 overriding system value
-values (987654321, underway._clock(), underway._clock(), underway._clock(), '0', true);
+values (987654321, underway._clock(), underway._clock(), underway._clock(), '0', false);
 select underway_test.advance_clock('1 second');
 select underway._run_chores();
 select is_empty('select from underway.batch_to_reevaluate', 'batches that two sessions settled at once are reevaluated');

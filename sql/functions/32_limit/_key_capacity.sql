@@ -27,7 +27,9 @@ begin atomic
                     from underway.task t
                     where t.queue = (_key_capacity.queue).name
                       and t.concurrency_key = _key_capacity.key
-                      and t.state = 'in_progress'
+                      -- Not "=": with statistics of an empty table the planner would take an index of all tasks in this
+                      -- state, such as task_to_reclaim, and not task_by_key.
+                      and t.state between 'in_progress' and 'in_progress'
                       and not t.parked
                     limit (_key_capacity.queue).max_running_per_key
                 ) running

@@ -59,7 +59,7 @@ begin
           from underway.task t
           where t.queue = freed.queue
             and t.concurrency_key = freed.key
-            and t.state = 'pending'
+            and t.state between 'pending' and 'pending' -- not "=", as in _key_capacity
             and not t.parked
             and t.ready_at <= underway._clock()
           limit 1

@@ -65,7 +65,7 @@ begin
                 from underway.task t
                 where t.queue = p.queue
                   and t.concurrency_key = p.key
-                  and t.state = 'pending'
+                  and t.state between 'pending' and 'pending' -- not "=", as in _key_capacity
                   and not t.parked
                   and t.ready_at <= v_now
                 limit q.max_running_per_key

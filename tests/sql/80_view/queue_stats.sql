@@ -3,7 +3,7 @@ select plan(23);
 
 select underway_test.stop_clock('2030-01-01 12:00:00+00');
 
-select is_empty('select * from underway.queue_stats', 'without queues there is nothing');
+select is_empty('select * from underway.queue_stats', 'no row is shown without queues');
 
 select underway.create_queue('dead');
 select underway.create_queue(
@@ -58,22 +58,22 @@ select underway_test.advance_clock('20 minutes');
 
 create temporary table counted on commit drop as select (pg_temp.stats_of('email')).*;
 
-select is(ready, 2::bigint, 'ready are the tasks that are due, now or before') from counted;
-select is(scheduled, 4::bigint, 'scheduled are the tasks that are due later') from counted;
-select is(in_progress, 1::bigint, 'in progress are the tasks that run') from counted;
-select is(waiting, 3::bigint, 'waiting are the tasks that wait') from counted;
-select is(dead_letters, 0::bigint, 'the letters that a queue has written do not lie in it') from counted;
+select is(ready, 2::bigint, 'tasks that are due are ready') from counted;
+select is(scheduled, 4::bigint, 'tasks that are due later are scheduled') from counted;
+select is(in_progress, 1::bigint, 'running tasks are in progress') from counted;
+select is(waiting, 3::bigint, 'waiting tasks are waiting') from counted;
+select is(dead_letters, 0::bigint, 'the dead letters of the tasks of a queue do not count in that queue') from counted;
 
 select is(
     oldest_ready_at, '2030-01-01 12:10:00+00'::timestamptz,
-    'the oldest of the ready tasks says since when it is ready'
+    'the time since when the oldest ready task is ready is shown'
 )
 from counted;
 
 select results_eq(
     $$ select ready, scheduled, in_progress, dead_letters from pg_temp.stats_of('dead') $$,
     $$ values (2::bigint, 0::bigint, 0::bigint, 2::bigint) $$,
-    'a dead letter is a ready task and a dead letter of the queue where it lies'
+    'a dead letter counts as a ready task and a dead letter of the queue that holds it'
 );
 
 select from underway.dequeue('dead', 1);
@@ -81,7 +81,7 @@ select from underway.dequeue('dead', 1);
 select results_eq(
     $$ select ready, in_progress, dead_letters from pg_temp.stats_of('dead') $$,
     $$ values (1::bigint, 1::bigint, 2::bigint) $$,
-    'a dead letter that is being handled is still one'
+    'a running dead letter still counts as a dead letter'
 );
 
 -- a paused queue
@@ -90,7 +90,7 @@ select underway.pause_queue('email');
 
 select is(
     (pg_temp.stats_of('email')).paused_at, '2030-01-01 12:20:00+00'::timestamptz,
-    'a paused queue shows since when it is paused'
+    'a paused queue shows the time of its pause'
 );
 
 select is((pg_temp.stats_of('email')).ready, 2::bigint, 'a paused queue still shows its ready tasks');
@@ -113,7 +113,7 @@ select results_eq(
         select max_running, max_running_per_key, rate_limit, rate_period, max_length from pg_temp.stats_of('email')
     $$,
     $$ values (null::integer, 1, null::integer, '1 second'::interval, null::integer) $$,
-    'a queue without limits shows none, and that tasks of a key run one at a time'
+    'a queue without limits shows only that tasks of a key run one at a time'
 );
 
 select underway.create_queue(
@@ -144,22 +144,22 @@ select underway.pause_key('limited', 'a');
 
 select is(
     (pg_temp.stats_of('keyed')).paused_keys, '{b,c}'::text[],
-    'a queue shows its keys that are paused, in order, and not those of others'
+    'a queue shows its own paused keys, in order'
 );
-select is((pg_temp.stats_of('email')).paused_keys, '{}'::text[], 'a queue without a paused key shows none');
+select is((pg_temp.stats_of('email')).paused_keys, '{}'::text[], 'a queue without paused keys shows none');
 
 create temporary table running on commit drop as select id, lease from underway.dequeue('keyed', 10);
 
 select results_eq(
     'select id from running', 'select min(id) from keyed',
-    'of these keys one may run a task, and that one'
+    'one task of the only free key is claimed'
 );
 select results_eq(
     $$ select parked, ready, scheduled, in_progress, oldest_ready_at from pg_temp.stats_of('keyed') $$,
     $$ values (3::bigint, 0::bigint, 1::bigint, 1::bigint, null::timestamptz) $$,
-    'tasks whose key is taken or paused are parked, and neither ready nor the oldest of what is'
+    'tasks whose key is full or paused are counted as parked and not as ready'
 );
-select is((pg_temp.stats_of('dead')).parked, 0::bigint, 'what is parked lies in its own queue');
+select is((pg_temp.stats_of('dead')).parked, 0::bigint, 'parked tasks of another queue do not count');
 
 select underway.complete(id, lease) from running;
 select from underway.dequeue('keyed', 10);
@@ -167,12 +167,12 @@ select from underway.dequeue('keyed', 10);
 select results_eq(
     $$ select parked, ready, in_progress from pg_temp.stats_of('keyed') $$,
     $$ values (2::bigint, 0::bigint, 1::bigint) $$,
-    'who gets the key is not parked any more'
+    'a parked task that was claimed is counted as in progress'
 );
 
 select underway.resume_key('keyed', 'b');
 
-select is((pg_temp.stats_of('keyed')).paused_keys, '{c}'::text[], 'a key that was resumed is not shown');
+select is((pg_temp.stats_of('keyed')).paused_keys, '{c}'::text[], 'a resumed key is not shown');
 
 select * from finish();
 rollback;

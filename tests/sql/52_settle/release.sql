@@ -20,23 +20,23 @@ select is(
         )
         from before
     ),
-    'it is pending and ready now, the attempt taken back, and nothing else has changed'
+    'a released task is pending and ready, its attempt does not count, and nothing else has changed'
 );
 
 select results_eq(
     $$ select claimed.id, claimed.attempt from underway.dequeue('email') as claimed $$,
     $$ select held.id, 3 from held $$,
-    'it is at once available again, in the same attempt'
+    'a released task can be claimed at once, in the same attempt'
 );
 
 select throws_ok(
     $$ select underway.release(held.id, held.lease) from held $$,
     'UW002', format('task %s is not held under lease %s; it is in_progress', held.id, held.lease),
-    'its former holder can not give it back again'
+    'the former holder cannot release the task again'
 )
 from held;
 
-select is(underway_test.state_of(held.id), 'in_progress', 'so that who claimed it meanwhile keeps it') from held;
+select is(underway_test.state_of(held.id), 'in_progress', 'a refused release leaves the task with its new holder') from held;
 
 -- errors of earlier attempts
 
@@ -50,7 +50,7 @@ select is(
 )
 from tried, underway.task_info(tried.id) i;
 
-select is(jsonb_array_length(i.errors), 1, 'and giving it back adds none') from tried, underway.task_info(tried.id) i;
+select is(jsonb_array_length(i.errors), 1, 'a release adds no error') from tried, underway.task_info(tried.id) i;
 
 -- any number of times
 

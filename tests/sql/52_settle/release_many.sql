@@ -35,7 +35,7 @@ select results_eq(
         select number, 'pending', 0, '2030-01-01 12:00:05+00'::timestamptz, null::timestamptz, null::uuid, null::timestamptz
         from generate_series(2, 5) as number
     $$,
-    'they are ready now, and the attempts do not count'
+    'released tasks are ready, and their attempts do not count'
 );
 
 select is((select count(*) from underway.task t where t.state = 'in_progress'), 6::bigint, 'the others run on');
@@ -43,7 +43,7 @@ select is((select count(*) from underway.task t where t.state = 'in_progress'), 
 select set_eq(
     $$ select claimed.input::integer || ' in attempt ' || claimed.attempt from underway.dequeue(array['email', 'sms'], 10) as claimed $$,
     array['2 in attempt 1', '3 in attempt 1', '4 in attempt 1', '5 in attempt 1'],
-    'they are claimed again as the same attempt'
+    'released tasks are claimed again in the same attempt'
 );
 
 -- partly lost
@@ -58,7 +58,7 @@ select results_eq(
         where held.number in (2, 6, 7, 8)
     $$,
     $$ select held.id from held where held.number = 8 $$,
-    'what was completed, cancelled or claimed by another is left out'
+    'tasks that were completed, cancelled or claimed by another are not returned'
 );
 
 select results_eq(
@@ -69,7 +69,7 @@ select results_eq(
         order by held.number
     $$,
     $$ values (2, 'in_progress'), (6, 'succeeded'), (7, 'cancelled'), (8, 'pending') $$,
-    'and stays as it is'
+    'tasks that are not returned do not change'
 );
 
 -- named twice
@@ -83,7 +83,7 @@ select results_eq(
 );
 
 select is(
-    i.attempt, 0, 'and its attempt is taken back once'
+    i.attempt, 0, 'the attempt of a task that is named twice is taken back once'
 )
 from held, underway.task_info(held.id) i where held.number = 9;
 
@@ -104,7 +104,7 @@ select results_eq(
 
 select is_empty($$ select underway.release_many('{}', '{}') $$, 'an empty batch gives nothing back');
 
-select is_empty($$ select underway.release_many(null, null) $$, 'no batch gives nothing back');
+select is_empty($$ select underway.release_many(null, null) $$, 'null arrays release nothing');
 
 select throws_ok(
     $$ select underway.release_many('{1,2}', array[gen_random_uuid()]) $$, 'UW001', '2 tasks and 1 leases',
@@ -128,7 +128,7 @@ select throws_ok(
 );
 
 select is(
-    underway_test.state_of(held.id), 'in_progress', 'and nothing of it is given back'
+    underway_test.state_of(held.id), 'in_progress', 'a refused batch releases nothing'
 )
 from held where held.number = 0;
 

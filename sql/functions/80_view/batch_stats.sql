@@ -1,4 +1,4 @@
--- batch_stats: each batch with its name, how far it is, and the tasks that wait for what becomes of it.
+-- batch_stats: each batch with its name, its progress, and its callbacks.
 --
 -- Writes: nothing.
 
@@ -37,6 +37,6 @@ cross join lateral (
 where not b.implicit;
 
 comment on view underway.batch_stats is
-    'Each batch with how far it is: progress is the part of its tasks that are final, from 0 to 1; live, succeeded, failed and'
+    'Each batch with its progress: the part of its tasks that are final, from 0 to 1; live, succeeded, failed and'
     ' cancelled count them as they are now. It is failed when all are final and not all have succeeded; a retry may change'
-    ' that. Reads what has not succeeded, not the history.';
+    ' that. The view reads the tasks that have not succeeded, not the history.';

@@ -1,6 +1,7 @@
--- _park_new: new tasks of a fair queue wait for the turn of their key from the beginning.
+-- _park_new: record new tasks of a fair queue as parked, so that they wait for the turn of their key from the beginning.
 --
 -- Writes: parked.
+-- Calls: _note_free.
 
 create or replace function underway._park_new(tasks bigint[])
 returns void
@@ -10,6 +11,7 @@ set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
+set jit = off
 as $$
 declare
     v_queue text;
@@ -29,4 +31,4 @@ end;
 $$;
 
 comment on function underway._park_new(bigint[]) is
-    'Tasks of one queue that were inserted as parked wait for the turn of their key.';
+    'Record tasks of one queue that were inserted as parked, and mark their keys as ready to be looked at.';

@@ -17,7 +17,7 @@ select lives_ok(
 select throws_ok(
     $$ select underway.enqueue('email') $$, 'UW011',
     $$queue 'email' is full: 3 tasks pending, 1 more would exceed max_length 3$$,
-    'one more is refused with the length and the limit'
+    'a task above the limit is refused with the length and the limit'
 );
 
 select is(
@@ -28,10 +28,10 @@ select is(
 select throws_ok(
     $$ select underway.enqueue('email', unique_key => 'a') $$, 'UW011',
     $$queue 'email' is full: 3 tasks pending, 1 more would exceed max_length 3$$,
-    'one with a unique key is refused in the same words'
+    'a task with a unique key is refused with the same message'
 );
 
-select is((select count(*) from underway.task), 3::bigint, 'a refused task is not there');
+select is((select count(*) from underway.task), 3::bigint, 'a refused task leaves no row');
 
 select lives_ok($$ select underway.enqueue('other') $$, 'a queue without a limit takes any number');
 
@@ -41,24 +41,24 @@ create temp table claimed as select * from underway.dequeue('email', 2);
 
 select lives_ok($$ select underway.enqueue_many('email', '{4,5}') $$, 'a task that runs does not count');
 
-select throws_ok($$ select underway.enqueue('email') $$, 'UW011', null, 'then it is full again');
+select throws_ok($$ select underway.enqueue('email') $$, 'UW011', null, 'the queue is full again');
 
 select underway.release(claimed.id, claimed.lease) from claimed limit 1;
 
 select throws_ok(
     $$ select underway.enqueue('email') $$, 'UW011',
     $$queue 'email' is full: 4 tasks pending, 1 more would exceed max_length 3$$,
-    'one that was given back counts, though there are more than the limit then'
+    'a released task counts, although the queue is then above its limit'
 );
 
 select underway.complete(t.id, t.lease) from underway.task t where t.state = 'in_progress';
 select underway.cancel(t.id) from underway.task t where t.queue = 'email' order by t.id limit 2;
 
-select lives_ok($$ select underway.enqueue('email', delay => '1 day', priority => 7) $$, 'what is final does not count');
+select lives_ok($$ select underway.enqueue('email', delay => '1 day', priority => 7) $$, 'final tasks do not count');
 
 select throws_ok(
     $$ select underway.enqueue('email', delay => '1 hour') $$, 'UW011', null,
-    'tasks of later and of other priorities count'
+    'delayed tasks and tasks of other priorities count'
 );
 
 with parked as (
@@ -75,7 +75,7 @@ select throws_ok($$ select underway.enqueue('email') $$, 'UW011', null, 'a parke
 select throws_ok(
     $$ select underway._check_length('email', 2000000000, 2) $$, 'UW011',
     $$queue 'email' is full: 3 tasks pending, 2 more would exceed max_length 3$$,
-    'each of them counts once'
+    'each task counts once'
 );
 
 -- batches
@@ -90,7 +90,7 @@ select throws_ok(
 
 select lives_ok($$ select underway.enqueue_many('email', '{6,7}') $$, 'a batch that fits is taken');
 
-select lives_ok($$ select underway.enqueue_many('email', '{}') $$, 'nothing fits into a full queue');
+select lives_ok($$ select underway.enqueue_many('email', '{}') $$, 'an empty batch fits into a full queue');
 
 update underway.queue q set max_length = 6 where q.name = 'email';
 
@@ -104,7 +104,7 @@ select lives_ok(
 );
 
 select lives_ok(
-    $$ select underway.enqueue('email', '7', unique_key => 'a', on_conflict => 'replace') $$, 'nor does a task that is replaced'
+    $$ select underway.enqueue('email', '7', unique_key => 'a', on_conflict => 'replace') $$, 'a replaced task needs no room in a full queue'
 );
 
 -- two lanes may be noted twice
@@ -113,12 +113,12 @@ insert into underway.queue_priority (queue, priority) values ('email', 0), ('ema
 update underway.queue q set max_length = 7 where q.name = 'email';
 
 select lives_ok(
-    $$ select underway.enqueue('email') $$, 'a priority that was noted twice is counted once'
+    $$ select underway.enqueue('email') $$, 'a priority that was recorded twice is counted once'
 );
 
 update underway.queue q set max_length = 0 where q.name = 'other';
 
-select throws_ok($$ select underway.enqueue('other') $$, 'UW011', null, 'a limit of nothing lets nothing in');
+select throws_ok($$ select underway.enqueue('other') $$, 'UW011', null, 'a max_length of 0 refuses every task');
 
 select underway.cancel(t.id) from underway.task t where t.queue = 'other';
 
@@ -132,14 +132,14 @@ select underway.enqueue('other');
 select underway.enqueue('other');
 select results_eq(
     $$ select c.queue::text collate "default", c.length from underway.queue_length c $$, $$ values ('other', 100::bigint) $$,
-    'a length of 100 is'
+    'a length of 100 is recorded'
 );
 
 create temp table recorded as select * from underway.queue_length;
 select underway.enqueue_many('other', array_fill('1'::jsonb, '{800}'));
 select results_eq(
     $$ select * from underway.queue_length $$, $$ select * from recorded $$,
-    'while the ids that were given out since leave room, nothing is counted'
+    'nothing is counted while the ids given out since leave room'
 );
 
 select underway.enqueue_many('email', '{}'), nextval('underway.task_id_seq') from generate_series(1, 1000);

@@ -19,18 +19,18 @@ from task;
 
 select is(
     underway.enqueue('email', '3', unique_key => 'order', on_conflict => 'replace', delay => '1 minute'), task.id,
-    'so does a task that is replaced'
+    'on_conflict => ''replace'' returns the id of the replaced task'
 )
 from task;
 
 select results_eq(
     $$ select t.input, t.ready_at from underway.task t $$,
-    $$ values ('3'::jsonb, '2030-01-01 12:01:00+00'::timestamptz) $$, 'which has the new input and time'
+    $$ values ('3'::jsonb, '2030-01-01 12:01:00+00'::timestamptz) $$, 'the replaced task has the new input and time'
 );
 
 select throws_ok(
     $$ select underway.enqueue('email', unique_key => 'order', on_conflict => 'error') $$, 'UW010',
-    format('the key ''order'' of queue ''email'' is taken by task %s', task.id), 'with an error it is refused'
+    format('the key ''order'' of queue ''email'' is taken by task %s', task.id), 'on_conflict => ''error'' refuses a key that is taken'
 )
 from task;
 
@@ -45,7 +45,7 @@ select underway.enqueue('email', '1', concurrency_key => 'customer') as id from 
 
 select is(
     (select count(*) from underway.task t where t.concurrency_key = 'customer'), 2::bigint,
-    'any number of tasks share a concurrency key'
+    'several tasks may share a concurrency key'
 );
 
 -- no keys

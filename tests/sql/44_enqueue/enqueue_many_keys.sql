@@ -23,7 +23,7 @@ select results_eq(
         order by added.place
     $$,
     $$ values (1::bigint, '1'::jsonb, 'c', 'x'), (3, '3', null, 'x'), (4, '1', 'c', 'x') $$,
-    'the others give ids in the order of the inputs, and share the concurrency key'
+    'new tasks have their ids in the order of the inputs, and share the concurrency key'
 );
 
 select is((select count(*) from underway.task), 3::bigint, 'there is one task for each key');
@@ -43,11 +43,11 @@ select is(
 
 select underway.enqueue_many('email', '{7,8}', unique_keys => '{b,d}', on_conflict => 'replace');
 
-select is(i.input, '7', 'a batch replaces') from first, underway.task_info(first.id) i;
+select is(i.input, '7', 'on_conflict => ''replace'' works for several tasks') from first, underway.task_info(first.id) i;
 
 select underway.enqueue_many('email', '{1}', unique_keys => '{held}', unique_for => '1 hour');
 
-select is((select h.unique_key::text collate "default" from underway.unique_reservation h), 'held', 'and holds keys for a time');
+select is((select h.unique_key::text collate "default" from underway.unique_reservation h), 'held', 'unique_for works for several tasks');
 
 -- refusals
 
@@ -55,7 +55,7 @@ create temp table before as select count(*) from underway.task;
 
 select throws_ok(
     $$ select underway.enqueue_many('email', '{1,2}', unique_keys => '{new,b}', on_conflict => 'error') $$, 'UW010', null,
-    'with an error a key that is taken refuses the batch'
+    'on_conflict => ''error'' refuses the whole call when one key is taken'
 );
 
 select throws_ok(
@@ -65,7 +65,7 @@ select throws_ok(
 
 select throws_ok(
     $$ select underway.enqueue_many('email', '{1,2}', unique_keys => '{null}') $$, 'UW001',
-    '1 unique keys are given for 2 inputs', 'even if they are null'
+    '1 unique keys are given for 2 inputs', 'too few keys are refused even if they are null'
 );
 
 select throws_ok(

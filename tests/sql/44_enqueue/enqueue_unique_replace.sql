@@ -47,10 +47,10 @@ select is(
         )
         from original
     ),
-    'it has all that the new call says: input, time, priority, and its other options; it was enqueued when it was'
+    'a replaced task has the input, time, priority and options of the new call, and its first enqueued_at'
 );
 
-select is(pg_temp.replace('3'), row(task.id, false, true)::underway.enqueued_task, 'it is replaced again') from task;
+select is(pg_temp.replace('3'), row(task.id, false, true)::underway.enqueued_task, 'a replaced task may be replaced again') from task;
 
 select is(
     (select jsonb_strip_nulls(to_jsonb(t) - 'id') from underway.task t),
@@ -59,7 +59,7 @@ select is(
         'ready_at', '2030-01-01 12:00:30+00'::timestamptz, 'enqueued_at', '2030-01-01 12:00:00+00'::timestamptz,
         'has_errors', false, 'watched', false, 'in_batch', false, 'parked', false, 'limited', false, 'unique_key', 'order'
     ),
-    'what the new call does not say is as its queue says, and it is ready now'
+    'options that the new call omits come from the queue, and the task is ready now'
 );
 
 -- debounce
@@ -69,7 +69,7 @@ select underway_test.advance_clock('59 seconds');
 select pg_temp.replace('5', delay => '1 minute');
 select underway_test.advance_clock('59 seconds');
 
-select is_empty($$ select from underway.dequeue('email', 10) $$, 'each replacement puts it off anew');
+select is_empty($$ select from underway.dequeue('email', 10) $$, 'each replacement delays the task again');
 
 select underway_test.advance_clock('1 second');
 
@@ -77,26 +77,26 @@ create temp table held as select * from underway.dequeue('email', 10);
 
 select results_eq(
     $$ select held.id, held.input from held $$, $$ select task.id, '5'::jsonb from task $$,
-    'it runs once, with the latest input, when nobody has replaced it for so long'
+    'the task runs once, with the last input, when the last delay is over'
 );
 
 -- a task that runs or waits
 
 select is(
-    pg_temp.replace('6'), row(task.id, false, false)::underway.enqueued_task, 'a task that runs is left as it is'
+    pg_temp.replace('6'), row(task.id, false, false)::underway.enqueued_task, 'a running task is not replaced'
 )
 from task;
 
-select is(i.input, '5', 'with its input') from task, underway.task_info(task.id) i;
+select is(i.input, '5', 'a running task keeps its input') from task, underway.task_info(task.id) i;
 
 select lives_ok(
-    $$ select underway.snooze(held.id, held.lease, '0') from held $$, 'and its holder holds it'
+    $$ select underway.snooze(held.id, held.lease, '0') from held $$, 'a running task keeps its lease'
 );
 
 update underway.task t set state = 'waiting';
 
 select is(
-    pg_temp.replace('6'), row(task.id, false, false)::underway.enqueued_task, 'a waiting task is left as it is'
+    pg_temp.replace('6'), row(task.id, false, false)::underway.enqueued_task, 'a waiting task is not replaced'
 )
 from task;
 
@@ -107,14 +107,14 @@ drop table held;
 create temp table held as select * from underway.dequeue('email', 10);
 select underway.fail(held.id, held.lease, '"first"', retry_after => '1 hour') from held;
 
-select is(pg_temp.replace('7'), row(task.id, false, true)::underway.enqueued_task, 'one that waits for its retry is replaced')
+select is(pg_temp.replace('7'), row(task.id, false, true)::underway.enqueued_task, 'a task that waits for its next attempt is replaced')
 from task;
 
-select is(i.attempt, 1, 'its attempts stay used') from task, underway.task_info(task.id) i;
+select is(i.attempt, 1, 'a replaced task keeps its number of attempts') from task, underway.task_info(task.id) i;
 
-select is(i.errors #>> '{0,message}', 'first', 'its errors stay known') from task, underway.task_info(task.id) i;
+select is(i.errors #>> '{0,message}', 'first', 'a replaced task keeps its errors') from task, underway.task_info(task.id) i;
 
-select is(i.ready_at, underway._clock(), 'and it is ready when the new call says') from task, underway.task_info(task.id) i;
+select is(i.ready_at, underway._clock(), 'a replaced task is ready at the time of the new call') from task, underway.task_info(task.id) i;
 
 -- a parked task
 
@@ -123,14 +123,14 @@ select pg_temp.replace('8');
 
 select results_eq(
     $$ select t.parked, t.concurrency_key::text collate "default" from underway.task t $$,
-    $$ values (false, null::text) $$, 'a parked task is parked no longer, for it may have another key'
+    $$ values (false, null::text) $$, 'a replaced task is not parked, because its concurrency key may have changed'
 );
 
 -- nobody has the key
 
 select underway.cancel(task.id) from task;
 
-select ok((pg_temp.replace('9')).created, 'where nobody has the key, a task is created');
+select ok((pg_temp.replace('9')).created, 'a key that no live task holds gives a new task');
 
 select ok((pg_temp.replace('9', 'other')).created, 'the task of another key is not replaced');
 
@@ -138,7 +138,7 @@ select underway.create_queue('sms');
 
 select ok(
     (underway.enqueue_unique('sms', '{1}', '{order}', on_conflict => 'replace')).created,
-    'nor that of another queue'
+    'the task of another queue is not replaced'
 );
 
 -- one key for several inputs: the last counts
@@ -150,16 +150,16 @@ select * from underway.enqueue_unique('email', '{1,2,3,4}', '{b,a,b,a}', on_conf
 select results_eq(
     $$ select d.created, d.replaced from doubled d order by d.ordinality $$,
     $$ values (true, false), (true, false), (false, true), (false, true) $$,
-    'the first of one key makes the task and the next replaces it'
+    'of two inputs with one key the first creates the task and the second replaces it'
 );
 
 select results_eq(
-    $$ select t.input from underway.task t order by t.id $$, array['3', '4']::jsonb[], 'so the last input counts'
+    $$ select t.input from underway.task t order by t.id $$, array['3', '4']::jsonb[], 'the task has the last input of its key'
 );
 
 select results_eq(
     $$ select d.id = e.id from doubled d join doubled e on e.ordinality = d.ordinality + 2 $$, array[true, true],
-    'and the ids are those of the first'
+    'both inputs return the same id'
 );
 
 drop table doubled;
@@ -168,10 +168,10 @@ select * from underway.enqueue_unique('email', '{5,6}', '{b,b}', on_conflict => 
 
 select results_eq(
     $$ select d.created, d.replaced from doubled d $$, $$ values (false, true), (false, true) $$,
-    'where a task is there already, each replaces it'
+    'both inputs replace a task that was pending before'
 );
 
-select is(i.input, '6', 'and the last counts') from doubled d, underway.task_info(d.id) i where d.ordinality = 1;
+select is(i.input, '6', 'the pending task has the last input') from doubled d, underway.task_info(d.id) i where d.ordinality = 1;
 
 -- a time that claims have passed
 
@@ -184,11 +184,11 @@ select underway.enqueue('email', '1', unique_key => 'order', delay => '2 hours')
 select ok((pg_temp.replace('2')).replaced, 'a task is replaced after the clock was put back');
 
 select is(
-    t.ready_at, underway._clock() + interval '1 hour', 'it is not ready before what claims have passed'
+    t.ready_at, underway._clock() + interval '1 hour', 'a replaced task is not ready before the watermark'
 )
 from underway.task t;
 
-select is((select count(*) from underway.dequeue('email', 10)), 1::bigint, 'and so it is found');
+select is((select count(*) from underway.dequeue('email', 10)), 1::bigint, 'a claim finds the replaced task');
 
 -- a priority that is new to the queue
 
@@ -196,7 +196,7 @@ select underway.enqueue('email', '1', unique_key => 'new');
 select underway.enqueue('email', '1', unique_key => 'new', priority => 42, on_conflict => 'replace');
 
 select is(
-    (select c.priority from underway.dequeue('email', 10) c), 42, 'one that is replaced at a new priority is found there'
+    (select c.priority from underway.dequeue('email', 10) c), 42, 'a claim finds a task that was replaced with a new priority'
 );
 
 select * from finish();

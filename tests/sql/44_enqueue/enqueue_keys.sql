@@ -45,7 +45,7 @@ select underway.enqueue('email', '1', concurrency_key => 'customer') as id from 
 
 select is(
     (select count(*) from underway.task t where t.concurrency_key = 'customer'), 2::bigint,
-    'any number of tasks share a concurrency key'
+    'several tasks may share a concurrency key'
 );
 
 -- no keys

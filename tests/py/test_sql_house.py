@@ -66,8 +66,8 @@ def room(file: Path) -> str:
 
 
 def name(file: Path) -> str:
-    """The function that the file holds. One named _objects holds a second form of it."""
-    return file.stem.removesuffix("_objects")
+    """The function that the file holds. One named enqueue_many_objects or dequeue_queue holds a second form of it."""
+    return "dequeue" if file.stem == "dequeue_queue" else file.stem.removesuffix("_objects")
 
 
 def header(file: Path) -> str:

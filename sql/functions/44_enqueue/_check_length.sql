@@ -12,7 +12,7 @@
 -- tasks that become pending again (a retry, a release, a redrive) have old ids: the queue may be longer by those.
 --
 -- Writes: queue_length.
--- Calls: _watermark.
+-- Calls: _clock, _start_of_line.
 -- Raises: UW011 queue_full.
 
 create or replace function underway._count_pending(queue text, max_count bigint)
@@ -34,13 +34,13 @@ begin
             from (
                 select distinct l.priority from underway.queue_priority l where l.queue = _count_pending.queue
             ) used
-            left join lateral underway._watermark(_count_pending.queue, used.priority) w on true
+            cross join lateral underway._start_of_line(_count_pending.queue, used.priority, underway._clock()) start (at)
             cross join lateral (
                 select
                 from underway.task t
                 where t.queue = _count_pending.queue
                   and t.priority = used.priority
-                  and t.ready_at >= coalesce(w.ready_at, '-infinity')
+                  and t.ready_at >= start.at
                   and t.state = 'pending'
                   and not t.parked
                 limit _count_pending.max_count

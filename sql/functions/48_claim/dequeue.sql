@@ -1,12 +1,12 @@
 -- dequeue: claim ready tasks of some queues: the highest priority first, then those that have been ready for longest.
 --
--- Claims lock rows with SKIP LOCKED and share the claim lock of a queue, so that any number of them run at once. Where a
--- queue has limits, one claim at a time decides (_claim_within_limits).
+-- Claims lock rows with SKIP LOCKED and share the claim lock of a queue. Where a queue has limits, one claim at a time
+-- decides (_claim_within_limits).
 --
 --   pending -> in_progress
 --
 -- Writes: task.
--- Calls: _advance_watermark, _check_claim, _claim_lock, _claim_within_limits, _clock, _mark_queue_keyed, _queues_with_tasks, _watermark.
+-- Calls: _advance_watermark, _check_claim, _claim_lock, _claim_within_limits, _clock, _mark_queue_keyed, _queues_with_tasks, _start_of_line.
 -- Raises: UW001 invalid_argument, UW003 queue_not_found.
 
 create or replace function underway.dequeue(queues text[], max_tasks integer default 1, worker bigint default null)
@@ -15,12 +15,10 @@ language plpgsql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_generic_plan
--- A plan is kept for the session: none that is made for an empty table may read a full one from end to end. Rows are
--- updated in the order in which they were locked.
+set plan_cache_mode = force_generic_plan -- plans are kept: none made for an empty table may read a full one
 set enable_seqscan = off
 set enable_bitmapscan = off
-set enable_hashjoin = off
+set enable_hashjoin = off -- rows are updated in the order in which they were locked
 set enable_mergejoin = off
 set jit = off
 as $$
@@ -39,35 +37,26 @@ begin
         v_queues := underway._queues_with_tasks(dequeue.queues, v_now);
     end if;
 
-    -- Among queues of one priority chance decides which is served first, so that none starves.
+    -- Among queues of one priority chance decides, so that none starves.
     for v_lane in
         select
-            q.name as queue, p.priority, q.timeout, q.heartbeat, q.max_running is not null as has_slots,
-            q.max_running is not null or q.rate_limit is not null or q.fair or q.has_keys as has_limits,
-            case when w.observed_at <= v_now + interval '1 second' then w.ready_at else '-infinity' end as watermark,
-            w.observed_at > v_now + interval '1 second' as clock_was_put_back
+            q.name as queue, p.priority, q.timeout, q.heartbeat, start.at as starts_at, q.max_running is not null as has_slots,
+            q.max_running is not null or q.rate_limit is not null or q.fair or q.has_keys as has_limits
         from unnest(v_queues) as served (name)
-        -- The limit and the offset keep this order of look-ups, whatever the statistics say.
+        -- The limit and the offset keep this order of look-ups under a generic plan.
         cross join lateral (select * from underway.queue one where one.name = served.name limit 1) q
         cross join lateral (select one.priority from underway.queue_priority one where one.queue = served.name offset 0) p
-        left join lateral underway._watermark(served.name, p.priority) w on true
+        cross join lateral underway._start_of_line(served.name, p.priority, v_now) start (at)
         where q.paused_at is null
+          -- Scalar subqueries, not EXISTS: the planner may hash an EXISTS and read the whole table.
           and ((cardinality(dequeue.queues) = 1 and p.priority = 0) or (
-              -- A scalar subquery, not EXISTS: the planner may hash an EXISTS and read the whole table.
               select true
               from underway.task t
-              where t.queue = served.name
-                and t.priority = p.priority
-                and t.ready_at >= case
-                    when w.observed_at <= v_now + interval '1 second' then w.ready_at else '-infinity'
-                end
-                and t.ready_at <= v_now
-                and t.state = 'pending'
-                and not t.parked
+              where t.queue = served.name and t.priority = p.priority
+                and t.ready_at between start.at and v_now and t.state = 'pending' and not t.parked
               limit 1
           ) or (
-              q.rate_limit_per_key is not null
-              and (select true from underway.ready_key r where r.queue = q.name and r.check_at <= v_now limit 1)
+              select true from underway.ready_key r where r.queue = served.name and r.check_at <= v_now limit 1
           ))
         order by p.priority desc, random()
     loop
@@ -75,70 +64,52 @@ begin
 
         if v_lane.has_limits then
             continue when not pg_try_advisory_xact_lock(underway._claim_lock(v_lane.queue));
-            v_rows := underway._claim_within_limits(v_lane.queue, v_lane.priority, v_lane.watermark, v_remaining);
+            v_rows := underway._claim_within_limits(v_lane.queue, v_lane.priority, v_lane.starts_at, v_remaining);
         else
             continue when not pg_try_advisory_xact_lock_shared(underway._claim_lock(v_lane.queue));
-            -- A repeatable-read snapshot does not show a limit that was set since: the row lock fails if one was.
             if current_setting('transaction_isolation') <> 'read committed' then
-                perform from underway.queue q where q.name = v_lane.queue for share skip locked;
+                perform from underway.queue q where q.name = v_lane.queue for share skip locked; -- fails if a limit was set
                 continue when not found;
             end if;
             v_rows := array(
                 select t.ctid
                 from underway.task t
-                where t.queue = v_lane.queue
-                  and t.priority = v_lane.priority
-                  and t.ready_at >= v_lane.watermark
-                  and t.ready_at <= v_now
-                  and t.state = 'pending'
-                  and not t.parked
+                where t.queue = v_lane.queue and t.priority = v_lane.priority
+                  and t.ready_at between v_lane.starts_at and v_now
+                  and t.state = 'pending' and not t.parked
                 order by t.ready_at, t.id
-                limit v_remaining
-                for no key update skip locked
+                limit v_remaining for no key update skip locked
             );
         end if;
         continue when v_rows = '{}';
-
-        -- Row by row in the order of the array, and straight to the caller.
         return query
         update underway.task t
         set
-            state = 'in_progress',
-            parked = false,
-            holds_slot = v_lane.has_slots,
-            attempt = t.attempt + 1,
+            state = 'in_progress', parked = false, holds_slot = v_lane.has_slots, attempt = t.attempt + 1,
             unique_key = case when t.unique_until_start is null then t.unique_key end,
-            started_at = v_now,
-            lease = v_lease,
-            lease_expires_at = v_now + coalesce(t.heartbeat, v_lane.heartbeat),
-            worker = dequeue.worker
+            started_at = v_now, worker = dequeue.worker, lease = v_lease,
+            lease_expires_at = v_now + coalesce(t.heartbeat, v_lane.heartbeat)
         from unnest(v_rows) as locked (ctid)
-        where t.ctid = locked.ctid
-          -- A limit, a pause or a task with a key may have come since the queue was read.
+        where t.ctid = locked.ctid -- a limit, a pause or a task with a key may have come since the queue was read:
           and (v_lane.has_limits or (t.concurrency_key is null and (
               select q.paused_at is null and q.max_running is null and q.rate_limit is null and not q.fair
-              from underway.queue q
-              where q.name = v_lane.queue
+              from underway.queue q where q.name = v_lane.queue
           )))
         returning
-            t.id, t.queue, t.job, t.input, t.attempt, t.lease,
-            coalesce(t.timeout, v_lane.timeout), coalesce(t.heartbeat, v_lane.heartbeat),
-            t.headers, t.priority, t.enqueued_at, t.dead_letter;
+            t.id, t.queue, t.job, t.input, t.attempt, t.lease, coalesce(t.timeout, v_lane.timeout),
+            coalesce(t.heartbeat, v_lane.heartbeat), t.headers, t.priority, t.enqueued_at, t.dead_letter;
         get diagnostics v_claimed = row_count;
         v_remaining := v_remaining - v_claimed;
-
         if v_claimed < cardinality(v_rows) then
             perform underway._mark_queue_keyed(v_lane.queue);
         end if;
-
-        -- About once per 1,000 claimed tasks, and in 1% of small claims: that amortises its cost and bounds the dead entries
-        -- that a claim reads.
-        if random() < 0.01 + v_claimed / 1000.0 or v_lane.clock_was_put_back then
+        -- About once per 1,000 tasks, and in 1% of small claims: that bounds the dead entries that a claim reads.
+        if random() < 0.01 + v_claimed / 1000.0 then
             perform underway._advance_watermark(v_lane.queue, v_lane.priority);
         end if;
     end loop;
 
-    -- A queue that was found exists. Of many queues the others are looked for only when nothing was found.
+    -- Of many queues those that do not exist are looked for only when nothing was found.
     if not found or cardinality(dequeue.queues) between 2 and 10 then
         perform underway._check_claim(dequeue.queues, dequeue.max_tasks);
     end if;
@@ -146,20 +117,4 @@ end;
 $$;
 
 comment on function underway.dequeue(text[], integer, bigint) is
-    'Claim at most max_tasks ready tasks of the queues, under one lease. Never waits, and returns at once when there are'
-    ' none.';
-
-create or replace function underway.dequeue(queue text, max_tasks integer default 1, worker bigint default null)
-returns setof underway.claimed_task
-language plpgsql
-volatile
-security definer
-set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_generic_plan
-as $$
-begin
-    return query select * from underway.dequeue(array[dequeue.queue], dequeue.max_tasks, dequeue.worker);
-end;
-$$;
-
-comment on function underway.dequeue(text, integer, bigint) is 'Claim at most max_tasks ready tasks of a queue.';
+    'Claim at most max_tasks ready tasks of the queues, under one lease. Never waits; returns at once when there are none.';

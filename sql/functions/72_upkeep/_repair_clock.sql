@@ -1,11 +1,10 @@
 -- _repair_clock: the clock was wrong and has been put back: bring times that lie in the future because of it back too.
 --
 -- Tasks that were enqueued or failed meanwhile keep the delay that they were given; leases that were taken last one
--- heartbeat from now. Rows that another session has locked are skipped. Watermarks that lie in the future start anew by
--- themselves (28_watermark).
+-- heartbeat from now. Watermarks start anew. Rows that another session has locked are skipped.
 --
 -- Writes: task, worker.
--- Calls: _clock, _earliest_ready_at.
+-- Calls: _clock, _earliest_ready_at, _reset_watermark.
 
 create or replace function underway._repair_clock()
 returns void
@@ -19,6 +18,13 @@ declare
     v_now timestamptz := underway._clock();
 begin
     update underway.worker w set seen_at = v_now where w.seen_at > v_now;
+
+    perform underway._reset_watermark(ahead.queue, ahead.priority)
+    from (
+        select distinct w.queue, w.priority
+        from underway.watermark w
+        where w.observed_at > v_now + interval '1 second'
+    ) ahead;
 
     update underway.task t
     set

@@ -1,7 +1,7 @@
 -- next_wakeup: how long a worker of these queues may sleep. A sleeping worker calls it to look for work.
 --
 -- Writes: nothing.
--- Calls: _capacity_at, _clock, _queues_with_tasks, _watermark.
+-- Calls: _capacity_at, _clock, _queues_with_tasks, _start_of_line.
 
 create or replace function underway.next_wakeup(queues text[])
 returns interval
@@ -35,7 +35,7 @@ begin
     -- The limit and the offset keep this order of look-ups, whatever the statistics say.
     cross join lateral (select * from underway.queue one where one.name = served.name limit 1) q
     cross join lateral (select one.priority from underway.queue_priority one where one.queue = served.name offset 0) p
-    left join lateral underway._watermark(served.name, p.priority) w on true
+    cross join lateral underway._start_of_line(served.name, p.priority, v_now) start (at)
     cross join lateral (
         select t.ready_at
         from underway.task t
@@ -43,9 +43,7 @@ begin
           and t.priority = p.priority
           and t.state = 'pending'
           and not t.parked
-          and t.ready_at >= case
-              when w.observed_at <= v_now + interval '1 second' then w.ready_at else '-infinity'
-          end
+          and t.ready_at >= start.at
         order by t.ready_at, t.id
         limit 1
     ) head

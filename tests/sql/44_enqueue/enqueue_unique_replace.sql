@@ -202,10 +202,10 @@ select is(
 -- a priority that is new to the queue
 
 select underway.enqueue('email', '1', unique_key => 'new');
-select underway.enqueue('email', '1', unique_key => 'new', priority => 4242, on_conflict => 'replace');
+select underway.enqueue('email', '1', unique_key => 'new', priority => 42, on_conflict => 'replace');
 
 select is(
-    (select c.priority from underway.dequeue('email', 10) c), 4242, 'a task that was replaced with a new priority is claimed at that priority'
+    (select c.priority from underway.dequeue('email', 10) c), 42, 'a task that was replaced with a new priority is claimed at that priority'
 );
 
 select * from finish();

@@ -14,13 +14,13 @@ FILES = sorted((ROOT / "sql" / "functions").glob("*/*.sql"))
 WRITABLE: dict[str, set[str]] = {
     "00_base": set(),
     "10_cron": set(),
-    "20_queue": {"queue", "job"},
+    "20_queue": {"queue", "job", "setting"},
     "24_worker": {"worker"},
     "28_watermark": {"queue_priority", "watermark"},
     "32_limit": {"task", "ready_key", "paused_key", "token_bucket"},
     "36_history": {"task", "task_history", "unique_reservation"},
     "40_dependency": {"task", "batch", "batch_task", "dependent", "batch_to_reevaluate"},
-    "44_enqueue": {"task", "unique_reservation", "queue_length", "setting"},
+    "44_enqueue": {"task", "unique_reservation", "queue_length"},
     "48_claim": {"task"},
     "52_settle": {"task", "deferred_renewal"},
     "56_operate": {
@@ -33,6 +33,7 @@ WRITABLE: dict[str, set[str]] = {
         "ready_key",
         "paused_key",
         "token_bucket",
+        "queue_length",
     },
     "60_batch": {"batch"},
     "64_schedule": {"schedule"},
@@ -45,6 +46,7 @@ HOME = {
     table: min(room for room, tables in WRITABLE.items() if table in tables)
     for table in set().union(*WRITABLE.values())
 }
+HOME["task"] = "28_watermark"  # the hot table belongs to a range of rooms; the watermark reads it
 
 COMMENT_OR_STRING = re.compile(r"--[^\n]*|'(?:[^']|'')*'")
 CREATED = re.compile(r"^create (?:or replace )?(function|view) underway\.(\w+)", re.MULTILINE)

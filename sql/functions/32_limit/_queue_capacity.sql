@@ -1,7 +1,7 @@
 -- _queue_capacity: how many tasks max_running and rate_limit of a queue allow to claim now.
 --
 -- Writes: nothing.
--- Calls: _next_token_at, _available_tokens.
+-- Calls: _available_tokens, _next_token_at.
 
 create or replace function underway._queue_capacity(queue underway.queue, now timestamptz)
 returns integer

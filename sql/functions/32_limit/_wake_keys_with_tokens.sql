@@ -4,7 +4,7 @@
 -- the next time to look is recorded. The caller holds the claim lock of the queue alone.
 --
 -- Writes: ready_key.
--- Calls: _next_token_at, _available_tokens, _unpark.
+-- Calls: _available_tokens, _next_token_at, _unpark.
 
 create or replace function underway._wake_keys_with_tokens(queue underway.queue, now timestamptz)
 returns void

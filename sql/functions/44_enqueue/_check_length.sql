@@ -12,7 +12,7 @@
 -- tasks that become pending again (a retry, a release, a redrive) have old ids: the queue may be longer by those.
 --
 -- Writes: queue_length.
--- Calls: nothing.
+-- Calls: _watermark.
 -- Raises: UW011 queue_full.
 
 create or replace function underway._count_pending(queue text, max_count bigint)

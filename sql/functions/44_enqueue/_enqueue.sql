@@ -6,7 +6,7 @@
 -- in the order of the keys, whatever order the inputs have: so calls with the same keys never deadlock.
 --
 -- Writes: task.
--- Calls: _add_dependencies, _check_inputs, _check_keys, _check_length, _check_options, _earliest_ready_at, _ensure_priority, _insert_unique, _mark_queue_keyed, _raise_unique_conflict, _wake.
+-- Calls: _add_dependencies, _check_inputs, _check_keys, _check_length, _check_options, _clock, _earliest_ready_at, _ensure_priority, _insert_unique, _mark_queue_keyed, _raise_unique_conflict, _wake.
 -- Raises: UW001 invalid_argument, UW003 queue_not_found, UW004 task_not_found, UW005 wrong_state, UW007 input_too_large, UW010 unique_conflict, UW011 queue_full.
 
 create or replace function underway._enqueue(

@@ -73,6 +73,7 @@ begin
                       and t.state = 'pending'
                       and t.priority = _take_turns.priority
                       and t.ready_at <= _take_turns.now
+                      and t.id <> all (array(select earlier.id from unnest(_take_turns.taken) earlier))
                     order by t.ready_at, t.id
                     limit s.turns
                 )

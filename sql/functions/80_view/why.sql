@@ -2,7 +2,7 @@
 -- the sentence as JSON. All reasons that apply are returned, at least one.
 --
 -- Writes: nothing.
--- Calls: _clock, _raise_wrong_state, _token_at, _tokens.
+-- Calls: _available_tokens, _claim_lock, _clock, _next_token_at, _raise_wrong_state.
 -- Raises: UW004 task_not_found.
 
 create or replace function underway._why_pending(task underway.task, queue underway.queue, now timestamptz)

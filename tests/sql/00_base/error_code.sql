@@ -17,7 +17,8 @@ select results_eq(
         ('UW011', 'queue_full'),
         ('UW012', 'batch_not_found'),
         ('UW013', 'batch_final'),
-        ('UW014', 'task_locked')
+        ('UW014', 'output_too_large'),
+        ('UW015', 'task_locked')
     $$,
     'the errors are listed in the order of their codes'
 );

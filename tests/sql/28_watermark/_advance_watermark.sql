@@ -9,9 +9,7 @@ create function pg_temp.watermark(priority integer default 0) returns text langu
             case when isfinite(w.observed_at) then to_char(w.observed_at at time zone 'UTC', 'HH24:MI:SS') else w.observed_at::text end
         ), '; '
     )
-    from underway.watermark w
-    where w.queue = 'email'
-      and w.priority = watermark.priority
+    from underway._watermark('email', watermark.priority) w
 $$;
 
 -- observed: at this time no transaction had a task that was not committed.
@@ -100,7 +98,7 @@ select is(pg_temp.watermark(), '12:02:00, observed at 12:03:00', 'the watermark 
 
 select pg_temp.observed('2030-01-01 12:03:01+00', '2030-01-01 12:02:00+00');
 select underway._advance_watermark('email', 0);
-select is(pg_temp.watermark(), '12:03:01, observed at 12:03:00', 'a watermark that was observed one second ahead counts');
+select is(pg_temp.watermark(), '12:03:01, observed at 12:03:01', 'a watermark that was observed one second ahead counts');
 select pg_temp.observed('2030-01-01 12:03:01.000001+00', '2030-01-01 12:02:00+00');
 select underway._advance_watermark('email', 0);
 select is(

@@ -33,7 +33,7 @@ select pg_temp.observed('2030-01-03 12:00:00+00', 7);
 select pg_temp.observed('2030-01-02 12:00:01.000001+00');
 select is(pg_temp.earliest(), '02 12:00:00.000000', 'a time that is more than a second ahead is ignored');
 select results_eq(
-    $$ select w.ready_at, w.observed_at, w.observed_locks from underway.watermark w where w.priority = 0 $$,
+    $$ select w.ready_at, w.observed_at, w.observed_locks from underway._watermark('email', 0) w $$,
     $$ values ('-infinity'::timestamptz, '-infinity'::timestamptz, '{}'::text[]) $$,
     'a watermark that was observed more than a second ahead is reset'
 );

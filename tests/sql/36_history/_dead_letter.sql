@@ -120,7 +120,7 @@ select results_eq(
 
 create temp table three as
 select claimed.id, claimed.lease
-from underway.enqueue_many('batch', '{11,12,13}', priority => 1000) as added, underway.dequeue('batch', 3) as claimed;
+from underway.enqueue_many('batch', '{11,12,13}', priority => 100) as added, underway.dequeue('batch', 3) as claimed;
 
 select underway.fail_many(array_agg(three.id order by three.id desc), array_agg(three.lease), null, '{f,f,f}') from three;
 

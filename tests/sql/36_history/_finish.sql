@@ -46,7 +46,7 @@ select is(
     (select to_jsonb(h) from underway.task_history h join held on held.id = h.id),
     (
         select to_jsonb(live) - array[
-            'ready_at', 'lease', 'lease_expires_at', 'watched', 'parked', 'holds_slot', 'in_batch', 'progress'
+            'ready_at', 'lease', 'lease_expires_at', 'watched', 'parked', 'holds_slot', 'in_batch', 'progress', 'unique_until_start'
         ]
             || jsonb_build_object(
                 'state', 'succeeded',

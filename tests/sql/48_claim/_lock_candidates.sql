@@ -1,10 +1,10 @@
 begin;
-select plan(9);
+select plan(10);
 
 -- locked: the names of those of these tasks that can be locked as they were read.
 create function pg_temp.locked(tasks underway.claim_candidate[]) returns text language sql as $$
     select coalesce(string_agg(t.input #>> '{}', ' ' order by l.number), '')
-    from unnest(underway._lock_candidates(locked.tasks)) with ordinality as l (ctid, key, ready_at, id, number)
+    from unnest(underway._lock_candidates(locked.tasks, 100)) with ordinality as l (ctid, key, ready_at, id, number)
     join underway.task t on t.id = l.id
 $$;
 
@@ -20,9 +20,15 @@ select is(
 )
 from seen;
 select results_eq(
-    'select l.* from seen, unnest(underway._lock_candidates(tasks)) l', 'select t.* from seen, unnest(tasks) t',
+    'select l.* from seen, unnest(underway._lock_candidates(tasks, 100)) l', 'select t.* from seen, unnest(tasks) t',
     'locked tasks are returned as they were given'
 );
+
+select is(
+    (select string_agg(l.id::text, ' ') from unnest(underway._lock_candidates(tasks, 2)) l),
+    (select string_agg(t.id::text, ' ') from (select * from unnest(tasks) limit 2) t), 'at most max_tasks tasks are locked'
+)
+from seen;
 
 -- tasks that have changed
 

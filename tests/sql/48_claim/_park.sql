@@ -21,6 +21,7 @@ select underway.create_queue('email');
 select underway_test.keyed_tasks('a1 b1');
 select underway_test.claimed();
 select underway_test.keyed_tasks('a2 a3 b2 c1 c2');
+update underway.task set enqueued_at = enqueued_at - interval '1 hour';
 select is(pg_temp.park('a2 b2 c1'), 'a b', 'the keys of which tasks were parked are returned');
 select is(underway_test.parked(), 'a2 b2', 'the given tasks of full keys are parked');
 select is(underway_test.ready(), 'a3 c1 c2', 'tasks that are not given, and tasks of keys with a free slot, stay ready');

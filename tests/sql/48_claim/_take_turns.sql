@@ -1,5 +1,5 @@
 begin;
-select plan(21);
+select plan(24);
 
 -- turns: the names of the tasks that are locked, of a page of all ready tasks.
 create function pg_temp.turns(max_tasks integer, taken text default '') returns text language plpgsql as $$
@@ -12,20 +12,21 @@ declare
         order by t.ready_at, t.id
     ), '{}');
     v_taken    underway.claim_candidate[] := coalesce(underway_test.candidates(turns.taken), '{}');
-    v_keys     text[];
     v_capacity integer[];
 begin
-    select array_agg(k.key), array_agg(c.tasks)
-    into v_keys, v_capacity
-    from (select distinct p.key from unnest(v_page) p where p.key is not null) k
-    cross join lateral underway._key_capacity(
-        underway_test.queue(), k.key, (select count(*) from unnest(v_taken) t where t.key = k.key), v_now
-    ) c (tasks);
+    v_capacity := array(
+        select c.tasks
+        from unnest(v_page) with ordinality as p (ctid, key, ready_at, id, number)
+        left join lateral underway._key_capacity(
+            underway_test.queue(), p.key, (select count(*) from unnest(v_taken) t where t.key = p.key), v_now
+        ) c (tasks) on p.key is not null
+        order by p.number
+    );
 
     return (
         select coalesce(string_agg(t.input #>> '{}', ' ' order by l.number), '')
         from unnest(underway._take_turns(
-            underway_test.queue(), 0, v_page, v_keys, v_capacity, v_taken, turns.max_tasks, v_now
+            underway_test.queue(), 0, v_page, v_capacity, v_taken, turns.max_tasks, v_now
         )) with ordinality as l (ctid, key, ready_at, id, number)
         join underway.task t on t.id = l.id
     );
@@ -70,9 +71,18 @@ select is(pg_temp.turns(0), '', 'no task is locked for no turns');
 
 -- an order that is not that of the line
 
-select pg_temp.reset('a1 a2 b1', 5);
-update underway.task set parked = true where input = '"a1"';
+select pg_temp.reset('a1 a2 a3 b1', 5);
+update underway.task set parked = true where input in ('"a1"', '"a3"');
 select is(pg_temp.turns(1), 'a1', 'the turn of a key goes to its oldest task, though that is parked');
+select results_eq(
+    $$ select t.input #>> '{}', t.ready_at from underway.task t where not t.parked order by t.id $$,
+    $$ values ('a2', '2030-01-01 12:00:00.000001+00'::timestamptz), ('b1', '2030-01-01 12:00:00+00') $$,
+    'the ready task of a key that was served through a parked one goes to the back of the line'
+);
+select pg_temp.reset('a1 a2 a3', 5);
+update underway.task set parked = true where input in ('"a1"', '"a3"');
+select is(pg_temp.turns(1, taken => 'a1'), 'a2', 'a parked task that the claim has taken before gets no second turn');
+select is(underway_test.parked(), 'a1', 'a parked task that the claim has taken before is not the next in line');
 
 -- capacity
 

@@ -11,10 +11,10 @@ select underway_test.stop_clock();
 select underway.create_queue('email');
 
 select underway.enqueue('email', '"normal 1"');
-select underway.enqueue('email', '"lowest"', priority => -2147483648);
+select underway.enqueue('email', '"lowest"', priority => -100);
 select underway.enqueue('email', '"low"', priority => -1);
 select underway.enqueue('email', '"high 1"', priority => 10);
-select underway.enqueue('email', '"highest"', priority => 2147483647);
+select underway.enqueue('email', '"highest"', priority => 100);
 select underway.enqueue('email', '"high 2"', priority => 10);
 select underway.enqueue('email', '"normal 2"');
 

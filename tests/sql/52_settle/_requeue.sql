@@ -15,10 +15,10 @@ select set_eq(
             underway._requeue(batch.ids, '{2030-01-01 12:01:05+00,null,null}', array['{"message": "three"}', null, '{"message": "one"}']::jsonb[]) r
     $$,
     $$
-        select held.id, 'pending' as state, '2030-01-01 12:00:05+00'::timestamptz + case n when 3 then interval '1 minute' else '0' end as ready_at
+        select held.id, 'pending' as state, '2030-01-01 12:00:00+00'::timestamptz + case n when 3 then interval '65 seconds' else '0' end as ready_at
         from held
     $$,
-    'each task is pending again after its own time, or when the watermark allows'
+    'a task is pending again at its new time, and without one at its old time'
 );
 select results_eq(
     'select t.attempt from underway.task t join held on held.id = t.id order by held.n', '{2,1,2}'::integer[],

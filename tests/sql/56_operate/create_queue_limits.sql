@@ -1,7 +1,7 @@
 -- the limits of a queue
 
 begin;
-select plan(27);
+select plan(29);
 
 create temporary view setting as
 select max_running, max_running_per_key, rate_limit, rate_period, max_length
@@ -94,6 +94,24 @@ select underway.create_queue('email', rate_period => '1 minute');
 select is(
     (select count(*) from woken), 5::bigint, 'workers are woken for each limit that may let more tasks run, and for no other setting'
 );
+
+-- the claim lock
+
+create function pg_temp.locked(queue text) returns boolean language sql as $$
+    select exists (
+        select
+        from pg_locks l
+        where l.locktype = 'advisory'
+          and l.pid = pg_backend_pid()
+          and l.mode = 'ExclusiveLock'
+          and (l.classid::bigint << 32 | l.objid::bigint) = underway._claim_lock(locked.queue)
+    )
+$$;
+
+select underway.create_queue('fax', timeout => '1 minute', rate_limit => 5, max_length => 5);
+select is(pg_temp.locked('fax'), false, 'settings that claims may read late change without the claim lock of the queue');
+select underway.create_queue('fax', max_running => 5);
+select is(pg_temp.locked('fax'), true, 'a limit on running tasks changes while no claim from the queue is under way');
 
 -- tasks that run already
 

@@ -1,11 +1,11 @@
 begin;
-select plan(17);
+select plan(19);
 
 select underway_test.stop_clock('2030-01-01 12:00:00+00');
 
 select is(
     underway._run_chores(), '{"scheduled": 0, "reclaimed": 0, "pruned": 0, "forgotten_workers": 0}',
-    'where there is nothing to do, it says so'
+    'the chores return what was done, zero each when there was nothing to do'
 );
 
 -- lapsed leases
@@ -17,7 +17,7 @@ cross join lateral underway_test.held_task('email', given.attempt) held;
 
 select underway_test.advance_clock('29 seconds');
 
-select is(underway._run_chores() ->> 'reclaimed', '0', 'a lease that has not lapsed is left alone');
+select is(underway._run_chores() ->> 'reclaimed', '0', 'a lease that has not lapsed is not reclaimed');
 
 select underway_test.advance_clock('1 second');
 
@@ -29,7 +29,7 @@ select results_eq(
     'a lapsed task waits for its next attempt, or has failed when that was the last'
 );
 
-select is(underway._run_chores() ->> 'reclaimed', '0', 'what was reclaimed is not reclaimed again');
+select is(underway._run_chores() ->> 'reclaimed', '0', 'a reclaimed task is not reclaimed again');
 
 -- the history
 
@@ -44,13 +44,13 @@ select underway_test.advance_clock('3 days');
 
 select is(
     underway._run_chores(), '{"scheduled": 0, "reclaimed": 0, "pruned": 0, "forgotten_workers": 0}',
-    'the expired day is emptied as a whole, without a count'
+    'a day of the history that has expired is emptied as a whole, without a count'
 );
 
 select results_eq(
     'select queue, underway_test.state_of(id) from finished order by queue',
     $$ values ('day', null), ('email', 'succeeded'), ('year', 'succeeded') $$,
-    'a task is gone from the history after its time to live'
+    'a task is removed from the history after its retention'
 );
 
 select underway_test.advance_clock('10 days');
@@ -59,7 +59,7 @@ select underway._run_chores();
 select results_eq(
     'select queue, underway_test.state_of(id) from finished order by queue',
     $$ values ('day', null), ('email', 'succeeded'), ('year', 'succeeded') $$,
-    'a task is kept for all of its time to live'
+    'a task is kept in the history for its whole retention'
 );
 
 select underway_test.advance_clock('3 days');
@@ -68,7 +68,7 @@ select underway._run_chores();
 select results_eq(
     'select queue, underway_test.state_of(id) from finished order by queue',
     $$ values ('day', null), ('email', null), ('year', 'succeeded') $$,
-    'each task expires by its own queue'
+    'each task expires by the retention of its own queue'
 );
 
 select underway_test.stop_clock('2031-01-01 12:00:29+00');
@@ -76,16 +76,16 @@ select underway._run_chores();
 
 select is(
     (select underway_test.state_of(id) from finished where queue = 'year'), 'succeeded',
-    'a task with a long time to live is kept to its last second'
+    'a task with a long retention is kept to its last second'
 );
 
 select underway_test.advance_clock('1 second');
 
-select is(underway._run_chores() ->> 'pruned', '1', 'an expired task with a long time to live is pruned and counted');
+select is(underway._run_chores() ->> 'pruned', '1', 'an expired task with a long retention is pruned and counted');
 
 select is(
     (select underway_test.state_of(id) from finished where queue = 'year'), null,
-    'a pruned task is gone'
+    'a pruned task is no longer in the history'
 );
 
 -- live tasks
@@ -99,16 +99,27 @@ select results_eq(
 -- schedules
 
 select underway.schedule(name, 'email', '*/20 * * * * *') from unnest('{one, other}'::text[]) as name;
-select is(underway._run_chores() ->> 'scheduled', '0', 'a schedule whose time has not come enqueues nothing');
+select is(underway._run_chores() ->> 'scheduled', '0', 'a schedule that is not due enqueues no task');
 select underway_test.advance_clock('20 seconds');
-select is(underway._run_chores() ->> 'scheduled', '2', 'schedules that are due enqueue their tasks, which are counted');
-select is(underway._run_chores() ->> 'scheduled', '0', 'each time gives one task');
+select is(underway._run_chores() ->> 'scheduled', '2', 'schedules that are due enqueue their tasks, and these are counted');
+select is(underway._run_chores() ->> 'scheduled', '0', 'each time of a schedule gives one task');
+
+-- batches
+
+insert into underway.batch_to_reevaluate (batch) values (987654321);
+insert into underway.batch (id, created_at, final_at, expires_at, retention, implicit)
+overriding system value
+values (987654321, underway._clock(), underway._clock(), underway._clock(), '0', false);
+select underway_test.advance_clock('1 second');
+select underway._run_chores();
+select is_empty('select from underway.batch_to_reevaluate', 'batches that two sessions settled at once are reevaluated');
+select is_empty('select from underway.batch where id = 987654321', 'expired batches are removed');
 
 -- callers
 
 select lives_ok(
     'select underway.maintain(null), underway.maintain(-1)',
-    'anybody may call it: without an id, or with one that is unknown'
+    'maintain can be called without a worker, and with one that is unknown'
 );
 
 select * from finish();

@@ -1,4 +1,4 @@
--- Nobody may have been alive on the day after a task expired.
+-- no session may have called maintain on the day after a task expired
 
 begin;
 select plan(3);
@@ -16,12 +16,12 @@ select underway._run_chores();
 
 select is(
     (select underway_test.state_of(id) from finished where queue = 'short'), null,
-    'a task that expired days ago is gone as soon as somebody maintains'
+    'a task that expired days ago is removed by the next call of maintain'
 );
 
 select is(
     (select underway_test.state_of(id) from finished where queue = 'long'), 'succeeded',
-    'a task whose time is not over is kept'
+    'a task that has not expired is kept after days without maintain'
 );
 
 select underway_test.advance_clock('30 days');
@@ -29,7 +29,7 @@ select underway._run_chores();
 
 select is(
     (select underway_test.state_of(id) from finished where queue = 'long'), null,
-    'another long pause holds up nothing either'
+    'a task with a longer retention is removed after more days without maintain'
 );
 
 select * from finish();

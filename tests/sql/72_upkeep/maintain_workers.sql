@@ -20,18 +20,18 @@ $$;
 select underway_test.advance_clock('10 seconds');
 select underway.maintain((select id from worker where name = 'caller'));
 
-select is(pg_temp.last_seen('caller'), '12:00:00', 'a worker that was seen ten seconds ago writes nothing');
+select is(pg_temp.last_seen('caller'), '12:00:00', 'a worker that was seen ten seconds ago is not written');
 
 select underway_test.advance_clock('1 second');
 select underway.maintain((select id from worker where name = 'caller'));
 
-select is(pg_temp.last_seen('caller'), '12:00:11', 'a worker that was seen longer ago is seen');
-select is(pg_temp.last_seen('other'), '12:00:00', 'only the worker that calls is seen');
+select is(pg_temp.last_seen('caller'), '12:00:11', 'a worker that was seen more than ten seconds ago is seen');
+select is(pg_temp.last_seen('other'), '12:00:00', 'other workers than the caller are not seen');
 
 select underway_test.advance_clock('1 minute');
 select underway.maintain();
 
-select is(pg_temp.last_seen('caller'), '12:00:11', 'a call without an id lets nobody be seen');
+select is(pg_temp.last_seen('caller'), '12:00:11', 'a call without a worker id marks no worker as seen');
 
 -- a worker is forgotten
 
@@ -39,29 +39,29 @@ select underway_test.stop_clock('2030-01-01 13:00:00+00');
 
 select is(
     underway.maintain() ->> 'forgotten_workers', '0',
-    'a worker that was seen an hour ago is remembered'
+    'a worker that was seen an hour ago is kept'
 );
 
 select underway_test.advance_clock('1 second');
 
 select is(
     underway.maintain() ->> 'forgotten_workers', '1',
-    'a worker that was not seen for more than an hour is forgotten and counted'
+    'a worker that was not seen for more than an hour is removed and counted'
 );
 
 select results_eq(
     'select name from underway.worker', $$ values ('caller') $$,
-    'the others are remembered'
+    'workers that were seen within the hour are kept'
 );
 
 select underway_test.advance_clock('1 day');
 
 select is(
     underway.maintain((select id from worker where name = 'caller')) ->> 'forgotten_workers', '0',
-    'a worker that comes back after a day is not forgotten by its own call'
+    'a worker that calls again after a day is not removed by its own call'
 );
 
-select is(pg_temp.last_seen('caller'), '13:00:01', 'it is seen instead');
+select is(pg_temp.last_seen('caller'), '13:00:01', 'a worker that calls again after a day is seen');
 
 select * from finish();
 rollback;

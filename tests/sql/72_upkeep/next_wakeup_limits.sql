@@ -1,7 +1,7 @@
 -- how long the workers of queues with limits sleep
 
 begin;
-select plan(26);
+select plan(34);
 
 select underway_test.stop_clock();
 select underway.create_queue('email', max_running => 1);
@@ -91,6 +91,44 @@ select is(underway.next_wakeup('{email}'), '10 milliseconds', 'a free key keeps 
 select underway_test.claimed();
 select underway_test.done('b1');
 select is(underway.next_wakeup('{email}'), '1 second', 'a key without pending tasks keeps no worker awake');
+
+-- tokens of keys
+
+select underway_test.no_tasks();
+select underway.create_queue(name, rate_limit_per_key => 1, rate_period => '1 hour') from unnest('{sms,fax}'::text[]) as name;
+select underway.create_queue('plain', rate_period => '1 hour');
+insert into underway.ready_key (queue, concurrency_key, check_at)
+select given.queue, given.key, underway._clock() + given.after
+from (
+    values ('sms', 'a', interval '600 ms'), ('sms', 'b', '700 ms'), ('fax', 'a', '800 ms'), ('plain', 'a', '100 ms')
+) given (queue, key, after);
+select is(underway.next_wakeup('{sms}'), '600 milliseconds', 'a worker sleeps until the first key of its queue has a token');
+select is(underway.next_wakeup('{fax,sms}'), '600 milliseconds', 'a worker sleeps until the first key of its queues has a token');
+select is(underway.next_wakeup('{plain}'), '1 second', 'a key of a queue without a rate limit per key wakes no worker');
+select underway.pause_queue('sms');
+select is(underway.next_wakeup('{fax,sms}'), '800 milliseconds', 'a key of a paused queue wakes no worker');
+select underway.resume_queue('sms');
+select underway_test.advance_clock('2 seconds');
+select is(underway.next_wakeup('{sms}'), '10 milliseconds', 'a worker sleeps for 10 ms when a key had its token before');
+
+-- more than ten queues
+
+select underway.create_queue('many_' || number) from generate_series(1, 20) number;
+select is(
+    underway.next_wakeup(array(select 'many_' || number from generate_series(1, 20) number)), '1 second',
+    'a worker of twenty empty queues sleeps for a second'
+);
+select underway.enqueue('many_7', delay => '300 milliseconds');
+select is(
+    underway.next_wakeup(array(select 'many_' || number from generate_series(1, 20) number)), '300 milliseconds',
+    'a worker of twenty queues sleeps until the first task is due'
+);
+insert into underway.ready_key (queue, concurrency_key, check_at) values ('many_8', 'a', underway._clock() + interval '200 ms');
+update underway.queue set rate_limit_per_key = 1 where name = 'many_8';
+select is(
+    underway.next_wakeup(array(select 'many_' || number from generate_series(1, 20) number)), '200 milliseconds',
+    'a worker of twenty queues sleeps until the first key has a token'
+);
 
 select * from finish();
 rollback;

@@ -89,7 +89,7 @@ def work(name: str) -> None:
         os._exit(1)
 
     threading.Thread(target=end_with_the_demo, daemon=True).start()
-    app.run(name=name, concurrency=4, grace=5)
+    app.run(name=name, concurrency=4, shutdown_timeout=5)
 
 
 @contextmanager

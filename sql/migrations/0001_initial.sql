@@ -63,7 +63,7 @@ create type underway.finish_result as (
     with_effects underway.finished_task[]
 );
 
--- What became of a failed attempt: pending again at a time, or failed for good.
+-- The outcome of an attempt: the task is pending again from a time on, or has failed for good.
 create type underway.failed_task as (
     id       bigint,
     state    underway.task_state,
@@ -464,7 +464,7 @@ create type underway.reason as (
     details jsonb
 );
 
--- Batches: tasks whose ends are looked at together, and the tasks that wait for those ends.
+-- Batches: groups of tasks, and the tasks that wait for an event of a batch.
 
 -- An implicit batch stands for the tasks that one task comes after (`after`). No function returns it, and it is deleted
 -- when no task waits for it any more.

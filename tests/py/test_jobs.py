@@ -324,7 +324,7 @@ def test_a_full_queue_is_refused(app: underway.App) -> None:
     task = work.enqueue()
     with psycopg.connect(app.dsn) as connection:
         connection.execute("update underway.queue set max_length = 1")
-    with pytest.raises(QueueFull, match="its max_length of 1"):
+    with pytest.raises(QueueFull, match="1 tasks pending, 1 more would exceed max_length 1"):
         work.enqueue()
     app.cancel(task)
     work.enqueue()

@@ -25,7 +25,7 @@ PER_TASK = 12
 # Keys that tasks wait for; each call that frees some takes the next.
 KEYS = 2000
 FREE_NEXT_KEYS = (
-    "select underway._free_keys('{}', array_fill('keyed'::text, array[%s]),"
+    "select underway._release_slots(array_fill('keyed'::text, array[%s]),"
     " array(select 'p' || nextval('public.next_key') from generate_series(1, %s)))"
 )
 
@@ -56,7 +56,8 @@ COUNTERS = """
     from pg_class c
     where c.relnamespace = 'underway'::regnamespace
       and c.relkind in ('r', 'i')
-      and c.relname ~ '^(task|running|parked|ready_key|paused_key|keyed_queue|token_bucket|batch|dependent)'"""
+      and c.relname ~ '^(task|ready_key|paused_key|token_bucket|batch|dependent)'
+      and c.relname <> 'batch_to_reevaluate' -- a list of what is to be done, which is read from end to end"""
 
 
 @dataclass(frozen=True)
@@ -113,12 +114,7 @@ def park(session: Session, each: int) -> None:
         " from generate_series(1, %s) n",
         *(each + each // 2, each, each + each // 2, KEYS, each + each // 2 + KEYS),
     )
-    session.run(
-        "insert into underway.parked"
-        " select queue, concurrency_key, priority, ready_at, id from underway.task"
-        " where parked and queue = 'keyed'"
-    )
-    session.run("insert into underway.keyed_queue values ('keyed')")
+    session.run("update underway.queue set has_keys = true where name = 'keyed'")
 
 
 def line_up(session: Session, each: int) -> None:
@@ -262,7 +258,15 @@ CALLS: dict[str, Call] = {
     )[-1],
     "prune batches": lambda s, tasks, leases, n: s.run("select underway._prune_batches(%s)", n),
     "prune what unique keys hold": lambda s, tasks, leases, n: s.run("select underway._prune_reservations()"),
-    "raise the floor of a lane": lambda s, tasks, leases, n: s.run("select underway._advance_queue_watermark('q', 0)"),
+    "advance a watermark": lambda s, tasks, leases, n: s.run("select underway._advance_watermark('q', 0)"),
+    "repair parked tasks": lambda s, tasks, leases, n: s.run("select underway._repair_parked('keyed', '', %s)", n // 2),
+    "repair parked tasks of fair queues": lambda s, tasks, leases, n: s.run(
+        "select underway._repair_parked('fair', '', %s)", n // 2
+    ),
+    "resume a key": lambda s, tasks, leases, n: s.run(
+        "select underway.pause_key('keyed', 'hot'), underway.resume_key('keyed', 'hot')"
+    ),
+    "change a limit": lambda s, tasks, leases, n: s.run("select underway.create_queue('limited', max_running => 50)"),
     "snooze": lambda s, tasks, leases, n: s.run(
         "do $$ begin perform underway.snooze(" + f"{tasks[0]}, '{leases[0]}'" + ", '1 day');"
         " exception when sqlstate 'UW002' then null; end $$"
@@ -274,11 +278,6 @@ CALLS: dict[str, Call] = {
     "dequeue": lambda s, tasks, leases, n: s.run("select count(*) from underway.dequeue('q', %s)", n),
     "dequeue of several queues": lambda s, tasks, leases, n: s.run(
         "select count(*) from underway.dequeue('{q,other}'::text[], %s)", n
-    ),
-    "lock a stretch": lambda s, tasks, leases, n: s.run(
-        "select underway._lock_stretch(l, '-infinity', clock_timestamp(), %s)"
-        " from underway.queue_priority l where (l.queue, l.priority) = ('q', 0)",
-        n,
     ),
     "dequeue beside tasks that wait for their keys": lambda s, tasks, leases, n: s.run(
         "select count(*) from underway.dequeue('keyed', %s)", n

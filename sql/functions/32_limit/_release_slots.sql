@@ -62,7 +62,8 @@ begin
             and not t.holds_slot
             and t.concurrency_key = freed.key
             and not t.parked
-            and t.state = 'pending'
+            -- Not "=": with the statistics of an empty table the planner would read all ready tasks of the queue.
+            and t.state between 'pending' and 'pending'
             and t.ready_at <= underway._clock()
           limit 1
       ) is null);

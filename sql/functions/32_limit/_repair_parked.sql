@@ -70,7 +70,7 @@ begin
                   and not t.holds_slot
                   and t.concurrency_key = p.key
                   and not t.parked
-                  and t.state = 'pending'
+                  and t.state between 'pending' and 'pending' -- not "=", as in _release_slots
                   and t.ready_at <= v_now
                 limit q.max_running_per_key
             ) ready

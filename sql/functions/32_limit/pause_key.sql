@@ -9,6 +9,8 @@ language plpgsql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set jit = off
 as $$
 begin
     if coalesce(pause_key.concurrency_key, '') = '' then

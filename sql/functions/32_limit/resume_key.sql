@@ -9,6 +9,8 @@ language plpgsql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set jit = off
 as $$
 begin
     if not exists (select from underway.queue q where q.name = resume_key.queue) then

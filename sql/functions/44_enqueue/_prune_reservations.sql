@@ -1,6 +1,7 @@
--- _prune_reservations: forget unique keys that were taken for a while, when that time is over.
+-- _prune_reservations: delete the reservations of unique keys whose time (unique_for) is over.
 --
 -- Writes: unique_reservation.
+-- Calls: _clock.
 
 create or replace function underway._prune_reservations(max_holds integer default 1000)
 returns integer
@@ -14,7 +15,7 @@ declare
     v_now    timestamptz := underway._clock();
     v_pruned integer;
 begin
-    -- One that is just being taken over is passed over.
+    -- A reservation that another transaction is taking over is skipped.
     delete from underway.unique_reservation h
     where h.ctid = any (array(
         select expired.ctid
@@ -31,4 +32,4 @@ end;
 $$;
 
 comment on function underway._prune_reservations(integer) is
-    'Delete at most max_holds of the unique keys whose time (unique_for) is over. Returns how many.';
+    'Delete at most max_holds reservations of unique keys whose time (unique_for) is over. Returns how many.';

@@ -1,8 +1,9 @@
--- enqueue: a new task, in the caller's transaction.
+-- enqueue: insert a task, in the caller's transaction.
 --
 --   -> pending
 --
 -- Writes: nothing.
+-- Calls: enqueue_many.
 -- Raises: UW001 invalid_argument, UW003 queue_not_found, UW004 task_not_found, UW005 wrong_state, UW007 input_too_large, UW010 unique_conflict, UW011 queue_full.
 
 create or replace function underway.enqueue(
@@ -28,8 +29,8 @@ create or replace function underway.enqueue(
 returns bigint
 language sql
 volatile
--- One call and nothing else, so that the planner puts it in the caller's statement: not pinned and with no rights of
--- its own on purpose, for then it would not (docs/decisions/0013).
+-- A single call without a search path and without rights of its own, so that the planner inlines it into the caller's
+-- statement (docs/decisions/0013).
 as $$
     select (underway.enqueue_many(
         enqueue.queue, array[enqueue.input], enqueue.job, enqueue.delay, enqueue.run_at, enqueue.priority,
@@ -43,4 +44,5 @@ comment on function underway.enqueue(
     text, jsonb, text, interval, timestamptz, integer, underway.retry_policy, interval, interval, interval, jsonb, text, text,
     interval, text, text, bigint[], text
 ) is
-    'Enqueue a task in the transaction of the caller. Returns its id, or that of the task which has its unique key already.';
+    'Enqueue a task in the transaction of the caller. Returns its id; if its unique key is taken, the id of the task that'
+    ' holds the key.';

@@ -1,4 +1,4 @@
--- enqueue_many: new tasks, in the caller's transaction; their ids in the order of the inputs.
+-- enqueue_many: insert a task for each input, in the caller's transaction; return their ids in the order of the inputs.
 --
 --   -> pending
 --

@@ -1,4 +1,4 @@
--- enqueue_many: new tasks from an array of objects, each with its own options, named as those of enqueue.
+-- enqueue_many: insert a task for each object of an array, each with its own options, named as those of enqueue.
 --
 -- A run is a number of neighbours that differ in nothing but their inputs and unique keys, all with a key or all
 -- without; it is enqueued in one call. Across runs unique keys are taken in the order of the objects: sessions that take

@@ -1,4 +1,4 @@
--- enqueue_unique: new tasks with unique keys, each held by one live task of its queue at most; returns the result for each input.
+-- enqueue_unique: insert a task for each input whose unique key is free; return the result for each input.
 --
 --   -> pending
 --

@@ -19,7 +19,7 @@ select from underway.dequeue('email') as claimed, underway.fail(claimed.id, clai
 
 select is_empty(
     $$ select from underway.task t where t.queue = 'letters' $$,
-    'a failure that may be tried again leaves no dead letter'
+    'a failure that will be retried leaves no dead letter'
 );
 
 select underway_test.advance_clock('1 minute');
@@ -29,9 +29,9 @@ select underway.fail(second.id, second.lease, '{"type": "E", "message": "second"
 
 create temp table letter as select t.* from underway.task t where t.queue = 'letters';
 
-select is((select count(*) from letter), 1::bigint, 'a failure for good leaves one');
+select is((select count(*) from letter), 1::bigint, 'a permanent failure leaves a dead letter');
 
-select isnt(letter.id, task.id, 'which is a task of its own') from letter, task;
+select isnt(letter.id, task.id, 'a dead letter is a task with an id of its own') from letter, task;
 
 select results_eq(
     $$
@@ -46,7 +46,7 @@ select results_eq(
             interval '20 seconds', interval '5 days', '{"trace": "1-2"}'::jsonb
         )
     $$,
-    'it is pending with the input and the settings of the task that failed, and fresh attempts'
+    'a dead letter is pending with the input and the settings of the failed task, and with all its attempts'
 );
 
 select is(
@@ -62,18 +62,18 @@ select is(
             'failed_at', '2030-01-01 12:03:00+00'::timestamptz
         )
     ),
-    'it says which task failed, where, after how many attempts, and with which error'
+    'a dead letter names the failed task, its queue, its attempts and its error'
 )
 from letter, task;
 
-select is(underway_test.state_of(task.id), 'failed', 'the task itself lies in the history as failed') from task;
+select is(underway_test.state_of(task.id), 'failed', 'the task itself is in the history as failed') from task;
 
 select is(
-    letter.id, i.id, 'nothing else is in the dead-letter queue'
+    letter.id, i.id, 'the dead-letter queue holds nothing else'
 )
 from letter, underway.dequeue('letters', 10) as i;
 
-select is(t.dead_letter, letter.dead_letter, 'and a claim returns what the dead letter says')
+select is(t.dead_letter, letter.dead_letter, 'a claim returns the content of the dead letter')
 from letter, underway.task t
 where t.id = letter.id and t.state = 'in_progress';
 
@@ -90,7 +90,7 @@ create temp table lapsed as select * from underway_test.held_task(attempt => 2);
 select underway_test.advance_clock('1 hour');
 select underway._reclaim(everything => true);
 
-select matches(t.dead_letter #>> '{error,message}', '^lease lapsed', 'so does a lease that lapses in the last attempt')
+select matches(t.dead_letter #>> '{error,message}', '^lease lapsed', 'a lease that lapses in the last attempt leaves a dead letter')
 from lapsed, underway.task t
 where (t.dead_letter ->> 'task')::bigint = lapsed.id;
 
@@ -115,7 +115,7 @@ select results_eq(
         join batch on batch.id = (t.dead_letter ->> 'task')::bigint
     $$,
     $$ values (2, 2, 3) $$,
-    'in a batch those leave a dead letter that fail for good and whose queue has a dead-letter queue'
+    'of many tasks those leave a dead letter that fail permanently and whose queue has a dead-letter queue'
 );
 
 create temp table three as
@@ -126,7 +126,7 @@ select underway.fail_many(array_agg(three.id order by three.id desc), array_agg(
 
 select results_eq(
     $$ select claimed.input::integer from underway.dequeue('letters', 3) as claimed $$, array[11, 12, 13],
-    'the dead letters of a batch keep its order and its priority'
+    'the dead letters of many tasks keep their order and their priority'
 );
 
 -- the setting changes
@@ -136,7 +136,7 @@ from underway.create_queue('other_letters');
 
 create temp table changed as select underway_test.finished_task('failed') as id;
 
-select is(t.queue::text, 'other_letters', 'the dead-letter queue of the moment of failure counts')
+select is(t.queue::text, 'other_letters', 'the dead letter goes to the dead-letter queue that is set at the time of the failure')
 from changed, underway.task t
 where (t.dead_letter ->> 'task')::bigint = changed.id;
 
@@ -162,7 +162,7 @@ select underway.fail(lone.id, lone.lease, '"nobody can"', retryable => false) fr
 select is(i.state::text, 'failed', 'a dead letter whose own queue has no dead-letter queue ends there')
 from lone, underway.task_info(lone.id) i;
 
-select isnt(i.dead_letter, null, 'and still says what it was for') from lone, underway.task_info(lone.id) i;
+select isnt(i.dead_letter, null, 'such a dead letter keeps its content in the history') from lone, underway.task_info(lone.id) i;
 
 -- a letter in a paused queue
 

@@ -57,7 +57,7 @@ select is(
             )
         from live
     ),
-    'the history keeps all that the task was, its output, and its errors from first to last'
+    'the history keeps all columns of the task, its output, and its errors from first to last'
 );
 
 -- its time to live
@@ -67,7 +67,7 @@ create temp table three_days as select underway_test.finished_task(queue => 'ema
 select is(
     (select h.expires_at from underway.task_history h join three_days on three_days.id = h.id),
     '2030-01-04 12:02:00+00'::timestamptz,
-    'a task without a time to live has that of its queue'
+    'a task without a retention of its own is kept for the retention of its queue'
 );
 
 create temp table four_days as select * from underway_test.held_task('email');
@@ -77,7 +77,7 @@ select underway.complete(four_days.id, four_days.lease) from four_days;
 select is(
     (select h.expires_at from underway.task_history h join four_days on four_days.id = h.id),
     '2030-01-05 12:02:00+00'::timestamptz,
-    'the time to live of the queue is looked up at the finish'
+    'the retention of the queue is read when the task finishes'
 );
 
 create temp table orphan as select * from underway_test.held_task('orphans');
@@ -87,7 +87,7 @@ select underway._finish(array[orphan.id], array[orphan.lease], 'cancelled') from
 select is(
     (select h.expires_at from underway.task_history h join orphan on orphan.id = h.id),
     '2030-01-15 12:02:00+00'::timestamptz,
-    'a task whose queue is gone is kept for fourteen days'
+    'a task whose queue was dropped is kept for fourteen days'
 );
 
 -- what fits its lease, and nothing else
@@ -108,7 +108,7 @@ from batch;
 select set_eq(
     $$ select unnest(settled.ids) from settled $$,
     $$ select batch.id from batch where batch.number <> 3 $$,
-    'only the tasks whose lease fits are finished'
+    'only the tasks whose lease matches are finished'
 );
 
 select results_eq(
@@ -119,20 +119,20 @@ select results_eq(
 
 select results_eq(
     $$ select t.state::text from underway.task t join batch on batch.id = t.id $$, array['in_progress'],
-    'a task whose lease does not fit goes on'
+    'a task whose lease does not match continues to run'
 );
 
 create temp table pending as select underway_test.ready_task('batch') as id;
 
 select is(
     (underway._finish(array[pending.id], array[gen_random_uuid()], 'cancelled')).tasks, '{}',
-    'a lease does not fit a task that has none'
+    'a lease does not match a task that has none'
 )
 from pending;
 
 select is(
     (underway._finish(array[pending.id, batch.id], array[null, null]::uuid[], 'cancelled')).tasks, '{}',
-    'a lease that is null fits no task, be it pending or held'
+    'a null lease matches no task, pending or held'
 )
 from batch, pending
 where batch.number = 3;
@@ -146,7 +146,7 @@ select set_eq(
         where batch.number = 3
     $$,
     $$ select pending.id from pending union select batch.id from batch where batch.number = 3 $$,
-    'without leases all the tasks are finished, be they pending or held'
+    'without leases all the tasks are finished, pending or held'
 );
 
 select is(underway_test.state_of(pending.id), 'cancelled', 'a pending task can be finished as cancelled') from pending;
@@ -163,7 +163,7 @@ from twice;
 
 select is(
     (select count(*) from underway.task_history h join twice on twice.id = h.id), 1::bigint,
-    'a task that is named twice lies in the history once'
+    'a task that is named twice is in the history once'
 );
 
 select is((underway._finish('{}', '{}', 'succeeded')).tasks, '{}', 'an empty batch finishes nothing');

@@ -45,16 +45,16 @@ from (
 
 select is(
     pg_temp.slot('2029-12-31 00:00:00+00', '2029-12-31 00:00:00+00'), 26,
-    'the last day of a year is in_batch'
+    'the last day of a year has a slot'
 );
 
 select is(pg_temp.slot('2029-12-31 23:59:59+00', '2029-12-31 23:59:59+00'), 26, 'a day ends at midnight in UTC');
 
-select is(pg_temp.slot('2030-01-01 00:00:00+00', '2029-12-31 23:59:59+00'), 27, 'by the first of the next');
+select is(pg_temp.slot('2030-01-01 00:00:00+00', '2029-12-31 23:59:59+00'), 27, 'the first day of a year has the next slot');
 
 select is(pg_temp.slot('2028-02-29 00:00:00+00', '2028-02-28 00:00:00+00'), 27, 'a leap day has a slot');
 
-select is(pg_temp.slot('2028-03-01 00:00:00+00', '2028-02-28 00:00:00+00'), 28, 'of its own');
+select is(pg_temp.slot('2028-03-01 00:00:00+00', '2028-02-28 00:00:00+00'), 28, 'the slot of a leap day is its own');
 
 -- the time zone of the session is nobody's business
 

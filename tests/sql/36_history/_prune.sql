@@ -52,98 +52,98 @@ select pg_temp.live_until('2030-01-02 20:00:00+00');
 select is(
     pg_temp.ttls_kept(),
     array['0', '1 day', '14 days', '19 days', '20 days', '29 days', '30 days', '31 days', '400 days'],
-    'nor on the day after, for it may still be the day before elsewhere'
+    'pruning on the day after takes nothing either, because a session may still write to that day'
 );
 
 select pg_temp.live_until('2030-01-03 04:00:00+00');
 
 select is(
     pg_temp.ttls_kept(), array['1 day', '14 days', '19 days', '20 days', '29 days', '30 days', '31 days', '400 days'],
-    'a task without a time to live is forgotten on the second day'
+    'a task with a retention of zero is deleted on the second day'
 );
 
 select pg_temp.live_until('2030-01-04 04:00:00+00');
 
 select is(
     pg_temp.ttls_kept(), array['14 days', '19 days', '20 days', '29 days', '30 days', '31 days', '400 days'],
-    'a task of one day is forgotten a day later'
+    'a task with a retention of one day is deleted a day later'
 );
 
 select pg_temp.live_until('2030-01-15 04:00:00+00');
 
 select is(
     pg_temp.ttls_kept(), array['14 days', '19 days', '20 days', '29 days', '30 days', '31 days', '400 days'],
-    'nothing else is forgotten for two weeks'
+    'nothing else is deleted for two weeks'
 );
 
 select pg_temp.live_until('2030-01-17 04:00:00+00');
 
 select is(
     pg_temp.ttls_kept(), array['19 days', '20 days', '29 days', '30 days', '31 days', '400 days'],
-    'a task of fourteen days is forgotten two days after its last'
+    'a task with a retention of fourteen days is deleted two days after its last day'
 );
 
 select pg_temp.live_until('2030-01-21 04:00:00+00');
 
 select is(
     pg_temp.ttls_kept(), array['19 days', '20 days', '29 days', '30 days', '31 days', '400 days'],
-    'nothing is forgotten before its time is over'
+    'nothing is deleted before its retention is over'
 );
 
 select pg_temp.live_until('2030-01-21 12:00:00+00');
 
 select is(
     pg_temp.ttls_kept(), array['19 days', '29 days', '30 days', '31 days', '400 days'],
-    'a task that outlasts the ring is forgotten at once when its time is over'
+    'a task that is kept longer than the ring is deleted as soon as its retention is over'
 );
 
 select pg_temp.live_until('2030-01-22 04:00:00+00');
 
 select is(
     pg_temp.ttls_kept(), array['29 days', '30 days', '31 days', '400 days'],
-    'one that does not is forgotten two days after its last'
+    'a task in the ring is deleted two days after its last day'
 );
 
 select pg_temp.live_until('2030-01-30 04:00:00+00');
 
 select is(
     pg_temp.ttls_kept(), array['29 days', '30 days', '31 days', '400 days'],
-    'a task of twenty-nine days is kept for twenty-nine days'
+    'a task with a retention of twenty-nine days is kept for twenty-nine days'
 );
 
 select pg_temp.live_until('2030-01-30 12:00:00+00');
 
 select is(
     pg_temp.ttls_kept(), array['30 days', '31 days', '400 days'],
-    'and not longer'
+    'a task with a retention of twenty-nine days is not kept longer'
 );
 
 select pg_temp.live_until('2030-01-31 12:00:00+00');
 
 select is(
     pg_temp.ttls_kept(), array['31 days', '400 days'],
-    'a task of thirty days is forgotten when they are over'
+    'a task with a retention of thirty days is deleted when they are over'
 );
 
 select pg_temp.live_until('2030-02-01 12:00:00+00');
 
 select is(
     pg_temp.ttls_kept(), array['400 days'],
-    'a task of thirty-one days is forgotten when they are over'
+    'a task with a retention of thirty-one days is deleted when they are over'
 );
 
 select pg_temp.live_until('2031-02-05 04:00:00+00');
 
 select is(
     pg_temp.ttls_kept(), array['400 days'],
-    'a task of four hundred days outlives the year and every turn of the ring'
+    'a task with a retention of four hundred days outlives every turn of the ring'
 );
 
 select pg_temp.live_until('2031-02-05 12:00:00+00');
 
 select is(
     pg_temp.ttls_kept(), '{}',
-    'a task of four hundred days is forgotten when they are over'
+    'a task with a retention of four hundred days is deleted when they are over'
 );
 
 select is(underway_test.state_of(unfinished.id), 'pending', 'unfinished work never expires') from unfinished;

@@ -21,13 +21,13 @@ select pg_temp.finish_with_ttl(make_interval(days => days)) from unnest(array[43
 
 select underway_test.stop_clock('2030-02-10 11:59:59.999999+00');
 
-select is(underway._prune(), 0, 'nothing is deleted before its time is over');
+select is(underway._prune(), 0, 'nothing is deleted before its retention is over');
 
-select is((select count(*) from underway.task_history), 5::bigint, 'all of them are still there');
+select is((select count(*) from underway.task_history), 5::bigint, 'all tasks are still in the history');
 
 select underway_test.stop_clock('2030-02-10 12:00:00+00');
 
-select is(underway._prune(), 1, 'a task is deleted the moment its time is over');
+select is(underway._prune(), 1, 'a task is deleted the moment its retention is over');
 
 select is_empty(
     $$ select from underway.task_history h join task on task.id = h.id where task.retention = '40 days' $$,
@@ -43,17 +43,17 @@ select is(underway._prune(2), 2, 'no more are deleted than allowed: two');
 select results_eq(
     $$ select task.retention from underway.task_history h join task on task.id = h.id order by task.retention $$,
     array[interval '43 days', interval '44 days'],
-    'those that expired first go first'
+    'tasks are deleted in the order of their expiry'
 );
 
-select is(underway._prune(2), 1, 'the next call goes on where the last one stopped');
+select is(underway._prune(2), 1, 'the next call deletes the rest');
 
-select is(underway._prune(2), 0, 'and then there is nothing left to do');
+select is(underway._prune(2), 0, 'a call with nothing expired deletes nothing');
 
 select results_eq(
     $$ select task.retention from underway.task_history h join task on task.id = h.id $$,
     array[interval '44 days'],
-    'a task whose time is not over stays'
+    'a task whose retention is not over stays'
 );
 
 select * from finish();

@@ -52,11 +52,11 @@ select pg_temp.a_day() from generate_series(1, 440);
 select is((select max(seen.at) from seen), '2029-03-03 23:30:00+00'::timestamptz, 'years pass');
 
 select is_empty(
-    $$ select seen.at from seen where seen.early <> 0 limit 3 $$, 'no task is forgotten before its time is over'
+    $$ select seen.at from seen where seen.early <> 0 limit 3 $$, 'no task is deleted before its retention is over'
 );
 
 select is_empty(
-    $$ select seen.at from seen where seen.late <> 0 limit 3 $$, 'no task is kept two days beyond its time'
+    $$ select seen.at from seen where seen.late <> 0 limit 3 $$, 'no task is kept two days beyond its retention'
 );
 
 select is(
@@ -77,7 +77,7 @@ select is_empty(
         where h.expires_at <= underway._clock() - interval '2 days'
         limit 5
     $$,
-    'what expired while nobody pruned is forgotten by the next pruning'
+    'tasks that expired while no session pruned are deleted by the next pruning'
 );
 
 select * from finish();

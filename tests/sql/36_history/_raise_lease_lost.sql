@@ -114,11 +114,11 @@ select is(
     'the hint tells the holder to drop its result'
 );
 
-select is(pg_temp.everything(), before.everything, 'whoever is refused has changed nothing') from before;
+select is(pg_temp.everything(), before.everything, 'a refused call changes nothing') from before;
 
 select lives_ok(
     $$ select underway.complete(held.id, held.lease) from held $$,
-    'the holder itself is not refused after all this'
+    'the current holder is not refused'
 );
 
 select * from finish();

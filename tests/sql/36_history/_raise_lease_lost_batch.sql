@@ -126,9 +126,9 @@ from held, (
         ('heartbeat', 'select underway.heartbeat(array[%s], null)')
 ) as statement (name, text);
 
-select is(underway_test.state_of(held.id), 'in_progress', 'and settles nothing') from held;
+select is(underway_test.state_of(held.id), 'in_progress', 'a call with lost leases only settles nothing') from held;
 
-select is(pg_temp.untouched(), before.untouched, 'no batch changes a task whose lease is lost') from before;
+select is(pg_temp.untouched(), before.untouched, 'no call for many tasks changes a task whose lease is lost') from before;
 
 select * from finish();
 rollback;

@@ -25,19 +25,19 @@ order by task.state;
 select is(
     underway_test.hint_of($$ select underway._raise_wrong_state(task.id, 'is polished', 'shiny') from task where state = 'failed' $$),
     'Only a task that is shiny is polished.',
-    'the hint says which state it takes'
+    'the hint names the states that allow the operation'
 );
 
 select throws_ok(
     $$ select underway._raise_wrong_state(987654321, 'is polished', 'shiny') $$,
     'UW004', 'task 987654321 does not exist',
-    'a task that nobody knows is refused by its id'
+    'an unknown task is refused with its id'
 );
 
 select is(
     underway_test.hint_of($$ select underway._raise_wrong_state(987654321, 'is polished', 'shiny') $$),
     'It was deleted, its retention is over, or its transaction was rolled back.',
-    'the hint says why a task may be gone'
+    'the hint names the reasons for which a task is unknown'
 );
 
 select * from finish();

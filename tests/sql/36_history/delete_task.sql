@@ -24,7 +24,7 @@ select is(underway_test.state_of(kept.id), 'succeeded', 'others stay') from kept
 
 select throws_ok(
     format('select underway.delete_task(%s)', finished.id), 'UW004', format('task %s does not exist', finished.id),
-    'a task that was deleted can not be deleted again'
+    'a deleted task cannot be deleted again'
 )
 from finished
 where finished.state = 'failed';
@@ -36,7 +36,7 @@ update underway.task t set retention = '1 year' where t.id = (select long.id fro
 select underway.complete(long.id, long.lease) from long;
 select underway.delete_task(long.id) from long;
 
-select is(underway_test.state_of(long.id), null, 'a task with a long time to live can be deleted') from long;
+select is(underway_test.state_of(long.id), null, 'a task with a long retention can be deleted') from long;
 
 -- live tasks
 

@@ -32,7 +32,7 @@ from task;
 select results_eq(
     $$ select to_jsonb(t) from underway.task t order by t.id $$,
     $$ select to_jsonb(before) || '{"watched": true}' from before order by before.id $$,
-    'a live task notes that it is watched, and nothing else'
+    'watching a live task sets its watched flag and nothing else'
 );
 
 select results_eq(
@@ -65,7 +65,7 @@ select throws_ok(
 select is(
     underway_test.hint_of('select underway.watch(987654321)'),
     'It was deleted, its retention is over, or its transaction was rolled back.',
-    'the hint says why it may be gone'
+    'the hint names the reasons for which a task is unknown'
 );
 
 select throws_ok('select underway.watch(null)', 'UW004', null, 'null is refused');

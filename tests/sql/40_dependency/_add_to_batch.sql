@@ -19,19 +19,19 @@ select results_eq(
             union all select pending, null from task union all select running, null from task
         ) expected order by 1
     $$,
-    'a batch has its live tasks and those that have not succeeded'
+    'a batch has rows for its live tasks and for those that have not succeeded'
 );
 select set_eq(
     'select id from underway.task where in_batch', 'select unnest(array[pending, running]) from task',
-    'those that are live are in_batch, and no other'
+    'the live tasks of a batch are in_batch, and no other task is'
 );
-select is((select tasks from underway.batch where id = -1), 5, 'all of them are counted');
+select is((select tasks from underway.batch where id = -1), 5, 'all tasks of a batch are counted');
 select underway._add_to_batch(-1, array[plain]) from task;
-select is((select tasks from underway.batch where id = -1), 6, 'and those that come later, too');
+select is((select tasks from underway.batch where id = -1), 6, 'tasks that are added later are counted too');
 select underway._add_to_batch(-2, '{}');
-select is((select tasks from underway.batch where id = -2), 0, 'no tasks are none');
+select is((select tasks from underway.batch where id = -2), 0, 'a batch of no tasks counts none');
 select underway._add_to_batch(-2, array[pending]) from task;
-select is((select count(*) from underway.batch_task m, task where m.task = pending), 2::bigint, 'a task may be in several');
+select is((select count(*) from underway.batch_task m, task where m.task = pending), 2::bigint, 'a task may be in several batches');
 
 -- refusals
 
@@ -39,10 +39,10 @@ select throws_ok(
     'select underway._add_to_batch(-2, array[plain, 987654321]) from task', 'UW004', 'task 987654321 does not exist',
     'a task that does not exist is refused'
 );
-select is((select tasks from underway.batch where id = -2), 1, 'and then none is joined');
+select is((select tasks from underway.batch where id = -2), 1, 'a refused call adds no task');
 select is(
     underway_test.hint_of('select underway._add_to_batch(-2, array[987654321])'),
-    'It was deleted, its retention is over, or its transaction was rolled back.', 'the hint says why it may be so'
+    'It was deleted, its retention is over, or its transaction was rolled back.', 'the hint names the reasons for which a task is unknown'
 );
 
 select * from finish();

@@ -8,25 +8,25 @@ select underway._block_tasks(ids[1:2], 7, 'success', true) from task;
 
 select is(
     (select array_agg(t.state::text order by t.id) from underway.task t where t.id = any (ids)),
-    '{waiting,waiting,pending}', 'the tasks that are given wait, and no other'
+    '{waiting,waiting,pending}', 'the given tasks wait, and no other task does'
 )
 from task;
 
 select results_eq(
     'select task, batch, event, fails_with_batch from underway.dependent order by task',
     $$ select unnest(ids[1:2]), 7::bigint, 'success', true from task $$,
-    'and it is known for what'
+    'each waiting task has a row with its batch and event'
 );
 
 select throws_ok(
     'select underway._block_tasks(ids[3:3], 7, ''luck'') from task', '23514', null,
-    'nothing else becomes of a batch than what its tasks do'
+    'an unknown event is refused'
 );
 
 select set_eq(
     'select id from underway.dequeue(''email'', 10)',
     $$ select t.id from underway.task t, task where t.queue = 'email' and not t.id = any (ids[1:2]) $$,
-    'what waits is not claimed'
+    'a waiting task is not claimed'
 );
 
 select * from finish();

@@ -10,16 +10,16 @@ select underway.enqueue('email', after => array[in_batch]) as id, underway.enque
 
 create temporary table held as select h.* from underway.dequeue('{email,quiet}'::text[], 10) h;
 select underway.complete(h.id, h.lease) from held h, task where h.id = plain;
-select is(underway_test.state_of(id), 'waiting', 'the end of a task that is not in_batch releases nothing') from after;
+select is(underway_test.state_of(id), 'waiting', 'the end of a task of no batch starts no dependent') from after;
 
 select underway._conclude(array[in_batch], array[gen_random_uuid()], 'succeeded') from task;
-select is(underway_test.state_of(id), 'waiting', 'nor does a settlement whose lease is lost') from after;
+select is(underway_test.state_of(id), 'waiting', 'a settlement whose lease is lost starts no dependent') from after;
 
 select count(*) from held h, task, lateral underway.complete_many(array[h.id], array[h.lease]) where h.id = in_batch;
-select is(underway_test.state_of(id), 'pending', 'the end of one that is in_batch does') from after;
+select is(underway_test.state_of(id), 'pending', 'the end of a task starts its dependent') from after;
 
 select underway.complete(h.id, h.lease) from held h, task where h.id = task.quiet;
-select is(underway_test.state_of(quiet), 'pending', 'in a queue without a history, too') from after;
+select is(underway_test.state_of(quiet), 'pending', 'the end of a task in a queue without history starts its dependent') from after;
 
 -- all of a batch at once, and each batch of them once
 
@@ -34,11 +34,11 @@ select results_eq(
         select n from batches, bulk, claimed
         where bulk.ids[n:n + 9] <@ claimed.ids[1:30] order by n
     $$,
-    'a settlement of many releases what comes after these alone'
+    'a settlement of many tasks starts the dependents of these tasks alone'
 );
 select count(*) from claimed, lateral underway.complete_many(claimed.ids[31:50], claimed.leases[31:50]);
 select is_empty(
-    $$ select n from batches where underway_test.state_of(id) <> 'pending' $$, 'and the next one the rest'
+    $$ select n from batches where underway_test.state_of(id) <> 'pending' $$, 'the settlement of the remaining tasks starts the remaining dependents'
 );
 
 select * from finish();

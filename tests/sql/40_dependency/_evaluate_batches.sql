@@ -28,28 +28,28 @@ $$;
 
 -- nothing has become of it
 
-select is((underway._evaluate_batch(-1)).to_fail, null, 'while all tasks are live nothing fails with a batch');
-select is(pg_temp.batch(), 'failed , final , succeeded , expires ', 'nothing has become of it');
-select is(pg_temp.states(), 'failure waiting, final waiting, success waiting', 'and all goes on waiting');
-select is_empty('select from underway.batch_to_reevaluate', 'nothing has to be looked at again');
+select is((underway._evaluate_batch(-1)).to_fail, null, 'while all tasks are live no dependent fails');
+select is(pg_temp.batch(), 'failed , final , succeeded , expires ', 'while all tasks are live the batch has no outcome');
+select is(pg_temp.states(), 'failure waiting, final waiting, success waiting', 'while all tasks are live all dependents wait');
+select is_empty('select from underway.batch_to_reevaluate', 'a batch with a live task need not be evaluated again');
 
 -- a task of it fails
 
 update underway.batch_task m set outcome = 'failed' from task where m.task = ids[1];
-select is((underway._evaluate_batch(-1)).to_fail, array[id], 'what comes after a task that has failed may fail with it') from doomed;
-select is(underway_test.state_of(id), 'waiting', 'it is the caller who lets it fail') from doomed;
+select is((underway._evaluate_batch(-1)).to_fail, array[id], 'a dependent that fails with the batch is returned when a task has failed') from doomed;
+select is(underway_test.state_of(id), 'waiting', '_evaluate_batch itself fails no dependent') from doomed;
 select underway._evaluate_batches('{-1}');
-select is(underway_test.state_of(id), 'failed', 'which is done at once for many batches') from doomed;
-select is(pg_temp.batch(), 'failed 12:00, final , succeeded , expires ', 'when the first failed is kept');
-select is(pg_temp.states(), 'failure pending, final waiting, success waiting', 'what waits for a failure is released');
+select is(underway_test.state_of(id), 'failed', '_evaluate_batches fails it') from doomed;
+select is(pg_temp.batch(), 'failed 12:00, final , succeeded , expires ', 'the time of the first failure is stored');
+select is(pg_temp.states(), 'failure pending, final waiting, success waiting', 'a failure starts the dependent that waits for it');
 
 -- all are final
 
 select underway_test.advance_clock('1 minute');
 update underway.batch_task m set outcome = 'cancelled' from task where m.task = ids[2];
 select underway._evaluate_batches('{-1}');
-select is(pg_temp.batch(), 'failed 12:00, final 12:01, succeeded , expires 02 12:01', 'when all are final the time to live begins');
-select is(pg_temp.states(), 'failure pending, final pending, success waiting', 'what waits for the end is released');
+select is(pg_temp.batch(), 'failed 12:00, final 12:01, succeeded , expires 02 12:01', 'the retention begins when all tasks are final');
+select is(pg_temp.states(), 'failure pending, final pending, success waiting', 'the end of all tasks starts the dependent that waits for it');
 
 -- all have succeeded after all
 
@@ -58,13 +58,13 @@ delete from underway.batch_task;
 select underway._evaluate_batches('{-1}');
 select is(
     pg_temp.batch(), 'failed 12:00, final 12:01, succeeded 12:02, expires 02 12:02',
-    'when all have succeeded it begins anew; the other times stay'
+    'the retention begins anew when all tasks have succeeded after all, and the other times stay'
 );
-select is(pg_temp.states(), 'failure pending, final pending, success pending', 'what waits for success is released');
+select is(pg_temp.states(), 'failure pending, final pending, success pending', 'success starts the dependent that waits for it');
 select underway_test.advance_clock('1 minute');
 select underway._evaluate_batches('{-1}');
 select is(
-    pg_temp.batch(), 'failed 12:00, final 12:01, succeeded 12:02, expires 02 12:02', 'a further look changes nothing'
+    pg_temp.batch(), 'failed 12:00, final 12:01, succeeded 12:02, expires 02 12:02', 'a further evaluation changes nothing'
 );
 
 -- success at the first try
@@ -73,17 +73,17 @@ insert into underway.batch (id, created_at, retention, implicit) overriding syst
 create temporary table unneeded as select underway.enqueue('email') as id;
 select underway._block_tasks(array[id], -2, 'failure') from unneeded;
 select underway._evaluate_batches('{-2}');
-select is(underway_test.state_of(id), 'cancelled', 'what waits for a failure is cancelled when there was none') from unneeded;
+select is(underway_test.state_of(id), 'cancelled', 'success cancels the dependent that waits for a failure') from unneeded;
 
 -- notes
 
 insert into underway.batch (id, created_at, retention, implicit) overriding system value values (-3, underway._clock(), '1 day', false);
 insert into underway.batch_to_reevaluate (batch) values (-3), (-3), (-4);
 select underway._reevaluate_batches(1);
-select is((select count(*) from underway.batch_to_reevaluate), 2::bigint, 'no more notes are read than asked for');
+select is((select count(*) from underway.batch_to_reevaluate), 2::bigint, 'no more batches are read than requested');
 select underway._reevaluate_batches();
-select is_empty('select from underway.batch_to_reevaluate', 'what is noted is looked at once; a batch that is gone is forgotten');
-select ok((select succeeded_at is not null from underway.batch where id = -3), 'and settled');
+select is_empty('select from underway.batch_to_reevaluate', 'each recorded batch is evaluated once, and a deleted batch is skipped');
+select ok((select succeeded_at is not null from underway.batch where id = -3), 'a recorded batch gets its outcome');
 
 -- a row that another transaction has written to, as it was rolled back
 insert into underway.batch (id, created_at, retention, implicit) overriding system value values (-5, underway._clock(), '1 day', false);

@@ -19,12 +19,12 @@ update underway.batch_task m set outcome = 'cancelled' from task where m.task = 
 
 create temporary table noted as select underway._fail_dependents(array[first, pending]) as batches from follower;
 
-select is(underway_test.state_of(first), 'failed', 'a task that waits fails') from follower;
-select is(underway_test.state_of(second), 'waiting', 'not another that is not given') from follower;
-select is(underway_test.state_of(pending), 'pending', 'nor one that does not wait') from follower;
+select is(underway_test.state_of(first), 'failed', 'a waiting task fails') from follower;
+select is(underway_test.state_of(second), 'waiting', 'a waiting task that is not given continues to wait') from follower;
+select is(underway_test.state_of(pending), 'pending', 'a pending task stays pending') from follower;
 
 select is(
-    (select i.errors - 0 from underway.task_info(first) i), '[]', 'it has one error'
+    (select i.errors - 0 from underway.task_info(first) i), '[]', 'a failed dependent has one error'
 )
 from follower;
 select is(
@@ -33,7 +33,7 @@ select is(
         'type', 'DependencyFailed', 'message', format('task %s, which it comes after, is cancelled', a),
         'attempt', 0, 'failed_at', underway._clock()
     ),
-    'which names the task that has not succeeded, and how that ended'
+    'the error names the task that has not succeeded, and its state'
 )
 from follower, task;
 
@@ -44,16 +44,16 @@ select is(
         where t.queue = 'letters'
     ),
     format('("{""n"": 1}","{""trace"": ""t""}",%s,0,DependencyFailed)', first),
-    'it leaves a dead letter like others'
+    'a failed dependent leaves a dead letter'
 )
 from follower;
 
-select is(batches, array[last.batch], 'the batches that follow it are to be looked at') from noted, last;
+select is(batches, array[last.batch], 'the batches of a failed dependent are returned for evaluation') from noted, last;
 select is(
-    (select m.outcome::text from underway.batch_task m, follower where m.task = first), 'failed', 'where its outcome is noted'
+    (select m.outcome::text from underway.batch_task m, follower where m.task = first), 'failed', 'the outcome of a failed dependent is recorded in its batch'
 );
-select is(underway_test.state_of(id), 'waiting', 'who comes after it waits yet') from last;
-select is(underway._fail_dependents(array[first, pending]), '{}', 'a second time nothing happens') from follower;
+select is(underway_test.state_of(id), 'waiting', 'the dependents of the failed dependent still wait') from last;
+select is(underway._fail_dependents(array[first, pending]), '{}', 'a second call changes nothing') from follower;
 
 select * from finish();
 rollback;

@@ -8,7 +8,7 @@ select throws_ok(
 select is(
     underway_test.hint_of('select underway._raise_batch_not_found(7)'),
     'Its retention is over, its transaction was rolled back, or this is the id of a task.',
-    'the hint says why it may be so'
+    'the hint names the reasons for which a batch is unknown'
 );
 
 select * from finish();

@@ -14,12 +14,12 @@ select underway._reactivate_in_batches(id) from task;
 
 select is(
     (select count(*) from underway.batch_task m, task where m.task = id and m.outcome is null), 2::bigint,
-    'a task that has come back is live in all its batches'
+    'a retried task is live in all its batches'
 );
 select is(
-    (select m.outcome::text from underway.batch_task m, task where m.task = other), 'failed', 'another is as it was'
+    (select m.outcome::text from underway.batch_task m, task where m.task = other), 'failed', 'other tasks of the batches do not change'
 );
-select lives_ok('select underway._reactivate_in_batches(987654321)', 'a task of no batch may come back, too');
+select lives_ok('select underway._reactivate_in_batches(987654321)', 'a task of no batch may be retried too');
 
 select * from finish();
 rollback;

@@ -10,39 +10,39 @@ select underway._add_to_batch(-1, ids[1:3]), underway._add_to_batch(-2, ids[3:4]
 
 -- what is noted
 
-select is(underway._record_outcomes(ids[1:1], 'succeeded'), '{}', 'while a task is live nothing is to be looked at') from task;
-select is_empty('select from underway.batch_task m, task where m.task = ids[1]', 'what has succeeded is in a batch no more');
+select is(underway._record_outcomes(ids[1:1], 'succeeded'), '{}', 'a batch with a live task is not returned') from task;
+select is_empty('select from underway.batch_task m, task where m.task = ids[1]', 'the row of a succeeded task is deleted');
 
 select is(
     underway._record_outcomes(ids[2:2], 'failed'), '{-1}',
-    'the first task of a batch that does not succeed is looked at, though others are live'
+    'a batch is returned at its first failure, though others of its tasks are live'
 )
 from task;
 select is(
-    (select m.outcome::text from underway.batch_task m, task where m.task = ids[2]), 'failed', 'and how it ended is kept'
+    (select m.outcome::text from underway.batch_task m, task where m.task = ids[2]), 'failed', 'the outcome of a failed task is stored'
 );
 
 update underway.batch set failed_at = underway._clock() where id = -1;
 select is(
     underway._record_outcomes(ids[3:3], 'cancelled'), '{-2,-1}',
-    'the last of a batch is looked at, and another batch of it where nothing has failed before'
+    'a batch is returned with its last task, and a second batch of the task with its first failure'
 )
 from task;
 
 update underway.batch set failed_at = underway._clock() where id = -2;
 update underway.batch_task m set outcome = null from task where m.task = ids[2];
-select is(underway._record_outcomes(ids[3:3], 'failed'), '{}', 'a further failure is nothing new while a task is live') from task;
-select is(underway._record_outcomes('{987654321}', 'succeeded'), '{}', 'a task of no batch leaves nothing to look at');
+select is(underway._record_outcomes(ids[3:3], 'failed'), '{}', 'a further failure returns no batch while a task is live') from task;
+select is(underway._record_outcomes('{987654321}', 'succeeded'), '{}', 'a task of no batch returns no batch');
 
 -- what follows
 
 create temporary table follower as select underway.enqueue('email') as id;
 select underway._block_tasks(array[id], -2, 'final') from follower;
 select underway._evaluate_batches(underway._record_outcomes(ids[2:2], 'succeeded')) from task;
-select is(underway_test.state_of(id), 'waiting', 'what waits for another batch goes on waiting') from follower;
+select is(underway_test.state_of(id), 'waiting', 'a dependent waits while a task of its batch is live') from follower;
 select underway._evaluate_batches(underway._record_outcomes(ids[4:4], 'failed')) from task;
-select is(underway_test.state_of(id), 'pending', 'what waits for this one is ready when its last task ends') from follower;
-select ok((select b.final_at is not null and b.succeeded_at is null from underway.batch b where b.id = -2), 'and the batch is final');
+select is(underway_test.state_of(id), 'pending', 'a dependent is ready when the last task of its batch ends') from follower;
+select ok((select b.final_at is not null and b.succeeded_at is null from underway.batch b where b.id = -2), 'the batch is final then');
 
 select * from finish();
 rollback;

@@ -17,21 +17,21 @@ select underway._unblock_tasks(array[second, first, late, cancelled, high, 98765
 select is(
     (select array_agg((t.ready_at at time zone 'UTC')::text order by t.id) from underway.task t),
     '{2030-01-01 12:10:00,2030-01-01 12:10:00,2030-01-01 13:00:00,2030-01-01 12:10:00}',
-    'what has waited is ready now, or when it is due'
+    'an unblocked task is ready now, or at the time that it was enqueued for'
 );
 
-select is(underway_test.state_of(cancelled), 'cancelled', 'what was cancelled meanwhile stays so') from task;
+select is(underway_test.state_of(cancelled), 'cancelled', 'a cancelled task stays cancelled') from task;
 
 select results_eq(
     'select id from underway.dequeue(''email'', 10)', 'select unnest(array[high, first, second]) from task',
-    'they run in the order of priority and insertion'
+    'unblocked tasks are claimed in the order of priority and insertion'
 );
 
 select underway._unblock_tasks(array[first, late]) from task;
-select is(underway_test.state_of(first), 'in_progress', 'a task that runs goes on running') from task;
+select is(underway_test.state_of(first), 'in_progress', 'a running task continues to run') from task;
 select is(
     (select t.ready_at from underway.task t, task where t.id = late), '2030-01-01 13:00:00Z',
-    'and one that is pending stays as it is'
+    'a pending task does not change'
 );
 
 -- the clock was put back by a second

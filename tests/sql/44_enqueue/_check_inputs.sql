@@ -77,7 +77,7 @@ select lives_ok(
 
 select throws_ok(
     $$ select underway.enqueue('email', to_jsonb(repeat('a', 2097151))) $$,
-    'UW007', 'input 1 has 2097153 bytes of text; the limit is 2097152', 'and refuses one byte more'
+    'UW007', 'input 1 has 2097153 bytes of text; the limit is 2097152', 'enqueue refuses one byte more'
 );
 
 select * from finish();

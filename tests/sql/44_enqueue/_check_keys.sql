@@ -104,7 +104,7 @@ select throws_ok(
 
 select throws_ok(
     $$ select pg_temp.check_keys(unique_keys => '{null,null}', unique_for => '1 hour') $$, 'UW001',
-    'unique_for 01:00:00 is given without a unique key', 'so is one for unique keys that are all null'
+    'unique_for 01:00:00 is given without a unique key', 'a unique_for with unique keys that are all null is refused'
 );
 
 select throws_ok(

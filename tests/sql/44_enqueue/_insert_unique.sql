@@ -21,25 +21,25 @@ returns underway.enqueued_task language sql as $$
     )
 $$;
 
-select is(pg_temp.take_key(1001, null), row(1001, true, false)::underway.enqueued_task, 'without a key it is inserted');
+select is(pg_temp.take_key(1001, null), row(1001, true, false)::underway.enqueued_task, 'a task without a key is inserted');
 
-select is(pg_temp.take_key(1002, null), row(1002, true, false)::underway.enqueued_task, 'any number of times');
+select is(pg_temp.take_key(1002, null), row(1002, true, false)::underway.enqueued_task, 'a second task without a key is inserted too');
 
 select is(
     pg_temp.take_key(1003, null, unique_for => '1 hour'), row(1003, true, false)::underway.enqueued_task,
-    'with a time for a key that there is not, too'
+    'a task without a key is inserted even with unique_for'
 );
 
-select is_empty($$ select from underway.unique_reservation $$, 'and nothing is held');
+select is_empty($$ select from underway.unique_reservation $$, 'a task without a key makes no reservation');
 
 select is(pg_temp.take_key(1004, 'a'), row(1004, true, false)::underway.enqueued_task, 'a key that is free is taken');
 
 select is(
-    pg_temp.take_key(1005, 'a'), row(1004, false, false)::underway.enqueued_task, 'who comes later learns who has it'
+    pg_temp.take_key(1005, 'a'), row(1004, false, false)::underway.enqueued_task, 'a second enqueue of the key returns the first task'
 );
 
 select results_eq(
-    $$ select t.id from underway.task t order by t.id $$, array[1001, 1002, 1003, 1004]::bigint[], 'and has no task'
+    $$ select t.id from underway.task t order by t.id $$, array[1001, 1002, 1003, 1004]::bigint[], 'the second enqueue inserts no task'
 );
 
 select * from finish();

@@ -17,7 +17,7 @@ select is(underway._prune_reservations(), 1, 'the rest goes at the next call');
 
 select results_eq(
     $$ select h.unique_key::text collate "default" from underway.unique_reservation h $$, array['later'],
-    'one whose time is not over stays'
+    'a reservation whose time is not over stays'
 );
 
 select is(underway._prune_reservations(), 0, 'then there is nothing to do');

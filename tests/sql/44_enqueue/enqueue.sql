@@ -17,7 +17,7 @@ select is(
         'ready_at', '2030-01-01 12:00:00+00'::timestamptz, 'enqueued_at', '2030-01-01 12:00:00+00'::timestamptz,
         'watched', false, 'in_batch', false, 'parked', false, 'holds_slot', false
     ),
-    'a bare task has an empty input and priority 0, is ready now, and leaves everything else to its queue'
+    'a task without options has an empty input and priority 0, is ready now, and takes all other settings from its queue'
 );
 
 -- with everything

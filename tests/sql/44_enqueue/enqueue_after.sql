@@ -69,16 +69,16 @@ select is(
     pg_temp.states(),
     'failed, wait: waiting; failed, run: pending; failed, fail: failed;'
     ' cancelled, wait: waiting; cancelled, run: pending; cancelled, fail: failed',
-    'one that is to run all the same runs when all are final'
+    'with after_failure => ''run'' a task runs when all its dependencies are final'
 );
 select is(
     (select array_agg(i.errors #>> '{0,message}' order by how) from case_, underway.task_info(id) i where mode = 'fail'),
     (select array_agg(format('task %s, which it comes after, is %s', a, how) order by how) from case_ where mode = 'fail'),
-    'its error says why'
+    'the error names the dependency that did not succeed'
 );
 select is(
     (select count(*) from underway.task t where t.queue = 'letters' and t.dead_letter #>> '{error,type}' = 'DependencyFailed'),
-    2::bigint, 'and its dead letter'
+    2::bigint, 'the dead letter has the same error'
 );
 select underway.retry(a) from case_;
 select is(
@@ -92,7 +92,7 @@ select is(
     pg_temp.states(),
     'failed, wait: pending; failed, run: pending; failed, fail: failed;'
     ' cancelled, wait: pending; cancelled, run: pending; cancelled, fail: failed',
-    'when the retried task has succeeded, what has waited for that runs'
+    'when a retried dependency has succeeded, the waiting tasks run'
 );
 delete from underway.task;
 
@@ -100,15 +100,15 @@ delete from underway.task;
 
 create temporary table past as
 select underway_test.finished_task('succeeded', 'work') as succeeded, underway_test.finished_task('failed', 'work') as failed;
-select is(underway_test.state_of(underway.enqueue('email', after => array[succeeded])), 'pending', 'after what has succeeded it is pending at once')
+select is(underway_test.state_of(underway.enqueue('email', after => array[succeeded])), 'pending', 'a task after a succeeded one is pending at once')
 from past;
-select is(underway_test.state_of(underway.enqueue('email', after => array[succeeded, failed])), 'waiting', 'after what has failed it waits') from past;
+select is(underway_test.state_of(underway.enqueue('email', after => array[succeeded, failed])), 'waiting', 'a task after a failed one waits') from past;
 select is(
-    underway_test.state_of(underway.enqueue('email', after => array[succeeded, failed], after_failure => 'fail')), 'failed', 'or fails at once'
+    underway_test.state_of(underway.enqueue('email', after => array[succeeded, failed], after_failure => 'fail')), 'failed', 'with after_failure => ''fail'' it fails at once'
 )
 from past;
 select is(
-    underway_test.state_of(underway.enqueue('email', after => array[succeeded, failed], after_failure => 'run')), 'pending', 'or runs at once'
+    underway_test.state_of(underway.enqueue('email', after => array[succeeded, failed], after_failure => 'run')), 'pending', 'with after_failure => ''run'' it is pending at once'
 )
 from past;
 select is(underway_test.state_of(underway.enqueue('email', after => '{}')), 'pending', 'after nothing it is pending');
@@ -123,9 +123,9 @@ select underway.enqueue('email', after => array[a], delay => '1 hour') as id,
 from due;
 select underway_test.advance_clock('10 minutes');
 select pg_temp.ends(a, 'succeeded') from due;
-select results_eq('select id from underway.dequeue(''email'', 10)', 'select soon from late', 'what is due by then runs');
+select results_eq('select id from underway.dequeue(''email'', 10)', 'select soon from late', 'a task that is due when its dependency succeeds runs');
 select is(
-    (select t.ready_at from underway.task t, late where t.id = late.id), '2030-01-01 13:00:00Z', 'what is due later runs then'
+    (select t.ready_at from underway.task t, late where t.id = late.id), '2030-01-01 13:00:00Z', 'a delay longer than the wait still counts'
 );
 select underway_test.advance_clock('50 minutes');
 select results_eq('select id from underway.dequeue(''email'', 10)', 'select id from late', 'and not before');
@@ -155,9 +155,9 @@ select is_empty(
         cross join underway.task_info(c.id) i
         where i.errors #>> '{0,message}' <> format('task %s, which it comes after, is failed', p.id)
     $$,
-    'each with the one before it as its reason'
+    'each error names the task before it in the chain'
 );
-select is((select count(*) from underway.task t where t.queue = 'letters'), 500::bigint, 'and each leaves a dead letter');
+select is((select count(*) from underway.task t where t.queue = 'letters'), 500::bigint, 'each failed task of the chain leaves a dead letter');
 delete from underway.task;
 
 -- one after another, when they succeed
@@ -165,20 +165,20 @@ delete from underway.task;
 create temporary table line as select underway.enqueue('work') as a, 0::bigint as b, 0::bigint as c;
 update line set b = underway.enqueue('work', after => array[a]);
 update line set c = underway.enqueue('work', after => array[b, a]);
-select is((select underway.complete(d.id, d.lease)::text from underway.dequeue('work', 10) d), '', 'of a line the first runs');
-select results_eq('select id from underway.dequeue(''work'', 10)', 'select b from line', 'then the next');
-select is(underway_test.state_of(c), 'waiting', 'and the last waits for that') from line;
+select is((select underway.complete(d.id, d.lease)::text from underway.dequeue('work', 10) d), '', 'the first task of a chain runs');
+select results_eq('select id from underway.dequeue(''work'', 10)', 'select b from line', 'the second task of a chain runs after the first');
+select is(underway_test.state_of(c), 'waiting', 'the last task of a chain waits for the second') from line;
 
 -- cancel
 
 create temporary table cancelled as select underway.enqueue('work') as a;
 create temporary table whim as select underway.enqueue('email', after => array[a]) as id from cancelled;
-select ok(underway.cancel(id), 'a task that waits may be cancelled') from whim;
+select ok(underway.cancel(id), 'a waiting task may be cancelled') from whim;
 select pg_temp.ends(a, 'succeeded') from cancelled;
-select is(underway_test.state_of(id), 'cancelled', 'and stays so when what it came after has succeeded') from whim;
+select is(underway_test.state_of(id), 'cancelled', 'a cancelled task stays cancelled when its dependency succeeds') from whim;
 select throws_ok(
     format($$ select underway.reschedule(%s, now()) $$, underway.enqueue('email', after => array[underway.enqueue('work')])),
-    'UW005', null, 'what waits has no time that could be changed'
+    'UW005', null, 'a waiting task cannot be rescheduled'
 );
 
 -- refusals
@@ -190,10 +190,10 @@ select throws_ok(
 );
 select throws_ok(
     $$ select underway.enqueue('email', after => '{}', after_failure => 'hope') $$, 'UW001', $$after_failure is 'hope'$$,
-    'what is not among the words for a failure is refused, though there is nothing to come after'
+    'an unknown after_failure is refused, even without after'
 );
 select throws_ok(
-    $$ select underway.enqueue('email', after_failure => null) $$, 'UW001', 'after_failure is NULL', 'and none at all'
+    $$ select underway.enqueue('email', after_failure => null) $$, 'UW001', 'after_failure is NULL', 'an after_failure that is null is refused'
 );
 select throws_ok($$ select underway.enqueue('email', after => '{null}') $$, 'UW001', null, 'an id that is null is refused');
 select is((select count(*) from underway.task), before.count, 'what is refused leaves no task') from before;

@@ -31,7 +31,7 @@ select is_empty(
         from (select added.place, lag(added.id) over (order by added.place) as before, added.id from added) as pair
         where pair.before >= pair.id
     $$,
-    'and ascend'
+    'the ids ascend'
 );
 
 select results_eq(

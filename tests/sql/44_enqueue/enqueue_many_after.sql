@@ -12,14 +12,14 @@ $$;
 -- several at once
 
 create temporary table bulk as select underway.enqueue_many('email', '{1,2,3,4}', after => ids) as ids from first;
-select set_eq('select state::text from underway.task where queue = ''email''', '{waiting}'::text[], 'all of them wait');
-select is((select count(*) from underway.batch), 1::bigint, 'for one and the same');
+select set_eq('select state::text from underway.task where queue = ''email''', '{waiting}'::text[], 'all tasks of the call wait');
+select is((select count(*) from underway.batch), 1::bigint, 'all tasks of the call wait for one batch');
 select pg_temp.done(2);
-select set_eq('select state::text from underway.task where queue = ''email''', '{waiting}'::text[], 'until the last has succeeded');
+select set_eq('select state::text from underway.task where queue = ''email''', '{waiting}'::text[], 'they wait until the last dependency has succeeded');
 select pg_temp.done(1);
 select results_eq(
     'select id, input from underway.dequeue(''email'', 10)', 'select u.id, to_jsonb(u.n) from bulk, unnest(ids) with ordinality as u (id, n)',
-    'then they run, in the order of the inputs'
+    'afterwards they run in the order of the inputs'
 );
 select is(underway.enqueue_many('email', '{}', after => ids), '{}', 'no inputs are no tasks') from first;
 
@@ -33,7 +33,7 @@ select pg_temp.done(1);
 select results_eq(
     'select id from underway.dequeue(''email'', 10)',
     'select id from high union all select id from meanwhile union all select id from low',
-    'a higher priority comes first, and what became ready earlier before what has waited'
+    'a higher priority comes first; within a priority, the task that became ready first'
 );
 
 -- concurrency keys and limits
@@ -42,17 +42,17 @@ create temporary table keyed_after as select underway.enqueue('work') as id;
 create temporary table keyed as
 select underway.enqueue_many('email', '{1,2}', concurrency_key => 'k', after => array[id]) as ids from keyed_after;
 create temporary table other as select underway.enqueue('email', concurrency_key => 'k') as id;
-select results_eq('select id from underway.dequeue(''email'', 10)', 'select id from other', 'a task that waits does not take its key');
+select results_eq('select id from underway.dequeue(''email'', 10)', 'select id from other', 'a waiting task does not occupy its concurrency key');
 select pg_temp.done(1);
-select is_empty('select from underway.dequeue(''email'', 10)', 'when it is pending it waits for its key');
+select is_empty('select from underway.dequeue(''email'', 10)', 'once pending, it waits for its concurrency key');
 select underway.complete(t.id, t.lease) from underway.task t, other where t.id = other.id;
-select results_eq('select id from underway.dequeue(''email'', 10)', 'select ids[1] from keyed', 'and has its turn');
+select results_eq('select id from underway.dequeue(''email'', 10)', 'select ids[1] from keyed', 'it runs when its concurrency key is free');
 
 select underway.create_queue('narrow', max_running => 1);
 create temporary table narrow_after as select underway.enqueue('work') as id;
 create temporary table narrow as select underway.enqueue_many('narrow', '{1,2}', after => array[id]) as ids from narrow_after;
 select pg_temp.done(1);
-select results_eq('select id from underway.dequeue(''narrow'', 10)', 'select ids[1] from narrow', 'a limit of the queue holds');
+select results_eq('select id from underway.dequeue(''narrow'', 10)', 'select ids[1] from narrow', 'max_running of the queue holds for tasks that have waited');
 
 -- how long a queue may be
 
@@ -60,9 +60,9 @@ select underway.create_queue('short', max_length => 2);
 select underway.enqueue_many('short', '{1,2}');
 select throws_ok(
     format($$ select underway.enqueue('short', after => array[%s]) $$, underway.enqueue('work')), 'UW011', null,
-    'a queue that is full takes no task that comes after others, either'
+    'a full queue refuses a task with after'
 );
-select is_empty('select from underway.task t join underway.dependent f on f.task = t.id where t.queue = ''short''', 'and none is left behind');
+select is_empty('select from underway.task t join underway.dependent f on f.task = t.id where t.queue = ''short''', 'the refused task leaves no dependency behind');
 
 -- objects, each with its own
 
@@ -78,7 +78,7 @@ from (select underway.enqueue('work') as id) w;
 select results_eq(
     'select t.input #>> ''{}'', t.state::text from underway.task t, object where t.id = any (ids) order by t.id',
     $$ values ('a', 'waiting'), ('b', 'waiting'), ('c', 'waiting'), ('d', 'pending'), ('e', 'pending') $$,
-    'each object says what its task comes after'
+    'each object has its own after'
 );
 select is(
     (select array_agg(t.input #>> '{}' order by u.place) from object, unnest(ids) with ordinality as u (id, place) join underway.task t on t.id = u.id),
@@ -87,15 +87,15 @@ select is(
 select underway.cancel(work) from object;
 select is(
     (select array_agg(underway_test.state_of(u.id) order by u.place) from object, unnest(ids) with ordinality as u (id, place)),
-    '{waiting,waiting,failed,pending,pending}', 'and what happens when that does not succeed'
+    '{waiting,waiting,failed,pending,pending}', 'each object has its own after_failure'
 );
 select throws_ok(
     $$ select underway.enqueue_many('[{"queue": "email"}, {"queue": "email", "after": 7}]'::jsonb) $$, 'UW001',
-    'task 2 has an after that is a JSON number', 'what is no array is refused with its place'
+    'task 2 has an after that is a JSON number', 'an after that is not an array is refused with the number of its object'
 );
 select throws_ok(
     $$ select underway.enqueue_many('[{"queue": "email", "after": [987654321]}]'::jsonb) $$, 'UW004',
-    'task 987654321 does not exist', 'and a task that does not exist'
+    'task 987654321 does not exist', 'an after that does not exist is refused'
 );
 
 select * from finish();

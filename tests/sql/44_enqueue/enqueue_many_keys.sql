@@ -12,7 +12,7 @@ select given.*
 from underway.enqueue_many('email', '{1,2,3,4}', unique_keys => array['c', 'b', null, 'c'], concurrency_key => 'x') as ids,
     unnest(ids) with ordinality as given (id, place);
 
-select is(added.id, first.id, 'a key that is taken gives the id of its task') from added, first where added.place = 2;
+select is(added.id, first.id, 'a unique key that is taken returns the id of its task') from added, first where added.place = 2;
 
 select results_eq(
     $$
@@ -23,31 +23,31 @@ select results_eq(
         order by added.place
     $$,
     $$ values (1::bigint, '1'::jsonb, 'c', 'x'), (3, '3', null, 'x'), (4, '1', 'c', 'x') $$,
-    'the others give ids in the order of the inputs, and share the concurrency key'
+    'ids are returned in the order of the inputs, and all tasks have the concurrency key'
 );
 
-select is((select count(*) from underway.task), 3::bigint, 'there is one task for each key');
+select is((select count(*) from underway.task), 3::bigint, 'one task is inserted for each unique key');
 
 select is(
-    cardinality(underway.enqueue_many('email', '{1,2}', concurrency_key => 'x')), 2, 'a concurrency key needs no unique keys'
+    cardinality(underway.enqueue_many('email', '{1,2}', concurrency_key => 'x')), 2, 'a concurrency key can be given without unique keys'
 );
 
 select is(
     cardinality(underway.enqueue_many('email', '{1,2}', unique_keys => array[null, null]::text[])), 2,
-    'unique keys that are all null are none'
+    'unique keys that are all null are no unique keys'
 );
 
 select is(
-    underway.enqueue_many('email', '{}', unique_keys => '{}', unique_for => '1 hour'), '{}', 'no inputs need no keys'
+    underway.enqueue_many('email', '{}', unique_keys => '{}', unique_for => '1 hour'), '{}', 'an empty array of unique keys is accepted for no inputs'
 );
 
 select underway.enqueue_many('email', '{7,8}', unique_keys => '{b,d}', on_conflict => 'replace');
 
-select is(i.input, '7', 'a batch replaces') from first, underway.task_info(first.id) i;
+select is(i.input, '7', 'tasks are replaced with on_conflict replace') from first, underway.task_info(first.id) i;
 
 select underway.enqueue_many('email', '{1}', unique_keys => '{held}', unique_for => '1 hour');
 
-select is((select h.unique_key::text collate "default" from underway.unique_reservation h), 'held', 'and holds keys for a time');
+select is((select h.unique_key::text collate "default" from underway.unique_reservation h), 'held', 'unique keys are reserved for unique_for');
 
 -- refusals
 
@@ -55,25 +55,25 @@ create temp table before as select count(*) from underway.task;
 
 select throws_ok(
     $$ select underway.enqueue_many('email', '{1,2}', unique_keys => '{new,b}', on_conflict => 'error') $$, 'UW010', null,
-    'with an error a key that is taken refuses the batch'
+    'a unique key that is taken refuses the whole batch with on_conflict error'
 );
 
 select throws_ok(
     $$ select underway.enqueue_many('email', '{1,2}', unique_keys => '{a}') $$, 'UW001',
-    '1 unique keys are given for 2 inputs', 'too few keys are refused'
+    '1 unique keys are given for 2 inputs', 'fewer unique keys than inputs are refused'
 );
 
 select throws_ok(
     $$ select underway.enqueue_many('email', '{1,2}', unique_keys => '{null}') $$, 'UW001',
-    '1 unique keys are given for 2 inputs', 'even if they are null'
+    '1 unique keys are given for 2 inputs', 'fewer null unique keys than inputs are refused'
 );
 
 select throws_ok(
     $$ select underway.enqueue_many('email', '{1,2}', unique_for => '1 hour') $$, 'UW001', null,
-    'a unique_for without keys is refused'
+    'a unique_for without unique keys is refused'
 );
 
-select is((select count(*) from underway.task), before.count, 'a refused batch leaves no task') from before;
+select is((select count(*) from underway.task), before.count, 'a refused batch inserts no task') from before;
 
 select * from finish();
 rollback;

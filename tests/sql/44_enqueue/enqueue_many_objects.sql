@@ -53,7 +53,7 @@ select results_eq(
             (5, 'email', '5', null, 0, '2030-01-01 12:00:00+00', null, null, null, null, null),
             (6, 'email', '6', null, 0, '2030-01-01 12:00:00+00', '(5,00:00:01,00:01:00,2,0.5)', null, null, null, null)
     $$,
-    'each object is a task of its own queue with its own options; what is left out or null has the default of enqueue'
+    'each object is a task with its own queue and options; an option that is missing or null has the default of enqueue'
 );
 
 select results_eq(
@@ -103,7 +103,7 @@ select results_eq(
         values (1::bigint, '3'::jsonb, 'a', null, false), (2, '3', 'a', null, false), (3, '3', 'a', null, false),
             (4, '4', 'b', 'c', false), (5, '5', null, null, false), (6, '6', 'd', null, true)
     $$,
-    'each object has keys of its own; one whose key is taken gives the id of that task'
+    'each object has its own keys; if its unique key is taken, the id of the holder is returned'
 );
 
 select is(

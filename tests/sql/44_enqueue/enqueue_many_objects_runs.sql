@@ -23,9 +23,9 @@ create temporary table many as
 select underway.enqueue_many((select jsonb_agg(jsonb_build_object('queue', 'email', 'input', n)) from generate_series(1, 300) n)) as ids;
 select results_eq(
     'select t.input from underway.task t order by t.id', 'select to_jsonb(n) from generate_series(1, 300) n',
-    'tasks with equal options are made in their order'
+    'tasks with equal options are inserted in the order of the objects'
 );
-select is((select array_agg(t.id order by t.id) from underway.task t), ids, 'and their ids come in that order') from many;
+select is((select array_agg(t.id order by t.id) from underway.task t), ids, 'their ids are returned in that order') from many;
 delete from underway.task;
 
 select is(
@@ -33,10 +33,10 @@ select is(
         {"queue": "email", "input": 1}, {"queue": "sms", "input": 2}, {"queue": "email", "input": 3},
         {"queue": "email", "input": 4, "priority": 1}, {"input": 5, "queue": "email"}, {"queue": "email", "input": 6}
     ]'),
-    'email 1, sms 2, email 3, email 4, email 5, email 6', 'tasks whose options alternate come in their order, too'
+    'email 1, sms 2, email 3, email 4, email 5, email 6', 'ids of tasks with alternating options are returned in the order of the objects'
 );
 select results_eq(
-    'select input from underway.task order by id', 'select to_jsonb(n) from generate_series(1, 6) n', 'and are made in it'
+    'select input from underway.task order by id', 'select to_jsonb(n) from generate_series(1, 6) n', 'tasks with alternating options are inserted in the order of the objects'
 );
 delete from underway.task;
 
@@ -46,14 +46,14 @@ select is(
         {"queue": "email", "input": 3, "unique_key": "a"}, {"queue": "email", "input": 4, "unique_key": "b"},
         {"queue": "email", "input": 5, "unique_key": null}
     ]'),
-    'email 1 b, email 2, email 3 a, email 1 b, email 5', 'those with unique keys among those without'
+    'email 1 b, email 2, email 3 a, email 1 b, email 5', 'tasks with and without unique keys may alternate'
 );
 select is(
     pg_temp.enqueued('[
         {"queue": "email", "input": 6, "unique_key": "c", "on_conflict": "replace"},
         {"queue": "email", "input": 7, "unique_key": "c", "on_conflict": "replace"}
     ]'),
-    'email 7 c, email 7 c', 'of two that replace each other the last counts'
+    'email 7 c, email 7 c', 'of two objects that replace the same task the last counts'
 );
 select throws_ok(
     $$
@@ -62,7 +62,7 @@ select throws_ok(
             {"queue": "email", "unique_key": "d", "on_conflict": "error"}
         ]'::jsonb)
     $$,
-    'UW010', null, 'of two that insist on a key the second is refused'
+    'UW010', null, 'two objects with the same key and on_conflict => ''error'' are refused'
 );
 select throws_ok(
     $$
@@ -70,7 +70,7 @@ select throws_ok(
             {"queue": "email", "unique_key": "e", "unique_for": "1 hour"}, {"queue": "email", "unique_for": "1 hour"}
         ]'::jsonb)
     $$,
-    'UW001', null, 'a task without a key takes none for a while, though its neighbour does'
+    'UW001', null, 'unique_for in an object without a key is refused, whatever its neighbour has'
 );
 select throws_ok(
     $$ select underway.enqueue_many('[{"queue": "email"}, {"queue": "email", "timeout": "-1 s"}]'::jsonb) $$, 'UW001', null,

@@ -25,7 +25,7 @@ select results_eq(
             (1::bigint, '1'::jsonb, 'c', true, false), (2, '2', null, true, false), (3, '3', 'a', true, false),
             (4, '4', null, true, false)
     $$,
-    'each input whose key is free becomes a task; so does each without a key'
+    'each input whose key is free, or that has no key, becomes a task'
 );
 
 select results_eq(
@@ -86,7 +86,7 @@ update underway.task t set state = 'waiting' where t.id = (select task.id from t
 
 select is(
     underway.enqueue_unique('email', '{2}', '{order}'), row(task.id, false, false)::underway.enqueued_task,
-    'a waiting task has its key'
+    'a waiting task holds its key'
 )
 from task;
 
@@ -96,7 +96,7 @@ create temp table held as select * from underway.dequeue('email');
 
 select is(
     underway.enqueue_unique('email', '{2}', '{order}'), row(task.id, false, false)::underway.enqueued_task,
-    'a task that runs has its key'
+    'a running task holds its key'
 )
 from task;
 
@@ -104,7 +104,7 @@ select underway.snooze(held.id, held.lease, '0') from held;
 
 select is(
     underway.enqueue_unique('email', '{2}', '{order}'), row(task.id, false, false)::underway.enqueued_task,
-    'and has it when it is put back'
+    'a snoozed task holds its key'
 )
 from task;
 
@@ -115,25 +115,25 @@ create temp table held as select * from underway.dequeue('email');
 select underway.complete(held.id, held.lease) from held;
 create temp table second as select * from underway.enqueue_unique('email', '{2}', '{order}');
 
-select ok(second.created, 'a task that succeeded has its key no longer') from second;
+select ok(second.created, 'a succeeded task does not hold its key') from second;
 
 select underway.cancel(second.id) from second;
 create temp table third as select * from underway.enqueue_unique('email', '{3}', '{order}');
 
-select ok(third.created, 'nor has one that was cancelled') from third;
+select ok(third.created, 'a cancelled task does not hold its key') from third;
 
 select underway.create_queue('letters');
 select underway.create_queue('email', dead_letter_queue => 'letters');
 select underway.fail(c.id, c.lease, '"x"', retryable => false) from underway.dequeue('email') c;
 
 select ok(
-    (underway.enqueue_unique('email', '{4}', '{order}')).created, 'nor one that failed, whose dead letter waits'
+    (underway.enqueue_unique('email', '{4}', '{order}')).created, 'a failed task does not hold its key while its dead letter is pending'
 );
 
 select is((select t.unique_key from underway.task t where t.queue = 'letters'), null, 'the dead letter has no key');
 
 select is(
-    (underway.enqueue_unique('letters', '{4}', '{order}')).created, true, 'and keeps nobody away'
+    (underway.enqueue_unique('letters', '{4}', '{order}')).created, true, 'the dead letter does not hold the key in its own queue'
 );
 
 select is(i.unique_key, 'order', 'the history knows the key') from second, underway.task_info(second.id) i;
@@ -146,10 +146,10 @@ select * from underway.enqueue_unique('email', '{1,2,3,4}', '{b,b,order,b}') wit
 select results_eq(
     $$ select d.created, d.id = one.id from doubled d, doubled one where one.ordinality = 1 order by d.ordinality $$,
     $$ values (true, true), (false, true), (false, false), (false, true) $$,
-    'the first of several inputs with one key makes the task, the others have its id'
+    'of several inputs with one key the first creates the task, and the others return its id'
 );
 
-select is(i.input, '1', 'whose input is the first') from doubled d, underway.task_info(d.id) i where d.ordinality = 1;
+select is(i.input, '1', 'the task has the first of these inputs') from doubled d, underway.task_info(d.id) i where d.ordinality = 1;
 
 -- error
 
@@ -161,12 +161,12 @@ select throws_ok(
 
 select throws_ok(
     $$ select underway.enqueue_unique('email', '{1,2}', '{new,new}', on_conflict => 'error') $$, 'UW010', null,
-    'so is a key that is given twice'
+    'a key that is given twice is refused'
 );
 
 select ok(
     (underway.enqueue_unique('email', '{1}', '{new}', on_conflict => 'error')).created,
-    'refused, all inputs are; a free key is no error'
+    'a refused call takes none of its keys'
 );
 
 -- nothing to do

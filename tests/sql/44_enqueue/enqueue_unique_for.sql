@@ -21,52 +21,52 @@ $$;
 
 create temp table task as select (pg_temp.enqueue()).id;
 
-select is(pg_temp.enqueue(), row(task.id, false, false)::underway.enqueued_task, 'while the task lives it has its key') from task;
+select is(pg_temp.enqueue(), row(task.id, false, false)::underway.enqueued_task, 'a live task holds its key') from task;
 
 select pg_temp.run_all();
 select underway_test.advance_clock('59 minutes 59 seconds');
 
 select is(
     pg_temp.enqueue(), row(task.id, false, false)::underway.enqueued_task,
-    'when it has succeeded it has its key until the time is over, which counts from the enqueue'
+    'a succeeded task keeps its key until unique_for, counted from the enqueue, is over'
 )
 from task;
 
 select is(
     pg_temp.enqueue(on_conflict => 'replace'), row(task.id, false, false)::underway.enqueued_task,
-    'one that is not pending any more is not replaced'
+    'a task that is not pending is not replaced'
 )
 from task;
 
 select throws_ok(
     $$ select pg_temp.enqueue(on_conflict => 'error') $$, 'UW010',
-    format('the key ''order'' of queue ''email'' is taken by task %s', task.id), 'an error names it'
+    format('the key ''order'' of queue ''email'' is taken by task %s', task.id), 'on_conflict => ''error'' names the succeeded task'
 )
 from task;
 
 select is(
     pg_temp.enqueue(unique_for => null), row(task.id, false, false)::underway.enqueued_task,
-    'the key is taken for those too who do not ask for a time'
+    'the key is taken for calls without unique_for, too'
 )
 from task;
 
 select is(
-    underway.enqueue('email', unique_key => 'order'), task.id, 'a single enqueue gives its id'
+    underway.enqueue('email', unique_key => 'order'), task.id, 'enqueue returns the id of the succeeded task'
 )
 from task;
 
-select is_empty($$ select from underway.task $$, 'nothing was enqueued by all that');
+select is_empty($$ select from underway.task $$, 'none of these calls inserted a task');
 
 select ok((pg_temp.enqueue('other')).created, 'another key is free');
 
 select underway_test.advance_clock('1 second');
 create temp table second as select * from pg_temp.enqueue();
 
-select ok(second.created, 'when the time is over the key is free') from second;
+select ok(second.created, 'the key is free when unique_for is over') from second;
 
 select is(
     (select h.expires_at from underway.unique_reservation h where h.unique_key = 'order'), '2030-01-01 14:00:00+00'::timestamptz,
-    'and is taken anew for the time of the new task'
+    'the new task takes the key for its own unique_for'
 );
 
 -- the time is over and the task lives
@@ -75,18 +75,18 @@ select underway_test.advance_clock('2 hours');
 
 select is(
     pg_temp.enqueue(), row(second.id, false, false)::underway.enqueued_task,
-    'a live task has its key even when the time is over'
+    'a live task holds its key even when unique_for is over'
 )
 from second;
 
 select is(
     (select h.expires_at from underway.unique_reservation h where h.unique_key = 'order'), '2030-01-01 14:00:00+00'::timestamptz,
-    'and who meets it does not prolong the time'
+    'a conflict does not prolong unique_for'
 );
 
 select pg_temp.run_all();
 
-select ok((pg_temp.enqueue(unique_for => null)).created, 'when it has ended the key is free at once');
+select ok((pg_temp.enqueue(unique_for => null)).created, 'if unique_for is over, the key is free as soon as the task ends');
 
 -- what failed or was cancelled holds nothing
 
@@ -95,17 +95,17 @@ create temp table cancelled as select (pg_temp.enqueue()).id;
 select underway.cancel(cancelled.id) from cancelled;
 create temp table third as select * from pg_temp.enqueue();
 
-select ok(third.created, 'a task that was cancelled holds its key no longer') from third;
+select ok(third.created, 'a cancelled task does not hold its key') from third;
 
 select underway.fail(c.id, c.lease, '"x"', retryable => false) from underway.dequeue('email', 100) c;
 create temp table fourth as select * from pg_temp.enqueue(unique_for => null);
 
-select ok(fourth.created, 'nor does one that failed, whoever comes next') from fourth;
+select ok(fourth.created, 'a failed task does not hold its key') from fourth;
 
 select pg_temp.run_all();
 
 select ok(
-    (pg_temp.enqueue(unique_for => null)).created, 'a task without a time leaves its key when it has succeeded'
+    (pg_temp.enqueue(unique_for => null)).created, 'without unique_for a succeeded task does not hold its key'
 );
 
 select pg_temp.run_all();
@@ -117,7 +117,7 @@ select pg_temp.enqueue('plain');
 
 select is_empty(
     $$ select from underway.unique_reservation h where h.unique_key = 'plain' $$,
-    'who meets a task that holds its key for no longer does not change that'
+    'a conflict with unique_for makes no reservation for a task without one'
 );
 
 -- replaced
@@ -127,7 +127,7 @@ select underway_test.advance_clock('30 minutes');
 
 select is(
     pg_temp.enqueue('debounced', on_conflict => 'replace'), row(first.id, false, true)::underway.enqueued_task,
-    'while it is pending a task that holds its key is replaced'
+    'a pending task with unique_for is replaced'
 )
 from first;
 
@@ -135,7 +135,7 @@ select pg_temp.run_all();
 select underway_test.advance_clock('30 minutes');
 
 select ok(
-    (pg_temp.enqueue('debounced')).created, 'its time counts from when it was created'
+    (pg_temp.enqueue('debounced')).created, 'unique_for of a replaced task counts from its creation'
 );
 
 -- in bulk
@@ -147,7 +147,7 @@ from underway.enqueue_unique('email', '{1,2,3,4}', array['x', null, 'y', 'x'], u
 select results_eq(
     $$ select h.unique_key::text collate "default", h.task from underway.unique_reservation h where h.unique_key in ('x', 'y') order by 1 $$,
     $$ select k.key, b.id from (values (1, 'x'), (3, 'y')) as k (place, key) join bulk b on b.ordinality = k.place order by 1 $$,
-    'each key of a batch is held'
+    'each key of a call is reserved'
 );
 
 select pg_temp.run_all();
@@ -158,7 +158,7 @@ select results_eq(
         from underway.enqueue_unique('email', '{1,2}', '{x,y}', unique_for => '1 hour') with ordinality as e
     $$,
     $$ select b.id, false from bulk b where b.ordinality in (1, 3) order by b.ordinality $$,
-    'and has them for its time'
+    'the succeeded tasks of a call keep their keys'
 );
 
 -- the task is forgotten before its time is over

@@ -22,7 +22,7 @@ select underway.enqueue(
 
 create temp table original as select t.* from underway.task t;
 
--- all that the new call says, and nothing of the old one
+-- all options come from the new call
 
 select underway_test.advance_clock('30 seconds');
 
@@ -47,10 +47,10 @@ select is(
         )
         from original
     ),
-    'it has all that the new call says: input, time, priority, and its other options; it was enqueued when it was'
+    'a replaced task has the input, time, priority and options of the new call, and keeps the time of its enqueueing'
 );
 
-select is(pg_temp.replace('3'), row(task.id, false, true)::underway.enqueued_task, 'it is replaced again') from task;
+select is(pg_temp.replace('3'), row(task.id, false, true)::underway.enqueued_task, 'a replaced task can be replaced again') from task;
 
 select is(
     (select jsonb_strip_nulls(to_jsonb(t) - 'id') from underway.task t),
@@ -59,7 +59,7 @@ select is(
         'ready_at', '2030-01-01 12:00:30+00'::timestamptz, 'enqueued_at', '2030-01-01 12:00:00+00'::timestamptz,
         'watched', false, 'in_batch', false, 'parked', false, 'holds_slot', false, 'unique_key', 'order'
     ),
-    'what the new call does not say is as its queue says, and it is ready now'
+    'options that the new call leaves out are reset, and the task is ready now'
 );
 
 -- debounce
@@ -69,7 +69,7 @@ select underway_test.advance_clock('59 seconds');
 select pg_temp.replace('5', delay => '1 minute');
 select underway_test.advance_clock('59 seconds');
 
-select is_empty($$ select from underway.dequeue('email', 10) $$, 'each replacement puts it off anew');
+select is_empty($$ select from underway.dequeue('email', 10) $$, 'each replacement with a delay puts the task off again');
 
 select underway_test.advance_clock('1 second');
 
@@ -77,44 +77,44 @@ create temp table held as select * from underway.dequeue('email', 10);
 
 select results_eq(
     $$ select held.id, held.input from held $$, $$ select task.id, '5'::jsonb from task $$,
-    'it runs once, with the latest input, when nobody has replaced it for so long'
+    'a task that was replaced several times runs once, with the latest input, after the last delay'
 );
 
 -- a task that runs or waits
 
 select is(
-    pg_temp.replace('6'), row(task.id, false, false)::underway.enqueued_task, 'a task that runs is left as it is'
+    pg_temp.replace('6'), row(task.id, false, false)::underway.enqueued_task, 'a running task is not replaced'
 )
 from task;
 
-select is(i.input, '5', 'with its input') from task, underway.task_info(task.id) i;
+select is(i.input, '5', 'a running task keeps its input') from task, underway.task_info(task.id) i;
 
 select lives_ok(
-    $$ select underway.snooze(held.id, held.lease, '0') from held $$, 'and its holder holds it'
+    $$ select underway.snooze(held.id, held.lease, '0') from held $$, 'the holder of a running task keeps its lease'
 );
 
 update underway.task t set state = 'waiting';
 
 select is(
-    pg_temp.replace('6'), row(task.id, false, false)::underway.enqueued_task, 'a waiting task is left as it is'
+    pg_temp.replace('6'), row(task.id, false, false)::underway.enqueued_task, 'a waiting task is not replaced'
 )
 from task;
 
--- a retried task keeps its past
+-- a task that waits for its retry
 
 update underway.task t set state = 'pending';
 drop table held;
 create temp table held as select * from underway.dequeue('email', 10);
 select underway.fail(held.id, held.lease, '"first"', retry_after => '1 hour') from held;
 
-select is(pg_temp.replace('7'), row(task.id, false, true)::underway.enqueued_task, 'one that waits for its retry is replaced')
+select is(pg_temp.replace('7'), row(task.id, false, true)::underway.enqueued_task, 'a task that waits for its retry is replaced')
 from task;
 
-select is(i.attempt, 1, 'its attempts stay used') from task, underway.task_info(task.id) i;
+select is(i.attempt, 1, 'a replaced task keeps the number of its attempts') from task, underway.task_info(task.id) i;
 
-select is(i.errors #>> '{0,message}', 'first', 'its errors stay known') from task, underway.task_info(task.id) i;
+select is(i.errors #>> '{0,message}', 'first', 'a replaced task keeps its errors') from task, underway.task_info(task.id) i;
 
-select is(i.ready_at, underway._clock(), 'and it is ready when the new call says') from task, underway.task_info(task.id) i;
+select is(i.ready_at, underway._clock(), 'a task that waited for its retry is ready at the time of the new call') from task, underway.task_info(task.id) i;
 
 -- a parked task
 
@@ -123,25 +123,25 @@ select pg_temp.replace('8');
 
 select results_eq(
     $$ select t.parked, t.concurrency_key::text collate "default" from underway.task t $$,
-    $$ values (false, null::text) $$, 'a parked task is parked no longer, for it may have another key'
+    $$ values (false, null::text) $$, 'a parked task is no longer parked after it was replaced, because its key may be another one'
 );
 
--- nobody has the key
+-- the unique key is free
 
 select underway.cancel(task.id) from task;
 
-select ok((pg_temp.replace('9')).created, 'where nobody has the key, a task is created');
+select ok((pg_temp.replace('9')).created, 'a task is created when its unique key is free');
 
-select ok((pg_temp.replace('9', 'other')).created, 'the task of another key is not replaced');
+select ok((pg_temp.replace('9', 'other')).created, 'a task with another unique key is not replaced');
 
 select underway.create_queue('sms');
 
 select ok(
     (underway.enqueue_unique('sms', '{1}', '{order}', on_conflict => 'replace')).created,
-    'nor that of another queue'
+    'a task with the same unique key in another queue is not replaced'
 );
 
--- one key for several inputs: the last counts
+-- one unique key for several inputs
 
 delete from underway.task;
 create temp table doubled as
@@ -150,16 +150,16 @@ select * from underway.enqueue_unique('email', '{1,2,3,4}', '{b,a,b,a}', on_conf
 select results_eq(
     $$ select d.created, d.replaced from doubled d order by d.ordinality $$,
     $$ values (true, false), (true, false), (false, true), (false, true) $$,
-    'the first of one key makes the task and the next replaces it'
+    'of inputs with one unique key the first creates the task and the next one replaces it'
 );
 
 select results_eq(
-    $$ select t.input from underway.task t order by t.id $$, array['3', '4']::jsonb[], 'so the last input counts'
+    $$ select t.input from underway.task t order by t.id $$, array['3', '4']::jsonb[], 'of inputs with one unique key the last one counts'
 );
 
 select results_eq(
     $$ select d.id = e.id from doubled d join doubled e on e.ordinality = d.ordinality + 2 $$, array[true, true],
-    'and the ids are those of the first'
+    'inputs with one unique key return the same id'
 );
 
 drop table doubled;
@@ -168,10 +168,10 @@ select * from underway.enqueue_unique('email', '{5,6}', '{b,b}', on_conflict => 
 
 select results_eq(
     $$ select d.created, d.replaced from doubled d $$, $$ values (false, true), (false, true) $$,
-    'where a task is there already, each replaces it'
+    'each input with the unique key of a pending task replaces it'
 );
 
-select is(i.input, '6', 'and the last counts') from doubled d, underway.task_info(d.id) i where d.ordinality = 1;
+select is(i.input, '6', 'of inputs that replace a pending task the last one counts') from doubled d, underway.task_info(d.id) i where d.ordinality = 1;
 
 -- the clock is put back
 
@@ -202,10 +202,10 @@ select is(
 -- a priority that is new to the queue
 
 select underway.enqueue('email', '1', unique_key => 'new');
-select underway.enqueue('email', '1', unique_key => 'new', priority => 42, on_conflict => 'replace');
+select underway.enqueue('email', '1', unique_key => 'new', priority => 4242, on_conflict => 'replace');
 
 select is(
-    (select c.priority from underway.dequeue('email', 10) c), 42, 'one that is replaced at a new priority is found there'
+    (select c.priority from underway.dequeue('email', 10) c), 4242, 'a task that was replaced with a new priority is claimed at that priority'
 );
 
 select * from finish();

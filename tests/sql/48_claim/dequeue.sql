@@ -42,10 +42,10 @@ select results_eq(
             '2030-01-01 12:00:25+00'::timestamptz
         from claimed, worker
     $$,
-    'the task runs under the lease of the claim, for a heartbeat of its queue from now, by that worker'
+    'a claimed task has the lease and the worker of the claim, and its lease lasts one heartbeat of its queue'
 );
 
-select is_empty($$ select * from underway.dequeue('email', 10) $$, 'a task that runs is not claimed again');
+select is_empty($$ select * from underway.dequeue('email', 10) $$, 'a running task is not claimed again');
 
 -- the settings of a task win
 
@@ -56,7 +56,7 @@ create temp table own as select * from underway.dequeue('email');
 select results_eq(
     $$ select own.timeout, own.heartbeat, t.lease_expires_at, t.worker from own join underway.task t on t.id = own.id $$,
     $$ values (interval '7 minutes', interval '70 seconds', '2030-01-01 12:01:15+00'::timestamptz, null::bigint) $$,
-    'the timeout and heartbeat of a task win over those of its queue, and a claim needs no worker'
+    'the timeout and heartbeat of a task are used before those of its queue, and a claim needs no worker'
 );
 
 -- settings of the queue are looked up at the claim
@@ -74,18 +74,18 @@ select results_eq(
 
 select underway.enqueue_many('email', array(select to_jsonb(number) from generate_series(1, 10) as number));
 
-select is_empty($$ select * from underway.dequeue('email', 0) $$, 'no task is claimed where none is asked for');
+select is_empty($$ select * from underway.dequeue('email', 0) $$, 'a claim of 0 tasks takes none');
 
 select results_eq(
     $$ select batch.input::integer from underway.dequeue('email') as batch $$, array[1],
-    'one is claimed where nothing is said'
+    'a claim takes one task by default'
 );
 
 create temp table four as select * from underway.dequeue('email', 4);
 
 select results_eq(
     $$ select four.input::integer from four $$, array[2, 3, 4, 5],
-    'never more are claimed than asked for, in their order'
+    'a claim takes at most max_tasks tasks, in their order'
 );
 
 select is((select count(distinct four.lease) from four), 1::bigint, 'the tasks of a claim share its lease');
@@ -93,14 +93,14 @@ select is((select count(distinct four.lease) from four), 1::bigint, 'the tasks o
 create temp table rest as select * from underway.dequeue('email', 10000);
 
 select results_eq(
-    $$ select rest.input::integer from rest $$, array[6, 7, 8, 9, 10], 'as many as there are, where more are asked for'
+    $$ select rest.input::integer from rest $$, array[6, 7, 8, 9, 10], 'a claim of more tasks than are ready takes all that are ready'
 );
 
 select isnt(
-    (select distinct four.lease from four), (select distinct rest.lease from rest), 'another claim has another lease'
+    (select distinct four.lease from four), (select distinct rest.lease from rest), 'two claims have two leases'
 );
 
-select is_empty($$ select * from underway.dequeue('email', 10) $$, 'a queue with nothing ready gives nothing');
+select is_empty($$ select * from underway.dequeue('email', 10) $$, 'a claim from a queue without ready tasks takes none');
 
 -- attempts
 
@@ -147,13 +147,13 @@ select is_empty($$ select * from underway.dequeue('paused') $$, 'nothing is clai
 
 select lives_ok(
     $$ select underway.complete(running.id, running.lease) from running $$,
-    'what runs in a paused queue can be completed'
+    'a running task of a paused queue can be completed'
 );
 
 select underway.resume_queue('paused');
 
 select is(
-    (select count(*) from underway.dequeue('paused')), 1::bigint, 'a queue that is resumed is claimed from again'
+    (select count(*) from underway.dequeue('paused')), 1::bigint, 'a resumed queue is claimed from again'
 );
 
 -- refusals
@@ -163,14 +163,14 @@ select throws_ok(
     'a queue that does not exist is refused'
 );
 
-select throws_ok($$ select underway.dequeue(null::text) $$, 'UW003', null, 'a queue that is null is refused');
+select throws_ok($$ select underway.dequeue(null::text) $$, 'UW003', null, 'a null queue is refused');
 
 select throws_ok(
-    $$ select underway.dequeue('email', -1) $$, 'UW001', 'max_tasks is -1', 'a negative number is refused'
+    $$ select underway.dequeue('email', -1) $$, 'UW001', 'max_tasks is -1', 'a negative number of tasks is refused'
 );
 
 select throws_ok(
-    $$ select underway.dequeue('email', null) $$, 'UW001', 'max_tasks is null', 'a number that is null is refused'
+    $$ select underway.dequeue('email', null) $$, 'UW001', 'max_tasks is null', 'a null number of tasks is refused'
 );
 
 select * from finish();

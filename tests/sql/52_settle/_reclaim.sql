@@ -16,7 +16,7 @@ create temp table pending as select underway_test.ready_task() as id;
 select underway_test.advance_clock('29.999999 seconds');
 
 select is(underway._reclaim(everything => true), 0, 'a lease that has not lapsed is left alone');
-select is(underway_test.state_of(held.id), 'in_progress', 'its task runs on') from held;
+select is(underway_test.state_of(held.id), 'in_progress', 'a task whose lease has not lapsed continues to run') from held;
 
 select underway_test.advance_clock('0.000001 seconds');
 
@@ -30,7 +30,7 @@ select results_eq(
 
 select is(
     (select t.lease from underway.task t join held on held.id = t.id), null,
-    'it has no lease any more'
+    'a reclaimed task has no lease'
 );
 
 select is(
@@ -48,7 +48,7 @@ from held, underway.task_info(held.id) i;
 
 select is(underway_test.state_of(pending.id), 'pending', 'a pending task has nothing to reclaim') from pending;
 
-select is(underway._reclaim(everything => true), 0, 'what was taken back is not taken back again');
+select is(underway._reclaim(everything => true), 0, 'a reclaimed task is not reclaimed again');
 
 -- the last attempt
 
@@ -61,7 +61,7 @@ select underway.create_queue('letters');
 select underway.create_queue('email', dead_letter_queue => 'letters');
 select underway_test.advance_clock('1 hour');
 
-select is(underway._reclaim(everything => true), 2, 'all that lapsed is taken back at once');
+select is(underway._reclaim(everything => true), 2, 'one call reclaims all lapsed tasks');
 
 select is(i.state::text, 'failed', 'a task whose last attempt lapses has failed')
 from last_held, underway.task_info(last_held.id) i;
@@ -78,7 +78,7 @@ from last_held, underway.task_info(last_held.id) i;
 
 select is(
     (select (t.dead_letter ->> 'task')::bigint from underway.task t where t.queue = 'letters'), last_held.id,
-    'it leaves a dead letter like any other failure'
+    'a reclaimed task that has failed leaves a dead letter'
 )
 from last_held;
 
@@ -104,7 +104,7 @@ select is(
     'a task whose lease is renewed is never reclaimed'
 );
 
-select is(underway_test.state_of(healthy.id), 'in_progress', 'it still runs after twenty times its lease') from healthy;
+select is(underway_test.state_of(healthy.id), 'in_progress', 'a task with heartbeats runs for twenty times its lease') from healthy;
 
 -- the name of the worker
 
@@ -153,9 +153,9 @@ from (
 
 select underway_test.advance_clock('1 hour');
 
-select is(underway._reclaim(0, everything => true), 0, 'no more are taken back than allowed: none');
+select is(underway._reclaim(0, everything => true), 0, 'a limit of zero reclaims nothing');
 
-select is(underway._reclaim(1, everything => true), 1, 'no more are taken back than allowed: one');
+select is(underway._reclaim(1, everything => true), 1, 'a limit of one reclaims one task');
 
 select is(
     array_agg(underway_test.state_of((lapsing.task).id) order by lapsing.place),
@@ -169,7 +169,7 @@ select is(underway._reclaim(1, everything => true), 1, 'the next call takes back
 select is(
     array_agg(underway_test.state_of((lapsing.task).id) order by lapsing.place),
     array['pending', 'pending', 'in_progress'],
-    'which is the one that lapsed next'
+    'the next call reclaims the task that lapsed next'
 )
 from lapsing;
 

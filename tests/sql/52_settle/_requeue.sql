@@ -32,7 +32,7 @@ select is(
     (select count(*) from underway.task t join held on held.id = t.id where num_nonnulls(t.lease, t.lease_expires_at, t.started_at) > 0),
     0::bigint, 'nothing of the lease is left'
 );
-select is_empty('select * from underway._requeue(''{}'')', 'no tasks are requeued of none');
+select is_empty('select * from underway._requeue(''{}'')', 'an empty array requeues nothing');
 
 -- limits
 

@@ -25,12 +25,12 @@ select results_eq(
             '2030-01-15 12:00:10+00'::timestamptz
         )
     $$,
-    'it lies in the history with its output and its times, and expires fourteen days after its finish'
+    'a completed task is in the history with its output and times, and expires fourteen days after its finish'
 );
 
 select is(
     (select count(*) from underway.task t join held on held.id = t.id), 0::bigint,
-    'it is not among the live tasks any more'
+    'a completed task is not live'
 );
 
 select throws_ok(
@@ -40,7 +40,7 @@ select throws_ok(
 )
 from held;
 
-select is(i.output, '{"message_id": 17}', 'and leaves the first output alone') from held, underway.task_info(held.id) i;
+select is(i.output, '{"message_id": 17}', 'a refused completion leaves the first output') from held, underway.task_info(held.id) i;
 
 -- outputs
 
@@ -131,7 +131,7 @@ $$;
 
 select throws_ok('select pg_temp.handle(gen_random_uuid())', 'UW002', null, 'a lost lease aborts the handler');
 
-select is_empty('select * from effect', 'and takes its writes back');
+select is_empty('select * from effect', 'a refused completion rolls back the writes of its transaction');
 
 select pg_temp.handle(other.lease) from other;
 

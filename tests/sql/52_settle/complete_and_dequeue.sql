@@ -51,7 +51,7 @@ select results_eq(
     'by the worker that asked, under the lease that is returned'
 );
 
-select isnt(next_.lease, held.lease, 'which is a new one') from next_, held limit 1;
+select isnt(next_.lease, held.lease, 'the next claim has a new lease') from next_, held limit 1;
 
 -- some of the batch is lost
 
@@ -76,7 +76,7 @@ select is(
 
 select is(
     (select h.state::text from underway.task_history h where h.input = '3'), 'succeeded',
-    'what was not lost is settled'
+    'the tasks whose leases are not lost are settled'
 );
 
 -- named twice
@@ -104,14 +104,14 @@ select is_empty(
         select *
         from only_claim, underway.complete_and_dequeue(array[only_claim.id], array[only_claim.lease], null, '{email}', 0)
     $$,
-    'no task is claimed where none is asked for'
+    'max_tasks 0 claims nothing'
 );
 
-select is(underway_test.state_of(only_claim.id), 'succeeded', 'and the batch is settled') from only_claim;
+select is(underway_test.state_of(only_claim.id), 'succeeded', 'max_tasks 0 settles the batch') from only_claim;
 
 select is(
     (select claimed.input from underway.complete_and_dequeue(null, null, null, '{email}', 1) as claimed), '7',
-    'no batch settles nothing, and the next is claimed'
+    'null arrays settle nothing, and the next task is claimed'
 );
 
 select is_empty(

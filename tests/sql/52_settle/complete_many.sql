@@ -47,7 +47,7 @@ select set_eq(
         where held.number in (2, 4, 5, 6)
     $$,
     $$ select held.id from held where held.number in (4, 6) $$,
-    'what was completed or cancelled before is left out, and the rest is settled'
+    'tasks that were completed or cancelled before are not returned, and the rest is settled'
 );
 
 select results_eq(
@@ -58,7 +58,7 @@ select results_eq(
         order by h.id
     $$,
     $$ values (2, 20, 'succeeded'), (4, null, 'succeeded'), (5, null, 'cancelled'), (6, null, 'succeeded') $$,
-    'what was left out stays as it was, and without outputs there is none'
+    'the other tasks do not change, and without outputs the output is null'
 );
 
 -- named twice
@@ -74,7 +74,7 @@ select results_eq(
 );
 
 select is(
-    (select count(*) from underway.task_history h where h.input = '7'), 1::bigint, 'and lies in the history once'
+    (select count(*) from underway.task_history h where h.input = '7'), 1::bigint, 'a task that is named twice is in the history once'
 );
 
 -- named with a wrong and with its own lease
@@ -91,7 +91,7 @@ select results_eq(
 
 select is(
     (select h.output #>> '{}' from underway.task_history h where h.input = '8'), 'right',
-    'with the output that came with that lease'
+    'the output that belongs to the matching lease is stored'
 );
 
 -- fewer outputs than tasks
@@ -112,7 +112,7 @@ select results_eq(
 
 select is_empty($$ select underway.complete_many('{}', '{}') $$, 'an empty batch settles nothing');
 
-select is_empty($$ select underway.complete_many(null, null) $$, 'no batch settles nothing');
+select is_empty($$ select underway.complete_many(null, null) $$, 'null arrays settle nothing');
 
 select throws_ok(
     $$ select underway.complete_many('{1,2}', array[gen_random_uuid()]) $$, 'UW001', '2 tasks and 1 leases',
@@ -132,7 +132,7 @@ select throws_ok(
 );
 
 select is(
-    underway_test.state_of(held.id), 'in_progress', 'and nothing of it is settled'
+    underway_test.state_of(held.id), 'in_progress', 'a refused batch settles nothing'
 )
 from held where held.number = 9;
 

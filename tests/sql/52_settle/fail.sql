@@ -30,7 +30,7 @@ select results_eq(
             '2030-01-01 12:00:00+00'::timestamptz
         )
     $$,
-    'it is pending until then, its attempt used up'
+    'a failed attempt counts, and its task is pending until the retry'
 );
 
 select is(
@@ -39,7 +39,7 @@ select is(
         'type', 'SMTPError', 'message', 'refused', 'traceback', 'line 1', 'attempt', 1,
         'started_at', '2030-01-01 12:00:00+00'::timestamptz, 'failed_at', '2030-01-01 12:00:05+00'::timestamptz
     )),
-    'its error is kept, with the attempt and its times'
+    'the error is stored with the attempt and its times'
 )
 from held, underway.task_info(held.id) i;
 
@@ -52,13 +52,13 @@ from held;
 
 select underway_test.advance_clock('9.999999 seconds');
 
-select is_empty($$ select * from underway.dequeue('email') $$, 'it is not tried again before its time');
+select is_empty($$ select * from underway.dequeue('email') $$, 'a retry is not claimed before its time');
 
 select underway_test.advance_clock('0.000001 seconds');
 
 create temp table second as select * from underway.dequeue('email');
 
-select is(array[second.id, second.attempt], array[held.id, 2], 'it is tried again at its time, in the next attempt')
+select is(array[second.id, second.attempt], array[held.id, 2], 'a retry is claimed at its time as the next attempt')
 from held, second;
 
 -- the last attempt
@@ -86,13 +86,13 @@ select results_eq(
 
 select is(
     (select array_agg((error ->> 'attempt') || ' ' || (error ->> 'message')) from jsonb_array_elements(i.errors) as error),
-    array['1 refused', '2 second', '3 third'], 'and has the error of each attempt'
+    array['1 refused', '2 second', '3 third'], 'a failed task has the error of each attempt'
 )
 from held, underway.task_info(held.id) i;
 
 select underway_test.advance_clock('1 year');
 
-select is_empty($$ select * from underway.dequeue('email') $$, 'it is never tried again');
+select is_empty($$ select * from underway.dequeue('email') $$, 'a failed task is never claimed again');
 
 -- an error that no retry mends
 
@@ -104,7 +104,7 @@ select is(
 )
 from fatal;
 
-select is(i.state::text || ' in attempt ' || i.attempt, 'failed in attempt 1', 'and skips the attempts that remain')
+select is(i.state::text || ' in attempt ' || i.attempt, 'failed in attempt 1', 'a fatal error skips the remaining attempts')
 from fatal, underway.task_info(fatal.id) i;
 
 select is(
@@ -123,7 +123,7 @@ from fatal_later;
 create temp table undecided as select * from underway_test.held_task();
 
 select isnt(
-    underway.fail(undecided.id, undecided.lease, '"x"', retryable => null), null, 'what is not said to be fatal is not'
+    underway.fail(undecided.id, undecided.lease, '"x"', retryable => null), null, 'a null retryable means retryable'
 )
 from undecided;
 

@@ -69,7 +69,7 @@ select is_empty(
 
 select ok(
     min(waited.wait) < '31 seconds' and max(waited.wait) > '39 seconds' and avg(waited.wait) between '34 seconds' and '36 seconds',
-    'and is spread evenly'
+    'the delays are spread evenly'
 )
 from waited;
 

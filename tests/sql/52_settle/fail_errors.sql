@@ -74,7 +74,7 @@ select matches(
 )
 from error where error.name = 'of a megabyte';
 
-select is(error.kept -> 'truncated', 'true', 'and says that it was cut') from error where error.name = 'of a megabyte';
+select is(error.kept -> 'truncated', 'true', 'a truncated error says so') from error where error.name = 'of a megabyte';
 
 -- each attempt, the last twenty
 
@@ -119,7 +119,7 @@ from task;
 select pg_temp.attempts(task.id, 29) from task;
 
 select is(
-    pg_temp.attempts_kept(task.id), array(select generate_series(31, 50)), 'of fifty attempts the last twenty are kept'
+    pg_temp.attempts_kept(task.id), array(select generate_series(31, 50)), 'of fifty errors the last twenty are kept'
 )
 from task;
 

@@ -53,7 +53,7 @@ select results_eq(
             (4, 'pending', '2030-01-01 12:00:10+00'),
             (5, 'pending', '2030-01-01 12:00:20+00')
     $$,
-    'what became of each task is returned: by its own retryable, its own retry_after, and the policy of its queue'
+    'the outcome of each task is returned: by its retryable, its retry_after, and the policy of its queue'
 );
 
 select results_eq(
@@ -70,7 +70,7 @@ select results_eq(
             (4, 'pending', '2030-01-01 12:00:10+00', 1, 'four', 1),
             (5, 'pending', '2030-01-01 12:00:20+00', 1, 'five', 1)
     $$,
-    'and each task is so, with its own error'
+    'each task has its outcome and its error'
 );
 
 -- partly lost
@@ -114,7 +114,7 @@ select is((select count(*) from twice), 1::bigint, 'a task that is named twice f
 
 select is(
     (select jsonb_array_length(i.errors) from held, underway.task_info(held.id) i), 1,
-    'and keeps one error for its attempt'
+    'a task that is named twice has one error for its attempt'
 );
 
 truncate held;
@@ -132,10 +132,10 @@ select is(
 );
 
 select is(
-    (select jsonb_array_length(i.errors) from held, underway.task_info(held.id) i), 1, 'and keeps one error for that attempt too'
+    (select jsonb_array_length(i.errors) from held, underway.task_info(held.id) i), 1, 'a task that is named twice and fails for good has one error'
 );
 
-select is((select count(*) from underway.task t where t.queue = 'letters'), 1::bigint, 'it leaves one dead letter');
+select is((select count(*) from underway.task t where t.queue = 'letters'), 1::bigint, 'a task that is named twice leaves one dead letter');
 
 select underway.create_queue('email', dead_letter_queue => '');
 
@@ -161,7 +161,7 @@ select results_eq(
 
 select is(
     (select array_agg(distinct i.errors #>> '{0,message}') from held, underway.task_info(held.id) i), array['no error was given'],
-    'and the error says that none was given'
+    'a missing error says that none was given'
 );
 
 truncate held;
@@ -179,7 +179,7 @@ select results_eq(
 
 select is_empty($$ select underway.fail_many('{}', '{}', '{}') $$, 'an empty batch fails nothing');
 
-select is_empty($$ select underway.fail_many(null, null, null) $$, 'no batch fails nothing');
+select is_empty($$ select underway.fail_many(null, null, null) $$, 'null arrays fail nothing');
 
 -- refusals
 
@@ -240,7 +240,7 @@ select is_empty(
         from many, underway.task_info(many.id) i
         where i.state <> many.state or i.errors #>> '{0,message}' <> 'error ' || many.number or jsonb_array_length(i.errors) <> 1
     $$,
-    'and each with its own error'
+    'each of many tasks has its own error'
 );
 
 select * from finish();

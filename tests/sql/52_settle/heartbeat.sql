@@ -28,7 +28,7 @@ select is(
 )
 from held;
 
-select is(pg_temp.lapses(own.id), '2030-01-01 12:01:40+00', 'or of the task, where it has its own') from own;
+select is(pg_temp.lapses(own.id), '2030-01-01 12:01:40+00', 'a lease lasts the heartbeat of the task where it has one') from own;
 
 select is(pg_temp.lapses(neighbour.id), '2030-01-01 12:00:30+00', 'the leases of others do not') from neighbour;
 
@@ -64,7 +64,7 @@ select results_eq(
         from held, cancelled, released, neighbour
     $$,
     $$ select held.id from held $$,
-    'what was cancelled or given back, what is held under another lease, and what does not exist is left out'
+    'tasks that were cancelled, released, are held under another lease or do not exist are not returned'
 );
 
 select is(pg_temp.lapses(neighbour.id), '2030-01-01 12:00:30+00', 'a wrong lease renews nothing') from neighbour;
@@ -79,7 +79,7 @@ select results_eq(
     'a lease that lapsed, but was not taken back, can be renewed'
 );
 
-select is(pg_temp.lapses(neighbour.id), '2030-01-01 12:01:40+00', 'and lasts then') from neighbour;
+select is(pg_temp.lapses(neighbour.id), '2030-01-01 12:01:40+00', 'a renewed lapsed lease lasts a full heartbeat') from neighbour;
 
 select underway_test.advance_clock('1 hour');
 select underway._reclaim(everything => true);
@@ -112,12 +112,12 @@ select results_eq(
     'a task that has run for its timeout is not renewed; one with a longer timeout of its own is'
 );
 
-select is(pg_temp.lapses(long.id), before.at, 'its lease lapses when it would have') from long, before;
+select is(pg_temp.lapses(long.id), before.at, 'the lease of a task beyond its timeout is not extended') from long, before;
 
 select underway_test.advance_clock('30 seconds');
 select underway._reclaim(everything => true);
 
-select is(underway_test.state_of(long.id), 'pending', 'so that it is reclaimed') from long;
+select is(underway_test.state_of(long.id), 'pending', 'a task beyond its timeout is reclaimed') from long;
 
 -- edges
 
@@ -127,12 +127,12 @@ select underway.pause_queue('paused');
 select results_eq(
     $$ select underway.heartbeat(array[paused.id], array[paused.lease]) from paused $$,
     $$ select paused.id from paused $$,
-    'what runs in a paused queue can be renewed'
+    'a lease in a paused queue can be renewed'
 );
 
 select is_empty($$ select underway.heartbeat('{}', '{}') $$, 'an empty batch holds nothing');
 
-select is_empty($$ select underway.heartbeat(null, null) $$, 'no batch holds nothing');
+select is_empty($$ select underway.heartbeat(null, null) $$, 'null arrays hold nothing');
 
 select throws_ok(
     $$ select underway.heartbeat('{1,2}', array[gen_random_uuid()]) $$, 'UW001', '2 tasks and 1 leases',
@@ -163,7 +163,7 @@ select is(
         select count(*)
         from (select array_agg(many.id) as ids, array_agg(many.lease) as leases from many) as batch, underway.heartbeat(batch.ids, batch.leases)
     ),
-    500::bigint, 'all the leases of a worker are renewed in one call'
+    500::bigint, 'one call renews many leases'
 );
 
 select is_empty(
@@ -171,7 +171,7 @@ select is_empty(
         select from underway.task t join many on many.id = t.id
         where t.lease_expires_at is distinct from underway._clock() + interval '30 seconds'
     $$,
-    'every one of them'
+    'one call renews each of many leases'
 );
 
 select * from finish();

@@ -9,7 +9,7 @@ create temp table held as select * from underway_test.held_task(attempt => 3);
 create temp table before as select t.* from underway.task t join held on held.id = t.id;
 select underway_test.advance_clock('5 seconds');
 
-select lives_ok($$ select underway.release(held.id, held.lease) from held $$, 'a holder gives its task back');
+select lives_ok($$ select underway.release(held.id, held.lease) from held $$, 'the holder of a lease can release its task');
 
 select is(
     (select to_jsonb(t) - 'worker' from underway.task t join held on held.id = t.id),
@@ -26,17 +26,17 @@ select is(
 select results_eq(
     $$ select claimed.id, claimed.attempt from underway.dequeue('email') as claimed $$,
     $$ select held.id, 3 from held $$,
-    'it is at once available again, in the same attempt'
+    'a released task can be claimed at once, as the same attempt'
 );
 
 select throws_ok(
     $$ select underway.release(held.id, held.lease) from held $$,
     'UW002', format('task %s is not held under lease %s; it is in_progress', held.id, held.lease),
-    'its former holder can not give it back again'
+    'the former holder of a released task cannot release it again'
 )
 from held;
 
-select is(underway_test.state_of(held.id), 'in_progress', 'so that who claimed it meanwhile keeps it') from held;
+select is(underway_test.state_of(held.id), 'in_progress', 'a refused release leaves the lease of the next holder') from held;
 
 -- errors of earlier attempts
 
@@ -46,11 +46,11 @@ create temp table again as select * from underway.dequeue('other');
 select underway.release(again.id, again.lease) from again;
 
 select is(
-    i.errors #>> '{0,message}', 'first', 'the errors of earlier attempts stay with it'
+    i.errors #>> '{0,message}', 'first', 'a released task keeps the errors of earlier attempts'
 )
 from tried, underway.task_info(tried.id) i;
 
-select is(jsonb_array_length(i.errors), 1, 'and giving it back adds none') from tried, underway.task_info(tried.id) i;
+select is(jsonb_array_length(i.errors), 1, 'a release adds no error') from tried, underway.task_info(tried.id) i;
 
 -- any number of times
 
@@ -66,7 +66,7 @@ begin
 end;
 $$;
 
-select is(pg_temp.claim_and_release(50), 2, 'a task may be given back any number of times');
+select is(pg_temp.claim_and_release(50), 2, 'a task can be released any number of times');
 
 -- refusals
 

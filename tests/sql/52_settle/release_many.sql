@@ -21,7 +21,7 @@ select set_eq(
         where held.number in (2, 3, 4, 5)
     $$,
     $$ select held.id from held where held.number in (2, 3, 4, 5) $$,
-    'the ids that were given back are returned, whatever their queue'
+    'the ids of the released tasks of all queues are returned'
 );
 
 select results_eq(
@@ -38,12 +38,12 @@ select results_eq(
     'released tasks are pending at their old place, and their attempts do not count'
 );
 
-select is((select count(*) from underway.task t where t.state = 'in_progress'), 6::bigint, 'the others run on');
+select is((select count(*) from underway.task t where t.state = 'in_progress'), 6::bigint, 'tasks that are not given keep running');
 
 select set_eq(
     $$ select claimed.input::integer || ' in attempt ' || claimed.attempt from underway.dequeue(array['email', 'sms'], 10) as claimed $$,
     array['2 in attempt 1', '3 in attempt 1', '4 in attempt 1', '5 in attempt 1'],
-    'they are claimed again as the same attempt'
+    'released tasks are claimed again as the same attempt'
 );
 
 -- partly lost
@@ -58,7 +58,7 @@ select results_eq(
         where held.number in (2, 6, 7, 8)
     $$,
     $$ select held.id from held where held.number = 8 $$,
-    'what was completed, cancelled or claimed by another is left out'
+    'tasks that were completed, cancelled or claimed by another holder are left out'
 );
 
 select results_eq(
@@ -69,7 +69,7 @@ select results_eq(
         order by held.number
     $$,
     $$ values (2, 'in_progress'), (6, 'succeeded'), (7, 'cancelled'), (8, 'pending') $$,
-    'and stays as it is'
+    'tasks that are left out are not changed'
 );
 
 -- named twice
@@ -79,11 +79,11 @@ select results_eq(
         select underway.release_many(array[held.id, held.id], array[held.lease, held.lease]) from held where held.number = 9
     $$,
     $$ select held.id from held where held.number = 9 $$,
-    'a task that is named twice is given back once'
+    'a task that is given twice is released once'
 );
 
 select is(
-    i.attempt, 0, 'and its attempt is taken back once'
+    i.attempt, 0, 'the attempt of a task that is given twice is taken back once'
 )
 from held, underway.task_info(held.id) i where held.number = 9;
 
@@ -97,18 +97,18 @@ select underway.release_many(array_agg(batch.id order by batch.id desc), array_a
 
 select results_eq(
     $$ select claimed.input::integer from underway.dequeue('ordered', 5) as claimed $$, array[1, 2, 3, 4, 5],
-    'a batch that is given back is claimed in the order of insertion'
+    'released tasks are claimed in the order of insertion'
 );
 
 -- nothing, and refusals
 
-select is_empty($$ select underway.release_many('{}', '{}') $$, 'an empty batch gives nothing back');
+select is_empty($$ select underway.release_many('{}', '{}') $$, 'an empty batch releases nothing');
 
-select is_empty($$ select underway.release_many(null, null) $$, 'no batch gives nothing back');
+select is_empty($$ select underway.release_many(null, null) $$, 'a null batch releases nothing');
 
 select throws_ok(
     $$ select underway.release_many('{1,2}', array[gen_random_uuid()]) $$, 'UW001', '2 tasks and 1 leases',
-    'tasks and leases that do not pair up are refused'
+    'arrays of tasks and leases of different lengths are refused'
 );
 
 select throws_ok(
@@ -124,11 +124,11 @@ select throws_ok(
         from held a, held b
         where a.number = 0 and b.number = 8
     $$,
-    'UW001', null, 'a null lease, which a pending task has, refuses the batch'
+    'UW001', null, 'the null lease of a pending task refuses the whole batch'
 );
 
 select is(
-    underway_test.state_of(held.id), 'in_progress', 'and nothing of it is given back'
+    underway_test.state_of(held.id), 'in_progress', 'a refused batch releases nothing'
 )
 from held where held.number = 0;
 

@@ -16,7 +16,7 @@ select lives_ok(
     'a holder says how far its task is'
 );
 
-select is(i.progress, '{"percent": 40}', 'and everybody can see it') from held, underway.task_info(held.id) i;
+select is(i.progress, '{"percent": 40}', 'task_info shows the progress') from held, underway.task_info(held.id) i;
 
 select is(
     (select to_jsonb(t) from underway.task t join held on held.id = t.id),
@@ -67,7 +67,7 @@ from held, underway.task_info(held.id) i;
 select throws_ok(
     $$ select underway.report_progress(held.id, held.lease, '1') from held $$,
     'UW002', format('task %s is not held under lease %s; it is pending', held.id, held.lease),
-    'who holds the task no longer is refused'
+    'a former holder is refused'
 )
 from held;
 

@@ -24,29 +24,29 @@ select is(
         )
         from before
     ),
-    'it is pending until then, the attempt taken back, and nothing else has changed'
+    'a snoozed task is pending until then, its attempt does not count, and nothing else has changed'
 );
 
 select underway_test.stop_clock('2030-01-01 13:00:05.499999+00');
 
-select is_empty($$ select * from underway.dequeue('email') $$, 'it is not claimed before');
+select is_empty($$ select * from underway.dequeue('email') $$, 'a snoozed task is not claimed before its time');
 
 select underway_test.stop_clock('2030-01-01 13:00:05.5+00');
 
 select results_eq(
     $$ select claimed.id, claimed.attempt from underway.dequeue('email') as claimed $$,
     $$ select held.id, 3 from held $$,
-    'it is claimed then, in the same attempt'
+    'a snoozed task is claimed at its time, in the same attempt'
 );
 
 select throws_ok(
     $$ select underway.snooze(held.id, held.lease, '1 hour') from held $$,
     'UW002', format('task %s is not held under lease %s; it is in_progress', held.id, held.lease),
-    'its former holder can not put it back again'
+    'the former holder cannot snooze the task again'
 )
 from held;
 
-select is(underway_test.state_of(held.id), 'in_progress', 'so that who claimed it meanwhile keeps it') from held;
+select is(underway_test.state_of(held.id), 'in_progress', 'a refused snooze leaves the task with its new holder') from held;
 
 -- any number of times, in the last attempt too
 
@@ -102,7 +102,7 @@ select underway_test.advance_clock('5 minutes');
 
 select results_eq(
     $$ select claimed.input #>> '{}' from underway.dequeue('ordered', 3) as claimed $$, array['b', 'a', 'c'],
-    'it takes its turn by the time at which it becomes ready'
+    'snoozed tasks are ordered by the time at which they become ready'
 );
 
 -- refusals

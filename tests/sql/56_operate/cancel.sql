@@ -12,7 +12,7 @@ select ok(underway.cancel(pending.id), 'a pending task is cancelled') from pendi
 select results_eq(
     $$ select i.state::text, i.finished_at, i.output, i.input from pending, underway.task_info(pending.id) i $$,
     $$ values ('cancelled', '2030-01-01 12:00:00+00'::timestamptz, null::jsonb, '{"to": "ferris@example.com"}'::jsonb) $$,
-    'it lies in the history as cancelled, with its input'
+    'a cancelled task is in the history with its input'
 );
 
 select is_empty($$ select * from underway.dequeue('email') $$, 'nobody claims it any more');
@@ -21,7 +21,7 @@ select ok(not underway.cancel(pending.id), 'cancelling it again changes nothing,
 
 select is(
     (select count(*) from underway.task_history h join pending on pending.id = h.id), 1::bigint,
-    'and it lies in the history once'
+    'a task that is cancelled twice is in the history once'
 );
 
 -- one that is due later
@@ -36,7 +36,7 @@ create temp table waiting as select underway_test.ready_task() as id;
 update underway.task t set state = 'waiting' where t.id = (select waiting.id from waiting);
 
 select ok(underway.cancel(waiting.id), 'a waiting task is cancelled') from waiting;
-select is(underway_test.state_of(waiting.id), 'cancelled', 'and is cancelled then') from waiting;
+select is(underway_test.state_of(waiting.id), 'cancelled', 'a running task is cancelled at once') from waiting;
 
 -- one that runs
 
@@ -48,7 +48,7 @@ select ok(underway.cancel(held.id), 'a running task is cancelled') from held;
 select results_eq(
     $$ select i.state::text, i.attempt, i.started_at from held, underway.task_info(held.id) i $$,
     $$ values ('cancelled', 3, '2030-01-01 12:00:00+00'::timestamptz) $$,
-    'it keeps when it was started, and its attempt'
+    'a cancelled task keeps its attempt and its start'
 );
 
 select is_empty(
@@ -59,7 +59,7 @@ select is_empty(
 select throws_ok(
     $$ select underway.complete(held.id, held.lease, '"too late"') from held $$,
     'UW002', format('task %s is not held under lease %s; it is cancelled', held.id, held.lease),
-    'what its holder reports is refused, and why'
+    'the result of its holder is refused, with the reason'
 )
 from held;
 

@@ -41,19 +41,19 @@ select is(
     'the task is back under its own id as it was enqueued: its input, its settings, fresh attempts, ready now'
 );
 
-select is(i.errors, kept.errors, 'its errors are kept') from kept, task, underway.task_info(task.id) i;
+select is(i.errors, kept.errors, 'a redriven task keeps its errors') from kept, task, underway.task_info(task.id) i;
 
 select is(
     (select array_agg(e ->> 'message') from jsonb_array_elements(i.errors) as e), array['first', 'second'],
-    'all of them'
+    'a redriven task keeps all its errors'
 )
 from task, underway.task_info(task.id) i;
 
 select is(underway_test.state_of(letter.id), null, 'nothing is left of the dead letter') from letter;
 
-select is_empty($$ select from underway.task_history h $$, 'nor of the failure in the history');
+select is_empty($$ select from underway.task_history h $$, 'nothing is left of the failure in the history');
 
-select is(underway.redrive('letters'), 0, 'what has gone does not go again');
+select is(underway.redrive('letters'), 0, 'a redriven letter is not redriven again');
 
 -- the task runs as ever
 
@@ -62,7 +62,7 @@ create temp table claimed as select * from underway.dequeue('email', 10);
 select results_eq(
     $$ select claimed.id, claimed.attempt, claimed.dead_letter, claimed.enqueued_at, claimed.job from claimed $$,
     $$ select task.id, 1, null::jsonb, '2030-01-01 12:00:00+00'::timestamptz, 'send_mail' from task $$,
-    'it is claimed as the first attempt of an ordinary task'
+    'a redriven task is claimed as the first attempt of an ordinary task'
 );
 
 select underway_test.advance_clock('1 second');
@@ -70,12 +70,12 @@ select underway.fail(claimed.id, claimed.lease, '"third"', retryable => false) f
 
 select is(
     (select array_agg(e ->> 'message') from jsonb_array_elements(i.errors) as e), array['first', 'second', 'third'],
-    'when it fails again its errors follow on the earlier ones'
+    'the errors of a redriven task follow its earlier ones'
 )
 from task, underway.task_info(task.id) i;
 
 select is(
-    (t.dead_letter ->> 'task')::bigint, task.id, 'and it leaves another dead letter'
+    (t.dead_letter ->> 'task')::bigint, task.id, 'a redriven task that fails again leaves another dead letter'
 )
 from task, underway.task t where t.queue = 'letters';
 
@@ -86,7 +86,7 @@ select underway.complete(again.id, again.lease, '"sent at last"') from again;
 select results_eq(
     $$ select i.id, i.state::text, i.output, jsonb_array_length(i.errors) from task, underway.task_info(task.id) i $$,
     $$ select task.id, 'succeeded', '"sent at last"'::jsonb, 3 from task $$,
-    'when it succeeds it is the task that was enqueued that has succeeded'
+    'a redriven task succeeds under the id that was enqueued'
 );
 
 -- which dead letters go
@@ -100,9 +100,9 @@ from (select row_number() over () as number, queue.name from generate_series(1, 
 
 create temp table stranger as select underway_test.ready_task('letters') as id;
 
-select is(underway.redrive('letters', 0), 0, 'no more go than asked for: none');
+select is(underway.redrive('letters', 0), 0, 'a limit of zero redrives nothing');
 
-select is(underway.redrive('letters', 2), 2, 'no more go than asked for: two');
+select is(underway.redrive('letters', 2), 2, 'a limit of two redrives two letters');
 
 select set_eq(
     $$ select failed.id from failed where underway_test.state_of(failed.id) = 'pending' $$,
@@ -137,20 +137,20 @@ select is(underway.redrive('letters'), 1, 'one that waits to be handled again go
 
 select is(
     (select array_agg(e ->> 'message') from jsonb_array_elements(i.errors) as e), array['refused'],
-    'with the errors of the task, not with those of its handler'
+    'a redriven task has its own errors, not those of the letter''s handler'
 )
 from handled, underway.task_info(handled.id) i;
 
-select is(i.progress, null, 'nor with the progress of its handler') from handled, underway.task_info(handled.id) i;
+select is(i.progress, null, 'a redriven task has no progress') from handled, underway.task_info(handled.id) i;
 
 select is(
-    i.attempt, 0, 'its attempts are fresh, however often its handler has tried'
+    i.attempt, 0, 'a redriven task has all its attempts, however often its letter was tried'
 )
 from handled, underway.task_info(handled.id) i;
 
 select results_eq(
     $$ select claimed_.id from underway.dequeue('email', 10) as claimed_ $$, $$ select handled.id from handled $$,
-    'it is ready now, whatever the dead letter waited for'
+    'a redriven task is ready now, whatever its letter waited for'
 );
 
 -- a priority that is new to its queue
@@ -162,7 +162,7 @@ select from underway.dequeue('email', 10) as c, underway.fail(c.id, c.lease, '"x
 delete from underway.queue_priority l where l.priority = 42 and l.queue = 'email';
 select underway.redrive('letters');
 
-select is((select count(*) from underway.dequeue('email', 10)), 1::bigint, 'it is claimed at the priority that it had');
+select is((select count(*) from underway.dequeue('email', 10)), 1::bigint, 'a redriven task is claimed at the priority that it had');
 
 -- refusals
 

@@ -18,17 +18,17 @@ select is(underway.redrive('letters'), 2, 'a task and what has failed with it go
 select is(
     (select (live, failed)::text from underway.batch_stats), '(1,0)', 'the task is live in its batch again'
 );
-select is(underway_test.state_of(id), 'waiting', 'who comes after the letter hears that it was withdrawn') from waiting_for_letter;
-select is(underway_test.state_of(run), 'pending', 'and runs if it should') from waiting_for_letter;
-select is(underway_test.state_of(after), 'waiting', 'what comes after the task goes on waiting') from task;
+select is(underway_test.state_of(id), 'waiting', 'a dependent of the letter that waits for its success continues to wait when the letter is redriven') from waiting_for_letter;
+select is(underway_test.state_of(run), 'pending', 'a dependent with after_failure run is started when the letter is redriven') from waiting_for_letter;
+select is(underway_test.state_of(after), 'waiting', 'the dependent of a redriven task continues to wait') from task;
 
 select underway.complete(d.id, d.lease) from underway.dequeue('work', 10) d;
-select is(underway_test.state_of(after), 'pending', 'until it has succeeded') from task;
+select is(underway_test.state_of(after), 'pending', 'the dependent of a redriven task is started when that has succeeded') from task;
 select is(
     (select (underway_test.state_of(on_success), underway_test.state_of(on_final))::text from underway.batch_stats), '(pending,pending)',
-    'and so does what waits for the batch'
+    'the callbacks of its batch are started then'
 );
-select is(underway_test.state_of(id), 'succeeded', 'what failed with it has run as well') from doomed;
+select is(underway_test.state_of(id), 'succeeded', 'a dependent that had failed with the task and was redriven has run too') from doomed;
 
 select * from finish();
 rollback;

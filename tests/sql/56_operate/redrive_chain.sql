@@ -32,12 +32,12 @@ select is(
 )
 from last_letter, letter;
 
-select is((last_letter.dead_letter #>> '{dead_letter,task}')::bigint, task.id, 'which holds what the first one said')
+select is((last_letter.dead_letter #>> '{dead_letter,task}')::bigint, task.id, 'the second dead letter contains the first')
 from last_letter, task;
 
 select is(last_letter.dead_letter #>> '{error,message}', 'no operator', 'beside its own error') from last_letter;
 
-select is(last_letter.dead_letter #>> '{dead_letter,error,message}', 'no server', 'that of the first') from last_letter;
+select is(last_letter.dead_letter #>> '{dead_letter,error,message}', 'no server', 'the second dead letter keeps the content of the first') from last_letter;
 
 -- one step back
 
@@ -50,11 +50,11 @@ select results_eq(
         from underway.task t
     $$,
     $$ select letter.id, true, 'pending', 0, task.id::text, 'no server', false, '"hello"'::jsonb, 'send_mail' from letter, task $$,
-    'it is the first dead letter again, under its own id, with what it said'
+    'a redriven second letter is the first letter again, under its own id and with its content'
 );
 
 select is(
-    i.errors #>> '{0,message}', 'no operator', 'and with its own errors'
+    i.errors #>> '{0,message}', 'no operator', 'a redriven second letter has the errors of the first'
 )
 from letter, underway.task_info(letter.id) i;
 
@@ -68,12 +68,12 @@ select results_eq(
         select task.id, true, 'pending', 0, null::jsonb, '"hello"'::jsonb, 'send_mail', '2030-01-01 12:00:00+00'::timestamptz
         from task
     $$,
-    'it is the task that was enqueued, under its own id, and no dead letter of anything'
+    'a redriven first letter is the task that was enqueued, under its own id'
 );
 
 select is(
     (select array_agg(e ->> 'message') from jsonb_array_elements(i.errors) as e), array['no server'],
-    'with its own errors, and none of its dead letters'
+    'the redriven task has its own errors, and none of its letters'
 )
 from task, underway.task_info(task.id) i;
 
@@ -95,7 +95,7 @@ select results_eq(
 create temp table claimed as select * from underway.dequeue('email');
 select underway.complete(claimed.id, claimed.lease) from claimed;
 
-select is(underway_test.state_of(task.id), 'succeeded', 'until it succeeds') from task;
+select is(underway_test.state_of(task.id), 'succeeded', 'a task may fail and be redriven until it succeeds') from task;
 
 -- a batch that shares all the stations
 

@@ -14,11 +14,11 @@ $$;
 
 select pg_temp.fail('1 2 3');
 select is(underway_test.claimed(1, 'letters'), '1', 'a claim takes one letter, and parks the others');
-select is(underway.redrive('letters'), 2, 'those go back');
+select is(underway.redrive('letters'), 2, 'parked letters of a fair queue are redriven');
 select underway_test.claimed();
 select underway_test.done('2 3');
 select pg_temp.fail('4');
-select is(underway_test.claimed(1, 'letters'), '4', 'and are not in the way of the next');
+select is(underway_test.claimed(1, 'letters'), '4', 'redriven letters do not delay the next claim');
 
 select * from finish();
 rollback;

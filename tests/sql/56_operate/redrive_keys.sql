@@ -24,7 +24,7 @@ select results_eq(
         order by t.id
     $$,
     $$ select failed.id, failed.key, 'customer' from failed where failed.key <> 'a' order by failed.id $$,
-    'and their tasks have both their keys again'
+    'redriven tasks have both their keys again'
 );
 
 select is(underway_test.state_of(failed.id), 'failed', 'the task whose key is taken is where it was')
@@ -32,18 +32,18 @@ from failed where failed.key = 'a';
 
 select results_eq(
     $$ select (t.dead_letter ->> 'task')::bigint, t.state::text from underway.task t where t.queue = 'letters' $$,
-    $$ select failed.id, 'pending' from failed where failed.key = 'a' $$, 'and its dead letter stays'
+    $$ select failed.id, 'pending' from failed where failed.key = 'a' $$, 'a letter whose unique key is taken stays'
 );
 
-select is(i.errors #>> '{0,message}', 'x', 'with its errors') from failed, underway.task_info(failed.id) i where failed.key = 'a';
+select is(i.errors #>> '{0,message}', 'x', 'the task of a letter that stays keeps its errors') from failed, underway.task_info(failed.id) i where failed.key = 'a';
 
-select is(underway.redrive('letters'), 0, 'as long as the key is taken');
+select is(underway.redrive('letters'), 0, 'a letter stays as long as the key is taken');
 
 select underway.cancel(next.id) from next;
 
-select is(underway.redrive('letters'), 1, 'when it is free it goes');
+select is(underway.redrive('letters'), 1, 'a letter is redriven when the key is free');
 
-select is(i.unique_key, 'a', 'with its key') from failed, underway.task_info(failed.id) i where failed.key = 'a';
+select is(i.unique_key, 'a', 'the redriven task has the unique key') from failed, underway.task_info(failed.id) i where failed.key = 'a';
 
 -- the task has left the history
 

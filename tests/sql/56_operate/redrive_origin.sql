@@ -20,7 +20,7 @@ select underway._prune();
 
 select is(underway_test.state_of(expired.id), null, 'the history has forgotten the failure') from expired;
 
-select is(underway.redrive('letters'), 1, 'its dead letter still goes back');
+select is(underway.redrive('letters'), 1, 'the letter of a task that has left the history is redriven');
 
 select results_eq(
     $$
@@ -39,7 +39,7 @@ select results_eq(
 create temp table expired_claim as select * from underway.dequeue('email', 10);
 select underway.complete(expired_claim.id, expired_claim.lease) from expired_claim;
 
-select is(underway_test.state_of(expired.id), 'succeeded', 'and runs as ever') from expired;
+select is(underway_test.state_of(expired.id), 'succeeded', 'the redriven task runs') from expired;
 
 -- somebody deleted it
 
@@ -47,7 +47,7 @@ create temp table deleted as select underway_test.finished_task('failed') as id;
 select underway.delete_task(deleted.id) from deleted;
 
 select is(underway.redrive('letters'), 1, 'the dead letter of a task that was deleted goes back');
-select is(underway_test.state_of(deleted.id), 'pending', 'as that task') from deleted;
+select is(underway_test.state_of(deleted.id), 'pending', 'the redriven task has the id of the deleted task') from deleted;
 
 -- somebody retried it while its dead letter was being handled; now it is live
 
@@ -61,12 +61,12 @@ create temp table live_before as select to_jsonb(t) as row_ from underway.task t
 select is(underway.redrive('letters'), 0, 'the dead letter of a task that lives again does not go');
 
 select is(
-    (select to_jsonb(t) from underway.task t join live on live.id = t.id), live_before.row_, 'that task stays as it is'
+    (select to_jsonb(t) from underway.task t join live on live.id = t.id), live_before.row_, 'a live task does not change when its letter is redriven'
 )
 from live_before;
 
 select is(
-    underway_test.state_of(live_handler.id), 'cancelled', 'and the dead letter has nothing left to say: it is cancelled'
+    underway_test.state_of(live_handler.id), 'cancelled', 'the letter of a live task is cancelled'
 )
 from live_handler;
 
@@ -81,7 +81,7 @@ select underway.complete(done_claim.id, done_claim.lease, '"sent"') from done_cl
 select underway.release(done_handler.id, done_handler.lease) from done_handler;
 
 select is(underway.redrive('letters'), 0, 'the dead letter of a task that has succeeded meanwhile does not go');
-select is(underway_test.state_of(done.id), 'succeeded', 'so that the work is not done twice') from done;
+select is(underway_test.state_of(done.id), 'succeeded', 'the letter of a succeeded task is cancelled') from done;
 select is(underway_test.state_of(done_handler.id), 'cancelled', 'the dead letter is cancelled') from done_handler;
 
 -- it was cancelled meanwhile
@@ -93,7 +93,7 @@ select underway.cancel(gone.id) from gone;
 select underway.release(gone_handler.id, gone_handler.lease) from gone_handler;
 
 select is(underway.redrive('letters'), 0, 'the dead letter of a task that was cancelled meanwhile does not go');
-select is(underway_test.state_of(gone.id), 'cancelled', 'what was cancelled stays so') from gone;
+select is(underway_test.state_of(gone.id), 'cancelled', 'a cancelled task stays cancelled when its letter is redriven') from gone;
 
 -- it failed again, and left another dead letter
 
@@ -110,8 +110,8 @@ select is(
 );
 
 select is(underway.redrive('letters'), 1, 'one of them goes back');
-select is(underway_test.state_of(twice.id), 'pending', 'as the task') from twice;
-select is_empty($$ select from underway.task t where t.queue = 'letters' $$, 'and the other is withdrawn');
+select is(underway_test.state_of(twice.id), 'pending', 'one of two letters of a task restores the task') from twice;
+select is_empty($$ select from underway.task t where t.queue = 'letters' $$, 'the second letter of a task is cancelled');
 
 -- the dead letter itself is final
 
@@ -121,13 +121,13 @@ create temp table resolver as select * from underway.dequeue('letters');
 select underway.complete(resolver.id, resolver.lease, '"by hand"') from resolver;
 
 select is(underway.redrive('letters'), 0, 'a dead letter that was handled does not go');
-select is(underway_test.state_of(resolved.id), 'failed', 'its task stays failed') from resolved;
+select is(underway_test.state_of(resolved.id), 'failed', 'the task of a completed letter stays failed') from resolved;
 
 create temp table dismissed as select underway_test.finished_task('failed') as id;
 select underway.cancel(pg_temp.letter_of(dismissed.id)) from dismissed;
 
 select is(underway.redrive('letters'), 0, 'a dead letter that was cancelled does not go');
-select is(underway_test.state_of(dismissed.id), 'failed', 'its task stays failed too') from dismissed;
+select is(underway_test.state_of(dismissed.id), 'failed', 'the task of a cancelled letter stays failed') from dismissed;
 
 select * from finish();
 rollback;

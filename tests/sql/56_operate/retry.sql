@@ -34,27 +34,27 @@ select is(
         )
         from original, kept
     ),
-    'it is pending under its own id, ready now, with its input and settings and none of its attempts used'
+    'a retried task is pending under its own id, ready now, with its input, its settings and all its attempts'
 );
 
-select is(i.errors, kept.errors, 'its earlier errors stay with it') from kept, task, underway.task_info(task.id) i;
+select is(i.errors, kept.errors, 'a retried task keeps its errors') from kept, task, underway.task_info(task.id) i;
 
 select is_empty(
-    $$ select from underway.task_history h join task on task.id = h.id $$, 'it lies in the history no longer'
+    $$ select from underway.task_history h join task on task.id = h.id $$, 'a retried task is not in the history'
 );
 
 create temp table claimed as select * from underway.dequeue('email');
 
 select results_eq(
     $$ select claimed.id, claimed.attempt from claimed $$, $$ select task.id, 1 from task $$,
-    'it is claimed in attempt 1'
+    'a retried task is claimed in attempt 1'
 );
 
 select underway_test.advance_clock('1 second');
 
 select isnt(
     underway.fail(claimed.id, claimed.lease, '"third"', retry_after => '0'), null,
-    'and has all its attempts: the first does not end it'
+    'a retried task has all its attempts'
 )
 from claimed;
 
@@ -71,7 +71,7 @@ select underway.complete(last_.id, last_.lease, '"sent"') from last_;
 select results_eq(
     $$ select i.state::text, i.output, jsonb_array_length(i.errors) from task, underway.task_info(task.id) i $$,
     $$ values ('succeeded', '"sent"'::jsonb, 3) $$,
-    'it may succeed, and keeps all its errors'
+    'a retried task that succeeds keeps all its errors'
 );
 
 -- a cancelled one
@@ -88,19 +88,19 @@ select results_eq(
 
 select throws_ok(
     $$ select underway.complete(cancelled.id, cancelled.lease) from cancelled $$, 'UW002', null,
-    'who held it before it was cancelled has no part in it'
+    'the holder from before the cancellation is refused'
 );
 
 create temp table cancelled_claim as select * from underway.dequeue('email');
 
 select throws_ok(
     $$ select underway.complete(cancelled.id, cancelled.lease) from cancelled $$, 'UW002', null,
-    'not even when it runs again'
+    'the holder from before the cancellation is refused while the task runs again'
 );
 
 select underway.complete(cancelled_claim.id, cancelled_claim.lease) from cancelled_claim;
 
-select is(i.errors, null, 'and it ends without errors') from cancelled, underway.task_info(cancelled.id) i;
+select is(i.errors, null, 'a retried task that was cancelled may succeed without errors') from cancelled, underway.task_info(cancelled.id) i;
 
 -- again and again
 
@@ -129,7 +129,7 @@ from stubborn, underway.task_info(stubborn.id) i;
 
 select pg_temp.retry_and_fail(30);
 
-select is(jsonb_array_length(i.errors), 20, 'but no more than twenty') from stubborn, underway.task_info(stubborn.id) i;
+select is(jsonb_array_length(i.errors), 20, 'a task that is retried often keeps at most twenty errors') from stubborn, underway.task_info(stubborn.id) i;
 
 -- order
 
@@ -140,7 +140,7 @@ select underway.retry(stubborn.id) from stubborn;
 select results_eq(
     $$ select c.input from underway.dequeue('email', 2) as c $$,
     $$ values ('"newer"'::jsonb), ('{"to": "ferris@example.com"}') $$,
-    'it is ready since it was retried, not since it was enqueued'
+    'a retried task is ready since the retry, not since its enqueueing'
 );
 
 -- one that is kept for longer than the ring reaches
@@ -189,13 +189,13 @@ select throws_ok(
     'a task whose queue was dropped is refused'
 );
 
-select is(underway_test.state_of(orphan.id), 'failed', 'and stays in the history') from orphan;
+select is(underway_test.state_of(orphan.id), 'failed', 'a refused retry leaves the task in the history') from orphan;
 
 select underway.create_queue('dropped');
 select underway.retry(orphan.id) from orphan;
 
 select is(
-    (select c.id from underway.dequeue('dropped') as c), orphan.id, 'until there is such a queue again'
+    (select c.id from underway.dequeue('dropped') as c), orphan.id, 'the retry succeeds when the queue exists again'
 )
 from orphan;
 

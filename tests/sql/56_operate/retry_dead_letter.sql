@@ -25,7 +25,7 @@ select is(
 )
 from failed;
 
-select is(cardinality(pg_temp.letters_of(bystander.id)), 1, 'those of other tasks stay') from bystander;
+select is(cardinality(pg_temp.letters_of(bystander.id)), 1, 'the dead letters of other tasks stay') from bystander;
 
 -- one that was tried once
 
@@ -52,7 +52,7 @@ select is(
 )
 from handler;
 
-select lives_ok($$ select underway.complete(handler.id, handler.lease) from handler $$, 'and its handler can end it');
+select lives_ok($$ select underway.complete(handler.id, handler.lease) from handler $$, 'the handler of a dead letter can complete it');
 
 -- the dead letter itself is retried
 
@@ -68,15 +68,15 @@ select is(
 )
 from origin, origin_letter;
 
-select is(pg_temp.letters_of(origin_letter.id), '{}', 'and its own dead letter is withdrawn') from origin_letter;
+select is(pg_temp.letters_of(origin_letter.id), '{}', 'the dead letter of a retried dead letter is cancelled') from origin_letter;
 
-select is(t.dead_letter, origin_letter.dead_letter, 'it still says what it was for')
+select is(t.dead_letter, origin_letter.dead_letter, 'a retried dead letter keeps its content')
 from origin_letter
 join underway.task t on t.id = origin_letter.id;
 
 select underway.redrive('letters');
 
-select is(underway_test.state_of(origin.id), 'pending', 'so that it can go back') from origin;
+select is(underway_test.state_of(origin.id), 'pending', 'a retried dead letter can be redriven') from origin;
 
 -- a retried task fails again
 
@@ -94,7 +94,7 @@ from again;
 
 select is(
     (select t.dead_letter #>> '{error,message}' from underway.task t where (t.dead_letter ->> 'task')::bigint = again.id), 'again',
-    'with its latest error'
+    'the new dead letter has the latest error'
 )
 from again;
 
@@ -107,7 +107,7 @@ select throws_ok(
     $$ select underway.retry(refused.id) from refused $$, 'UW005', null, 'a task that may not be retried is refused'
 );
 
-select is(cardinality(pg_temp.letters_of(kept.id)), 1, 'and no dead letter is withdrawn') from kept;
+select is(cardinality(pg_temp.letters_of(kept.id)), 1, 'a refused retry cancels no dead letter') from kept;
 
 select * from finish();
 rollback;

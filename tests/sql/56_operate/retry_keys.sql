@@ -22,9 +22,9 @@ select throws_ok(
 )
 from task, next;
 
-select is(underway_test.state_of(task.id), 'failed', 'it is where it was') from task;
+select is(underway_test.state_of(task.id), 'failed', 'a refused retry leaves the task in the history') from task;
 
-select is((select count(*) from underway.task t where t.queue = 'letters'), 1::bigint, 'so is its dead letter');
+select is((select count(*) from underway.task t where t.queue = 'letters'), 1::bigint, 'a refused retry leaves the dead letter');
 
 -- its key is free
 
@@ -36,7 +36,7 @@ select results_eq(
     $$ select task.id, 'order', 'customer' from task $$, 'otherwise it has both its keys again'
 );
 
-select is(underway.enqueue('email', unique_key => 'order'), task.id, 'and holds its unique key') from task;
+select is(underway.enqueue('email', unique_key => 'order'), task.id, 'a retried task has its unique key') from task;
 
 select throws_ok(
     format('select underway.retry(%s)', next.id), 'UW010', null, 'against one that is retried, too'
@@ -46,7 +46,7 @@ from next;
 select underway.complete(c.id, c.lease) from underway.dequeue('email') c;
 
 select is(
-    underway.enqueue('email', unique_key => 'order'), task.id, 'when it succeeds now, it has its key for the time it was given'
+    underway.enqueue('email', unique_key => 'order'), task.id, 'a retried task that succeeds reserves its key for the time that was given'
 )
 from task;
 

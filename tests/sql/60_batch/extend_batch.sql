@@ -15,17 +15,17 @@ create temporary table added as
 select underway.extend_batch(id, '[{"queue": "work", "input": 2}, {"queue": "work", "input": 3}]') as ids from batch;
 select is(
     (select array_agg(t.input order by u.place) from added, unnest(ids) with ordinality as u (id, place) join underway.task t on t.id = u.id),
-    '{2,3}'::jsonb[], 'the ids of the new tasks come in their order'
+    '{2,3}'::jsonb[], 'the ids of the new tasks are returned in their order'
 );
-select is(pg_temp.stats(), '3 of 3 live, waiting', 'they are of the batch');
+select is(pg_temp.stats(), '3 of 3 live, waiting', 'the new tasks belong to the batch');
 
 -- tasks of unique keys, which may be of the batch already
 
 select underway.extend_batch(id, '[{"queue": "work", "unique_key": "k"}, {"queue": "work", "unique_key": "k"}]') from batch;
 select is(pg_temp.stats(), '4 of 4 live, waiting', 'a task counts once, though it is named twice');
 select underway.extend_batch(id, '[{"queue": "work", "unique_key": "k"}]') from batch;
-select is(pg_temp.stats(), '4 of 4 live, waiting', 'and once, though it was of the batch before');
-select is(underway.extend_batch(id, '[]'), '{}', 'nothing may be added') from batch;
+select is(pg_temp.stats(), '4 of 4 live, waiting', 'a task that is in the batch already counts once');
+select is(underway.extend_batch(id, '[]'), '{}', 'an empty array adds nothing') from batch;
 
 -- a task of it extends it before it ends
 
@@ -33,24 +33,24 @@ select underway.complete(d.id, d.lease) from underway.dequeue('work', 3) d;
 create temporary table last as select d.* from underway.dequeue('work') d;
 select underway.extend_batch(batch.id, '[{"queue": "work"}]') from batch;
 select underway.complete(id, lease) from last;
-select is(pg_temp.stats(), '1 of 5 live, waiting', 'the batch waits for what its last task has added');
+select is(pg_temp.stats(), '1 of 5 live, waiting', 'a batch is not final before the tasks that its last task has added');
 select underway.complete(d.id, d.lease) from underway.dequeue('work') d;
-select is(pg_temp.stats(), '0 of 5 live, pending', 'and ends with that');
+select is(pg_temp.stats(), '0 of 5 live, pending', 'a batch ends with the tasks that were added');
 
 -- refusals
 
 create temporary table before as select count(*) from underway.task;
 select throws_like(
     $$ select underway.extend_batch(id, '[{"queue": "work"}]') from batch $$, 'all tasks of batch % are final since %',
-    'a batch that is final takes no more'
+    'a final batch is refused'
 );
 select throws_ok(
-    $$ select underway.extend_batch(id, '[{"queue": "work"}]') from batch $$, 'UW013', null, 'with a code of its own'
+    $$ select underway.extend_batch(id, '[{"queue": "work"}]') from batch $$, 'UW013', null, 'a final batch is refused with its own error code'
 );
 create temporary table failed as select underway.enqueue_batch('[{"queue": "work"}]') as id;
 select underway.cancel_batch(id) from failed;
 select throws_ok(
-    $$ select underway.extend_batch(id, '[{"queue": "work"}]') from failed $$, 'UW013', null, 'nor one that has not succeeded'
+    $$ select underway.extend_batch(id, '[{"queue": "work"}]') from failed $$, 'UW013', null, 'a final batch that has failed is refused'
 );
 select throws_ok(
     $$ select underway.extend_batch(987654321, '[]') $$, 'UW012', 'batch 987654321 does not exist', 'a batch that does not exist is refused'
@@ -58,11 +58,11 @@ select throws_ok(
 create temporary table hidden as select underway.enqueue('email', after => array[underway.enqueue('work')]) as id;
 select throws_ok(
     $$ select underway.extend_batch(f.batch, '[]') from underway.dependent f, hidden where f.task = hidden.id $$, 'UW012', null,
-    'and one that nobody has asked for'
+    'an implicit batch is refused'
 );
 create temporary table open as select underway.enqueue_batch('[{"queue": "work"}]') as id;
-select throws_ok($$ select underway.extend_batch(id, '{}') from open $$, 'UW001', null, 'what is no array is refused');
-select throws_ok($$ select underway.extend_batch(id, '[{"queue": "nowhere"}]') from open $$, 'UW003', null, 'and a queue that does not exist');
+select throws_ok($$ select underway.extend_batch(id, '{}') from open $$, 'UW001', null, 'tasks that are not an array are refused');
+select throws_ok($$ select underway.extend_batch(id, '[{"queue": "nowhere"}]') from open $$, 'UW003', null, 'a task for an unknown queue is refused');
 
 -- circles
 
@@ -79,15 +79,15 @@ create function pg_temp.extend_after(task bigint) returns text language sql as $
 $$;
 select throws_like(
     pg_temp.extend_after(on_success), format('task %s waits for batch %s, and %%', on_success, batch),
-    'no task of a batch comes after what waits for the batch'
+    'a new task may not come after a waiting callback of its batch'
 )
 from circle;
-select throws_ok(pg_temp.extend_after(on_failure), 'UW001', null, 'for whatever it waits') from circle;
+select throws_ok(pg_temp.extend_after(on_failure), 'UW001', null, 'a new task may not come after a callback of any event') from circle;
 select throws_like(
-    pg_temp.extend_after(id), format('task %s waits for batch %s, and %%', on_success, batch), 'nor by way of others'
+    pg_temp.extend_after(id), format('task %s waits for batch %s, and %%', on_success, batch), 'a new task may not come after a task that comes after a callback'
 )
 from between, circle;
-select is((select s.tasks from underway.batch_stats s where s.batch = circle.batch), 1, 'what is refused leaves nothing')
+select is((select s.tasks from underway.batch_stats s where s.batch = circle.batch), 1, 'a refused call adds no task')
 from circle;
 select lives_ok(pg_temp.extend_after((select underway.enqueue('work'))), 'a new task may come after a task outside the batch');
 select underway.cancel(on_success), underway.retry(on_success) from circle;

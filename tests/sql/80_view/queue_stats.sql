@@ -3,7 +3,7 @@ select plan(23);
 
 select underway_test.stop_clock('2030-01-01 12:00:00+00');
 
-select is_empty('select * from underway.queue_stats', 'without queues the view is empty');
+select is_empty('select * from underway.queue_stats', 'no row is shown without queues');
 
 select underway.create_queue('dead');
 select underway.create_queue(
@@ -38,7 +38,7 @@ select results_eq(
         from pg_temp.stats_of('email')
     $$,
     $$ values (0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint, null::timestamptz) $$,
-    'an empty queue shows zeros and no oldest task'
+    'an empty queue shows zeros, and no oldest task'
 );
 
 -- a task in each state
@@ -58,22 +58,22 @@ select underway_test.advance_clock('20 minutes');
 
 create temporary table counted on commit drop as select (pg_temp.stats_of('email')).*;
 
-select is(ready, 2::bigint, 'pending tasks that are due are counted as ready') from counted;
-select is(scheduled, 4::bigint, 'pending tasks that are due later are counted as scheduled') from counted;
-select is(in_progress, 1::bigint, 'running tasks are counted as in progress') from counted;
-select is(waiting, 3::bigint, 'tasks with unfinished dependencies are counted as waiting') from counted;
-select is(dead_letters, 0::bigint, 'the dead letters of failed tasks are not counted in the queue where these failed') from counted;
+select is(ready, 2::bigint, 'tasks that are due are ready') from counted;
+select is(scheduled, 4::bigint, 'tasks that are due later are scheduled') from counted;
+select is(in_progress, 1::bigint, 'running tasks are in progress') from counted;
+select is(waiting, 3::bigint, 'waiting tasks are waiting') from counted;
+select is(dead_letters, 0::bigint, 'the dead letters of the tasks of a queue do not count in that queue') from counted;
 
 select is(
     oldest_ready_at, '2030-01-01 12:10:00+00'::timestamptz,
-    'oldest_ready_at is the time at which the oldest ready task became ready'
+    'the time since when the oldest ready task is ready is shown'
 )
 from counted;
 
 select results_eq(
     $$ select ready, scheduled, in_progress, dead_letters from pg_temp.stats_of('dead') $$,
     $$ values (2::bigint, 0::bigint, 0::bigint, 2::bigint) $$,
-    'a dead letter is counted as ready and as dead letter of the dead-letter queue'
+    'a dead letter counts as a ready task and a dead letter of the queue that holds it'
 );
 
 select from underway.dequeue('dead', 1);
@@ -81,7 +81,7 @@ select from underway.dequeue('dead', 1);
 select results_eq(
     $$ select ready, in_progress, dead_letters from pg_temp.stats_of('dead') $$,
     $$ values (1::bigint, 1::bigint, 2::bigint) $$,
-    'a running dead letter is counted as a dead letter'
+    'a running dead letter still counts as a dead letter'
 );
 
 -- a paused queue
@@ -90,7 +90,7 @@ select underway.pause_queue('email');
 
 select is(
     (pg_temp.stats_of('email')).paused_at, '2030-01-01 12:20:00+00'::timestamptz,
-    'a paused queue shows the time of the pause'
+    'a paused queue shows the time of its pause'
 );
 
 select is((pg_temp.stats_of('email')).ready, 2::bigint, 'a paused queue still shows its ready tasks');
@@ -103,7 +103,7 @@ select underway.register_worker('host-2', '{dead, email}');
 select results_eq(
     'select queue, workers from underway.queue_stats order by queue',
     $$ values ('dead' collate "C", 1::bigint), ('email', 2) $$,
-    'a queue shows the number of its workers'
+    'a queue shows how many workers serve it'
 );
 
 -- limits
@@ -113,7 +113,7 @@ select results_eq(
         select max_running, max_running_per_key, rate_limit, rate_period, max_length from pg_temp.stats_of('email')
     $$,
     $$ values (null::integer, 1, null::integer, '1 second'::interval, null::integer) $$,
-    'a queue without limits shows null limits and a max_running_per_key of 1'
+    'a queue without limits shows only that tasks of a key run one at a time'
 );
 
 select underway.create_queue(
@@ -144,22 +144,22 @@ select underway.pause_key('limited', 'a');
 
 select is(
     (pg_temp.stats_of('keyed')).paused_keys, '{b,c}'::text[],
-    'a queue shows its own paused keys, sorted'
+    'a queue shows its own paused keys, in order'
 );
-select is((pg_temp.stats_of('email')).paused_keys, '{}'::text[], 'a queue without a paused key shows an empty array');
+select is((pg_temp.stats_of('email')).paused_keys, '{}'::text[], 'a queue without paused keys shows none');
 
 create temporary table running on commit drop as select id, lease from underway.dequeue('keyed', 10);
 
 select results_eq(
     'select id from running', 'select min(id) from keyed',
-    'only the first task of the key that is not paused is claimed'
+    'one task of the only free key is claimed'
 );
 select results_eq(
     $$ select parked, ready, scheduled, in_progress, oldest_ready_at from pg_temp.stats_of('keyed') $$,
     $$ values (3::bigint, 0::bigint, 1::bigint, 1::bigint, null::timestamptz) $$,
     'tasks whose key is full or paused are counted as parked and not as ready'
 );
-select is((pg_temp.stats_of('dead')).parked, 0::bigint, 'parked tasks are counted in their own queue only');
+select is((pg_temp.stats_of('dead')).parked, 0::bigint, 'parked tasks of another queue do not count');
 
 select underway.complete(id, lease) from running;
 select from underway.dequeue('keyed', 10);
@@ -167,7 +167,7 @@ select from underway.dequeue('keyed', 10);
 select results_eq(
     $$ select parked, ready, in_progress from pg_temp.stats_of('keyed') $$,
     $$ values (2::bigint, 0::bigint, 1::bigint) $$,
-    'a task that is claimed when its key is free is no longer counted as parked'
+    'a parked task that was claimed is counted as in progress'
 );
 
 select underway.resume_key('keyed', 'b');

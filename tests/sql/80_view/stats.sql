@@ -9,7 +9,7 @@ select is(
         "queues": 0, "queues_paused": 0, "ready": 0, "parked": 0, "scheduled": 0, "in_progress": 0, "waiting": 0,
         "dead_letters": 0, "oldest_ready_seconds": 0, "schedules": 0, "schedules_failing": 0, "workers": 0
     }',
-    'without queues all numbers are zero'
+    'all numbers are zero without queues'
 );
 
 select underway.create_queue('dead');
@@ -37,19 +37,19 @@ select is(
         "queues": 3, "queues_paused": 1, "ready": 1, "parked": 0, "scheduled": 7, "in_progress": 2, "waiting": 6,
         "dead_letters": 1, "schedules": 0, "schedules_failing": 0, "workers": 2
     }',
-    'the numbers are totals over all queues, and lost workers are not counted'
+    'the numbers are summed over all queues, and lost workers do not count'
 );
 
 select is(
     (underway.stats() ->> 'oldest_ready_seconds')::numeric, 59.5,
-    'oldest_ready_seconds is the time since the oldest ready task became ready'
+    'the number of seconds since when the oldest ready task is ready is shown'
 );
 
 select underway_test.advance_clock('1 second');
 
 select is(
     underway.stats() -> 'ready', '4',
-    'a scheduled task is counted as ready when it is due'
+    'a delayed task counts as ready when it is due'
 );
 
 -- parked tasks
@@ -62,7 +62,7 @@ select from underway.dequeue('email', 10);
 select results_eq(
     $$ select underway.stats() -> 'ready', underway.stats() -> 'parked' $$,
     $$ values ('3'::jsonb, '1'::jsonb) $$,
-    'parked tasks are counted separately'
+    'parked tasks are counted apart from ready tasks'
 );
 
 -- schedules
@@ -77,8 +77,8 @@ select underway.run_schedules();
 select underway.schedule('mended', 'email', '* * * * *');
 select underway.run_schedules();
 
-select is(underway.stats() -> 'schedules', '5', 'all schedules are counted, also paused ones');
-select is(underway.stats() -> 'schedules_failing', '2', 'schedules whose last run failed are counted separately');
+select is(underway.stats() -> 'schedules', '5', 'all schedules are counted, paused ones too');
+select is(underway.stats() -> 'schedules_failing', '2', 'schedules whose last run has failed are counted');
 
 select * from finish();
 rollback;

@@ -6,7 +6,7 @@ RUNS = 20
 help:  ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
-demo: venv  ## a worker, a few jobs, and what became of them
+demo: venv  ## workers, a few jobs, a killed worker, and the outcome of each task
 	$(python) examples/demo.py
 
 test: venv  ## the whole suite, pgTAP included

@@ -40,7 +40,7 @@ CRASH = "grace@example.net"  # the worker is killed when this mail has arrived, 
 IS_WORKER = sys.argv[1:2] == ["worker"]
 if not IS_WORKER:
     os.environ.pop("DATABASE_URL", None)  # the demo keeps out of your database: it starts one, for its workers too
-logging.getLogger("underway_pg").setLevel(logging.ERROR)  # what is meant to go wrong here is told below
+logging.getLogger("underway_pg").setLevel(logging.ERROR)  # the intended failures are printed below
 
 
 # The application: a queue, a job, and where it is enqueued. Of a worker that dies, the leases lapse: after 2 seconds.
@@ -89,7 +89,7 @@ def work(name: str) -> None:
         os._exit(1)
 
     threading.Thread(target=end_with_the_demo, daemon=True).start()
-    app.run(name=name, concurrency=4, grace=5)
+    app.run(name=name, concurrency=4, shutdown_timeout=5)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ app = underway.App()
     name="nightly report",
     time_zone="Europe/Berlin",
     arguments={"region": "eu"},
-    catch_up="all",  # a report for each day, also for those when nobody was there
+    catch_up="all",  # a report for each day, also for days without a worker
 )
 @app.job(queue="reports")
 def report(context: underway.Context, region: str) -> str:

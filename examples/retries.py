@@ -1,4 +1,4 @@
-"""What becomes of failures: the backoff, a time of the handler's choice, the end at once, and the dead-letter queue.
+"""Failures: the backoff, a delay that the handler chooses, a permanent failure, and the dead-letter queue.
 
 python examples/retries.py
 """
@@ -8,7 +8,7 @@ import logging
 
 import underway_pg as underway
 
-logging.getLogger("underway_pg").setLevel(logging.ERROR)  # the failures here are meant
+logging.getLogger("underway_pg").setLevel(logging.ERROR)  # the failures here are intended
 
 app = underway.App(
     queues=[

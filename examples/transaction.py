@@ -11,7 +11,7 @@ import psycopg
 
 import underway_pg as underway
 
-logging.getLogger("underway_pg").setLevel(logging.ERROR)  # the failure here is meant
+logging.getLogger("underway_pg").setLevel(logging.ERROR)  # the failure here is intended
 
 app = underway.App()
 
@@ -21,7 +21,7 @@ def transfer(context: underway.Context, source: str, target: str, amount: int, c
     with context.transaction() as connection:
         add(connection, source, -amount)
         if cancelled:
-            app.cancel(context.id)  # just now, somebody does
+            app.cancel(context.id)  # as an operator might do at this moment
         elif context.attempt == 1:
             raise ConnectionError("the power is gone")
         context.output = {target: add(connection, target, amount)}
@@ -39,8 +39,8 @@ if __name__ == "__main__":
         connection.execute("insert into bank.account values ('ada', 100), ('grace', 100)")
         try:
             tasks = [
-                transfer.enqueue("ada", "shutdown_timeout", 30),
-                transfer.enqueue("ada", "shutdown_timeout", 50, cancelled=True),
+                transfer.enqueue("ada", "grace", 30),
+                transfer.enqueue("ada", "grace", 50, cancelled=True),
             ]
             app.run(drain=True)
             for task in map(app.task, tasks):

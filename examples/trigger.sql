@@ -34,7 +34,7 @@ select * from underway.dequeue('shipping', max_tasks => 10);
 
 select c.input ->> 'order' as claimed_order, c.attempt from claimed c order by c.id;
 
--- It reports what became of each: done, or failed. This failure is one that no further attempt mends.
+-- It reports the outcome of each task: completed, or failed. This failure is permanent: no further attempt would help.
 
 select underway.complete(c.id, c.lease, '{"parcel": "P-1"}') from claimed c where c.input ->> 'order' = '1';
 

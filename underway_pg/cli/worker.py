@@ -157,7 +157,7 @@ def _log(level: str, form: str) -> None:
 
 @commands.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def demo(context: typer.Context) -> None:
-    """See a queue at work: a worker, a few jobs, and what became of them."""
+    """See a queue at work: workers, a few jobs, a killed worker, and the outcome of each task."""
     from ..demo import main as run_demo
 
     raise typer.Exit(run_demo(context.args))

@@ -75,5 +75,5 @@ comment on function underway.create_queue(
     integer, boolean
 ) is
     'Create a queue, or change the settings that are given. An empty dead_letter_queue takes it away, and 0 takes a'
-    ' max_running, rate_limit, rate_limit_per_key or max_length away; with keep_history false, tasks that succeed leave nothing'
-    ' behind; with fair, the concurrency keys of the queue are served in turn.';
+    ' max_running, rate_limit, rate_limit_per_key or max_length away; with keep_history false, only the'
+    ' state and the output of a task that succeeds are kept, for a day at most; with fair, the concurrency keys take turns.';

@@ -438,9 +438,9 @@ def set_idle(worker: int, idle: bool) -> Statement[None]:
     return Statement("select underway.set_idle(%(worker)s, %(idle)s)", {"worker": worker, "idle": idle}, _nothing)
 
 
-def maintain(worker: int, queues: Sequence[str]) -> Statement[tuple[float, str]]:
-    """Do all chores, then look. Returns what `look` does."""
-    return _look("underway.maintain(%(worker)s)", worker, queues)
+def maintain(worker: int, queues: Sequence[str], *, at_once: bool = False) -> Statement[tuple[float, str]]:
+    """Do all chores, unless a session did them less than a second ago; then look. Returns what `look` does."""
+    return _look(f"underway.maintain(%(worker)s, {at_once})", worker, queues)
 
 
 def look(worker: int, queues: Sequence[str]) -> Statement[tuple[float, str]]:

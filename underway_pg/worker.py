@@ -894,7 +894,7 @@ class Worker:
             now = self._loop.time()
             if now >= chores_at or asked == "asked for":
                 chores_at = now + _CHORES_EVERY
-                statement = statements.maintain(self._id, self.queues)
+                statement = statements.maintain(self._id, self.queues, at_once=asked == "asked for")
             else:
                 statement = statements.look(self._id, self.queues)
             pause, state = await self._do(statement)

@@ -448,10 +448,10 @@ create type underway.claim_candidate as (
     id       bigint
 );
 
--- At most one row: what maintain() remembers between two calls. Not logged: it is written every second, and a new one will
--- do after a crash.
+-- What maintain() remembers between two calls: one row, or a few where sessions began at the same moment after a crash. Not
+-- logged: it is written every second, and a new one will do after a crash.
 create unlogged table underway.upkeep (
-    id          boolean primary key default true check (id),
+    id          bigint generated always as identity primary key,
     last_run_at timestamptz not null, -- the chores run once a second, whoever calls
     queue       text collate "C" not null default '', -- up to here the keys of parked tasks were checked
     key         text collate "C" not null default ''

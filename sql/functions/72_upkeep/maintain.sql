@@ -19,7 +19,7 @@ declare
     v_workers integer;
     v_done    jsonb;
 begin
-    select u.* into v_last from underway.upkeep u;
+    select u.* into v_last from underway.upkeep u order by u.last_run_at desc limit 1;
 
     if v_last.last_run_at > v_now + interval '1 second' then
         perform underway._repair_clock();
@@ -74,7 +74,7 @@ begin
     set last_run_at = v_now, queue = v_last.queue, key = v_last.key
     where u.ctid = any (array(select one.ctid from underway.upkeep one for no key update skip locked));
     if v_last.id is null then
-        insert into underway.upkeep (last_run_at) values (v_now) on conflict on constraint upkeep_pkey do nothing;
+        insert into underway.upkeep (last_run_at) values (v_now);
     end if;
 
     return v_done;
@@ -83,7 +83,7 @@ $$;
 
 comment on function underway._run_chores() is 'Do the chores of maintain now. Returns what was done.';
 
-create or replace function underway.maintain(worker bigint default null)
+create or replace function underway.maintain(worker bigint default null, at_once boolean default false)
 returns jsonb
 language plpgsql
 volatile
@@ -105,7 +105,7 @@ begin
         when pg_try_advisory_xact_lock(hashtextextended('underway.maintain', 0)) then interval '0.9 seconds'
         else interval '3 seconds'
     end;
-    if (v_now - (select u.last_run_at from underway.upkeep u) between '0' and v_wait) is true then
+    if not maintain.at_once and (v_now - (select max(u.last_run_at) from underway.upkeep u) between '0' and v_wait) is true then
         return '{}';
     end if;
 
@@ -113,7 +113,7 @@ begin
 end;
 $$;
 
-comment on function underway.maintain(bigint) is
+comment on function underway.maintain(bigint, boolean) is
     'Enqueue what schedules have due, reclaim lapsed leases, prune the history, reevaluate batches, forget lost workers. Returns'
     ' what was done; an empty object when another session did it less than a second ago. Call it every second from as many'
-    ' sessions as you like; a worker passes its id and is seen thereby.';
+    ' sessions as you like; a worker passes its id and is seen thereby. With at_once they are done in any case.';

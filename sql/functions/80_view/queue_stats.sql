@@ -44,15 +44,15 @@ left join (
     select
         t.queue,
         count(*) filter (where t.state = 'pending' and not t.parked and t.ready_at <= tick.now) as ready,
-        count(*) filter (where t.parked) as parked,
-        count(*) filter (where t.state = 'pending' and not t.parked and t.ready_at > tick.now) as scheduled,
+        count(*) filter (where t.parked and t.ready_at <= tick.now) as parked,
+        count(*) filter (where t.state = 'pending' and t.ready_at > tick.now) as scheduled,
         count(*) filter (where t.state = 'in_progress') as in_progress,
         count(*) filter (where t.state = 'waiting') as waiting,
         count(*) filter (where t.dead_letter is not null) as dead_letters,
         min(t.ready_at) filter (
             where t.state = 'pending' and not t.parked and t.ready_at <= tick.now
         ) as oldest_ready_at,
-        min(t.ready_at) filter (where t.parked) as oldest_parked_at
+        min(t.ready_at) filter (where t.parked and t.ready_at <= tick.now) as oldest_parked_at
     from underway.task t
     cross join (select underway._clock() as now) as tick
     group by t.queue

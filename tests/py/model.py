@@ -167,6 +167,7 @@ class World:
     committed: dict[Key, Written] = field(default_factory=dict)
     sessions: list[Underway] = field(default_factory=list)
     now: datetime = START
+    exact: bool = True  # or the clock goes back, and which task comes first is not predicted
     next_id: int = 1
     next_batch: int = 1
     next_bucket: int = 1
@@ -611,7 +612,9 @@ class Underway:
         assert [task.priority for task in given] == sorted((task.priority for task in given), reverse=True)
 
         room = sum(self.check_claim_from(queue, given, [*pending.values()]) for queue in queues)
-        assert len(ids) >= min(max_tasks, room), f"a claim took {ids}, and {min(max_tasks, room)} tasks could start"
+        assert len(ids) >= min(max_tasks, room) or not self.world.exact, (
+            f"a claim took {ids}, and {min(max_tasks, room)} tasks could start"
+        )
 
     def check_claim_from(self, queue: Queue, given: Sequence[Task], pending: Sequence[Task]) -> int:
         """Check what a claim took from a queue. Returns how many tasks it could take at least."""
@@ -629,6 +632,8 @@ class Underway:
             if any(task.concurrency_key is not None for task in ready):
                 self.changes.update({task.id: self.changes.get(task.id, task) for task in ready})  # it locked them
                 return 0
+            if not self.world.exact:
+                return len(ready)
             for task in mine:
                 earlier = [t for t in rest if t.priority == task.priority and order(t) < order(task)]
                 assert not earlier, f"{task} was claimed before {earlier}"
@@ -647,9 +652,9 @@ class Underway:
                 places = [order(task) for task in of_key]
             assert places == sorted(places), f"key {key} of {queue} was served out of order"
         if queue.fair:
-            if alone:
+            if alone and self.world.exact:
                 self.check_turns(mine, ready, rooms)
-        else:
+        elif self.world.exact:
             for task in mine:
                 skipped = [
                     t

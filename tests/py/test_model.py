@@ -399,7 +399,7 @@ class Machine(RuleBasedStateMachine):
     def __init__(self, sessions: list[Session], observer: Session) -> None:
         super().__init__()
         self.sessions, self.observer = sessions, observer
-        self.world = World()
+        self.world = World(exact=self.exact)
         self.world.sessions = [Underway(self.world, number) for number in range(len(sessions))]
         self.looker = Underway(self.world, 0)
         for session, model in zip(sessions, self.world.sessions, strict=True):
@@ -1050,10 +1050,9 @@ class Machine(RuleBasedStateMachine):
             self.set_clock(self.world.now + rest)
             used += self.see_limits_used()
         self.observer.run("select underway.resume_queue(name) from underway.queue")
-        self.observer.run(
-            "select underway.resume_key(p.queue, p.concurrency_key)"
-            " from underway.paused_key p join underway.queue q on q.name = p.queue"
-        )
+        for queue, key in self.looker.paused_keys():
+            self.observer.run("select underway.resume_key(%s, %s)", queue, key)
+            self.looker.resume_key(queue, key)
         self.observer.run(
             "select underway.create_queue(name, max_running => 0, max_running_per_key => 1000, rate_limit => 0,"
             " rate_limit_per_key => 0) from underway.queue"

@@ -30,14 +30,14 @@ FORGOTTEN = """
     from underway.task p
     join underway.queue q on q.name = p.queue
     where p.parked
-      and p.ready_at <= clock_timestamp()
+      and p.ready_at <= underway._clock()
       and q.max_running_per_key > (
           select count(*) filter (where t.state = 'in_progress')
               + case when q.fair then q.max_running_per_key else 1 end * count(*) filter (where t.state = 'pending')
           from underway.task t
           where (t.queue, t.concurrency_key) = (p.queue, p.concurrency_key)
             and not t.parked
-            and (t.state = 'in_progress' or t.ready_at <= clock_timestamp() + interval '1 second')
+            and (t.state = 'in_progress' or t.ready_at <= underway._clock() + interval '1 second')
       )
       and not exists (
           select from underway.ready_key r where (r.queue, r.concurrency_key) = (p.queue, p.concurrency_key)

@@ -1,4 +1,8 @@
-"""Limits while transactions overlap, step by step: a task that may run is never left parked, and no limit is exceeded."""
+"""Limits while transactions overlap, step by step: a task that may run is never left parked, and no limit is exceeded.
+
+Some of these tests fail without the lock in _release_slots, the lock in _park, its second look, the lock in
+_take_turns, or the claim lock of limited queues.
+"""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class Running(Protocol):
         """Tell it to stop; `times` says how often that was done before. Returns False when it was left alone."""
 
     def stack(self) -> str:
-        """Where it is now, as the lines of a traceback; empty when that can not be seen."""
+        """Where it is now, as the lines of a traceback; empty when that cannot be seen."""
 
 
 # Calling
@@ -69,7 +69,7 @@ def output_error(output: str | None, limit: int) -> OutputTooLarge | None:
 
 
 class InThread:
-    """A plain handler that runs in a thread. It is told by its context, and can not be made to stop.
+    """A plain handler that runs in a thread. It is told by its context, and cannot be made to stop.
 
     `thread` finds its thread; it gives None before the handler has begun and after its end.
     """
@@ -191,4 +191,4 @@ def _words(error: BaseException) -> str:
     try:
         return str(error)
     except Exception as failure:
-        return f"(it can not be said: {type(failure).__qualname__})"
+        return f"(it cannot be said: {type(failure).__qualname__})"

@@ -56,7 +56,7 @@ def is_child() -> bool:
 def address(job: Job[..., Any]) -> tuple[str, str]:
     """The module of a job and its name there, by which another process finds it.
 
-    Raises ConfigurationError for a job that can not be found so.
+    Raises ConfigurationError for a job that cannot be found so.
     """
     module_name = job.function.__module__
     module = sys.modules.get(module_name)
@@ -67,7 +67,7 @@ def address(job: Job[..., Any]) -> tuple[str, str]:
             " define it at the top level of a module"
         )
     if module_name == "__main__" and not hasattr(module, "__file__"):
-        raise ConfigurationError(f"job {job.name}: a process can not import a program that has no file")
+        raise ConfigurationError(f"job {job.name}: a process cannot import a program that has no file")
     return module_name, names[0]
 
 

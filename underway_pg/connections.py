@@ -146,7 +146,7 @@ async def connect_async(dsn: str) -> psycopg.AsyncConnection[Any]:
 
 
 class Silent(psycopg.OperationalError):
-    """The database has not answered in time; what became of the statement is not known."""
+    """The database has not answered in time; whether the statement was executed is not known."""
 
 
 # Errors after which the same statement may succeed: the server restarts (57P), is a standby (25006), is out of
@@ -179,7 +179,7 @@ def is_passing(error: BaseException) -> bool:
 
 
 def sever(connection: AnyConnection) -> None:
-    """Break a connection, so that whoever waits for an answer gets an error at once, whatever the network does."""
+    """Break a connection, so that calls that wait for an answer raise an error at once, whatever the network does."""
     with contextlib.suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as end:
         end.shutdown(socket.SHUT_RDWR)
 
@@ -232,7 +232,7 @@ def async_pool(
 ) -> AsyncConnectionPool[psycopg.AsyncConnection[Any]]:
     """A pool of such async connections, at most so many, not open yet.
 
-    It tries to connect in pauses that double. After `give_up_after` seconds it begins anew with the next who asks.
+    It tries to connect in pauses that double. After `give_up_after` seconds it starts again with the next caller.
     """
 
     async def check(connection: psycopg.AsyncConnection[Any]) -> None:

@@ -189,7 +189,7 @@ class Context:
     def progress(self, value: Any) -> None:
         """Say how far the task is, in anything that JSON can carry, such as `{"percent": 40}`.
 
-        It is seen within about a second; of several in between, the last. Raises InputError for what JSON can not
+        It is seen within about a second; of several in between, the last. Raises InputError for what JSON cannot
         carry, and for more than 32 KiB.
         """
         text = statements.dump_json(value)

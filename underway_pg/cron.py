@@ -80,7 +80,7 @@ _BY_RULE = {
 
 
 def check_cron(cron: str, time_zone: str | None) -> None:
-    """Refuse a cron expression or a time zone that can not be right. Raises ConfigurationError, which says why."""
+    """Refuse a cron expression or a time zone that cannot be right. Raises ConfigurationError, which says why."""
     found = _WITH_ZONE.fullmatch(cron)
     expression, zone = (found[1], found[2]) if found else (cron, time_zone)
     if found and time_zone is not None and time_zone != zone:

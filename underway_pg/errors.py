@@ -227,7 +227,7 @@ class Outcome(UnderwayError):
 
 
 def _delay(value: float | timedelta) -> timedelta:
-    """A delay that a handler asks for. Raises TypeError or ValueError, which fail the attempt, for what can not be."""
+    """A delay that a handler asks for. Raises TypeError or ValueError, which fail the attempt, for what cannot be."""
     if not isinstance(value, (int, float, timedelta)):
         raise TypeError(f"the delay is {value!r}; give seconds or a timedelta")
     delay = value if isinstance(value, timedelta) else timedelta(seconds=value)

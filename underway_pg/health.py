@@ -43,7 +43,7 @@ class Health:
 class HealthServer:
     """Answers on a port while the block runs: 200 for `/live` while the loop answers, for `/ready` while it claims.
 
-    Else 503. Raises ConfigurationError when the port can not be had.
+    Else 503. Raises ConfigurationError when the port cannot be had.
     """
 
     def __init__(self, port: int, health: Callable[[], Health], *, host: str = "") -> None:
@@ -52,7 +52,7 @@ class HealthServer:
         try:
             self._server = ThreadingHTTPServer((host, port), self._handler())
         except OSError as error:
-            raise ConfigurationError(f"health can not be answered on port {port}: {error.strerror}") from error
+            raise ConfigurationError(f"health cannot be answered on port {port}: {error.strerror}") from error
         self._server.daemon_threads = True
 
     @property

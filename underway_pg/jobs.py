@@ -75,7 +75,7 @@ class Enqueuer(Protocol):
         options: Options,
         connection: psycopg.Connection[Any] | None,
     ) -> list[Enqueued]:
-        """Enqueue tasks whose unique keys are free; gives what became of each."""
+        """Enqueue tasks whose unique keys are free; returns an outcome for each."""
 
     async def enqueue_unique_async(
         self,
@@ -86,7 +86,7 @@ class Enqueuer(Protocol):
         options: Options,
         connection: psycopg.AsyncConnection[Any] | None,
     ) -> list[Enqueued]:
-        """Enqueue tasks whose unique keys are free; gives what became of each."""
+        """Enqueue tasks whose unique keys are free; returns an outcome for each."""
 
     def add_schedule(self, schedule: Schedule, connection: psycopg.Connection[Any] | None) -> datetime | None:
         """Create or replace a schedule; gives its next time."""
@@ -109,7 +109,7 @@ class Signature:
         try:
             hints = get_type_hints(function)
         except NameError as error:
-            raise ConfigurationError(f"job {self._name}: an annotation can not be resolved: {error}") from error
+            raise ConfigurationError(f"job {self._name}: an annotation cannot be resolved: {error}") from error
         parameters = list(inspect.signature(function).parameters.values())
         self.takes_context = bool(parameters) and hints.get(parameters[0].name) is context_type
         if self.takes_context:
@@ -141,7 +141,7 @@ class Signature:
         }
         try:
             return SchemaValidator(core_schema.typed_dict_schema(fields, extra_behavior="forbid"))
-        except SchemaError:  # two arguments of one model, which can not be defined twice in a schema
+        except SchemaError:  # two arguments of one model, which cannot be defined twice in a schema
             return None
 
     def to_input(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -181,7 +181,7 @@ class Signature:
             try:
                 converted[name] = value if converter is None else getattr(converter, direction)(value)
             except ValueError as error:
-                # Of a task the value is in its input, and is not to be in the log of whoever runs it.
+                # The value of a task is in its input, and must not appear in the worker's log.
                 what = f"{name}={value!r:.200}" if direction == "to_input" else name
                 raise InputError(f"job {self._name}: argument {what} does not fit: {_why(error)}") from error
         return converted
@@ -232,14 +232,14 @@ def _converters(job: str, parameters: Iterable[inspect.Parameter], hints: Mappin
             converters[parameter.name] = _Converter(pydantic.TypeAdapter(hints[parameter.name]))
         except pydantic.errors.PydanticSchemaGenerationError as error:
             raise ConfigurationError(
-                f"job {job}: parameter {parameter} has a type that JSON can not carry; "
+                f"job {job}: parameter {parameter} has a type that JSON cannot carry; "
                 "pass an id or plain data and look the object up in the job"
             ) from error
     return converters
 
 
 def _executor(job: str, function: Callable[..., Any], wanted: Executor | None) -> Executor:
-    """Where a job runs. Raises ConfigurationError where its function can not."""
+    """Where a job runs. Raises ConfigurationError where its function cannot."""
     is_async = inspect.iscoroutinefunction(function)
     fits: tuple[Executor, ...] = ("async",) if is_async else ("thread", "process")
     executor = wanted or fits[0]
@@ -278,7 +278,7 @@ class Job(Generic[P, R]):
         return Signature(self.function, self._context_type)
 
     def output_text(self, output: Any) -> str:
-        """What the function returned as JSON text. Raises InputError when JSON can not carry it."""
+        """What the function returned as JSON text. Raises InputError when JSON cannot carry it."""
         if find_spec("pydantic") is not None:
             import pydantic_core
 
@@ -351,7 +351,7 @@ class Job(Generic[P, R]):
         return self.options().enqueue_many(calls, unique_keys=unique_keys)
 
     def enqueue_unique(self, calls: Iterable[Mapping[str, Any]], unique_keys: Iterable[str | None]) -> list[Enqueued]:
-        """Enqueue a task for each mapping of arguments whose unique key is free. Returns what became of each."""
+        """Enqueue a task for each mapping of arguments whose unique key is free. Returns an outcome for each."""
         return self.options().enqueue_unique(calls, unique_keys)
 
     async def enqueue_many_async(
@@ -366,7 +366,7 @@ class Job(Generic[P, R]):
     async def enqueue_unique_async(
         self, calls: Iterable[Mapping[str, Any]], unique_keys: Iterable[str | None]
     ) -> list[Enqueued]:
-        """Enqueue a task for each mapping of arguments whose unique key is free. Returns what became of each."""
+        """Enqueue a task for each mapping of arguments whose unique key is free. Returns an outcome for each."""
         return await self.options().enqueue_unique_async(calls, unique_keys)
 
     def schedule(
@@ -432,7 +432,7 @@ class BoundJob(Generic[P]):
         return self._enqueue(self._inputs(calls), unique_keys)
 
     def enqueue_unique(self, calls: Iterable[Mapping[str, Any]], unique_keys: Iterable[str | None]) -> list[Enqueued]:
-        """Enqueue a task for each mapping of arguments whose unique key is free. Returns what became of each."""
+        """Enqueue a task for each mapping of arguments whose unique key is free. Returns an outcome for each."""
         inputs, connection = self._inputs(calls), self._sync_connection()
         return self.enqueuer.enqueue_unique(self.queue, inputs, unique_keys, self.job.name, self.options, connection)
 
@@ -448,7 +448,7 @@ class BoundJob(Generic[P]):
     async def enqueue_unique_async(
         self, calls: Iterable[Mapping[str, Any]], unique_keys: Iterable[str | None]
     ) -> list[Enqueued]:
-        """Enqueue a task for each mapping of arguments whose unique key is free. Returns what became of each."""
+        """Enqueue a task for each mapping of arguments whose unique key is free. Returns an outcome for each."""
         inputs, connection = self._inputs(calls), self._async_connection()
         return await self.enqueuer.enqueue_unique_async(
             self.queue, inputs, unique_keys, self.job.name, self.options, connection

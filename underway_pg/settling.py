@@ -146,7 +146,7 @@ class Settling:
                 if ended := await self._do(statements.end_sessions(lost)):
                     logger.warning("worker %s has ended %s lost sessions of its handlers", self._worker, ended)
             except psycopg.errors.InsufficientPrivilege as error:
-                logger.warning("worker %s can not end a lost session: %s", self._worker, str(error).strip())
+                logger.warning("worker %s cannot end a lost session: %s", self._worker, str(error).strip())
 
     async def _report(self, ends: list[E], how: _How[E], *, alone: int = 0) -> None:
         """Report ends in one call. When the server refuses it, report each end alone: then a bad one fails alone.
@@ -203,7 +203,7 @@ class Settling:
     def _let_lapse(self, held: Held, error: Refusal | psycopg.Error) -> None:
         """Give up reporting the end of a task. Its lease will lapse, and the database takes it back."""
         logger.error(
-            "task %s: its end can not be recorded, and its lease will lapse: %s",
+            "task %s: its end cannot be recorded, and its lease will lapse: %s",
             held.task.id, str(error).strip(), extra={"task": held.task.id},
         )  # fmt: skip
         self._settled([held], set())

@@ -55,15 +55,15 @@ _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 def dump_json(value: Any) -> str:
     """A value as JSON text that PostgreSQL takes as jsonb.
 
-    Raises InputError for what JSON can not carry: other types, NaN and infinities, NUL characters, lone surrogates.
+    Raises InputError for what JSON cannot carry: other types, NaN and infinities, NUL characters, lone surrogates.
     """
     try:
         text = _JSON.encode(value)
         text.encode()
     except (TypeError, ValueError, RecursionError) as error:
-        raise InputError(f"{_short(value)} can not be kept as JSON: {error}") from error
+        raise InputError(f"{_short(value)} cannot be kept as JSON: {error}") from error
     if "u0000" in text and _NUL.search(text):
-        raise InputError(f"{_short(value)} can not be kept as JSON: it holds a NUL character")
+        raise InputError(f"{_short(value)} cannot be kept as JSON: it holds a NUL character")
     return text
 
 
@@ -199,7 +199,7 @@ def enqueue_many(
 def enqueue_unique(
     queue: str, inputs: Iterable[Any], unique_keys: Iterable[str | None], job: str | None, options: Options
 ) -> Statement[list[Enqueued]]:
-    """New tasks for the inputs whose unique keys are free; gives what became of each input."""
+    """New tasks for the inputs whose unique keys are free; returns for each input whether a task was added."""
     given = {"queue": queue, "inputs": _texts(map(dump_json, inputs))}
     named = _options_of_many(job, options, unique_keys)
     call = "enqueue_unique(%(queue)s, %(inputs)s::text::jsonb[]"
@@ -216,7 +216,7 @@ def enqueue_batch(
     name: str | None,
     retention: Duration | None,
 ) -> Statement[int]:
-    """New tasks as a batch, and tasks that wait for what becomes of it; gives the id of the batch."""
+    """New tasks as a batch, and tasks that start when it is finished; returns the id of the batch."""
     given = {"tasks": _objects(tasks)}
     callbacks = {"on_success": on_success, "on_final": on_final, "on_failure": on_failure}
     optional = {event: dump_json(_object(task)) for event, task in callbacks.items() if task is not None}

@@ -17,7 +17,7 @@ __all__ = ["Child", "Supervisor"]
 logger = logging.getLogger("underway_pg")
 
 # Seconds. A child that died is started again after so long, twice as long each time, at most so long; one that has
-# lived for so long begins anew with that.
+# lived for so long starts again with that.
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
 _LONG_LIFE = 60.0
@@ -50,7 +50,7 @@ class Supervisor:
 
     A child that dies is started again, after a pause that grows. The first signal is passed on as SIGTERM, and so is
     the second; nothing is started after the first. Children notice when this process is gone (`Child.pipe`). With
-    `changes`, an iterator that yields when code has changed, all are stopped and started anew each time.
+    `changes`, an iterator that yields when code has changed, all are stopped and restarted each time.
     """
 
     def __init__(self, command: Sequence[str], processes: int, changes: AsyncIterator[object] | None = None) -> None:
@@ -59,7 +59,7 @@ class Supervisor:
         self._changes = changes
         self._running: set[asyncio.subprocess.Process] = set()
         self._stopping = asyncio.Event()
-        self._woken = asyncio.Event()  # whoever pauses before a start goes on
+        self._woken = asyncio.Event()  # ends the pause before a start
         self._code = 0
 
     async def run(self) -> int:
@@ -95,7 +95,7 @@ class Supervisor:
         if self._changes is None:
             return
         async for _ in self._changes:
-            logger.info("code has changed: %s", "the worker starts anew" if self._processes == 1 else "all start anew")
+            logger.info("code has changed: %s", "the worker restarts" if self._processes == 1 else "all restart")
             self._terminate_all()
             self._woken.set()
             self._woken = asyncio.Event()

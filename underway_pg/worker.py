@@ -196,7 +196,7 @@ class Worker:
     async def run(self) -> None:
         """Work until `stop` is called. Raises what keeps it from working at all, such as SchemaMissing."""
         for job in self._jobs.values():
-            _ = job.signature  # a job that can not be run is found now, not at its first task
+            _ = job.signature  # a job that cannot be run is found now, not at its first task
             if job.executor == "process":
                 address(job)
         self._loop = asyncio.get_running_loop()
@@ -928,10 +928,10 @@ class Worker:
             try:
                 await self._register()
             except QueueNotFound as error:
-                logger.warning("worker %s can not be registered anew: %s", self.name, error)
+                logger.warning("worker %s cannot be registered again: %s", self.name, error)
                 return
             self._look.set()
-            logger.warning("worker %s had been forgotten, and is registered anew", self.name)
+            logger.warning("worker %s was taken off the list of workers, and is registered again", self.name)
 
     async def _send_progress(self) -> None:
         for held in list(self._held):

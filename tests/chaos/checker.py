@@ -1,6 +1,6 @@
 """What has to be true of the evidence at the end of a run. Every rule gives sentences about what breaks it.
 
-What can not be known is not claimed: when the handler of a killed worker ended; whether a handler under a lapsed lease
+What cannot be known is not claimed: when the handler of a killed worker ended; whether a handler under a lapsed lease
 was still at work; whether a transaction was committed whose connection broke at the commit (it is there as a whole or
 not at all, and that is checked).
 """

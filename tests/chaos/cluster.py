@@ -111,7 +111,7 @@ class Cluster:
 def program(name: str, *packages: str) -> Path:
     """A program of the system, or out of Debian's packages, which are unpacked below .cache.
 
-    Raises subprocess.CalledProcessError where it can not be had at all.
+    Raises subprocess.CalledProcessError where it cannot be had at all.
     """
     if found := shutil.which(name):
         return Path(found)

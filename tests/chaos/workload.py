@@ -154,7 +154,7 @@ class Producer:
         with connection.transaction():
             tasks = json.dumps([_task(number) for number in numbers])
             connection.execute("select underway.enqueue_many(%s::jsonb)", [tasks])
-            # From here on it may be committed; before, it can not be.
+            # From here on it may be committed; before, it cannot be.
             self._ledger.write("offered", numbers=numbers)
         self._ledger.write("committed", first=numbers[0])
 

@@ -323,7 +323,7 @@ def test_a_worker_ends_sessions_of_its_own_role_and_says_so_when_it_may_not(
         lost = see_silenced(proxy, session, running)
         proxy.speak(of_old=False)
         if not may:
-            running.until(lambda: "can not end a lost session" in caplog.text, "it says that it may not")
+            running.until(lambda: "cannot end a lost session" in caplog.text, "it says that it may not")
             session.run("select pg_terminate_backend(%s)", lost)
         assert see_tried_again(session, running, task, lost) == "Silent"
 

@@ -254,7 +254,7 @@ def test_plain_jobs_of_a_queue_run_in_processes_where_it_says_so_and_the_job_doe
     assert ran_in == dict.fromkeys(here, os.getpid())
 
 
-# Jobs that can not run where they should
+# Jobs that cannot run where they should
 
 
 def test_an_executor_that_does_not_fit_its_function_is_refused(app: App) -> None:

@@ -114,7 +114,7 @@ def test_without_pydantic_names_are_checked_and_values_must_be_json(
     assert input_of(app, send.enqueue(user_id="seven")) == {"user_id": "seven"}
     with pytest.raises(InputError, match="missing a required argument"):
         send.enqueue()
-    with pytest.raises(InputError, match="can not be kept as JSON"):
+    with pytest.raises(InputError, match="cannot be kept as JSON"):
         send.enqueue(user_id=1, at=datetime.datetime.now(datetime.UTC))
 
 
@@ -123,7 +123,7 @@ def test_what_json_or_postgresql_can_not_carry_is_refused(app: underway.App, val
     @app.job
     def keep(value: Any) -> None: ...
 
-    with pytest.raises(InputError, match="can not be kept as JSON"):
+    with pytest.raises(InputError, match="cannot be kept as JSON"):
         keep.enqueue(value=value)
 
 
@@ -151,7 +151,7 @@ def test_definitions_that_can_not_work_are_refused(app: underway.App) -> None:
         (first, "has no name"),
         (second, "has no name"),
         (third, "must be the first"),
-        (fourth, "a type that JSON can not carry"),
+        (fourth, "a type that JSON cannot carry"),
     ):
         with pytest.raises(ConfigurationError, match=words):
             _ = job.signature

@@ -1,4 +1,8 @@
-"""Limits while transactions overlap, step by step: a task that may run is never left parked, and no limit is exceeded."""
+"""Limits while transactions overlap, step by step: a task that may run is never left parked, and no limit is exceeded.
+
+Some of these tests fail without the lock in _release_slots, the lock in _park, its second look, the lock in
+_take_turns, or the claim lock of limited queues.
+"""
 
 from __future__ import annotations
 
@@ -252,7 +256,7 @@ def test_max_running_is_refused_after_two_seconds_while_a_running_task_is_locked
     setting = operator.start("select underway.create_queue('q', max_running => 3)")
     session.see_waiting(operator, behind=holder)
     assert sorted(worker.column("select underway.heartbeat(%s, %s)", ids[:3], leases)) == ids[:3]
-    with refused("UW014"):
+    with refused("UW015"):
         setting.result(SECONDS)
     assert session.value("select clock_timestamp() - %s between '2 s' and '10 s'", started)
     assert session.value("select max_running from underway.queue") is None

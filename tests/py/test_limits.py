@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.py.support import FORGOTTEN, SECONDS, Session, at_once, beside, refused, stopped_in
+from tests.py.support import FORGOTTEN, Session, at_once, beside, refused, stopped_in
 from underway_pg import App, Queue
 
 OpenSession = Callable[..., Session]

@@ -961,6 +961,7 @@ def test_a_task_whose_queue_is_dropped_and_made_anew_while_it_is_enqueued_is_not
     # It was cancelled with its queue, or is refused; or else it is served when the queue is there again.
     if operator.state(id) == "pending":
         operator.create_queue("q")
+        operator.run("select underway._repair_queues()")
         assert operator.claim_ids("q", 10) == [id]
 
 

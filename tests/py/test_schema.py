@@ -437,7 +437,9 @@ def test_roles_that_exist_are_granted_by_an_owner_that_may_not_create_them(serve
     _ = server.template  # an administrator has installed elsewhere in this cluster, so the roles are there
     with owned_by_a_plain_role(server) as (dsn, _owner):
         schema.migrate(dsn)
-        granted = rows(dsn, "select has_function_privilege('underway_worker', 'underway.maintain(bigint, boolean)', 'execute')")
+        granted = rows(
+            dsn, "select has_function_privilege('underway_worker', 'underway.maintain(bigint, boolean)', 'execute')"
+        )
         assert granted == [(True,)]
 
 

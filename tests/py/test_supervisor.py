@@ -402,7 +402,7 @@ def test_a_worker_that_is_asked_to_stop_lets_running_tasks_end(database: str) ->
 
 
 def test_it_is_to_be_said_who_stops(database: str) -> None:
-    with Client(database) as client, pytest.raises(Refusal, match="which workers"):
+    with Client(database) as client, pytest.raises(Refusal, match="Give exactly one of"):
         client.stop_workers()
 
 

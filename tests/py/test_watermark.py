@@ -1,4 +1,9 @@
-"""The watermark at which claims start hides no task, and rises whatever snapshots are held."""
+"""The watermark at which claims start hides no task, and rises whatever snapshots are held.
+
+Some of these tests fail without each of its rules: the clock before the locks, the transactions that held a lock before
+and those prepared before a restart, _lock_front, the clock inside the statement that locks, and the rules for a clock
+that was put back.
+"""
 
 from __future__ import annotations
 
@@ -184,7 +189,7 @@ def test_an_enqueue_that_has_read_the_clock_and_not_locked_reads_it_again(
     producer = open_session()
     enqueue = "select underway.enqueue('q')"
     many = "enqueue_many(text,jsonb[],text,interval,timestamptz,integer,underway.retry_policy,interval,interval,"
-    many += "interval,jsonb,text[],text,interval,text,bigint[],text)"
+    many += "interval,jsonb,text[],text,interval,text,text,bigint[],text)"
     with stopped_in(session, producer, many, enqueue, before="insert into underway.task (") as enqueueing:
         for now in (10, 20):
             set_clock(now)
@@ -199,14 +204,10 @@ def test_a_settlement_that_has_read_the_clock_and_not_locked_hides_nothing(
     session: Session, open_session: OpenSession, set_clock: SetClock, watermark: Callable[[], int | None], verb: str
 ) -> None:
     id, held = claim_one(session)
-    function, before = {
-        "fail": ("fail_many", "update underway.task t\n            set\n                state"),
-        "snooze": ("snooze", "update underway.task t"),
-        "release": ("release_many", "perform underway._lock_front"),
-    }[verb.split("{")[0]]
+    before = "perform underway._lock_front" if verb.startswith("release") else "with requeued as"
     holder = open_session()
     holder.run("begin")
-    with stopped_in(session, holder, function, f"select underway.{verb.format(held=held)}", before=before):
+    with stopped_in(session, holder, "_requeue", f"select underway.{verb.format(held=held)}", before=before):
         for now in (10, 20):
             set_clock(now)
             session.run(ADVANCE)
@@ -683,7 +684,7 @@ DRAWN = """
 
 
 class Walk:
-    """One session that does what comes, in transactions that are committed or rolled back."""
+    """One session that makes calls by chance, in transactions that are committed or rolled back."""
 
     def __init__(self, session: Session, seed: int) -> None:
         self.session = session
@@ -700,7 +701,7 @@ class Walk:
             try:
                 self.session.run(DRAWN + verb)
                 end = "rollback to s" if self.chance.random() < 0.15 else "release s"
-            except psycopg.Error:  # refused, or in a circle with another walk, or behind its snapshot
+            except psycopg.Error:  # refused, a deadlock with another walk, or a serialization failure
                 end = "rollback to s"
             self.session.run(end)
         self.session.run("rollback" if self.chance.random() < 0.25 else "commit")
@@ -733,7 +734,7 @@ def test_nothing_is_hidden_whatever_is_done_in_whatever_order(session: Session, 
     assert max(at_once(walk, len(walks) + 1)) > 10
     assert session.value(WATERMARK) > session.value("select min(created_at) from underway.queue")  # it did rise
 
-    # And all that is pending comes, when it is due.
+    # All pending tasks are claimed when they are due.
     pending = set(session.column("select id from underway.task where queue = 'q' and state = 'pending'"))
     found = set()
 

@@ -703,7 +703,7 @@ def test_a_failure_that_the_server_never_takes_holds_up_no_other_result(
 
     bad = poison.enqueue()
     with beside(app.worker(concurrency=4)) as worker:
-        worker.until(lambda: f"task {bad}: its end can not be recorded" in caplog.text, "it says so")
+        worker.until(lambda: f"task {bad}: its end cannot be recorded" in caplog.text, "it says so")
         assert final(app, good.enqueue(), worker).output == "good"
     assert info(app, bad).state == "in_progress"  # until its lease lapses
 
@@ -1987,7 +1987,7 @@ def test_a_worker_that_was_forgotten_goes_on_although_one_of_its_queues_was_drop
         idle(session, worker)
         app.client.drop_queue("gone", force=True)
         session.run("delete from underway.worker")
-        worker.until(lambda: "worker w can not be registered anew" in caplog.text, "it says what is wrong")
+        worker.until(lambda: "worker w cannot be registered again" in caplog.text, "it says what is wrong")
         assert final(app, work.enqueue(), worker).output == "done"
         session.create_queue("gone")
         worker.until(lambda: session.column("select name from underway.worker") == ["w"], "it is registered again")

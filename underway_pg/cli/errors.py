@@ -31,7 +31,7 @@ def explained(error: BaseException) -> tuple[int, str] | None:
             return 2, "the dsn is no PostgreSQL URI; write it as postgresql://user:password@host:port/database"
         case psycopg.OperationalError(sqlstate=None):
             # The first line says where and why; what follows guesses.
-            return 1, f"can not reach the database: {str(error).splitlines()[0]}; check --dsn or DATABASE_URL"
+            return 1, f"cannot reach the database: {str(error).splitlines()[0]}; check --dsn or DATABASE_URL"
         case psycopg.Error():
             hint = error.diag.message_hint
             return 1, f"the database refused: {error.diag.message_primary or error}" + (f". {hint}" if hint else "")

@@ -78,7 +78,7 @@ def worker(
         int, typer.Option(min=1, help="How many such workers, each a process; one that dies is started again.")
     ] = 1,
     reload: Annotated[
-        bool, typer.Option("--reload", help="Start anew when a Python file below this directory changes.")
+        bool, typer.Option("--reload", help="Restart when a Python file below this directory changes.")
     ] = False,
     health_port: Annotated[
         int | None,

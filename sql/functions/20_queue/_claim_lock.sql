@@ -1,10 +1,11 @@
 -- _claim_lock: the keys of the advisory locks of a queue, 64 bits wide.
 --
---   _claim_lock      claims from a queue without limits share it; a claim within limits, and whoever changes a limit,
---                    holds it alone
---   _watermark_lock  who makes tasks ready in front of the line shares it; who moves the watermark holds it alone
---   _key_lock        who frees a slot of a concurrency key shares it; a claim that parks a task of the key holds it alone.
---                    The keys of a queue share 64 locks, so that settling 10,000 keys takes 64 locks
+--   _claim_lock      shared by claims from a queue without limits; exclusive for a claim within limits and for a change
+--                    of a limit
+--   _watermark_lock  shared by calls that make tasks ready in front of the line; exclusive for a call that moves the
+--                    watermark
+--   _key_lock        shared by calls that free a slot of a concurrency key; exclusive for a claim that parks a task of
+--                    the key. The keys of a queue share 64 locks, so that settling 10,000 keys takes 64 locks
 --
 -- All are held until the transaction ends.
 --

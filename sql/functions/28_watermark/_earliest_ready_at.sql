@@ -19,7 +19,7 @@ declare
     );
 begin
     -- The clock may have been put back: by some ms, as after a failover, where the task waits for that long, or by more,
-    -- where claims start anew.
+    -- where claims start again.
     if v_observed_at > v_now + interval '1 second' then
         perform underway._reset_watermark(_earliest_ready_at.queue, _earliest_ready_at.priority);
         return v_now;

@@ -32,7 +32,7 @@ declare
 begin
     select w.* into v_watermark from underway._watermark(_front_at.queue, _front_at.priority) w;
 
-    -- A repeatable-read snapshot does not show where the watermark is, and one that lies in the future must start anew: then
+    -- A repeatable-read snapshot does not show where the watermark is, and one that lies in the future must be reset: then
     -- the task goes to the back of the line.
     if current_setting('transaction_isolation') <> 'read committed'
        or v_watermark.observed_at > underway._clock() + interval '1 second' then

@@ -40,7 +40,7 @@ declare
     v_ids       bigint[];
 begin
     -- Read in one statement all that a plain task needs. Each statement and each expression counts here: PL/pgSQL
-    -- prepares all that are executed anew in each transaction, and most enqueue one task (docs/decisions/0013).
+    -- prepares all that are executed again in each transaction, and most enqueue one task (docs/decisions/0013).
     select
         -- A priority in use, and no watermark in the future: ready_at is the clock, read by the insert.
         (enqueue_many.priority = 0 or m.version is not null)

@@ -17,7 +17,7 @@ begin
             raise exception using
                 errcode = 'UW001',
                 message = format(
-                    'queue %L can not have the dead-letter queue %L: its dead letters would come back to it',
+                    'queue %L cannot have the dead-letter queue %L: its dead letters would come back to it',
                     _check_dead_letter_queue.queue, _check_dead_letter_queue.dead_letter_queue
                 ),
                 hint = 'Choose a queue whose own dead-letter queues do not lead back here.';
@@ -64,7 +64,7 @@ begin
        or _store_queue.name !~ '^[^[:space:][:cntrl:]]([^[:cntrl:]]{0,126}[^[:space:][:cntrl:]])?$' then
         raise exception using
             errcode = 'UW001',
-            message = format('%L can not be the name of a queue', _store_queue.name),
+            message = format('%L cannot be the name of a queue', _store_queue.name),
             hint = 'Give 1 to 128 printable characters, without blanks at either end.';
     end if;
 

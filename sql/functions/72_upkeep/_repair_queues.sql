@@ -4,7 +4,7 @@
 -- exist, the task is cancelled; if it was created again, its priority is recorded.
 --
 -- A repeatable-read transaction does not see how far the watermark has come. If the clock is put back while it is open, it
--- may make a task ready before the watermark. Then the watermark starts anew.
+-- may make a task ready before the watermark. Then the watermark is reset.
 --
 --   pending -> cancelled
 --

@@ -1,4 +1,4 @@
--- maintain: the chores, at most once a second, whoever calls. Each of them is bounded and skips rows that another session
+-- maintain: run the chores, at most once a second for all callers together. Each of them is bounded and skips rows that another session
 -- has locked.
 --
 -- Writes: queue, upkeep, worker.

@@ -252,7 +252,7 @@ begin
     if not found then
         select h.* into v_history from underway.task_history h where h.id = why.task;
         if not found then
-            perform underway._raise_wrong_state(why.task, 'can be asked for', 'live or in the history');
+            perform underway._raise_wrong_state(why.task, 'can be explained', 'live or in the history');
         end if;
         return next row(
             'finished', format('%s at %s', v_history.state, v_history.finished_at),

@@ -1,4 +1,4 @@
--- why a task can not be treated so
+-- why a task cannot be treated so
 
 begin;
 select plan(8);

@@ -161,7 +161,7 @@ select throws_ok(
 select throws_ok(
     $$ select underway.enqueue('email', retry_policy => row(0, '1 s', '1 s', 2, 0)::underway.retry_policy) $$, 'UW001',
     null,
-    'a retry policy that can not be is refused'
+    'a retry policy that cannot be is refused'
 );
 
 select is((select count(*) from underway.task), before.count, 'a refused task is not there') from before;

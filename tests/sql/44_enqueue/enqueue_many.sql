@@ -124,7 +124,7 @@ select throws_ok(
 
 select throws_ok(
     $$ select underway.enqueue_many('email', '{1}', delay => '-1 s') $$, 'UW001', null,
-    'options that can not be are refused'
+    'options that cannot be are refused'
 );
 
 select is((select count(*) from underway.task), before.count, 'a refused batch leaves no task') from before;

@@ -149,7 +149,7 @@ select throws_ok(
 
 select throws_ok(
     $$ select underway.enqueue_many('[{"queue": "email", "retry_policy": {"max_attempts": 0}}]'::jsonb) $$,
-    'UW001', null, 'a retry policy that can not be is refused'
+    'UW001', null, 'a retry policy that cannot be is refused'
 );
 
 select throws_ok(

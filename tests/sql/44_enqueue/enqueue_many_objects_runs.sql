@@ -74,7 +74,7 @@ select throws_ok(
 );
 select throws_ok(
     $$ select underway.enqueue_many('[{"queue": "email"}, {"queue": "email", "timeout": "-1 s"}]'::jsonb) $$, 'UW001', null,
-    'options that can not be are refused'
+    'options that cannot be are refused'
 );
 select is(underway.enqueue_many('[]'::jsonb), '{}', 'no tasks are none');
 

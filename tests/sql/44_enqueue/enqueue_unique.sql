@@ -207,7 +207,7 @@ select throws_ok(
 
 select throws_ok(
     $$ select underway.enqueue_unique('email', '{1}', '{a}', delay => '-1 s') $$, 'UW001', null,
-    'options that can not be are refused'
+    'options that cannot be are refused'
 );
 
 select is((select count(*) from underway.task), before.count, 'what is refused leaves no task') from before;

@@ -116,7 +116,7 @@ create temp table fatal_later as select * from underway_test.held_task();
 
 select is(
     underway.fail(fatal_later.id, fatal_later.lease, '"x"', retryable => false, retry_after => '1 minute'), null,
-    'a fatal error can not be put off'
+    'a fatal error cannot be put off'
 )
 from fatal_later;
 

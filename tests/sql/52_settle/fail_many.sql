@@ -202,7 +202,7 @@ select throws_ok(
         select underway.fail_many(array_agg(held.id), array_agg(held.lease), '{}', null, array['1 minute', '-1 minute']::interval[])
         from held
     $$,
-    'UW001', 'retry_after is -00:01:00', 'one retry_after that can not be refuses the batch'
+    'UW001', 'retry_after is -00:01:00', 'one retry_after that cannot be refuses the batch'
 );
 
 select is(

@@ -86,7 +86,7 @@ select underway._reclaim(everything => true);
 
 select is_empty(
     $$ select underway.heartbeat(array[neighbour.id], array[neighbour.lease]) from neighbour $$,
-    'a lease that was taken back can not be renewed'
+    'a lease that was taken back cannot be renewed'
 );
 
 -- longer than the timeout

@@ -24,7 +24,7 @@ from (values
 
 select throws_ok(
     $$ select underway.create_queue(' email') $$,
-    'UW001', ''' email'' can not be the name of a queue',
+    'UW001', ''' email'' cannot be the name of a queue',
     'the message shows the name as it was given'
 );
 

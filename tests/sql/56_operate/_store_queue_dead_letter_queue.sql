@@ -22,26 +22,26 @@ select is(pg_temp.dead_letter_queue_of('beside'), 'second', 'two queues may shar
 
 select throws_ok(
     $$ select underway.create_queue('new', dead_letter_queue => 'new') $$,
-    'UW001', 'queue ''new'' can not have the dead-letter queue ''new'': its dead letters would come back to it',
-    'a new queue can not be its own dead-letter queue'
+    'UW001', 'queue ''new'' cannot have the dead-letter queue ''new'': its dead letters would come back to it',
+    'a new queue cannot be its own dead-letter queue'
 );
 
 select throws_ok(
     $$ select underway.create_queue('third', dead_letter_queue => 'third') $$,
     'UW001', null,
-    'a queue can not become its own dead-letter queue'
+    'a queue cannot become its own dead-letter queue'
 );
 
 select throws_ok(
     $$ select underway.create_queue('third', dead_letter_queue => 'second') $$,
-    'UW001', 'queue ''third'' can not have the dead-letter queue ''second'': its dead letters would come back to it',
-    'two queues can not be the dead-letter queue of each other'
+    'UW001', 'queue ''third'' cannot have the dead-letter queue ''second'': its dead letters would come back to it',
+    'two queues cannot be the dead-letter queue of each other'
 );
 
 select throws_ok(
     $$ select underway.create_queue('third', dead_letter_queue => 'first') $$,
     'UW001', null,
-    'dead letters can not come back over a third queue either'
+    'dead letters cannot come back over a third queue either'
 );
 
 select is(pg_temp.dead_letter_queue_of('third'), null, 'a refusal leaves the queue as it was');

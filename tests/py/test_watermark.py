@@ -204,7 +204,7 @@ def test_a_settlement_that_has_read_the_clock_and_not_locked_hides_nothing(
     session: Session, open_session: OpenSession, set_clock: SetClock, watermark: Callable[[], int | None], verb: str
 ) -> None:
     id, held = claim_one(session)
-    before = "perform underway._lock_front" if verb.startswith("release") else "with requeued as"
+    before = "with requeued as" if verb.startswith("fail") else "perform underway._lock_front"
     holder = open_session()
     holder.run("begin")
     with stopped_in(session, holder, "_requeue", f"select underway.{verb.format(held=held)}", before=before):

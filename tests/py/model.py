@@ -194,6 +194,7 @@ class Underway:
         self.ask_claim_locks: Callable[[], dict[str, bool]] = dict  # the queues whose claim lock it has; whether alone
         self.maintaining = False
         self.ask_waiting: Callable[[], set[int]] = set
+        self.ask_watermark: Callable[[str, int], datetime] = lambda _queue, _priority: self.now
         self.ask_became: Callable[[], dict[int, tuple[bool, bool, bool]]] = dict
 
     # Transactions
@@ -233,7 +234,8 @@ class Underway:
     def take_over(self, tasks: Iterable[Task], queues: Iterable[Queue]) -> None:
         """Take over what the database chooses: which tasks are parked, and where a task stands in the line.
 
-        Only a task that is ready moves in the line, and it stays ready. Without a turn it moves back only.
+        Only a task that is ready moves in the line, and it stays ready. Where keys take no turns it keeps its place, or
+        moves back to the watermark.
         """
         for there in tasks:
             task = self.task(there.id)
@@ -245,7 +247,8 @@ class Underway:
                 may_move = task.concurrency_key is not None or task.id in self.world.moved
                 if not may_move or not self.is_due(task) or not self.is_due(there):
                     continue
-                if there.ready_at < task.ready_at and not fair:
+                place = max(task.ready_at, self.ask_watermark(task.queue, task.priority))
+                if there.ready_at != place and not fair and self.world.exact:
                     continue
                 self.world.unsettled.add((task.queue, task.concurrency_key))
                 task = replace(task, ready_at=there.ready_at)
@@ -676,14 +679,19 @@ class Underway:
 
     def check_turns(self, given: Sequence[Task], ready: Sequence[Task], rooms: dict[str | None, int]) -> None:
         """Check that keys were served in turn, each once before another was served twice, in the order of the line."""
-        for priority in {task.priority for task in given}:
+        for priority in sorted({task.priority for task in given}, reverse=True):
+            left = Counter(rooms) - Counter(task.concurrency_key for task in given if task.priority > priority)
             keys = [task.concurrency_key for task in given if task.priority == priority]
             turns = [1 if key is None else keys[:place].count(key) + 1 for place, key in enumerate(keys)]
             assert turns == sorted(turns), f"{given} are not in turn"
-            line = [task for task in sorted(ready, key=order) if task.priority == priority]
-            keys_in_line = [*dict.fromkeys(task.concurrency_key for task in line if rooms[task.concurrency_key] > 0)]
+            line: dict[str, tuple[datetime, int]] = {}
+            for task in ready:
+                if task.priority == priority and (key := task.concurrency_key) is not None and left[key] > 0:
+                    assert task.ready_at is not None
+                    ready_at, id = line.get(key, (task.ready_at, task.id))
+                    line[key] = min(ready_at, task.ready_at), min(id, task.id)
+            in_line = sorted(line, key=lambda key: line[key])
             first = [key for key in dict.fromkeys(keys) if key is not None]
-            in_line = [key for key in keys_in_line if key is not None]
             assert first == in_line[: len(first)], f"keys were served in the order {first}, and their line is {in_line}"
 
     def is_ready(self, task: Task) -> bool:

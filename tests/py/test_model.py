@@ -137,6 +137,8 @@ BECAME = (
     "select id, failed_at is not null, final_at is not null, succeeded_at is not null from underway.batch order by 1"
 )
 
+WATERMARK = "select greatest(%s, max(ready_at)) from underway._watermark(%s, %s)"
+
 NEXT_BATCH = "select last_value + is_called::integer from underway.batch_id_seq"
 
 NEXT_ID = "select last_value + is_called::integer from underway.task_id_seq"
@@ -301,6 +303,12 @@ def became_of(session: Session) -> dict[int, tuple[bool, bool, bool]]:
     return {number: (failed, final, succeeded) for number, failed, final, succeeded in session.rows(BECAME)}
 
 
+def watermark_of(session: Session, queue: str, priority: int) -> datetime:
+    (ready_at,) = session.column(WATERMARK, START - timedelta(days=100), queue, priority)
+    assert isinstance(ready_at, datetime)
+    return ready_at
+
+
 def waiting_of(session: Session) -> set[int]:
     """The tasks that wait for others after what was done now."""
     return set(session.column("select id from underway.task where state = 'waiting'"))
@@ -387,9 +395,10 @@ OF_LIMITS = {
     12: "complete_many",
     8: "time_goes_back",
     6: "maintain limit_length try_all_claims",
-    4: "make_fair begin commit limit_rate fail enqueue_unique dequeue_of_several complete_and_dequeue release_many",
-    2: "raise_floors resume_key enqueue enqueue_after snooze cancel reschedule reprioritize redrive",
-    1: "rollback savepoint rollback_to limit_running pause_key enqueue_batch heartbeat retry",
+    4: "make_fair begin commit limit_rate fail enqueue_unique dequeue_of_several complete_and_dequeue release_many "
+    "pause_key resume_key reschedule",
+    2: "raise_floors enqueue enqueue_after snooze cancel reprioritize redrive",
+    1: "rollback savepoint rollback_to limit_running enqueue_batch heartbeat retry",
 }
 STEP_OF_LIMITS = steps({name: weight for weight, names in OF_LIMITS.items() for name in names.split()})
 
@@ -409,8 +418,10 @@ class Machine(RuleBasedStateMachine):
             model.ask_claim_locks = lambda session=session: dict(  # type: ignore[misc]
                 self.observer.rows(CLAIM_LOCKS, NAMES, session.pid)
             )
+            model.ask_watermark = lambda *lane, session=session: watermark_of(session, *lane)  # type: ignore[misc]
             model.ask_waiting = lambda session=session: waiting_of(session)  # type: ignore[misc]
             model.ask_became = lambda session=session: became_of(session)  # type: ignore[misc]
+        self.looker.ask_watermark = lambda *lane: watermark_of(observer, *lane)
         self.grants: list[tuple[int, UUID]] = []
         self.most_attempts: dict[str, int] = {}
         self.may_go: set[int] = set()
@@ -443,9 +454,8 @@ class Machine(RuleBasedStateMachine):
             self.count_up()
             self.sound = True
             return
-        if verb == "create_queue" and "fair" in arguments:
-            tasks_of_queue = [task for task in model.tasks() if task.queue == arguments["name"]]
-            self.world.unsettled.update((task.queue, task.concurrency_key) for task in tasks_of_queue)
+        if verb == "create_queue":
+            self.unsettle(model, arguments["name"], not {"fair", "rate_limit_per_key"}.isdisjoint(arguments))
         model.given = given if isinstance(given, list) else []
         before = dict(model.changes)
         expected: Any
@@ -481,6 +491,13 @@ class Machine(RuleBasedStateMachine):
                 for task in (value, self.world.committed.get(id)):
                     if isinstance(task, Task):
                         self.world.unsettled.add((task.queue, task.concurrency_key))
+
+    def unsettle(self, model: Underway, name: str, changed: bool) -> None:
+        """After a change of its settings `maintain` may have to look at the keys again, for their turns or tokens."""
+        queue = model.queue(name)
+        if queue is not None and (changed or queue.rate_limit_per_key):
+            tasks = [task for task in model.tasks() if task.queue == name]
+            self.world.unsettled.update((name, task.concurrency_key) for task in tasks)
 
     def would_wait(self, model: Underway, verb: str, arguments: dict[str, Any]) -> bool:
         """Whether the verb would wait for a row or for a claim."""
@@ -939,7 +956,6 @@ class Machine(RuleBasedStateMachine):
         self.sound = False
         self.looker.begin()
         with self.observer.connection.transaction(force_rollback=True):
-            self.observer.run("select underway._repair_parked('', '', 1000)")
             self.see_limits_used()
         self.looker.rollback()
         self.sound = True
@@ -1046,8 +1062,6 @@ class Machine(RuleBasedStateMachine):
         """Each pending task is claimed in the end, once, and what waits waits for something."""
         self.observer.run("select underway._run_chores()")
         assert self.observer.column(FORGOTTEN_DEPENDENTS) == []
-        if self.exact:
-            assert self.observer.rows(FORGOTTEN_NOW) == []
         pending = {task.id for task in tasks_of(self.observer) if task.state == "pending"}
         used = []
         for rest in (0 * SECOND, 60 * SECOND, timedelta(days=365)):
@@ -1071,6 +1085,7 @@ class Machine(RuleBasedStateMachine):
         In a fair queue a claim may only line up the next tasks, which the claim after it takes.
         """
         claimed: list[int] = []
+        self.observer.run("select underway._repair_parked('', '', 1000)")
         for queue in queues_of(self.observer):
             most, empty = 0, 0
             while empty < 2 and not queue.paused:

@@ -1,14 +1,12 @@
-"""A model of Underway in memory: what a session sees, and what each verb makes of it.
+"""A model of Underway in memory: what a session sees, and what each verb changes in it.
 
-A further verb is a method of `Underway` with the arguments of its function in SQL; a further setting is a field of
-`Queue` or `Task`. What keeps a task from being claimed belongs into `ready`, how many may be claimed into `queue_room`
-and `key_room`, which of a lane into `from_lane`, `from_limited_lane` and `from_fair_lane`, and what a new task meets
-into `take_key`.
+A new verb is a method of `Underway` with the arguments of its SQL function; a new setting is a field of `Queue` or
+`Task`. Where the database may choose (which ready tasks a claim takes, which tasks are parked), the model takes over
+what the database did, and `check_claim` and `take_over` say what it may do.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -53,16 +51,19 @@ class Queue:
     rate_limit_per_key: int | None = None
     rate_period: timedelta = SECOND
     max_length: int | None = None
+    has_keys: bool = field(default=False, compare=False)  # a hint, taken over from the database
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeadLetter:
-    """Of which task a dead letter tells, and what that needs to come back."""
+    """The task that a dead letter stands for, and what that needs to come back."""
 
     task: int
     queue: str
     attempts: int
     enqueued_at: datetime
+    unique_key: str | None = None
+    concurrency_key: str | None = None
     dead_letter: DeadLetter | None = None
 
 
@@ -75,7 +76,7 @@ class Task:
     state: str = "pending"
     attempt: int = 0
     errors: int = 0
-    ready_at: datetime | None = None  # while it is pending or waiting
+    ready_at: datetime | None = None  # while it is live
     started_at: datetime | None = None
     lease: UUID | None = None
     lease_expires_at: datetime | None = None
@@ -87,8 +88,8 @@ class Task:
     unique_key: str | None = None
     unique_until_start: bool = False  # while it is live
     concurrency_key: str | None = None
-    limited: bool = False  # it is in progress, and counted by limits
-    parked: bool = False
+    holds_slot: bool = False
+    parked: bool = False  # taken over from the database
     in_batch: bool = False  # by a batch, while it is live
 
     @property
@@ -140,18 +141,11 @@ class Bucket:
     refilled_at: datetime
 
 
-@dataclass(frozen=True)
-class Line:
-    """What is known of the places that keys have in the line of a fair queue: not before, and not behind."""
-
-    places: dict[str, tuple[int, int]] = field(default_factory=dict)
-
-
 # A task by its id, a queue by its name; by a kind, a queue and a key, whether that one is paused, or its hold; a batch,
-# and what is known of one of its tasks; the line of a queue; and a bucket by its number, of several the last counts.
+# and what is known of one of its tasks; and a bucket by its number, of several the last counts.
 Key = int | str | tuple[str, str, str]
-Written = Task | Queue | Hold | Renewal | Batch | Outcome | Bucket | Line | bool | None
-Saved = tuple[dict[Key, Written], dict[str, bool], set[str]]
+Written = Task | Queue | Hold | Renewal | Batch | Outcome | Bucket | bool | None
+KeyOfQueue = tuple[str, str | None]
 
 
 class Refused(Exception):
@@ -173,11 +167,13 @@ class World:
     committed: dict[Key, Written] = field(default_factory=dict)
     sessions: list[Underway] = field(default_factory=list)
     now: datetime = START
+    exact: bool = True  # or the clock goes back, and which task comes first is not predicted
     next_id: int = 1
     next_batch: int = 1
     next_bucket: int = 1
-    next_place: int = 1  # in the lines of keys
-    keyed: set[str] = field(default_factory=set)  # the queues that ever had a concurrency key, or were fair
+    # Keys of which a transaction may have missed a parked task, because another one had locked it.
+    unsettled: set[KeyOfQueue] = field(default_factory=set)
+    moved: set[int] = field(default_factory=set)  # tasks that keep their place in the line
 
 
 class Underway:
@@ -193,15 +189,12 @@ class Underway:
         self.name = "ABC"[number]
         self.open = False
         self.changes: dict[Key, Written] = {}
-        self.claimed_from: dict[str, bool] = {}  # whose claim lock it has until its transaction ends; whether alone
-        self.keyed: set[str] = set()
-        self.used: Counter[tuple[str, str]] = Counter()  # tokens, by the claim that is under way
-        self.saved: Saved | None = None
-        self.ask: Callable[[], list[Any]] = list
-        self.ask_parked: Callable[[], set[int]] = set
-        self.ask_locked: Callable[[], set[str]] = set
+        self.saved: dict[Key, Written] | None = None
+        self.given: list[Any] | None = None  # by the database; None while nobody has asked it
+        self.ask_claim_locks: Callable[[], dict[str, bool]] = dict  # the queues whose claim lock it has; whether alone
         self.maintaining = False
         self.ask_waiting: Callable[[], set[int]] = set
+        self.ask_watermark: Callable[[str, int], datetime] = lambda _queue, _priority: self.now
         self.ask_became: Callable[[], dict[int, tuple[bool, bool, bool]]] = dict
 
     # Transactions
@@ -211,24 +204,23 @@ class Underway:
 
     def commit(self) -> None:
         self.world.committed.update(self.changes)
-        self.world.keyed |= self.keyed
         self.rollback()
 
     def rollback(self) -> None:
-        self.changes, self.claimed_from, self.keyed, self.saved, self.open = {}, {}, set(), None, False
+        self.changes, self.saved, self.open = {}, None, False
 
     def set_savepoint(self) -> None:
-        self.saved = self.save()
+        self.saved = dict(self.changes)
 
     def rollback_to_savepoint(self) -> None:
         assert self.saved is not None
-        self.go_back(self.saved)
+        self.changes = dict(self.saved)
 
-    def save(self) -> Saved:
-        return dict(self.changes), dict(self.claimed_from), set(self.keyed)
-
-    def go_back(self, saved: Saved) -> None:
-        self.changes, self.claimed_from, self.keyed = dict(saved[0]), dict(saved[1]), set(saved[2])
+    def keep(self) -> None:
+        """Outside a transaction each change is committed at once."""
+        if not self.open:
+            self.world.committed.update(self.changes)
+            self.changes = {}
 
     def adopt(self, tasks: Iterable[Task], queues: Iterable[Queue]) -> None:
         """Take over what there is: the keys that differ count as written."""
@@ -237,9 +229,38 @@ class Underway:
         for key in seen.keys() | there.keys():
             if seen.get(key) != there.get(key) and not isinstance(key, tuple):
                 self.changes[key] = there.get(key)
-        if not self.open:
-            self.world.committed.update(self.changes)
-            self.changes = {}
+        self.keep()
+
+    def take_over(self, tasks: Iterable[Task], queues: Iterable[Queue]) -> None:
+        """Take over what the database chooses: which tasks are parked, and where a task stands in the line.
+
+        Only a task that is ready moves in the line, and it stays ready. Where keys take no turns it keeps its place, or
+        moves back to the watermark.
+        """
+        for there in tasks:
+            task = self.task(there.id)
+            if task is None or (task.parked, task.ready_at) == (there.parked, there.ready_at):
+                continue
+            queue = self.queue(task.queue)
+            fair = queue is not None and queue.fair
+            if task.ready_at is not None and there.ready_at is not None and task.ready_at != there.ready_at:
+                may_move = task.concurrency_key is not None or task.id in self.world.moved
+                if not may_move or not self.is_due(task) or not self.is_due(there):
+                    continue
+                place = max(task.ready_at, self.ask_watermark(task.queue, task.priority))
+                if there.ready_at != place and not fair and self.world.exact:
+                    continue
+                self.world.unsettled.add((task.queue, task.concurrency_key))
+                task = replace(task, ready_at=there.ready_at)
+            if there.parked and (there.state != "pending" or there.concurrency_key is None):
+                continue
+            self.changes[task.id] = replace(task, parked=there.parked)
+        for given in queues:
+            queue = self.queue(given.name)
+            if queue is not None and queue.has_keys != given.has_keys:
+                self.changes[given.name] = replace(queue, has_keys=given.has_keys)
+        self.world.moved.clear()
+        self.keep()
 
     # What it sees
 
@@ -286,6 +307,10 @@ class Underway:
         found = self.task(task)
         return found if found is not None and found.lease == lease else None
 
+    def is_due(self, task: Task) -> bool:
+        """Whether it is ready, or will be with the next turn of its key."""
+        return task.ready_at is not None and task.ready_at <= self.now + SECOND / 1000
+
     def taken(self, key: Key) -> bool:
         return any(key in other.changes for other in self.others)
 
@@ -328,6 +353,7 @@ class Underway:
         if dead_letter_queue:
             self.write(dead_letter_queue, self.queue(dead_letter_queue))  # it is referred to
         queue = self.queue(name) or Queue(name=name)
+        holds_slots = queue.max_running is not None
         given: dict[str, Any] = {
             "retry_policy": retry_policy,
             "timeout": timeout,
@@ -347,18 +373,15 @@ class Underway:
         queue = replace(queue, max_running=queue.max_running or None, max_length=queue.max_length or None)
         queue = replace(queue, rate_limit=queue.rate_limit or None, rate_limit_per_key=queue.rate_limit_per_key or None)
         self.write(name, queue)
-        if fair:
-            self.keyed.add(name)
-        if max_running:
+        if max_running and not holds_slots:
             for task in self.tasks():
-                if task.queue == name and task.state == "in_progress" and not task.limited:
-                    self.write(task.id, replace(task, limited=True))
+                if task.queue == name and task.state == "in_progress":
+                    self.write(task.id, replace(task, holds_slot=True))
 
     def lock_claims(self, name: str) -> None:
         """No claim from the queue is under way, and none begins until the transaction ends."""
-        if not self.may_claim(name, alone=True):
+        if any(name in other.ask_claim_locks() for other in self.others):
             raise Waits
-        self.claimed_from[name] = True
 
     def drop_queue(self, name: str, force: bool) -> None:
         self.lock_claims(name)
@@ -382,7 +405,6 @@ class Underway:
         for number, bucket in self.buckets().items():
             if bucket.queue == name:
                 self.write(number, None)
-        self.write(("line", name, ""), None)
         self.write(name, None)
 
     def pause_queue(self, name: str) -> list[bool]:
@@ -423,7 +445,7 @@ class Underway:
     ) -> list[list[int]]:
         if tasks is not None:
             return [[self.enqueue(**options)[0] for options in tasks]]
-        rows = self.enqueue_unique(queue, inputs, [None] * len(inputs), in_line=True, **options)
+        rows = self.enqueue_unique(queue, inputs, [None] * len(inputs), **options)
         return [[id for id, _, _ in rows]]
 
     def enqueue_unique(
@@ -441,12 +463,8 @@ class Underway:
         concurrency_key: str | None = None,
         after: Sequence[int] = (),
         after_failure: str = "wait",
-        in_line: bool = False,
     ) -> list[tuple[int, bool, bool]]:
-        """With `in_line`, as those without unique keys, what is due in a fair queue waits for the turn of its key."""
         settings = self.existing_queue(queue)
-        if concurrency_key is not None:
-            self.keyed.add(queue)
         first = self.world.next_id
         self.world.next_id += len(inputs)
         rows = [(0, False, False)] * len(inputs)
@@ -463,7 +481,6 @@ class Underway:
                 unique_until_start=unique_until == "start",
                 concurrency_key=concurrency_key,
                 input=input,
-                parked=in_line and settings.fair and not after and delay is None and run_at is None,
             )
             rows[place] = self.take_key(task, on_conflict, unique_for)
         length = sum(task.queue == queue and task.state == "pending" for task in self.tasks())
@@ -559,228 +576,134 @@ class Underway:
     def dequeue(
         self, queue: str | None = None, queues: Sequence[str] = (), max_tasks: int = 1
     ) -> list[tuple[int, int, UUID | None]]:
-        open_queues = {}
-        for name in [queue] if queue is not None else queues:
-            found = self.existing_queue(name)
-            if not found.paused:
-                open_queues[name] = found
-        given = self.ask()
-        order = [row[0] for row in given if row[2] is not None]
-        lease = next((row[2] for row in given if row[2] is not None), None)
-        several = queue is None and len(queues) > 1
-        parked = self.ask_parked() if several else set()
-        # A queue from which another has claimed under a limit, or is claiming without this one, is left alone.
-        limited = {
-            name
-            for name, found in open_queues.items()
-            if found.max_running or found.rate_limit or found.fair or self.is_keyed(name)
-        }
-        free = {name for name in open_queues if self.may_claim(name, alone=name in limited)}
-        claimed: list[tuple[int, int, UUID | None]] = []
-        self.used.clear()
-        for lane in self.lanes(free, order, parked):
-            left = max_tasks - len(claimed)
-            if left == 0:
-                break
-            name = lane[0].queue
-            if name in limited:
-                left = min(left, self.queue_room(open_queues[name]))
-                if open_queues[name].fair:
-                    given_out = self.from_fair_lane(lane, left, order[len(claimed) :])
-                else:
-                    given_out = self.from_limited_lane(lane, left)
-            else:
-                lane = [task for task in lane if self.ready(task)]
-                given_out = self.from_lane(lane, left, order[len(claimed) :])
-            for task in given_out:
-                task = replace(task, state="in_progress", attempt=task.attempt + 1, ready_at=None, lease=lease)
-                task = replace(task, limited=name in limited, parked=False, started_at=self.now)
-                task = replace(task, unique_key=None if task.unique_until_start else task.unique_key)
-                self.write(task.id, replace(task, lease_expires_at=self.now + open_queues[name].heartbeat))
-                claimed.append((task.id, task.attempt, lease))
-                self.used.update({(name, key) for key in ("", task.concurrency_key or "")})
-        # Of several queues chance decides how many are looked at.
-        looked_at = free & self.ask_locked() if self.open and several else free
-        for name in looked_at:
-            self.forget_places(open_queues[name])
-        self.take_tokens(order)
-        if self.open:
-            for name in looked_at:
-                self.claimed_from[name] = self.claimed_from.get(name, False) or name in limited
-        return claimed
+        found = [self.existing_queue(name) for name in ([queue] if queue is not None else queues)]
+        if self.given is None:
+            return []
+        claimed = [(id, lease) for id, _, lease in self.given if lease is not None]
+        self.check_claim([id for id, _ in claimed], [queue for queue in found if self.may_claim(queue)], max_tasks)
+        rows: list[tuple[int, int, UUID | None]] = []
+        for id, lease in claimed:
+            task = self.task(id)
+            assert task is not None
+            queue_of_task = self.existing_queue(task.queue)
+            task = replace(task, state="in_progress", attempt=task.attempt + 1, lease=lease, parked=False)
+            task = replace(task, holds_slot=queue_of_task.max_running is not None, started_at=self.now)
+            task = replace(task, unique_key=None if task.unique_until_start else task.unique_key)
+            self.write(id, replace(task, lease_expires_at=self.now + queue_of_task.heartbeat))
+            rows.append((id, task.attempt, lease))
+        self.take_tokens([id for id, _ in claimed])
+        return rows
 
-    def is_keyed(self, queue: str) -> bool:
-        return queue in self.world.keyed | self.keyed
+    def has_limits(self, queue: Queue) -> bool:
+        return bool(queue.max_running or queue.rate_limit or queue.fair or queue.has_keys)
 
-    def may_claim(self, queue: str, alone: bool) -> bool:
-        locks = [other.claimed_from[queue] for other in self.others if queue in other.claimed_from]
-        return not (locks if alone else any(locks))
+    def may_claim(self, queue: Queue) -> bool:
+        """Claims within limits are made by one transaction at a time; others skip the queue meanwhile."""
+        locks = [locks[queue.name] for other in self.others if queue.name in (locks := other.ask_claim_locks())]
+        return not queue.paused and not (locks if self.has_limits(queue) else any(locks))
 
-    def lanes(self, queues: Iterable[str], order: list[int], parked: set[int]) -> list[list[Task]]:
-        """What is pending, by priority and queue, each lane in its order.
+    def check_claim(self, ids: Sequence[int], queues: Sequence[Queue], max_tasks: int) -> None:
+        """Check that a claim took what it may, in order, and no less than it could."""
+        pending = {task.id: task for task in self.tasks() if task.state == "pending" and not self.taken(task.id)}
+        assert set(ids) <= pending.keys(), f"of {ids} these are pending and free: {[*pending]}"
+        assert len(set(ids)) == len(ids) <= max_tasks
+        given = [pending[id] for id in ids]
+        for task in given:
+            assert task.queue in {queue.name for queue in queues}, f"{task} must not be claimed now"
+            assert task.ready_at is not None
+            assert task.ready_at <= self.now, f"{task} is not ready"
+        assert [task.priority for task in given] == sorted((task.priority for task in given), reverse=True)
 
-        Among queues of one priority chance decides, as `order` shows, and what is newly parked.
-        """
-        pending: dict[tuple[int, str], list[Task]] = {}
-        for task in self.tasks():
-            if task.queue in queues and task.state == "pending":
-                pending.setdefault((-task.priority, task.queue), []).append(task)
-
-        def place(lane: list[Task]) -> tuple[int, int]:
-            looked_at = any(task.id in parked and not task.parked for task in lane)
-            last = -1 if looked_at else len(order)
-            return -lane[0].priority, min((order.index(t.id) for t in lane if t.id in order), default=last)
-
-        return sorted((sorted(lane, key=lambda task: (task.ready_at, task.id)) for lane in pending.values()), key=place)
-
-    def ready(self, task: Task) -> bool:
-        return (
-            task.state == "pending"
-            and not task.parked
-            and task.ready_at is not None
-            and task.ready_at <= self.now
-            and not self.taken(task.id)
+        room = sum(self.check_claim_from(queue, given, [*pending.values()]) for queue in queues)
+        assert len(ids) >= min(max_tasks, room) or not self.world.exact, (
+            f"a claim took {ids}, and {min(max_tasks, room)} tasks could start"
         )
 
-    def from_lane(self, lane: list[Task], left: int, order: list[int]) -> list[Task]:
-        """The head of the lane. A third claimer beside two open ones may begin further on, and misses nothing."""
-        if lane and sum(lane[0].queue in other.claimed_from for other in self.others) >= 2:
-            there = set(order[:left])
-            drawn = [task for task in lane if task.id in there]
-            if len(drawn) == min(left, len(lane)):
-                return drawn
-        return lane[:left]
+    def check_claim_from(self, queue: Queue, given: Sequence[Task], pending: Sequence[Task]) -> int:
+        """Check what a claim took from a queue. Returns how many tasks it could take at least."""
+        mine = [task for task in given if task.queue == queue.name]
+        pending = [task for task in pending if task.queue == queue.name and self.is_ready(task)]
+        ready = [task for task in pending if not task.parked]
+        rest = [task for task in pending if task not in mine]
+        last = min((task.priority for task in given), default=NO_LIMIT)
+        alone = not self.others_open()
 
-    def from_limited_lane(self, lane: list[Task], left: int) -> list[Task]:
-        """What limits allow: of each key what is parked first. Parks what waits for its key.
+        if not self.has_limits(queue):
+            assert all(task.concurrency_key is None for task in mine), (
+                f"{queue} may have limits, of which it is not known"
+            )
+            if any(task.concurrency_key is not None for task in ready):
+                self.changes.update({task.id: self.changes.get(task.id, task) for task in ready})  # it locked them
+                return 0
+            if not self.world.exact:
+                return len(ready)
+            for task in mine:
+                earlier = [t for t in rest if t.priority == task.priority and order(t) < order(task)]
+                assert not earlier, f"{task} was claimed before {earlier}"
+            assert not [task for task in rest if task.priority > last], f"{rest} had a higher priority"
+            assert [order(task) for task in mine] == sorted(order(task) for task in mine)
+            return len(ready)
 
-        Who claims is alone, and whoever frees a key notes it: all that is parked and has room is looked at.
-        """
-        name, priority = lane[0].queue, lane[0].priority
-        queue, tasks = self.existing_queue(name), [task for task in self.tasks() if task.queue == name]
-        if left <= 0:
-            return []
-        room = Counter({key: self.key_room(queue, key) for key in {task.concurrency_key for task in lane}})
+        assert len(mine) <= max(0, self.queue_room(queue)), f"of {queue} too many tasks start"
+        rooms = {key: self.key_room(queue, key) for key in {task.concurrency_key for task in pending}}
+        for key, room in rooms.items():
+            of_key = [task for task in mine if task.concurrency_key == key]
+            assert len(of_key) <= room, f"of key {key} of {queue} too many tasks start"
+            if key is not None and queue.fair:
+                places = [(-task.priority, task.id) for task in of_key]
+            else:
+                places = [order(task) for task in of_key]
+            assert places == sorted(places), f"key {key} of {queue} was served out of order"
+        if queue.fair:
+            if alone and self.world.exact:
+                self.check_turns(mine, ready, rooms)
+        elif self.world.exact:
+            for task in mine:
+                skipped = [
+                    t
+                    for t in rest
+                    if t.concurrency_key == task.concurrency_key
+                    and order(t) < order(task)
+                    and (not t.parked or (alone and (t.queue, t.concurrency_key) not in self.world.unsettled))
+                ]
+                assert not skipped, f"{task} was claimed before {skipped}"
 
-        def turns(lane: list[Task], room: Counter[str | None]) -> tuple[list[Task], list[Task]]:
-            """Those that have a turn, and those that have none."""
-            split: tuple[list[Task], list[Task]] = [], []
-            had: Counter[str | None] = Counter()
-            for task in lane:
-                had[task.concurrency_key] += 1
-                blocked = task.concurrency_key is not None and had[task.concurrency_key] > room[task.concurrency_key]
-                split[blocked].append(task)
-            return split
+        # A task that another transaction has locked may stand for the room of its key.
+        locked = {task.concurrency_key for task in self.tasks() if task.queue == queue.name and self.taken(task.id)}
+        due = Counter(task.concurrency_key for task in ready)
+        most = {
+            key: 0 if key is not None and key in locked else min(count, 1 if queue.fair and key else count, rooms[key])
+            for key, count in due.items()
+        }
+        return max(0, min(sum(most.values()), self.queue_room(queue)))
 
-        # What another is changing has its turn as it was, and is passed over.
-        drawn = [t for t in turns([t for t in lane if t.parked], room)[0][:left] if not self.taken(t.id)]
-        room.subtract(task.concurrency_key for task in drawn)
-        if len(drawn) < left:
-            for task in tasks:
-                if task.parked and task.priority >= priority and task not in drawn:
-                    room[task.concurrency_key] = 0
-            came = [t for t in lane if not t.parked and t.ready_at is not None and t.ready_at <= self.now]
-            with_turn, blocked = turns(came, room)
-            fresh = [task for task in with_turn[: left - len(drawn)] if not self.taken(task.id)]
-            room.subtract(task.concurrency_key for task in fresh)
-            for task in blocked:
-                if room[task.concurrency_key] <= 0 and not self.taken(task.id):
-                    self.write(task.id, replace(task, parked=True))
-            drawn += fresh
-        return sorted(drawn, key=lambda task: (task.ready_at, task.id))
+    def check_turns(self, given: Sequence[Task], ready: Sequence[Task], rooms: dict[str | None, int]) -> None:
+        """Check that keys were served in turn, each once before another was served twice, in the order of the line."""
+        for priority in sorted({task.priority for task in given}, reverse=True):
+            left = Counter(rooms) - Counter(task.concurrency_key for task in given if task.priority > priority)
+            keys = [task.concurrency_key for task in given if task.priority == priority]
+            turns = [1 if key is None else keys[:place].count(key) + 1 for place, key in enumerate(keys)]
+            assert turns == sorted(turns), f"{given} are not in turn"
+            line: dict[str, tuple[datetime, int]] = {}
+            for task in ready:
+                if task.priority == priority and (key := task.concurrency_key) is not None and left[key] > 0:
+                    assert task.ready_at is not None
+                    ready_at, id = line.get(key, (task.ready_at, task.id))
+                    line[key] = min(ready_at, task.ready_at), min(id, task.id)
+            in_line = sorted(line, key=lambda key: line[key])
+            first = [key for key in dict.fromkeys(keys) if key is not None]
+            assert first == in_line[: len(first)], f"keys were served in the order {first}, and their line is {in_line}"
 
-    def from_fair_lane(self, lane: list[Task], left: int, order: list[int]) -> list[Task]:
-        """What the database gives, as `order` shows, if keys are served in turn by that; or what it should have given.
-
-        All that is due is parked. Of each key that has something the first task comes, then of each the second.
-        """
-        if left <= 0:
-            return []
-        queue = self.existing_queue(lane[0].queue)
-        heads: dict[str, list[Task]] = {}
-        for task in lane:
-            if self.ready(task):
-                task = replace(task, parked=True)
-                self.write(task.id, task)
-            if task.parked and len(heads.get(task.concurrency_key or "", [])) < self.key_room(
-                queue, task.concurrency_key
-            ):
-                heads.setdefault(task.concurrency_key or "", []).append(task)
-        found = self.line(queue.name)
-        fair = self.in_turn(heads, sorted(heads, key=lambda key: found.get(key, (0, NO_LIMIT))[1]))[:left]
-        if not heads:
-            return []
-
-        of_lane = {task.id: task for task in lane}
-        given = [of_lane[id] for id in itertools.takewhile(of_lane.__contains__, order)]
-        held_up = {task.id for tasks in heads.values() for task in tasks if self.taken(task.id)}
-        if held_up:
-            # Whose turn it is that another is changing is passed over, and loses that turn.
-            self.changes["line", queue.name, ""] = None
-            free = {key: [task for task in tasks if task.id not in held_up] for key, tasks in heads.items()}
-            of_key = {key: [task for task in given if (task.concurrency_key or "") == key] for key in free}
-            as_many = len(fair) - len(held_up) <= len(given) <= len(fair)
-            in_order = all(tasks == free[key][: len(tasks)] for key, tasks in of_key.items())
-            enough = as_many and in_order and sum(map(len, of_key.values())) == len(given)
-            return given if enough else [task for task in fair if task.id not in held_up]
-
-        keys = [task.concurrency_key or "" for task in given]
-        served = [*dict.fromkeys(keys)]
-        others = [key for key in heads if key not in served]
-        if not heads.keys() >= set(served):
-            return fair
-        if [task.id for task in self.in_turn(heads, served + others)[:left]] != [task.id for task in given]:
-            return fair
-        if any(
-            found[second][1] < found[first][0]
-            for first, second in itertools.combinations(served + others, 2)
-            if first in served and first in found and second in found
-        ):
-            return fair
-
-        # Whoever was served last stands last. What another notes of a key may have an earlier place.
-        places = {key: found.get(key, (0, self.world.next_place)) for key in others}
-        for key in [*dict.fromkeys(keys[::-1])][::-1]:
-            self.world.next_place += 1
-            places[key] = (0 if self.noted_by_others(queue.name, key) else self.world.next_place, self.world.next_place)
-        self.changes["line", queue.name, ""] = Line(places)
-        return given
-
-    def in_turn(self, heads: dict[str, list[Task]], line: list[str]) -> list[Task]:
-        turns = itertools.zip_longest(*(heads[key] for key in line))
-        return [task for turn in turns for task in turn if task is not None]
-
-    def line(self, queue: str) -> dict[str, tuple[int, int]]:
-        key = ("line", queue, "")
-        found = self.changes[key] if key in self.changes else self.world.committed.get(key)
-        return found.places if isinstance(found, Line) else {}
-
-    def noted_by_others(self, queue: str, key: str) -> bool:
-        """Whether others have changed something of a key, and may have noted that in its line."""
-        for other in self.others:
-            for id, value in other.changes.items():
-                for task in (value, self.world.committed.get(id)):
-                    if isinstance(task, Task) and (task.queue, task.concurrency_key or "") == (queue, key):
-                        return True
-            if ("paused", queue, key) in other.changes:
-                return True
-        return False
-
-    def forget_places(self, queue: Queue) -> None:
-        """A key that a claim finds without room, or without anything that is parked, leaves the line."""
-        parked = {task.concurrency_key or "" for task in self.tasks() if task.queue == queue.name and task.parked}
-        found = self.line(queue.name)
-        places = {key: place for key, place in found.items() if key in parked and self.key_room(queue, key) > 0}
-        if places != found:
-            self.changes["line", queue.name, ""] = Line(places)
+    def is_ready(self, task: Task) -> bool:
+        return task.state == "pending" and task.ready_at is not None and task.ready_at <= self.now
 
     # Limits
 
     def queue_room(self, queue: Queue) -> int:
         """How many more tasks of a queue may be claimed."""
-        running = sum(task.queue == queue.name and task.limited for task in self.tasks())
+        running = sum(task.queue == queue.name and task.state == "in_progress" for task in self.tasks())
         room = NO_LIMIT if queue.max_running is None else queue.max_running - running
-        return min(room, int(self.tokens(queue)) - self.used[queue.name, ""])
+        return min(room, int(self.tokens(queue)))
 
     def key_room(self, queue: Queue, key: str | None) -> int:
         """How many more tasks of a key may be claimed."""
@@ -788,9 +711,9 @@ class Underway:
             return NO_LIMIT
         if (queue.name, key) in self.paused_keys():
             return 0
-        running = sum((task.queue, task.concurrency_key) == (queue.name, key) and task.limited for task in self.tasks())
-        tokens = int(self.tokens(queue, key)) - self.used[queue.name, key]
-        return max(0, min(queue.max_running_per_key - running, tokens))
+        of_key = [task for task in self.tasks() if (task.queue, task.concurrency_key) == (queue.name, key)]
+        running = sum(task.state == "in_progress" for task in of_key)
+        return max(0, min(queue.max_running_per_key - running, int(self.tokens(queue, key))))
 
     def buckets(self) -> dict[Key, Bucket]:
         seen = {**self.world.committed, **self.changes}
@@ -852,7 +775,7 @@ class Underway:
     def report_progress(self, task: int, lease: UUID, progress: Any) -> None:
         self.write(task, replace(self.surely_held(task, lease), progress=progress))
 
-    def maintain(self) -> list[dict[str, int]]:
+    def _run_chores(self) -> list[dict[str, int]]:
         self.maintaining = True
         self.settle_batches(sorted(self.batches()))
         self.maintaining = False
@@ -905,7 +828,7 @@ class Underway:
         lost = set(tasks) - self.complete_many(tasks, leases, outputs)
         claimed = self.dequeue(queues=queues, max_tasks=max_tasks)
         # In which order the lost ones are named does not matter.
-        named = [row[0] for row in self.ask()[: len(lost)]]
+        named = [row[0] for row in (self.given or [])[: len(lost)]]
         return [(id, None, None) for id in (named if set(named) == lost else sorted(lost))] + claimed
 
     def fail(
@@ -954,6 +877,8 @@ class Underway:
                 queue=task.queue,
                 attempts=task.attempt,
                 enqueued_at=task.enqueued_at,
+                unique_key=task.unique_key,
+                concurrency_key=task.concurrency_key,
                 dead_letter=task.dead_letter,
             )
             self.world.next_id += 1
@@ -970,10 +895,10 @@ class Underway:
                 )
             )
 
-    def snooze(self, task: int, lease: UUID, delay: timedelta) -> list[datetime]:
+    def snooze(self, task: int, lease: UUID, delay: timedelta) -> list[datetime] | None:
         found = self.surely_held(task, lease)
-        self.put_back(replace(found, attempt=found.attempt - 1), self.now + delay)
-        return [self.now + delay]
+        self.put_back(replace(found, attempt=found.attempt - 1), self.now + delay if delay else None)
+        return [self.now + delay] if delay else None
 
     def release(self, task: int, lease: UUID) -> None:
         self.surely_held(task, lease)
@@ -983,12 +908,15 @@ class Underway:
         released = set()
         for id, lease in zip(tasks, leases, strict=True):
             if (task := self.held(id, lease)) is not None:
-                self.put_back(replace(task, attempt=task.attempt - 1), self.now)
+                self.put_back(replace(task, attempt=task.attempt - 1))
                 released.add(id)
         return released
 
-    def put_back(self, task: Task, ready_at: datetime) -> None:
-        task = replace(task, state="pending", ready_at=ready_at, limited=False)
+    def put_back(self, task: Task, ready_at: datetime | None = None) -> None:
+        """Without a time it keeps its place in the line, but no place before the watermark."""
+        if ready_at is None:
+            self.world.moved.add(task.id)
+        task = replace(task, state="pending", ready_at=ready_at or task.ready_at, holds_slot=False)
         self.write(task.id, replace(task, started_at=None, lease=None, lease_expires_at=None))
 
     def finish(self, tasks: Iterable[Task], state: str) -> None:
@@ -998,7 +926,7 @@ class Underway:
                 in_batch.append(task.id)
             queue = self.queue(task.queue)
             task = replace(task, state=state, ready_at=None, lease=None, lease_expires_at=None)
-            task = replace(task, limited=False, parked=False, in_batch=False, watched=False, progress=None)
+            task = replace(task, holds_slot=False, parked=False, in_batch=False, watched=False, progress=None)
             task = replace(task, unique_until_start=False)
             if queue is not None and not queue.keep_history and state == "succeeded":
                 task = replace(task, input=None, errors=0)
@@ -1197,26 +1125,22 @@ class Underway:
     def redrive(self, queue: str, max_tasks: int) -> list[int]:
         self.existing_queue(queue)
         letters = [
-            task
+            (task, task.dead_letter)
             for task in self.tasks()
             if task.queue == queue and task.state == "pending" and task.dead_letter and not self.taken(task.id)
+            if self.queue(task.dead_letter.queue) is not None
         ]
-        keys = {letter.id: self.keys_of_origin(letter) for letter in letters}
         count = 0
-        for letter in sorted(letters[:max_tasks], key=lambda letter: (keys[letter.id][0] or "", letter.id)):
-            about = letter.dead_letter
-            assert about is not None
-            self.existing_queue(about.queue)
+        for letter, about in sorted(letters[:max_tasks], key=lambda each: (each[1].unique_key or "", each[0].id)):
             origin = self.task(about.task)
             self.write(letter.id, letter)
             self.write(about.task, origin)
             if origin is not None and origin.state != "failed":
                 self.finish([letter], "cancelled")
                 continue
-            unique_key, concurrency_key = keys[letter.id]
-            task = replace(letter, id=about.task, queue=about.queue, ready_at=self.now, attempt=0, parked=False)
+            task = replace(letter, id=about.task, queue=about.queue, ready_at=self.now, attempt=0)
             task = replace(task, enqueued_at=about.enqueued_at, dead_letter=about.dead_letter, watched=False)
-            task = replace(task, unique_key=unique_key, concurrency_key=concurrency_key, in_batch=False)
+            task = replace(task, unique_key=about.unique_key, concurrency_key=about.concurrency_key, in_batch=False)
             try:
                 self.add(replace(task, errors=origin.errors if origin else 1, progress=None))
             except Refused:
@@ -1226,10 +1150,6 @@ class Underway:
             self.write(task.id, self.reopen(self.task(task.id) or task))
             count += 1
         return [count]
-
-    def keys_of_origin(self, letter: Task) -> tuple[str | None, str | None]:
-        origin = self.task(letter.dead_letter.task) if letter.dead_letter else None
-        return (None, None) if origin is None or origin.live else (origin.unique_key, origin.concurrency_key)
 
     def delete_task(self, task: int) -> None:
         found = self.task(task)
@@ -1247,3 +1167,8 @@ class Underway:
         if found.live and not found.watched and not self.taken(task):
             self.write(task, replace(found, watched=True))
         return [found.state]
+
+
+def order(task: Task) -> tuple[int, datetime | None, int]:
+    """Its place among the tasks of its queue, or of its key."""
+    return -task.priority, task.ready_at, task.id

@@ -24,20 +24,23 @@ T = TypeVar("T")
 SECONDS = 15.0
 
 # What must never be, once all transactions have ended: a key with parked tasks that are due, and with a free slot that
-# no ready task of the key will take. A key that is out of tokens has a time at which a claim looks at it again.
+# no ready task of the key will take. A key that is out of tokens has a time at which a claim looks at it again. Where
+# keys take turns or need tokens, one ready task stands for the others.
 FORGOTTEN = """
     select distinct p.queue, p.concurrency_key
     from underway.task p
     join underway.queue q on q.name = p.queue
     where p.parked
-      and p.ready_at <= clock_timestamp()
+      and p.ready_at <= underway._clock()
       and q.max_running_per_key > (
-          select count(*) filter (where t.state = 'in_progress')
-              + case when q.fair then q.max_running_per_key else 1 end * count(*) filter (where t.state = 'pending')
+          select
+              count(*) filter (where t.state = 'in_progress')
+              + count(*) filter (where t.state = 'pending')
+              * case when q.fair or q.rate_limit_per_key is not null then q.max_running_per_key else 1 end
           from underway.task t
           where (t.queue, t.concurrency_key) = (p.queue, p.concurrency_key)
             and not t.parked
-            and (t.state = 'in_progress' or t.ready_at <= clock_timestamp() + interval '1 second')
+            and (t.state = 'in_progress' or t.ready_at <= underway._clock() + interval '1 second')
       )
       and not exists (
           select from underway.ready_key r where (r.queue, r.concurrency_key) = (p.queue, p.concurrency_key)

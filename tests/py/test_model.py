@@ -1125,6 +1125,7 @@ class MachineOfLimits(Machine):
             self.create_queue(0, name, ("fair", fair), ("max_running_per_key", per_key))
         self.create_queue(0, "b", ("dead_letter_queue", "dead"))
         self.limit_rate(0, "b", *rates, period)
+        self.world.unsettled.clear()
 
     @rule(step=STEP_OF_LIMITS)
     def step(self, step: Step) -> None:

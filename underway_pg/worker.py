@@ -53,7 +53,8 @@ _DATABASE_AWAY = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout,
 # Seconds. A database that gives no connection for so long is away; a worker that found enough to do for so long is not
 # idle; after a claim that was refused it waits so long; a part that did not hear that it is over is told again after so
 # long; handlers that never wait hold the loop so long; what was claimed and not begun is given back after so long;
-# nothing is claimed ahead for so long after a retry; and the chores are done so often.
+# nothing is claimed ahead for so long after a retry; the chores are done so often; and when what is
+# due cannot be claimed, it is looked for again after so long.
 _AWAY_AFTER = 2.0
 _BUSY_AFTER = 0.5
 _REFUSED_FOR = 2.0
@@ -62,6 +63,7 @@ _TURN = 0.002
 _STALE_AFTER = 1.0
 _CAUTIOUS_FOR = 1.0
 _CHORES_EVERY = 1.0
+_LOOK_AGAIN_AFTER = 0.02
 
 # A task whose job a worker does not know is put back for half of its age, within these bounds.
 _SKIP_AT_LEAST = timedelta(seconds=1)
@@ -427,7 +429,10 @@ class Worker:
             self._idle = True
             self._look.set()  # once more: what came before the word was out was not announced
             return
-        if self._next_is_unknown or (claimed == 0 and self._notified):
+        if claimed == 0 and self._next_is_unknown:
+            # What was due is gone, or another session holds its row locked, perhaps for minutes.
+            self._loop.call_later(_LOOK_AGAIN_AFTER, self._look_ahead.set)
+        elif self._next_is_unknown or (claimed == 0 and self._notified):
             self._look_ahead.set()  # perhaps the next one is due in a moment
         self._notified = self._next_is_unknown = False
         if self._drain and claimed == 0 and not self._held and not self._look.is_set():

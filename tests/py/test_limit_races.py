@@ -272,6 +272,24 @@ def test_max_running_is_refused_after_two_seconds_while_a_running_task_is_locked
 # Two queues
 
 
+def test_a_claim_that_read_the_queue_before_max_running_was_set_takes_a_slot(
+    session: Session, open_session: OpenSession
+) -> None:
+    for queue in ("q", "other"):
+        session.create_queue(queue, "fair => true")
+    session.enqueue("q", 1, "priority => 1")
+    first, second = session.enqueue("other", 2)
+    worker = open_session()
+    with stopped_in(
+        session, worker, "_claim_within_limits", "select id from underway.dequeue(array['q', 'other'], 2)"
+    ) as claim:
+        session.create_queue("other", "max_running => 1")
+    assert first in claim.result()
+    assert session.column("select id from underway.task where holds_slot") == [first]
+    assert session.claim_ids("other", 1) == []
+    assert session.state(second) == "pending"
+
+
 def test_two_claims_of_two_limited_queues_never_wait_for_each_other(
     session: Session, open_session: OpenSession
 ) -> None:

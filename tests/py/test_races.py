@@ -818,6 +818,18 @@ def test_upkeep_does_not_wait_for_another_that_is_emptying_the_expired_day(open_
     assert other.value(IN_HISTORY, ids) == 0
 
 
+def test_upkeep_in_an_open_transaction_makes_the_others_do_it_once_a_second_too(open_session: OpenSession) -> None:
+    holder, one, other = open_session(), open_session(), open_session()
+    one.run("select underway.maintain()")
+    one.run("update underway.upkeep set last_run_at = last_run_at - interval '1 hour'")
+    holder.run("begin")
+    assert holder.value("select underway.maintain()") != {}
+    assert one.value("select underway.maintain()") != {}
+    assert other.value("select underway.maintain()") == {}
+    holder.run("commit")
+    assert other.value("select underway.maintain()") == {}
+
+
 def test_upkeep_from_ten_sessions_at_once_does_each_chore_once(database: str, open_session: OpenSession) -> None:
     session = open_session()
     expired = expire(session)

@@ -1334,6 +1334,25 @@ def calls_of_chores(monkeypatch: pytest.MonkeyPatch) -> tuple[list[float], list[
     return chores, looks
 
 
+def test_a_worker_does_not_look_all_the_time_for_a_task_that_another_session_has_locked(
+    app: App, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, looks = calls_of_chores(monkeypatch)
+
+    @app.job(queue="q")
+    def work() -> None: ...
+
+    with Session(app.dsn) as holder:
+        id = work.enqueue()
+        holder.run("begin")
+        holder.run("select from underway.task where id = %s for update", id)
+        with beside(app.worker()) as worker:
+            worker.until(lambda: len(looks) >= 20, "it looks again and again")
+            assert looks[19] - looks[0] > 0.3
+            holder.run("commit")
+            assert final(app, id, worker).state == "succeeded"
+
+
 def test_a_busy_worker_does_its_chores_once_a_second_whatever_backlog_a_limited_queue_has(
     app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,9 +9,9 @@
 -- T are visible, and W rises to T, or to the oldest of them that is still pending.
 -- Invariant: no pending task in the ready index is ready before W.
 --
--- After a restart of the server a prepared transaction has another virtual id than before (-1/...), so while one holds the
--- lock W stays. Transactions are known by the locks that they hold and not by their ids: one that writes elsewhere, or in
--- another database of the server, holds nothing up, and a restored dump has nothing to compare with.
+-- A prepared transaction has another virtual id after a restart of the server (-1/...), so W stays while one holds the
+-- lock. Holders of the lock are compared, not transaction ids: transactions that write other tables or other databases do
+-- not delay W, and no id of one cluster is compared with those of another after a dump is restored.
 --
 -- Writes: watermark.
 -- Calls: _clock, _watermark, _watermark_lock.
@@ -59,8 +59,8 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- Shared: it keeps out who moves the watermark, and any number of sessions may do this at once. So the rows before stay
-    -- here until the watermark moves.
+    -- Shared: it excludes only sessions that advance the watermark. Several sessions may insert at once, so the older rows
+    -- are left for the next advance to delete.
     perform pg_advisory_xact_lock_shared(underway._watermark_lock(_reset_watermark.queue));
     insert into underway.watermark (queue, priority, ready_at, observed_at, observed_locks)
     values (_reset_watermark.queue, _reset_watermark.priority, '-infinity', '-infinity', '{}');
@@ -86,7 +86,8 @@ declare
     v_oldest timestamptz;
     v_locks  text[];
 begin
-    -- Each statement below needs a snapshot of its own, and who makes tasks ready in front of the line keeps W where it is.
+    -- Each statement below needs a snapshot of its own. A session that makes a task ready at an earlier time than now shares
+    -- this lock, and then W stays.
     if current_setting('transaction_isolation') <> 'read committed'
        or not pg_try_advisory_xact_lock(underway._watermark_lock(_advance_watermark.queue)) then
         return;

@@ -1,4 +1,4 @@
--- _earliest_ready_at: from when on a task that is made ready now is ready: the clock, and never below the watermark.
+-- _earliest_ready_at: the earliest ready_at of a task that is made ready now: the clock, and never below the watermark.
 --
 -- To be called inside the statement that makes the task ready, which holds its lock on `task` then: the watermark relies
 -- on it (28_watermark/_advance_watermark.sql).
@@ -18,8 +18,8 @@ declare
         select w.observed_at from underway._watermark(_earliest_ready_at.queue, _earliest_ready_at.priority) w
     );
 begin
-    -- The clock may have been put back: by some ms, as after a failover, where the task waits for that long, or by more,
-    -- where claims start again.
+    -- The clock may have been put back. By a second at most, as after a failover: the task waits for that long. By more:
+    -- the watermark is reset.
     if v_observed_at > v_now + interval '1 second' then
         perform underway._reset_watermark(_earliest_ready_at.queue, _earliest_ready_at.priority);
         return v_now;
@@ -30,4 +30,4 @@ end;
 $$;
 
 comment on function underway._earliest_ready_at(text, integer) is
-    'From when on a task that is made ready now is ready. Call it inside the statement that writes the task.';
+    'The earliest ready_at of a task that is made ready now. Call it inside the statement that writes the task.';

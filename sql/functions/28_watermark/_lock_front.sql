@@ -32,8 +32,8 @@ declare
 begin
     select w.* into v_watermark from underway._watermark(_front_at.queue, _front_at.priority) w;
 
-    -- A repeatable-read snapshot does not show where the watermark is, and one that lies in the future must be reset: then
-    -- the task goes to the back of the line.
+    -- A repeatable-read snapshot does not show the newest watermark, and one in the future must be reset. Then the task does
+    -- not keep its place, but is ready from now on.
     if current_setting('transaction_isolation') <> 'read committed'
        or v_watermark.observed_at > underway._clock() + interval '1 second' then
         return underway._earliest_ready_at(_front_at.queue, _front_at.priority);
@@ -44,4 +44,4 @@ end;
 $$;
 
 comment on function underway._front_at(text, integer, timestamptz) is
-    'When a task is ready that keeps its place in the line; the caller has called _lock_front in an earlier statement.';
+    'The ready_at of a task that keeps its place; the caller has called _lock_front in an earlier statement.';

@@ -1,4 +1,4 @@
--- _key_capacity: how many more tasks of a concurrency key may start now; `taken` of them the caller has chosen already.
+-- _key_capacity: how many more tasks of a concurrency key may start now, minus `taken`, those that this claim has chosen.
 --
 -- A plain SQL function without settings of its own, so that the planner puts it into the calling statement.
 --
@@ -26,7 +26,7 @@ begin atomic
                     select
                     from underway.task t
                     where t.queue = (_key_capacity.queue).name
-                      and t.holds_slot = any ('{t,f}')
+                      and t.holds_slot = any ('{t,f}') -- both values, so that the next column of the index is used
                       and t.concurrency_key = _key_capacity.key
                       and not t.parked
                       and t.state = 'in_progress'

@@ -1,6 +1,7 @@
 -- _prune_buckets: forget the buckets of keys that have had time to fill: what is not there is full.
 --
 -- Writes: token_bucket.
+-- Calls: _clock.
 
 create or replace function underway._prune_buckets(max_buckets integer default 1000)
 returns integer

@@ -1,11 +1,14 @@
--- _release_slots: tasks that were running or ready no longer are; others of their queues and keys may start in their place.
+-- _release_slots: make parked tasks ready in place of tasks that are no longer running or ready, and wake workers.
 --
 -- Invariant: while a concurrency key has parked tasks that are due, as many of its tasks as may run are running or ready,
 -- or a transaction is under way that will make one ready. Each way in which a running or a ready task of a key ends or
--- leaves calls this function: it takes the lock of the key shared, and looks for parked tasks in a statement after that. A
--- claim parks a task only under the same lock, held alone, and after a second look at the key. So either the claim sees
--- the free slot, or this function sees the parked task. It waits for no other settlement, only for a claim that has parked
--- a task of the same keys and has not committed. maintain() repairs what a locked row or an old snapshot has hidden.
+-- leaves calls this function, and the order matters: (1) the caller's UPDATE or DELETE frees the slot, (2) this function
+-- takes the lock of the key shared, (3) it looks for parked tasks in a new statement. A claim parks a task only while it
+-- holds the same lock exclusively, and after it has counted the key again in a new statement. So either the claim sees the
+-- free slot, or this function sees the parked task.
+--
+-- It may wait for a claim of the queue that has not committed: one that holds the lock of the key (64 locks for the keys of
+-- a queue), or one that has advanced the watermark. maintain() repairs what a locked row or an old snapshot has hidden.
 --
 -- Writes: nothing.
 -- Calls: _clock, _key_lock, _unpark, _wake.

@@ -30,7 +30,7 @@ begin
     )
     returning version into v_version;
 
-    -- Rows that another session is pruning are skipped.
+    -- The row before, found from the newest on: a long snapshot keeps an index entry of each that was deleted.
     delete from underway.token_bucket b
     where b.ctid = any (array(
         select earlier.ctid
@@ -38,6 +38,8 @@ begin
         where earlier.queue = (_take_tokens.queue).name
           and earlier.concurrency_key = _take_tokens.key
           and earlier.version < v_version
+        order by earlier.version desc
+        limit 1
         for update skip locked
     ));
 end;

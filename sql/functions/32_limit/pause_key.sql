@@ -1,6 +1,8 @@
--- pause_key: stop claims of the tasks with a concurrency key. Running tasks continue.
+-- pause_key: stop claims of the tasks with a concurrency key. Running tasks continue, and a claim that has begun may still
+-- start one.
 --
 -- Writes: paused_key.
+-- Calls: _clock, _raise_queue_not_found.
 -- Raises: UW001 invalid_argument, UW003 queue_not_found.
 
 create or replace function underway.pause_key(queue text, concurrency_key text)
@@ -33,4 +35,5 @@ end;
 $$;
 
 comment on function underway.pause_key(text, text) is
-    'Stop claims of the tasks with a concurrency key, for all workers at once. Returns whether it was running.';
+    'Stop claims of the tasks with a concurrency key, for all workers; a claim that has begun may still start one. Returns'
+    ' whether it was running.';

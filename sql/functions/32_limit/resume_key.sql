@@ -1,6 +1,7 @@
 -- resume_key: claims of a paused key go on.
 --
 -- Writes: paused_key.
+-- Calls: _raise_queue_not_found, _release_slots.
 -- Raises: UW003 queue_not_found.
 
 create or replace function underway.resume_key(queue text, concurrency_key text)

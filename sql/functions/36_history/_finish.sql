@@ -1,7 +1,8 @@
 -- _finish: move tasks from the live table into the history. Every final state is reached here, and only from _conclude
 -- and the functions that it calls: what a finished task releases is theirs to do.
 --
---   in_progress | waiting -> succeeded | failed
+--   in_progress -> succeeded | failed
+--   waiting -> failed
 --   pending | waiting | in_progress -> cancelled
 --
 -- Writes: task, task_history.
@@ -55,7 +56,7 @@ begin
         where t.id = any (_finish.tasks)
           and batch.task = t.id
           and (_finish.leases is null or t.lease = batch.lease)
-        -- What is read most stands in front, for a row is taken apart up to the last column that is asked for.
+        -- Columns that are read often come first: the server reads a row from its first column to the last that is needed.
         returning
             t.id, t.watched or t.in_batch or t.holds_slot or t.concurrency_key is not null as has_effects,
             t.watched, t.in_batch, t.holds_slot, t.parked, t.queue, t.concurrency_key, t.unique_key, t.job,
@@ -68,8 +69,8 @@ begin
             underway._history_slot(v_now + x.retention, v_now) as expires_slot
         from underway.queue q
         cross join lateral (
-            -- A queue without history keeps a success for a day, with its output: for tasks that come after it, and for
-            -- clients that wait for it, whether they asked before it ended or later.
+            -- A queue without history keeps a success for a day at most, with its output: for tasks that come after it, and
+            -- for clients that wait for it, whether they asked before it ended or later.
             select
                 b.brief, case when b.brief then least(q.retention, '1 day') else q.retention end as retention
             from (select not q.keep_history and _finish.state = 'succeeded' as brief) b

@@ -79,8 +79,8 @@ begin
         perform underway._check_length(_enqueue.queue, v_first_id, cardinality(v_new), inserted => true);
     else
         perform underway._check_length(_enqueue.queue, v_first_id, cardinality(v_ids));
-        -- Of one statement only as many tasks of a concurrency key start ready as may run, in a fair queue one. The others
-        -- start parked, so that no claim has to read them first (32_limit/_release_slots.sql).
+        -- Of one statement only as many tasks of a concurrency key are inserted ready as may run, in a fair queue one. The
+        -- others are inserted parked, so that no claim has to read them first (32_limit/_release_slots.sql).
         if _enqueue.options.concurrency_key is not null and coalesce(_enqueue.options.after, '{}') = '{}' then
             v_last_ready := v_ids[(
                 select case when q.fair then 1 else q.max_running_per_key end

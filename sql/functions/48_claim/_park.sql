@@ -1,8 +1,7 @@
 -- _park: take ready tasks whose key is full out of the ready index, until _release_slots or _unpark brings them back.
 --
--- Only under the lock of their key, which is tried and never waited for, and after a second look: a transaction that frees
--- a slot of the key at this moment holds the lock, and would not see the parked task. Then the task stays ready, and the
--- next claim looks at it again.
+-- A task is parked only while this holds the lock of its key, and after the key has been counted again. The lock is only
+-- tried: if a transaction that frees a slot of the key holds it, the task stays ready for the next claim.
 --
 -- Writes: task.
 -- Calls: _key_capacity, _key_lock.

@@ -1,5 +1,6 @@
 -- _queues_with_tasks: those of many queues that have a pending task or a key to look at, found by jumping from queue to
--- queue in the ready index: what it costs depends on the queues that have something, not on those that are asked for.
+-- queue in the ready index: the cost depends on the number of queues that have tasks, not on the number that is given. It
+-- does not use watermarks, so it reads the dead entries in front of each queue; dequeue calls it for more than 50 queues.
 --
 -- Writes: nothing.
 -- Calls: nothing.

@@ -1,10 +1,9 @@
--- _take_turns: in a fair queue, lock the tasks whose turn it is. Keys are served in turn: each gives its oldest task, then
--- goes to the back of the line.
+-- _take_turns: in a fair queue, lock the tasks whose turn it is. Concurrency keys are served round-robin.
 --
--- A ready task stands for the next turn of its key, and the line of turns is the ready index. Its turn goes to the oldest
--- task of the key, ready or parked. A key has one ready task at a time; others are parked here. After a turn the next task
--- of the key is made ready at the back of the line, unless the key is full: that is decided under the lock of the key, so
--- that a transaction which frees a slot at this moment makes it ready (32_limit/_release_slots.sql).
+-- Each key has one task in the ready index at a time, whose ready_at is the key's next turn; others are parked here. The
+-- claim takes the oldest task of the key, ready or parked. Then the next task of the key is made ready with a ready_at
+-- after those of all other keys, unless the key is full: that is decided under the lock of the key, so that a transaction
+-- which frees a slot at this moment makes it ready (32_limit/_release_slots.sql).
 --
 -- A claim of many tasks gives each key in the page more than one turn at once.
 --
@@ -84,7 +83,7 @@ begin
     ) turn;
 
     v_locked := underway._lock_candidates(v_chosen, _take_turns.max_tasks);
-    -- Who was served last lines up last.
+    -- Keys in the order in which they were served: their next turns come in the same order.
     v_served := array(
         select l.key
         from unnest(v_locked) with ordinality as l (ctid, key, ready_at, id, number)

@@ -33,14 +33,14 @@ declare
 begin
     if (dequeue.max_tasks between 0 and 10000) is not true then
         perform underway._check_claim(dequeue.queues, dequeue.max_tasks);
-    elsif cardinality(dequeue.queues) > 10 then
+    elsif cardinality(dequeue.queues) > 50 then
         v_queues := underway._queues_with_tasks(dequeue.queues, v_now);
     end if;
 
-    -- Among queues of one priority chance decides, so that none starves.
+    -- Queues of one priority come in random order, so that none starves.
     for v_lane in
         select
-            q.name as queue, p.priority, q.timeout, q.heartbeat, start.at as starts_at, q.max_running is not null as has_slots,
+            q.name as queue, p.priority, q.timeout, q.heartbeat, start.at as starts_at,
             q.max_running is not null or q.rate_limit is not null or q.fair or q.has_keys as has_limits
         from unnest(v_queues) as served (name)
         -- The limit and the offset keep this order of look-ups under a generic plan.
@@ -50,9 +50,7 @@ begin
         where q.paused_at is null
           -- Scalar subqueries, not EXISTS: the planner may hash an EXISTS and read the whole table.
           and ((cardinality(dequeue.queues) = 1 and p.priority = 0) or (
-              select true
-              from underway.task t
-              where t.queue = served.name and t.priority = p.priority
+              select true from underway.task t where t.queue = served.name and t.priority = p.priority
                 and t.ready_at between start.at and v_now and t.state = 'pending' and not t.parked
               limit 1
           ) or (
@@ -68,7 +66,7 @@ begin
         else
             continue when not pg_try_advisory_xact_lock_shared(underway._claim_lock(v_lane.queue));
             if current_setting('transaction_isolation') <> 'read committed' then
-                perform from underway.queue q where q.name = v_lane.queue for share skip locked; -- fails if a limit was set
+                perform from underway.queue q where q.name = v_lane.queue for share skip locked; -- fails if the queue has changed
                 continue when not found;
             end if;
             v_rows := array(
@@ -85,12 +83,14 @@ begin
         return query
         update underway.task t
         set
-            state = 'in_progress', parked = false, holds_slot = v_lane.has_slots, attempt = t.attempt + 1,
+            state = 'in_progress', parked = false, attempt = t.attempt + 1,
+            holds_slot = v_lane.has_limits
+                and (select q.max_running is not null from underway.queue q where q.name = v_lane.queue),
             unique_key = case when t.unique_until_start is null then t.unique_key end,
             started_at = v_now, worker = dequeue.worker, lease = v_lease,
             lease_expires_at = v_now + coalesce(t.heartbeat, v_lane.heartbeat)
         from unnest(v_rows) as locked (ctid)
-        where t.ctid = locked.ctid -- a limit, a pause or a task with a key may have come since the queue was read:
+        where t.ctid = locked.ctid -- since the loop read the queue, a limit, a pause or a task with a key may have come:
           and (v_lane.has_limits or (t.concurrency_key is null and (
               select q.paused_at is null and q.max_running is null and q.rate_limit is null and not q.fair
               from underway.queue q where q.name = v_lane.queue

@@ -22,8 +22,8 @@ declare
 begin
     perform underway._check_leases(heartbeat.tasks, heartbeat.leases);
 
-    -- A locked row is skipped, so that the other leases do not lapse meanwhile: its lock may be held for long, for example
-    -- by the transaction of its own handler. A task that has run longer than its timeout is not renewed.
+    -- SKIP LOCKED: one row that is locked for long, for example by the transaction of its own handler, must not delay the
+    -- renewal of the others. A task that has run longer than its timeout is not renewed.
     update underway.task t
     set lease_expires_at = v_now + coalesce(
         t.heartbeat, (select q.heartbeat from underway.queue q where q.name = t.queue)

@@ -1,6 +1,7 @@
 -- _store_queue: a queue with its settings; what is null keeps its value, or has the default in a new queue.
 --
 -- Writes: queue.
+-- Calls: _check_interval, _check_retry_policy, _clock, _ensure_priority, _raise_queue_not_found, retry_policy.
 -- Raises: UW001 invalid_argument, UW003 queue_not_found.
 
 create or replace function underway._check_dead_letter_queue(queue text, dead_letter_queue text)

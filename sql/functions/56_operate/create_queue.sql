@@ -31,7 +31,8 @@ as $$
 declare
     v_max_running integer;
 begin
-    -- No claim from the queue is under way while a limit changes: later ones know it, and what earlier ones took counts.
+    -- No claim from the queue is under way while a limit of what runs changes: later claims know the limit, and the tasks
+    -- that earlier ones took count. A rate limit needs no such lock: its bucket starts full.
     if num_nonnulls(
         create_queue.max_running, create_queue.max_running_per_key, create_queue.fair, create_queue.rate_limit_per_key,
         create_queue.rate_period

@@ -1,5 +1,5 @@
--- maintain: run the chores, at most once a second for all callers together. Each of them is bounded and skips rows that another session
--- has locked.
+-- maintain: run the chores, once a second for all callers together. Each of them is bounded, and skips rows that another
+-- session has locked.
 --
 -- Writes: queue, upkeep, worker.
 -- Calls: _clock, _prune, _prune_batches, _prune_buckets, _prune_reservations, _reclaim, _reevaluate_batches, _repair_clock, _repair_parked, _repair_queues, run_schedules.
@@ -70,12 +70,11 @@ begin
         ));
     end if;
 
-    update underway.upkeep u
-    set last_run_at = v_now, queue = v_last.queue, key = v_last.key
-    where u.ctid = any (array(select one.ctid from underway.upkeep one for no key update skip locked));
-    if v_last.id is null then
-        insert into underway.upkeep (last_run_at) values (v_now);
-    end if;
+    -- A row that another session has locked stays, and the newest row counts.
+    delete from underway.upkeep u
+    where u.ctid = any (array(select one.ctid from underway.upkeep one for update skip locked));
+    insert into underway.upkeep (last_run_at, queue, key)
+    values (v_now, coalesce(v_last.queue, ''), coalesce(v_last.key, ''));
 
     return v_done;
 end;
@@ -100,7 +99,7 @@ begin
     where w.id = maintain.worker
       and (w.seen_at < v_now - interval '10 seconds' or w.seen_at > v_now + interval '1 second');
 
-    -- Another session may be doing the chores. One whose transaction stays open holds nobody up for long.
+    -- Another session may be doing the chores. When it has not committed after 3 s, the others do them too.
     v_wait := case
         when pg_try_advisory_xact_lock(hashtextextended('underway.maintain', 0)) then interval '0.9 seconds'
         else interval '3 seconds'

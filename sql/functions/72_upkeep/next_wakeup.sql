@@ -20,7 +20,7 @@ declare
     v_ready_at timestamptz;
     v_check_at timestamptz;
 begin
-    if cardinality(v_queues) > 10 then
+    if cardinality(v_queues) > 50 then
         v_queues := underway._queues_with_tasks(v_queues, 'infinity');
     end if;
 

@@ -9,6 +9,7 @@
 -- Each installation revokes everything from these roles first, so that a right which a version takes away is gone.
 --
 -- Writes: grants.
+-- Calls: nothing.
 
 revoke all on schema underway from public;
 revoke all on all tables in schema underway from public;

@@ -2218,8 +2218,8 @@ def test_waiting_ends_by_notification_and_not_at_a_look(app: App, session: Sessi
         see_watched(session, context)
         return "done"
 
-    with beside(app.worker()):
-        assert wait_for(slow.enqueue()) == "done"
+    with beside(app.worker()):  # the client asks before the task is claimed, whose row is locked for a moment
+        assert wait_for(slow.options(delay=0.5).enqueue()) == "done"
 
 
 def test_waiting_raises_how_the_task_ended_otherwise(app: App, wait_for: Waiter) -> None:
@@ -2311,7 +2311,9 @@ def test_waiting_for_many_ends_by_the_notification_of_the_last_and_not_at_a_look
 
     with beside(app.worker(concurrency=3)):
         for _ in range(3):
-            ended = wait_for.many(slow.enqueue_many({"seconds": seconds} for seconds in (0.1, 0.2, 0.3)))
+            # The client asks before the tasks are claimed, whose rows are locked for a moment.
+            later = slow.options(delay=0.5)
+            ended = wait_for.many(later.enqueue_many({"seconds": seconds} for seconds in (0.1, 0.2, 0.3)))
             assert {task.state for task in ended.values()} == {"succeeded"}
 
 

@@ -227,7 +227,7 @@ class Outcome(UnderwayError):
 
 
 def _delay(value: float | timedelta) -> timedelta:
-    """A delay that a handler asks for. Raises TypeError or ValueError, which fail the attempt, for what cannot be."""
+    """The delay that a handler gives. Raises TypeError or ValueError for a bad one, and the attempt fails."""
     if not isinstance(value, (int, float, timedelta)):
         raise TypeError(f"the delay is {value!r}; give seconds or a timedelta")
     delay = value if isinstance(value, timedelta) else timedelta(seconds=value)

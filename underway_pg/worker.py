@@ -711,7 +711,7 @@ class Worker:
         if self._unknown_jobs == "fail":
             self._fail(held, Fatal(f"job {task.job!r} of queue {task.queue!r} is not known here; known are: {known}"))
             return
-        # It comes back until another worker takes it: the first time is worth a warning, for it may be a wrong name.
+        # The job may be misspelt, so its first task is logged as a warning. It returns until another worker runs it.
         level = logging.DEBUG if task.job in self._skipped else logging.WARNING
         self._skipped.add(task.job)
         logger.log(

@@ -202,9 +202,9 @@ create table underway.deferred_renewal (
 
 create index deferred_renewal_to_prune on underway.deferred_renewal (lease_expires_at);
 
--- Finished tasks until their retention is over. There are 32 partitions by the day of expiry, reused in a circle, and one
--- for rows that expire later than they reach: a day is removed by TRUNCATE, and no partition is ever created, attached or
--- dropped while the queue runs (docs/decisions/0002).
+-- Finished tasks until their retention is over. There are 32 partitions by the day of expiry, which are reused, and one
+-- for rows that expire later: a day is removed by TRUNCATE, and no partition is ever created, attached or dropped while
+-- the queue runs (docs/decisions/0002).
 create table underway.task_history (
     id           bigint not null,
     enqueued_at  timestamptz not null,
@@ -380,7 +380,7 @@ create type underway.enqueued_task as (
     replaced boolean
 );
 
--- At most one live task has a key: this index decides, whoever is first.
+-- At most one live task has a unique key. When two sessions insert the same key at once, this index lets one of them in.
 create unique index task_unique on underway.task (queue, unique_key) where unique_key is not null;
 
 -- Keys that are taken for a while, whatever has become of their task (unique_for).
@@ -449,7 +449,7 @@ create type underway.claim_candidate as (
 -- logged: it is written every second, and a new one will do after a crash.
 create unlogged table underway.upkeep (
     id          bigint generated always as identity primary key,
-    last_run_at timestamptz not null, -- the chores run once a second, whoever calls
+    last_run_at timestamptz not null, -- the chores run once a second for all callers together
     queue       text collate "C" not null default '', -- up to here the keys of parked tasks were checked
     key         text collate "C" not null default ''
 ) with (fillfactor = 10, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200);

@@ -92,7 +92,7 @@ begin
         order by max(l.number)
     );
 
-    -- Of each key at most one task stays in the line: none of those that were served, which line up again below.
+    -- Each key keeps at most one ready task; a key that was served keeps none, and gets its next turn below.
     v_alone := array(
         select k.key
         from (
@@ -122,7 +122,7 @@ begin
         for no key update of extra skip locked
     ));
 
-    -- The next task of each key that was served goes to the back of the line, unless the key is full now.
+    -- The next task of each key that was served gets a turn after those of all other keys, unless the key is full now.
     v_next := array(
         select served.key
         from (

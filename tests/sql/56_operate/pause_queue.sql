@@ -28,7 +28,7 @@ select is_empty($$ select * from underway.dequeue('email', 10) $$, 'a claim from
 
 select is(
     (select array_agg(queue) from underway.dequeue(array['email', 'invoice'], 10)), '{invoice}',
-    'a claim from several queues returns the tasks of those that are not paused'
+    'a claim from several queues returns no task of a paused queue'
 );
 
 -- other calls

@@ -5,7 +5,7 @@ select plan(33);
 
 select underway.create_queue('email');
 
--- The times after an outage are the last ones of those that would have come without it.
+-- The times that a schedule enqueues after an outage, beside the last of all times that its cron expression gives.
 create function pg_temp.after_outage(
     cron text,
     zone text,

@@ -96,9 +96,8 @@ SETTINGS = {
     "max_connections": "200",
     "max_wal_size": "8GB",
     "checkpoint_timeout": "15min",
-    "jit": "off",
 }
-SHOWN = [*SETTINGS, "shared_buffers", "shared_preload_libraries"]
+SHOWN = [*SETTINGS, "jit", "shared_buffers", "shared_preload_libraries"]
 
 
 @contextlib.contextmanager

@@ -123,9 +123,9 @@ def library(name: str, package: str) -> Path:
     return _unpacked(f"usr/lib/*/{name}", [package])
 
 
-def libraries() -> str:
-    """Where the unpacked libraries lie, for LD_LIBRARY_PATH."""
-    return ":".join(str(path) for path in DEBIAN.glob("usr/lib/*-linux-gnu*"))
+def libraries() -> list[Path]:
+    """Where the unpacked libraries lie."""
+    return list(DEBIAN.glob("usr/lib/*-linux-gnu*"))
 
 
 def _unpacked(pattern: str, packages: list[str] | tuple[str, ...]) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import signal
 import subprocess
 import time
@@ -185,9 +186,13 @@ def pooler(name: str, scale: Scale) -> Outcome:
 @contextlib.contextmanager
 def _pgbouncer(server: Cluster) -> Iterator[int]:
     """PgBouncer before a server; yields its port."""
-    binary = program("pgbouncer", "libevent-2.1-7", "libc-ares2", "pgbouncer")
+    found = program("pgbouncer", "libevent-2.1-7", "libc-ares2", "pgbouncer")
     port = free_port()
     with directory() as path:
+        # Copied to where the account of the server may read, wherever this repository lies.
+        binary = shutil.copy(found, path)
+        for folder in libraries():
+            shutil.copytree(folder, path / "lib", dirs_exist_ok=True)
         (path / "users").write_text('"postgres" ""\n')
         (path / "pgbouncer.ini").write_text(
             f"""[databases]
@@ -208,7 +213,7 @@ def _pgbouncer(server: Cluster) -> Iterator[int]:
             [binary, path / "pgbouncer.ini"],
             stderr=subprocess.DEVNULL,
             user=owner,
-            env={"LD_LIBRARY_PATH": libraries()},
+            env={"LD_LIBRARY_PATH": str(path / "lib")},
         ) as process:
             try:
                 wait_until(lambda: _answers(port), "PgBouncer answers")

@@ -23,15 +23,17 @@ T = TypeVar("T")
 # Longer than anything may take on a busy machine; no test waits so long unless it fails.
 SECONDS = 15.0
 
-# What must never be, once all transactions have ended: a key with parked tasks that are due, and with a free slot that
-# no ready task of the key will take. A key that is out of tokens has a time at which a claim looks at it again. Where
-# keys take turns or need tokens, one ready task stands for the others.
+# What must never be: a key with parked tasks that are due, and with a free slot that no ready task of the key will take
+# and no transaction under way is about to give to one. A transaction that makes a parked task ready has locked its row,
+# so that the row's xmax is still running in the snapshot of this query. A key that is out of tokens has a time at which
+# a claim looks at it again. Where keys take turns or need tokens, one ready task stands for the others.
 FORGOTTEN = """
     select distinct p.queue, p.concurrency_key
     from underway.task p
     join underway.queue q on q.name = p.queue
     where p.parked
       and p.ready_at <= underway._clock()
+      and pg_visible_in_snapshot(p.xmax::text::xid8, pg_current_snapshot())
       and q.max_running_per_key > (
           select
               count(*) filter (where t.state = 'in_progress')

@@ -3,9 +3,9 @@
 from .app import App
 from .client import AsyncClient, Client
 from .context import Context
-from .errors import Fatal, Refusal, Retry, TaskCancelled, TaskFailed, UnderwayError
-from .jobs import Job
-from .rows import Enqueued, TaskInfo
+from .errors import DatabaseRefusal, Fatal, Retry, TaskCancelled, TaskFailed, UnderwayError
+from .job import Job
+from .models import Enqueued, TaskInfo
 from .settings import NewTask, Queue, RetryPolicy
 from .worker import Worker
 
@@ -14,12 +14,12 @@ __all__ = [
     "AsyncClient",
     "Client",
     "Context",
+    "DatabaseRefusal",
     "Enqueued",
     "Fatal",
     "Job",
     "NewTask",
     "Queue",
-    "Refusal",
     "Retry",
     "RetryPolicy",
     "TaskCancelled",

@@ -16,15 +16,17 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, Self, T
 
 import psycopg
 
-from . import child, connections, schema
+from . import connections, schema
 from .client import AsyncClient, Client
 from .context import Context
 from .cron import check_cron
-from .errors import ConfigurationError, InputError, Refusal
-from .jobs import Job
-from .rows import Enqueued, SyncedSchedules, TaskInfo
+from .errors import ConfigurationError, DatabaseRefusal, InputError
+from .job import Job
+from .models import Enqueued, ScheduleSyncResult, TaskInfo
+from .service.run import run_worker
 from .settings import Duration, Executor, Options, Queue, RetryPolicy, Schedule, ScheduleSettings
-from .worker import Worker, WorkerSettings, run_worker
+from .worker import Worker, WorkerSettings
+from .worker.executors import child
 
 if TYPE_CHECKING:
     from .embedded import EmbeddedPostgres
@@ -187,7 +189,7 @@ class App:
 
         return decorate
 
-    def sync_schedules(self, *, remove: bool = False) -> SyncedSchedules:
+    def sync_schedules(self, *, remove: bool = False) -> ScheduleSyncResult:
         """Put the declared schedules into the database, all or none: new ones are created, changed ones updated.
 
         Schedules that this application declared earlier and does not any more go on, unless `remove` is true. Those
@@ -201,7 +203,7 @@ class App:
             for schedule in schedules:
                 try:
                     client.schedule(schedule, connection=connection)
-                except Refusal as error:
+                except DatabaseRefusal as error:
                     line = self._schedules[schedule.name].line
                     raise type(error)(f"{line}: {error.message}", error.hint) from error
             after = {each.schedule: each for each in client.schedules(connection=connection)}
@@ -213,7 +215,7 @@ class App:
             if name in before and (owner := before[name].owner) != self.name:
                 whose = f"application {owner!r}" if owner else "no application"
                 logger.warning("schedule %r was of %s; now it is of %r", name, whose, self.name)
-        return SyncedSchedules(
+        return ScheduleSyncResult(
             created=[name for name in names if name not in before],
             updated=[name for name in names if name in before and before[name].updated_at != after[name].updated_at],
             unchanged=[name for name in names if name in before and before[name].updated_at == after[name].updated_at],

@@ -18,8 +18,8 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 __all__ = [
     "AnyConnection",
     "HandlerConnections",
+    "ServerUnresponsive",
     "Session",
-    "Silent",
     "answer_within",
     "async_pool",
     "connect",
@@ -145,7 +145,7 @@ async def connect_async(dsn: str) -> psycopg.AsyncConnection[Any]:
     return connection
 
 
-class Silent(psycopg.OperationalError):
+class ServerUnresponsive(psycopg.OperationalError):
     """The database has not answered in time; whether the statement was executed is not known."""
 
 
@@ -186,7 +186,7 @@ def sever(connection: AnyConnection) -> None:
 
 @contextlib.contextmanager
 def answer_within(seconds: float, connection: psycopg.AsyncConnection[Any]) -> Iterator[None]:
-    """Raise Silent, and break the connection, when what runs here is not answered in time."""
+    """Raise ServerUnresponsive, and break the connection, when what runs here is not answered in time."""
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds
     timer = loop.call_at(end, sever, connection)
@@ -194,7 +194,7 @@ def answer_within(seconds: float, connection: psycopg.AsyncConnection[Any]) -> I
         yield
     except psycopg.OperationalError as error:
         if loop.time() >= end:
-            raise Silent(f"no answer for {seconds:g} s") from error
+            raise ServerUnresponsive(f"no answer for {seconds:g} s") from error
         raise
     finally:
         timer.cancel()

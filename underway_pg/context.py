@@ -14,11 +14,11 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from . import connections, statements
-from .binary import json_value, time
 from .client import execute, execute_async
-from .connections import AnyConnection, Session, Silent
+from .connections import AnyConnection, ServerUnresponsive, Session
 from .errors import InputError, Snooze
-from .rows import ClaimedTask
+from .models import ClaimedTask
+from .wire import json_value, time
 
 __all__ = ["Context"]
 
@@ -210,7 +210,7 @@ class _Watch:
     """Has the worker look after the connection of a transaction while the block runs.
 
     From `_asked_at` on we wait for an answer. It is None while the handler itself is at work, which takes as long as it
-    takes. Raises Silent.
+    takes. Raises ServerUnresponsive.
     """
 
     __slots__ = ("_connection", "_context")
@@ -235,7 +235,7 @@ class _Watch:
                 context._lose(self._connection)
             context._connection = None
         if context._silent and isinstance(error, psycopg.OperationalError):
-            raise Silent(f"no answer for {connections.SILENT_AFTER:g} s") from error
+            raise ServerUnresponsive(f"no answer for {connections.SILENT_AFTER:g} s") from error
 
 
 class _Transaction:

@@ -1,7 +1,7 @@
 """The exceptions of Underway.
 
 UnderwayError
-├── Refusal                    what the database refused; one class for each SQLSTATE of underway.error_code
+├── DatabaseRefusal                    what the database refused; one class for each SQLSTATE of underway.error_code
 │   ├── InvalidArgument        UW001
 │   ├── LeaseLost              UW002
 │   ├── QueueNotFound          UW003
@@ -24,7 +24,7 @@ UnderwayError
 ├── InputError                 arguments that do not fit the job
 ├── TaskFailed, TaskCancelled  how a task that was waited for ended
 ├── WaitTimeout                a task that was waited for is not final yet
-└── Outcome                    raised by a handler to say how its attempt ends
+└── HandlerSignal                    raised by a handler to say how its attempt ends
 ├── Retry                  try again, after a time of the handler's choice
 ├── Fatal                  do not try again
 └── Snooze                 put the task back; the attempt does not count
@@ -43,19 +43,19 @@ __all__ = [
     "BatchFinal",
     "BatchNotFound",
     "ConfigurationError",
+    "DatabaseRefusal",
     "Fatal",
+    "HandlerSignal",
     "InputError",
     "InputTooLarge",
     "InvalidArgument",
     "InvalidCron",
     "LeaseLost",
     "MigrationBlocked",
-    "Outcome",
     "OutputTooLarge",
     "QueueFull",
     "QueueInUse",
     "QueueNotFound",
-    "Refusal",
     "Retry",
     "ScheduleNotFound",
     "SchemaMissing",
@@ -69,7 +69,7 @@ __all__ = [
     "UniqueConflict",
     "WaitTimeout",
     "WrongState",
-    "refusals",
+    "translate_errors",
 ]
 
 
@@ -77,11 +77,11 @@ class UnderwayError(Exception):
     """The base of every exception of this package."""
 
 
-class Refusal(UnderwayError):
+class DatabaseRefusal(UnderwayError):
     """Something that the database refused. `hint` says what to do."""
 
     sqlstate: ClassVar[str]
-    by_sqlstate: ClassVar[dict[str, type[Refusal]]] = {}
+    by_sqlstate: ClassVar[dict[str, type[DatabaseRefusal]]] = {}
 
     def __init__(self, message: str, hint: str | None = None) -> None:
         super().__init__(message)
@@ -89,97 +89,97 @@ class Refusal(UnderwayError):
         self.hint = hint
 
     def __init_subclass__(cls) -> None:
-        Refusal.by_sqlstate[cls.sqlstate] = cls
+        DatabaseRefusal.by_sqlstate[cls.sqlstate] = cls
 
     def __str__(self) -> str:
         return f"{self.message}. {self.hint}" if self.hint else self.message
 
 
-class InvalidArgument(Refusal):
+class InvalidArgument(DatabaseRefusal):
     """An argument is invalid; nothing was changed."""
 
     sqlstate = "UW001"
 
 
-class LeaseLost(Refusal):
+class LeaseLost(DatabaseRefusal):
     """The caller no longer holds the task; discard the result."""
 
     sqlstate = "UW002"
 
 
-class QueueNotFound(Refusal):
+class QueueNotFound(DatabaseRefusal):
     """No queue has this name; create it first."""
 
     sqlstate = "UW003"
 
 
-class TaskNotFound(Refusal):
+class TaskNotFound(DatabaseRefusal):
     """No task has this id, neither live nor in the history."""
 
     sqlstate = "UW004"
 
 
-class WrongState(Refusal):
+class WrongState(DatabaseRefusal):
     """The state of the task does not allow the call."""
 
     sqlstate = "UW005"
 
 
-class QueueInUse(Refusal):
+class QueueInUse(DatabaseRefusal):
     """The queue still has live tasks; wait until they have finished, or drop it with force."""
 
     sqlstate = "UW006"
 
 
-class InputTooLarge(Refusal):
+class InputTooLarge(DatabaseRefusal):
     """The input is larger than the setting max_input_size allows."""
 
     sqlstate = "UW007"
 
 
-class InvalidCron(Refusal):
+class InvalidCron(DatabaseRefusal):
     """The cron expression or its time zone is invalid, or has no time in the future."""
 
     sqlstate = "UW008"
 
 
-class ScheduleNotFound(Refusal):
+class ScheduleNotFound(DatabaseRefusal):
     """No schedule has this name; create it first."""
 
     sqlstate = "UW009"
 
 
-class UniqueConflict(Refusal):
+class UniqueConflict(DatabaseRefusal):
     """Another task of the queue has the unique key."""
 
     sqlstate = "UW010"
 
 
-class QueueFull(Refusal):
+class QueueFull(DatabaseRefusal):
     """The tasks would exceed the max_length of the queue."""
 
     sqlstate = "UW011"
 
 
-class BatchNotFound(Refusal):
+class BatchNotFound(DatabaseRefusal):
     """No batch has this id."""
 
     sqlstate = "UW012"
 
 
-class BatchFinal(Refusal):
+class BatchFinal(DatabaseRefusal):
     """All tasks of the batch are final; it cannot be extended."""
 
     sqlstate = "UW013"
 
 
-class OutputTooLarge(Refusal):
+class OutputTooLarge(DatabaseRefusal):
     """The output is larger than the setting max_output_size allows."""
 
     sqlstate = "UW014"
 
 
-class TaskLocked(Refusal):
+class TaskLocked(DatabaseRefusal):
     """Another transaction has locked a task for too long; nothing was changed."""
 
     sqlstate = "UW015"
@@ -222,8 +222,8 @@ class WaitTimeout(UnderwayError, TimeoutError):
     """A task that was waited for is not final yet; it goes on, and can be waited for again."""
 
 
-class Outcome(UnderwayError):
-    """Raised by a handler to say how its attempt ends."""
+class HandlerSignal(UnderwayError):
+    """RemoteError by a handler to say how its attempt ends."""
 
 
 def _delay(value: float | timedelta) -> timedelta:
@@ -236,7 +236,7 @@ def _delay(value: float | timedelta) -> timedelta:
     return delay
 
 
-class Retry(Outcome):
+class Retry(HandlerSignal):
     """Try the task again, `after` a time of the handler's choice (seconds or timedelta; else the backoff)."""
 
     def __init__(self, message: str = "retry asked for", *, after: float | timedelta | None = None) -> None:
@@ -244,11 +244,11 @@ class Retry(Outcome):
         self.after = None if after is None else _delay(after)
 
 
-class Fatal(Outcome):
+class Fatal(HandlerSignal):
     """Do not try the task again, whatever attempts are left."""
 
 
-class Snooze(Outcome):
+class Snooze(HandlerSignal):
     """Put the task back for `delay` (seconds or timedelta); the attempt does not count."""
 
     def __init__(self, delay: float | timedelta) -> None:
@@ -261,12 +261,12 @@ _SCHEMA_MISSING = frozenset({"3F000", "42883", "42P01", "42704"})
 
 
 @contextmanager
-def refusals() -> Iterator[None]:
+def translate_errors() -> Iterator[None]:
     """Turn what the database refuses into the exception of this package; other database errors pass untouched."""
     try:
         yield
     except psycopg.Error as error:
-        refusal = Refusal.by_sqlstate.get(error.sqlstate or "")
+        refusal = DatabaseRefusal.by_sqlstate.get(error.sqlstate or "")
         message = error.diag.message_primary or str(error)
         if refusal is not None:
             raise refusal(message, error.diag.message_hint) from error

@@ -9,23 +9,23 @@ from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any, Generic, TypeVar
 
-from .binary import uuid_text
 from .connections import Session
 from .errors import InputError
-from .rows import (
+from .models import (
     FINAL_STATES,
     BatchStats,
+    BlockedReason,
     ClaimedTask,
     Enqueued,
-    ListedTask,
     QueueStats,
-    Reason,
     ScheduleStats,
     State,
     TaskInfo,
+    TaskSummary,
     WorkerStats,
 )
 from .settings import Duration, NewTask, Options, Queue, RetryPolicy, Schedule, interval
+from .wire import uuid_text
 
 __all__ = ["Statement", "dump_json", "load_json"]
 
@@ -680,9 +680,11 @@ def task_infos(tasks: list[int]) -> Statement[list[TaskInfo]]:
 _JSON_OF_TASK = ("input", "output", "headers", "progress", "errors", "dead_letter")
 
 
-def why(task: int) -> Statement[list[Reason]]:
+def why(task: int) -> Statement[list[BlockedReason]]:
     """Why a task does not run: each reason."""
-    return Statement(f"select {_columns(Reason)} from underway.why(%(task)s::bigint)", {"task": task}, _listed(Reason))
+    return Statement(
+        f"select {_columns(BlockedReason)} from underway.why(%(task)s::bigint)", {"task": task}, _listed(BlockedReason)
+    )
 
 
 def _listed(kind: type[T]) -> Callable[[list[Row]], list[T]]:
@@ -690,7 +692,7 @@ def _listed(kind: type[T]) -> Callable[[list[Row]], list[T]]:
     return lambda rows: [kind(**dict(zip(names, row, strict=True))) for row in rows]
 
 
-def tasks(queue: str | None, state: State | None, limit: int) -> Statement[list[ListedTask]]:
+def tasks(queue: str | None, state: State | None, limit: int) -> Statement[list[TaskSummary]]:
     """The newest tasks, live or finished, of a queue and in a state where these are given."""
     where = [
         condition
@@ -698,11 +700,11 @@ def tasks(queue: str | None, state: State | None, limit: int) -> Statement[list[
         if given is not None
     ]
     return Statement(
-        f"select {_columns(ListedTask)} from underway.task_list"
+        f"select {_columns(TaskSummary)} from underway.task_list"
         + (" where " + " and ".join(where) if where else "")
         + " order by id desc limit %(limit)s",
         {"queue": queue, "state": state, "limit": limit},
-        _listed(ListedTask),
+        _listed(TaskSummary),
     )
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.py.support import Session, beside, final
 from underway_pg import App, AsyncClient, Client, Context, NewTask, Queue, RetryPolicy
-from underway_pg.errors import ConfigurationError, InputError, Refusal
+from underway_pg.errors import ConfigurationError, DatabaseRefusal, InputError
 from underway_pg.settings import Options, Schedule
 
 
@@ -100,7 +100,7 @@ def test_every_option_of_a_task_arrives(client: Client) -> None:
     assert (info.max_attempts, info.headers, info.unique_key) == (9, {"trace": "1"}, "order")
     assert info.concurrency_key == "customer"
     assert client.batch(batch) is not None
-    with pytest.raises(Refusal, match="order"):
+    with pytest.raises(DatabaseRefusal, match="order"):
         client.enqueue_batch([NewTask(queue="q", options=Options(unique_key="order", on_conflict="error"))])
 
 
@@ -144,9 +144,9 @@ def test_a_batch_is_extended_and_cancelled(client: Client) -> None:
     assert now.expires_at is not None
     assert now.final_at is not None
     assert now.expires_at - now.final_at == timedelta(hours=1)
-    with pytest.raises(Refusal, match="final"):
+    with pytest.raises(DatabaseRefusal, match="final"):
         client.extend_batch(batch, [new()])
-    with pytest.raises(Refusal, match="batch 9999 does not exist"):
+    with pytest.raises(DatabaseRefusal, match="batch 9999 does not exist"):
         client.cancel_batch(9999)
     assert client.batch(9999) is None
 
@@ -181,7 +181,7 @@ def test_an_empty_after_is_none(client: Client) -> None:
 
 
 def test_an_unknown_task_is_refused(client: Client) -> None:
-    with pytest.raises(Refusal, match="task 9999 does not exist"):
+    with pytest.raises(DatabaseRefusal, match="task 9999 does not exist"):
         client.enqueue("q", 1, options=Options(after=[9999]))
 
 

@@ -19,7 +19,7 @@ from tests.chaos.proxy import Proxy
 from tests.chaos.scenarios import cluster
 from tests.py import process_jobs
 from tests.py.support import SECONDS, Beside, Session, beside, final, wait_until
-from tests.py.test_worker import Seen, listening
+from tests.py.worker_support import Seen, listening
 from tests.servers import Server
 from underway_pg import App, AsyncClient, Client, Context, Queue, RetryPolicy, Worker, connections, schema
 from underway_pg.settings import Options
@@ -71,7 +71,7 @@ def test_a_statement_that_is_not_answered_in_time_ends_with_its_connection(proxy
                 await connection.execute("select 1")
             proxy.fall_silent()
             with (
-                pytest.raises(connections.Silent, match=r"no answer for 0\.2 s"),
+                pytest.raises(connections.ServerUnresponsive, match=r"no answer for 0\.2 s"),
                 connections.answer_within(0.2, connection),
             ):
                 await connection.execute("select 1")
@@ -293,7 +293,7 @@ def test_a_transaction_whose_end_is_not_answered_is_given_up_with_its_session(
         lost = see_silenced(proxy, session, running)
         proxy.speak(of_old=False)
         begun = time.monotonic()
-        assert see_tried_again(session, running, task, lost) == "Silent"
+        assert see_tried_again(session, running, task, lost) == "ServerUnresponsive"
         assert time.monotonic() - begun < SECONDS / 3
 
 
@@ -325,7 +325,7 @@ def test_a_worker_ends_sessions_of_its_own_role_and_says_so_when_it_may_not(
         if not may:
             running.until(lambda: "cannot end a lost session" in caplog.text, "it says that it may not")
             session.run("select pg_terminate_backend(%s)", lost)
-        assert see_tried_again(session, running, task, lost) == "Silent"
+        assert see_tried_again(session, running, task, lost) == "ServerUnresponsive"
 
 
 @pytest.mark.usefixtures("impatient")

@@ -1,4 +1,4 @@
-"""The exceptions follow the list of refusals in the database."""
+"""The exceptions follow the list of translate_errors in the database."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 
 import underway_pg
 from underway_pg import errors
-from underway_pg.errors import QueueNotFound, Refusal, SchemaMissing, refusals
+from underway_pg.errors import DatabaseRefusal, QueueNotFound, SchemaMissing, translate_errors
 
 
 def test_there_is_one_class_for_each_refusal(database: str) -> None:
@@ -18,7 +18,7 @@ def test_there_is_one_class_for_each_refusal(database: str) -> None:
         sqlstate: ("".join(word.capitalize() for word in name.split("_")), meaning)
         for sqlstate, name, meaning in listed
     }
-    assert {code: (kind.__name__, kind.__doc__) for code, kind in Refusal.by_sqlstate.items()} == expected
+    assert {code: (kind.__name__, kind.__doc__) for code, kind in DatabaseRefusal.by_sqlstate.items()} == expected
 
 
 def test_the_tree_at_the_top_of_the_module_names_every_exception() -> None:
@@ -28,7 +28,7 @@ def test_the_tree_at_the_top_of_the_module_names_every_exception() -> None:
 
 
 def test_a_refusal_keeps_message_hint_and_cause(database: str) -> None:
-    with psycopg.connect(database) as connection, pytest.raises(QueueNotFound) as caught, refusals():
+    with psycopg.connect(database) as connection, pytest.raises(QueueNotFound) as caught, translate_errors():
         connection.execute("select underway.enqueue('emial')")
     assert caught.value.message == "queue 'emial' does not exist"
     assert caught.value.hint == "Create it first: select underway.create_queue('emial');"
@@ -37,9 +37,9 @@ def test_a_refusal_keeps_message_hint_and_cause(database: str) -> None:
 
 def test_a_database_without_the_schema_is_told_from_other_errors(empty_database: str) -> None:
     with psycopg.connect(empty_database, autocommit=True) as connection:
-        with pytest.raises(SchemaMissing, match="underway migrate"), refusals():
+        with pytest.raises(SchemaMissing, match="underway migrate"), translate_errors():
             connection.execute("select underway.enqueue('email')")
-        with pytest.raises(psycopg.errors.UndefinedTable), refusals():
+        with pytest.raises(psycopg.errors.UndefinedTable), translate_errors():
             connection.execute("select * from nowhere")
 
 

@@ -22,14 +22,14 @@ import pytest
 
 from tests.py import process_jobs
 from tests.py.support import SECONDS, Beside, Session, beside, final, wait_until
-from tests.py.test_worker import AT_ONCE, ONCE, Seen, info, listening, messages
+from tests.py.worker_support import AT_ONCE, ONCE, Seen, info, listening, messages
 from underway_pg import App, Context, Queue, TaskInfo, Worker
-from underway_pg.child import Child, Program
 from underway_pg.errors import ConfigurationError
-from underway_pg.processes import InProcess, Processes
-from underway_pg.rows import ClaimedTask
+from underway_pg.models import ClaimedTask
 from underway_pg.settings import Options
-from underway_pg.threads import Threads
+from underway_pg.worker.executors.child import Child, Program
+from underway_pg.worker.executors.process import InProcess, Processes
+from underway_pg.worker.executors.thread import Threads
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -54,7 +54,7 @@ def session(database: str) -> Iterator[Session]:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Handlers are told again soon."""
-    monkeypatch.setattr("underway_pg.worker._PATIENCE", 0.3)
+    monkeypatch.setattr("underway_pg.worker.worker._PATIENCE", 0.3)
 
 
 def of_processes(app: App, **settings: Any) -> Worker:

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 import underway_pg as underway
-from underway_pg import Context, Enqueued, Queue, RetryPolicy, jobs, statements
+from underway_pg import Context, Enqueued, Queue, RetryPolicy, arguments, statements
 from underway_pg.client import execute
 from underway_pg.errors import (
     ConfigurationError,
@@ -106,7 +106,7 @@ def test_arguments_that_do_not_fit_are_refused_when_enqueueing(
 def test_without_pydantic_names_are_checked_and_values_must_be_json(
     app: underway.App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs, "find_spec", lambda name: None)
+    monkeypatch.setattr(arguments, "find_spec", lambda name: None)
 
     @app.job
     def send(user_id: int, at: object = None) -> None: ...

@@ -22,10 +22,10 @@ from underway_pg import App, Context
 from underway_pg.cron import check_cron
 from underway_pg.errors import (
     ConfigurationError,
+    DatabaseRefusal,
     InputError,
     InvalidArgument,
     InvalidCron,
-    Refusal,
     ScheduleNotFound,
 )
 from underway_pg.settings import Schedule, ScheduleSettings
@@ -192,7 +192,7 @@ def test_python_says_what_is_allowed_in_the_words_of_the_database(app: App, cron
 def test_what_only_the_database_refuses_is_told_with_the_line(app: App, cron: str, settings: ScheduleSettings) -> None:
     line = here(+1)
     app.schedule(cron, **settings)(app.job(name="report")(lambda: None))
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(DatabaseRefusal) as caught:
         app.sync_schedules()
     assert str(caught.value).startswith(f"{line}: ")
     assert type(caught.value) is (InvalidArgument if settings.get("catch_up_limit") == 0 else InvalidCron)

@@ -204,10 +204,10 @@ def test_the_lists_of_the_header_are_in_one_order(file: Path) -> None:
 
 @every_file
 def test_the_header_lists_what_the_file_raises(file: Path) -> None:
-    refusals = dict(LISTED.findall((ROOT / "sql/functions/00_base/error_code.sql").read_text()))
+    translate_errors = dict(LISTED.findall((ROOT / "sql/functions/00_base/error_code.sql").read_text()))
     listed = items(file, "Raises") or []
     codes = [refusal.split()[0] for refusal in listed]
-    assert listed == [f"{code} {refusals[code]}" for code in sorted(set(codes))]
+    assert listed == [f"{code} {translate_errors[code]}" for code in sorted(set(codes))]
     assert set(RAISED.findall(body(file))) <= set(codes), "raised, and not listed"
     assert set(codes) <= raised_below(file), "listed, and raised neither here nor below"
 

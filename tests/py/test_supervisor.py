@@ -20,9 +20,9 @@ from typing import Any
 import pytest
 
 from tests.py.support import SECONDS, Session, beside, wait_until
-from underway_pg import App, Client, Context, Queue, Refusal
-from underway_pg.health import HealthServer
-from underway_pg.supervisor import Supervisor
+from underway_pg import App, Client, Context, DatabaseRefusal, Queue
+from underway_pg.service.health import HealthServer
+from underway_pg.service.supervisor import Supervisor
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -193,7 +193,7 @@ def test_a_worker_starts_anew_when_code_changes(session: Session, start: Start, 
 def test_a_worker_that_can_not_work_starts_anew_as_soon_as_code_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str
 ) -> None:
-    monkeypatch.setattr("underway_pg.supervisor._FIRST_PAUSE", 600.0)
+    monkeypatch.setattr("underway_pg.service.supervisor._FIRST_PAUSE", 600.0)
     starts, mended = tmp_path / "starts", tmp_path / "mended"
     starts.touch()
     program = f"""
@@ -317,8 +317,8 @@ def test_a_worker_that_stops_is_alive_and_not_ready(database: str) -> None:
 def test_a_worker_whose_queues_were_all_dropped_is_alive_and_not_ready(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("underway_pg.worker._ASK_AFTER", 0.2)
-    monkeypatch.setattr("underway_pg.worker._REFUSED_FOR", 0.2)
+    monkeypatch.setattr("underway_pg.worker.worker._ASK_AFTER", 0.2)
+    monkeypatch.setattr("underway_pg.worker.worker._REFUSED_FOR", 0.2)
     with App(database, queues=[Queue(name="only")]) as app:
         worker = app.worker()
         with beside(worker) as running, contextlib.ExitStack() as stack:
@@ -402,7 +402,7 @@ def test_a_worker_that_is_asked_to_stop_lets_running_tasks_end(database: str) ->
 
 
 def test_it_is_to_be_said_who_stops(database: str) -> None:
-    with Client(database) as client, pytest.raises(Refusal, match="Give exactly one of"):
+    with Client(database) as client, pytest.raises(DatabaseRefusal, match="Give exactly one of"):
         client.stop_workers()
 
 

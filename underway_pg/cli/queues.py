@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from .. import statements
-from ..rows import QueueStats
+from ..models import QueueStats
 from ..settings import Queue, RetryPolicy
 from .database import ask, ask_with_time
 from .options import Dsn, Json, QueueName, Timeout, duration_option

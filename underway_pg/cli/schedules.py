@@ -10,7 +10,7 @@ import typer
 
 from .. import statements
 from ..errors import ScheduleNotFound
-from ..rows import ScheduleStats
+from ..models import ScheduleStats
 from ..settings import Options, Schedule
 from .application import Application, import_application
 from .cron import Cron, Zone, in_words

@@ -17,9 +17,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedCo
 from .. import statements
 from ..client import execute
 from ..client import wait as wait_on
-from ..errors import Refusal, TaskNotFound, WrongState
-from ..rows import State, TaskInfo
-from ..waiting import Waiting
+from ..client.waiter import TaskWaiter
+from ..errors import DatabaseRefusal, TaskNotFound, WrongState
+from ..models import State, TaskInfo
 from .database import ask, ask_with_time, connect
 from .options import Dsn, Json, QueueName, duration_option
 from .output import complain, exactly, relative, say, say_json, say_table
@@ -133,7 +133,7 @@ def wait(
     as_json: Json = False,
 ) -> None:
     """Wait until tasks are final, and show how they ended; the exit code is 0 when all of them succeeded."""
-    waiting = Waiting(ids, None if timeout is None else timeout.total_seconds())
+    waiting = TaskWaiter(ids, None if timeout is None else timeout.total_seconds())
     # On stderr, so that what is told in the end can go elsewhere.
     progress = Progress(
         BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
@@ -192,7 +192,7 @@ def _each(
         for id in ids:
             try:
                 act(connection, id)
-            except Refusal as error:
+            except DatabaseRefusal as error:
                 refused.append({"id": id, "message": str(error)})
             else:
                 acted.append(id)

@@ -15,8 +15,9 @@ import typer
 import watchfiles
 from pythonjsonlogger.json import JsonFormatter
 
-from ..supervisor import Child, supervise
-from ..worker import Worker, WorkerSettings, run_worker
+from ..service.run import run_worker
+from ..service.supervisor import Child, supervise
+from ..worker import Worker, WorkerSettings
 from .application import Application, import_application
 from .database import connect
 from .errors import WrongUsage

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .. import statements
-from ..rows import WorkerStats
+from ..models import WorkerStats
 from .database import ask, ask_with_time
 from .errors import WrongUsage
 from .options import Dsn, Json

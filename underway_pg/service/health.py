@@ -10,34 +10,16 @@ import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass
-from datetime import datetime
+from dataclasses import asdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from .errors import ConfigurationError
+from ..errors import ConfigurationError
+from ..models import Health
 
-__all__ = ["Health", "HealthServer"]
+__all__ = ["HealthServer"]
 
 _ANSWERS_WITHIN = 1.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Health:
-    """How a worker is.
-
-    `ready` says that it claims: it is registered, has reached the database lately, has queues and does not stop.
-    `last_claim_at` is the last time that it has asked for tasks, whether there were any or not. `schema_version` is the
-    number of the newest migration that it knows.
-    """
-
-    ready: bool
-    stopping: bool
-    worker: str
-    queues: list[str]
-    running: int
-    schema_version: int
-    last_claim_at: datetime | None
 
 
 class HealthServer:

@@ -12,7 +12,7 @@ from uuid import UUID
 import psycopg
 from psycopg.types.string import ByteaBinaryLoader
 
-__all__ = ["json_text", "json_value", "leave_as_bytes", "seconds", "time", "uuid_text"]
+__all__ = ["json_text", "json_value", "return_bytes", "seconds", "time", "uuid_text"]
 
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _INTERVAL = struct.Struct("!qii")
@@ -21,7 +21,7 @@ _TIMESTAMP = struct.Struct("!q")
 _LEFT = ("jsonb", "uuid", "interval", "timestamptz")
 
 
-def leave_as_bytes(cursor: psycopg.Cursor[Any] | psycopg.AsyncCursor[Any]) -> None:
+def return_bytes(cursor: psycopg.Cursor[Any] | psycopg.AsyncCursor[Any]) -> None:
     """Have a cursor leave these types as the bytes that they come in."""
     for name in _LEFT:
         cursor.adapters.register_loader(name, ByteaBinaryLoader)

@@ -13,7 +13,6 @@ import functools
 import logging
 import os
 import random
-import signal
 import socket
 from collections import deque
 from collections.abc import Coroutine, Mapping, Sequence
@@ -23,23 +22,23 @@ from typing import Any, Literal, TypedDict, TypeVar
 import psycopg
 from psycopg_pool import PoolTimeout
 
-from . import connections, schema, statements, tasklog
-from .attempts import InThread, OnLoop, Report, Running, call, frames, output_error, run
-from .binary import seconds
-from .child import address
-from .client import execute_async
-from .context import Context
-from .errors import ConfigurationError, Fatal, LeaseLost, QueueNotFound, Refusal, Snooze
-from .health import Health, HealthServer
-from .held import Held
-from .jobs import Job
-from .processes import InProcess, Processes
-from .rows import ClaimedTask
-from .settling import Failure, Settling
-from .statements import Statement
-from .threads import DaemonExecutor, Threads
+from .. import connections, schema, statements
+from ..client import execute_async
+from ..context import Context
+from ..errors import ConfigurationError, DatabaseRefusal, Fatal, LeaseLost, QueueNotFound, Snooze
+from ..job import Job
+from ..models import ClaimedTask, Health
+from ..statements import Statement
+from ..wire import seconds
+from . import log
+from .attempt import Held
+from .execution import InThread, OnLoop, Report, Running, call, frames, output_error, run
+from .executors.child import address
+from .executors.process import InProcess, Processes
+from .executors.thread import Threads
+from .settler import Failure, Settling
 
-__all__ = ["Worker", "WorkerSettings", "run_worker"]
+__all__ = ["Worker", "WorkerSettings"]
 
 T = TypeVar("T")
 
@@ -219,7 +218,7 @@ class Worker:
                 await self._work()
                 await self._do(statements.unregister_worker(self._id))
             except _DATABASE_AWAY:
-                # Raised only when the shutdown timeout is over.
+                # RemoteError only when the shutdown timeout is over.
                 logger.warning("worker %s stops without the database; what it holds lapses", self.name)
             finally:
                 self._threads.close()
@@ -327,7 +326,7 @@ class Worker:
             except _DATABASE_AWAY as error:
                 if self._loop.time() > self._give_up_at or not (patient or connections.is_passing(error)):
                     raise
-                if isinstance(error, connections.Silent):
+                if isinstance(error, connections.ServerUnresponsive):
                     silent += [session] if session is not None else []
                     patience *= 2  # perhaps it is only slow
                     await self._connections.renew()
@@ -387,7 +386,7 @@ class Worker:
             self._held.update(new)
             self._ready.extend(new)
             self._watch_by(min(min(held.renew_at, held.deadline) for held in new))
-            self._logs = self._log_tasks and tasklog.is_seen()  # looked up here, once for many tasks
+            self._logs = self._log_tasks and log.is_seen()  # looked up here, once for many tasks
             self._start()
         await self._after_claim(len(claimed), room)
 
@@ -524,7 +523,7 @@ class Worker:
             held.deadline = held.started_at + seconds(held.task.timeout)
             self._running += 1
             if self._logs:
-                tasklog.starts(held.task, job.name, with_input=self._log_inputs)
+                log.starts(held.task, job.name, with_input=self._log_inputs)
             if job.executor == "async":
                 return held
             if job.executor == "thread":
@@ -732,11 +731,11 @@ class Worker:
             Failure(held, report.text(), report.retryable if retryable is None else retryable, report.after)
         )
 
-    def _refuse(self, held: Held, error: Refusal | psycopg.Error) -> None:
+    def _refuse(self, held: Held, error: DatabaseRefusal | psycopg.Error) -> None:
         """Fail the attempt whose result the database refuses. It is retried when another result may be accepted."""
         retryable = (error.sqlstate or "")[:2] not in _REFUSED_AGAIN
-        if not isinstance(error, Refusal):
-            error = Refusal(f"{error.diag.message_primary or error} (SQLSTATE {error.sqlstate})")
+        if not isinstance(error, DatabaseRefusal):
+            error = DatabaseRefusal(f"{error.diag.message_primary or error} (SQLSTATE {error.sqlstate})")
         self._fail(held, error, retryable=retryable)
         self._ended.set()
 
@@ -756,11 +755,11 @@ class Worker:
             self._look.set()
 
     def _log_end(
-        self, held: Held, outcome: tasklog.HowEnded, *, detail: str = "", raised: tasklog.ExcInfo | None = None
+        self, held: Held, outcome: log.Outcome, *, detail: str = "", raised: log.ExcInfo | None = None
     ) -> None:
         job = held.job.name if held.job is not None else held.task.job
         duration = None if held.started_at is None else self._loop.time() - held.started_at
-        tasklog.ended(held.task, job, outcome, duration, detail=detail, raised=raised)
+        log.ended(held.task, job, outcome, duration, detail=detail, raised=raised)
 
     # Stop
 
@@ -943,46 +942,6 @@ class Worker:
             progress, held.context._progress = held.context._progress, None
             if progress is not None:
                 with contextlib.suppress(
-                    Refusal, psycopg.DataError
+                    DatabaseRefusal, psycopg.DataError
                 ):  # or the encoding of the database lacks a character
                     await self._do(statements.report_progress(held.task.id, held.task.lease, progress))
-
-
-def run_worker(worker: Worker, *, health_port: int | None = None, parent: int | None = None) -> None:
-    """Run a worker until SIGTERM or SIGINT; a second signal gives its running tasks back at once.
-
-    With `health_port`, `/live` and `/ready` are answered there. `parent` is a pipe whose end says that the parent of
-    this process is gone: the worker stops then.
-    """
-    signals = (signal.SIGTERM, signal.SIGINT)
-
-    async def main() -> None:
-        loop = asyncio.get_running_loop()
-        loop.set_default_executor(DaemonExecutor())
-        for number in signals:
-            loop.add_signal_handler(number, worker.stop)
-
-        def parent_is_gone() -> None:
-            assert parent is not None
-            loop.remove_reader(parent)
-            logger.warning("worker %s: its parent is gone", worker.name)
-            worker.stop()
-
-        if parent is not None:
-            loop.add_reader(parent, parent_is_gone)
-        try:
-            with contextlib.ExitStack() as stack:
-                if health_port is not None:
-                    stack.enter_context(HealthServer(health_port, worker.health))
-                await worker.run()
-        finally:
-            for number in signals:
-                loop.remove_signal_handler(number)
-
-    runner = asyncio.Runner()
-    try:
-        runner.run(main())
-    finally:
-        # Closing waits for what still runs on the loop: for ever, where handlers were given up.
-        if not asyncio.all_tasks(runner.get_loop()):
-            runner.close()

@@ -27,13 +27,14 @@ from typing import Any, Literal, NamedTuple
 
 import psycopg
 
-from . import attempts, connections
-from .attempts import Report
-from .connections import AnyConnection, Session
-from .context import Context
-from .errors import ConfigurationError, LeaseLost, Snooze
-from .jobs import Job
-from .rows import ClaimedTask
+from ... import connections
+from ...connections import AnyConnection, Session
+from ...context import Context
+from ...errors import ConfigurationError, LeaseLost, Snooze
+from ...job import Job
+from ...models import ClaimedTask
+from .. import execution
+from ..execution import Report
 
 __all__ = ["Ended", "Program", "address", "is_child", "serve"]
 
@@ -213,7 +214,7 @@ class Child:
         context = self._context
         if context is not None:
             self._reason, self._told = reason, context
-            self._tell(context, "stack", attempts.thread_stack(self._main_thread))
+            self._tell(context, "stack", execution.thread_stack(self._main_thread))
             signal.pthread_kill(self._main_thread, signal.SIGUSR1)
 
     def _is_signalled(self) -> bool:
@@ -252,7 +253,7 @@ class Child:
             self._may_raise = True
             if context.cancelled:
                 raise asyncio.CancelledError
-            output = attempts.run(job, context)
+            output = execution.run(job, context)
             self._may_raise = False
         except BaseException as error:  # whatever it is, it belongs to the worker
             self._may_raise = False

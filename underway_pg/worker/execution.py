@@ -13,13 +13,24 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, NamedTuple, Protocol
 
-from . import statements
-from .binary import json_text
-from .context import Context
-from .errors import Fatal, InputError, Outcome, OutputTooLarge, Retry
-from .jobs import Job
+from .. import statements
+from ..context import Context
+from ..errors import Fatal, HandlerSignal, InputError, OutputTooLarge, Retry
+from ..job import Job
+from ..wire import json_text
 
-__all__ = ["InThread", "OnLoop", "Raised", "Report", "Running", "call", "frames", "output_error", "run", "thread_stack"]
+__all__ = [
+    "InThread",
+    "OnLoop",
+    "RemoteError",
+    "Report",
+    "Running",
+    "call",
+    "frames",
+    "output_error",
+    "run",
+    "thread_stack",
+]
 
 _MISTAKES = (InputError, OutputTooLarge, Fatal)
 
@@ -151,7 +162,7 @@ class Report(NamedTuple):
     @classmethod
     def of(cls, error: BaseException) -> Report:
         """What an error says, in text that PostgreSQL takes, of a length that it keeps."""
-        if isinstance(error, Raised):
+        if isinstance(error, RemoteError):
             return error.report
         trace = "".join(traceback.format_exception(type(error), error, frames(error)))
         return cls(
@@ -160,11 +171,11 @@ class Report(NamedTuple):
             traceback=_plain(trace, 20000),
             retryable=not isinstance(error, _MISTAKES),
             after=error.after if isinstance(error, Retry) else None,
-            meant=isinstance(error, (Outcome, InputError, OutputTooLarge)),
+            meant=isinstance(error, (HandlerSignal, InputError, OutputTooLarge)),
         )
 
 
-class Raised(Exception):
+class RemoteError(Exception):
     """What a handler in another process raised."""
 
     def __init__(self, report: Report) -> None:

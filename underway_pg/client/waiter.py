@@ -1,14 +1,14 @@
-"""Waiting for tasks, apart from the connection: which are still open, what is worth hearing, and when to give up."""
+"""TaskWaiter for tasks, apart from the connection: which are still open, what is worth hearing, and when to give up."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable
 
-from .errors import WaitTimeout
-from .rows import FINAL_STATES, TaskInfo
+from ..errors import WaitTimeout
+from ..models import FINAL_STATES, TaskInfo
 
-__all__ = ["Waiting"]
+__all__ = ["TaskWaiter"]
 
 # A notification is a hint: a client that waits looks by itself so often, in seconds.
 _LOOK_AGAIN = 1.0
@@ -17,7 +17,7 @@ _LOOK_AGAIN = 1.0
 _NAMED = 5
 
 
-class Waiting:
+class TaskWaiter:
     """Some tasks that somebody waits for: `tasks` are all, `open` those that were not final at the last look.
 
     `timeout` is in seconds, and begins now.

@@ -19,11 +19,11 @@ from datetime import timedelta
 from multiprocessing import Pipe
 from typing import Any
 
-from .attempts import Raised, Report
+from ...context import Context
+from ...errors import LeaseLost, Snooze, UnderwayError
+from ...job import Job
+from ..execution import RemoteError, Report
 from .child import Ended, Program, address
-from .context import Context
-from .errors import LeaseLost, Snooze, UnderwayError
-from .jobs import Job
 
 __all__ = ["InProcess", "ProcessDied", "Processes"]
 
@@ -255,7 +255,7 @@ class InProcess:
         if ended.how == "lost":
             raise LeaseLost("the lease was lost")
         if isinstance(ended.value, Report):
-            raise Raised(ended.value)
+            raise RemoteError(ended.value)
         if isinstance(ended.value, timedelta):
             raise Snooze(ended.value)
         return ended.value

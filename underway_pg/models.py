@@ -7,15 +7,16 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
 __all__ = [
+    "BlockedReason",
     "ClaimedTask",
     "Enqueued",
-    "ListedTask",
+    "Health",
     "QueueStats",
-    "Reason",
     "ScheduleStats",
+    "ScheduleSyncResult",
     "State",
-    "SyncedSchedules",
     "TaskInfo",
+    "TaskSummary",
     "WorkerStats",
 ]
 
@@ -86,7 +87,7 @@ class TaskInfo:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reason:
+class BlockedReason:
     """Why a task does not run, or that it does: a `code` for programs, a sentence for people, and the numbers in it."""
 
     code: str
@@ -95,7 +96,7 @@ class Reason:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ListedTask:
+class TaskSummary:
     """A task in a list: live or finished, without its payload."""
 
     id: int
@@ -203,7 +204,7 @@ class ScheduleStats:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SyncedSchedules:
+class ScheduleSyncResult:
     """What became of the schedules that an application declares, by their names.
 
     `vanished` ones are in the database and not declared any more; `removed` ones were, and are gone.
@@ -231,3 +232,21 @@ class WorkerStats:
     in_progress: int
     oldest_started_at: datetime | None
     stop_asked_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Health:
+    """How a worker is.
+
+    `ready` says that it claims: it is registered, has reached the database lately, has queues and does not stop.
+    `last_claim_at` is the last time that it has asked for tasks, whether there were any or not. `schema_version` is the
+    number of the newest migration that it knows.
+    """
+
+    ready: bool
+    stopping: bool
+    worker: str
+    queues: list[str]
+    running: int
+    schema_version: int
+    last_claim_at: datetime | None

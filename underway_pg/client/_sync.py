@@ -12,13 +12,23 @@ from typing import Any, Self, TypeVar
 import psycopg
 from psycopg_pool import ConnectionPool
 
-from . import connections, statements
-from .binary import leave_as_bytes
-from .errors import TaskCancelled, TaskFailed, refusals
-from .rows import BatchStats, Enqueued, ListedTask, QueueStats, Reason, ScheduleStats, State, TaskInfo, WorkerStats
-from .settings import Duration, NewTask, Options, Queue, Schedule
-from .statements import Statement
-from .waiting import Waiting
+from .. import connections, statements
+from ..errors import TaskCancelled, TaskFailed, translate_errors
+from ..models import (
+    BatchStats,
+    BlockedReason,
+    Enqueued,
+    QueueStats,
+    ScheduleStats,
+    State,
+    TaskInfo,
+    TaskSummary,
+    WorkerStats,
+)
+from ..settings import Duration, NewTask, Options, Queue, Schedule
+from ..statements import Statement
+from ..wire import return_bytes
+from .waiter import TaskWaiter
 
 __all__ = ["AsyncClient", "Client"]
 
@@ -32,23 +42,23 @@ def execute(connection: psycopg.Connection[Any], statement: Statement[T]) -> T:
 
     The answer is binary: its times and intervals do not depend on the styles that the database or the session prefers.
     """
-    with refusals():
+    with translate_errors():
         cursor = connection.cursor(binary=True, row_factory=psycopg.rows.tuple_row)
         if statement.as_bytes:
-            leave_as_bytes(cursor)
+            return_bytes(cursor)
         return statement.read(cursor.execute(statement.sql.encode(), statement.parameters).fetchall())
 
 
 async def execute_async(connection: psycopg.AsyncConnection[Any], statement: Statement[T]) -> T:
     """Run one statement on an async connection, in whatever transaction that is in."""
-    with refusals():
+    with translate_errors():
         cursor = connection.cursor(binary=True, row_factory=psycopg.rows.tuple_row)
         if statement.as_bytes:
-            leave_as_bytes(cursor)
+            return_bytes(cursor)
         return statement.read(await (await cursor.execute(statement.sql.encode(), statement.parameters)).fetchall())
 
 
-def wait(connection: psycopg.Connection[Any], waiting: Waiting) -> Iterator[None]:
+def wait(connection: psycopg.Connection[Any], waiting: TaskWaiter) -> Iterator[None]:
     """Wait until tasks are final, on a connection with autocommit; yields after each look at them."""
     connection.execute("listen underway_finished")
     while waiting.open:
@@ -61,7 +71,7 @@ def wait(connection: psycopg.Connection[Any], waiting: Waiting) -> Iterator[None
                     break
 
 
-async def wait_async(connection: psycopg.AsyncConnection[Any], waiting: Waiting) -> None:
+async def wait_async(connection: psycopg.AsyncConnection[Any], waiting: TaskWaiter) -> None:
     """Wait until tasks are final, on an async connection with autocommit."""
     await connection.execute("listen underway_finished")
     while waiting.open:
@@ -103,7 +113,8 @@ if hasattr(os, "register_at_fork"):
 class Client:
     """The calls of the SQL contract. Each runs in a transaction of its own, or in that of `connection=`.
 
-    Refusals of the database are raised as subclasses of `Refusal`; other database errors pass as psycopg raises them.
+    Refusals of the database are raised as subclasses of `DatabaseRefusal`; other database errors pass as psycopg raises
+    them.
     """
 
     def __init__(self, dsn: str, *, max_connections: int = 4) -> None:
@@ -233,7 +244,7 @@ class Client:
 
         `timeout` is in seconds, for all of them. Raises WaitTimeout, or TaskNotFound when one of them does not exist.
         """
-        waiting = Waiting(tasks, timeout)
+        waiting = TaskWaiter(tasks, timeout)
         with connections.connect(self._dsn) as connection:
             for _ in wait(connection, waiting):
                 pass
@@ -243,7 +254,7 @@ class Client:
         """All that is known of a task, live or finished; None when there is no such task."""
         return self._run(statements.task_info(task), connection)
 
-    def why(self, task: int, *, connection: psycopg.Connection[Any] | None = None) -> list[Reason]:
+    def why(self, task: int, *, connection: psycopg.Connection[Any] | None = None) -> list[BlockedReason]:
         """Why a task is not running, each reason with a code, a sentence and its numbers. Raises TaskNotFound."""
         return self._run(statements.why(task), connection)
 
@@ -348,7 +359,7 @@ class Client:
         state: State | None = None,
         limit: int = 50,
         connection: psycopg.Connection[Any] | None = None,
-    ) -> list[ListedTask]:
+    ) -> list[TaskSummary]:
         """The newest tasks, live or finished."""
         return self._run(statements.tasks(queue, state, limit), connection)
 
@@ -502,7 +513,7 @@ class AsyncClient:
 
         `timeout` is in seconds, for all of them. Raises WaitTimeout, or TaskNotFound when one of them does not exist.
         """
-        waiting = Waiting(tasks, timeout)
+        waiting = TaskWaiter(tasks, timeout)
         async with await connections.connect_async(self._dsn) as connection:
             await wait_async(connection, waiting)
         return waiting.final
@@ -511,7 +522,7 @@ class AsyncClient:
         """All that is known of a task, live or finished; None when there is no such task."""
         return await self._run(statements.task_info(task), connection)
 
-    async def why(self, task: int, *, connection: psycopg.AsyncConnection[Any] | None = None) -> list[Reason]:
+    async def why(self, task: int, *, connection: psycopg.AsyncConnection[Any] | None = None) -> list[BlockedReason]:
         """Why a task is not running, each reason with a code, a sentence and its numbers. Raises TaskNotFound."""
         return await self._run(statements.why(task), connection)
 
@@ -626,7 +637,7 @@ class AsyncClient:
         state: State | None = None,
         limit: int = 50,
         connection: psycopg.AsyncConnection[Any] | None = None,
-    ) -> list[ListedTask]:
+    ) -> list[TaskSummary]:
         """The newest tasks, live or finished."""
         return await self._run(statements.tasks(queue, state, limit), connection)
 

@@ -9,14 +9,14 @@ import logging
 from types import TracebackType
 from typing import Any, Literal, TypeAlias
 
-from .binary import json_text
-from .rows import ClaimedTask
+from ..models import ClaimedTask
+from ..wire import json_text
 
 __all__ = ["ended", "is_seen", "starts"]
 
 logger = logging.getLogger("underway_pg")
 
-HowEnded: TypeAlias = Literal["succeeded", "failed", "snoozed", "interrupted"]
+Outcome: TypeAlias = Literal["succeeded", "failed", "snoozed", "interrupted"]
 ExcInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | None]
 
 _INPUT_CHARACTERS = 1000
@@ -39,7 +39,7 @@ def starts(task: ClaimedTask, job: str, *, with_input: bool) -> None:
 def ended(
     task: ClaimedTask,
     job: str | None,
-    outcome: HowEnded,
+    outcome: Outcome,
     duration: float | None,
     *,
     detail: str = "",

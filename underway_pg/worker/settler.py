@@ -12,11 +12,11 @@ from typing import Generic, Protocol, TypeVar
 
 import psycopg
 
-from . import statements
-from .connections import Session, is_passing
-from .errors import LeaseLost, Refusal
-from .held import Held
-from .statements import Statement
+from .. import statements
+from ..connections import Session, is_passing
+from ..errors import DatabaseRefusal, LeaseLost
+from ..statements import Statement
+from .attempt import Held
 
 __all__ = ["Failure", "Settling"]
 
@@ -69,7 +69,7 @@ class _How(Generic[E]):
 
     statement: Callable[[list[E]], Statement[list[int]]]
     held: Callable[[E], Held]
-    refused: Callable[[E, Refusal | psycopg.Error], None]
+    refused: Callable[[E, DatabaseRefusal | psycopg.Error], None]
 
 
 class Settling:
@@ -90,7 +90,7 @@ class Settling:
         worker: str,
         do: Do,
         settled: Callable[[list[Held], set[int]], None],
-        refused: Callable[[Held, Refusal | psycopg.Error], None],
+        refused: Callable[[Held, DatabaseRefusal | psycopg.Error], None],
     ) -> None:
         self.done: list[tuple[Held, str | None]] = []
         self.failed: list[Failure] = []
@@ -177,7 +177,7 @@ class Settling:
         if failed:
             await self._report(failed, self._failure)
 
-    def _failure_refused(self, failure: Failure, error: Refusal | psycopg.Error) -> None:
+    def _failure_refused(self, failure: Failure, error: DatabaseRefusal | psycopg.Error) -> None:
         if failure.escaped:
             self._let_lapse(failure.held, error)
         else:
@@ -200,7 +200,7 @@ class Settling:
         if returned:
             await self._report(returned, self._return)
 
-    def _let_lapse(self, held: Held, error: Refusal | psycopg.Error) -> None:
+    def _let_lapse(self, held: Held, error: DatabaseRefusal | psycopg.Error) -> None:
         """Give up reporting the end of a task. Its lease will lapse, and the database takes it back."""
         logger.error(
             "task %s: its end cannot be recorded, and its lease will lapse: %s",
@@ -209,10 +209,10 @@ class Settling:
         self._settled([held], set())
 
 
-_REFUSED = (Refusal, psycopg.Error)
+_REFUSED = (DatabaseRefusal, psycopg.Error)
 
 
-def _raise_if_general(error: Refusal | psycopg.Error) -> None:
+def _raise_if_general(error: DatabaseRefusal | psycopg.Error) -> None:
     """Raise an error that is not about one result: the database is away for good, or the schema is another one."""
     if is_passing(error) or (error.sqlstate or "").startswith("42"):
         raise error

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from .attempts import Running
-from .binary import seconds
-from .context import Context
-from .jobs import Job
-from .rows import ClaimedTask
+from ..context import Context
+from ..job import Job
+from ..models import ClaimedTask
+from ..wire import seconds
+from .execution import Running
 
 __all__ = ["Held"]
 

@@ -1,0 +1,172 @@
+"""Databases, queues and connections that go away."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import threading
+import time
+from collections import Counter
+
+import pytest
+
+from tests.py.support import SECONDS, Beside, Session, beside, final
+from tests.py.worker_support import AT_ONCE, KILL, Seen, away, idle, info
+from underway_pg import (
+    App,
+    Queue,
+)
+from underway_pg.errors import SchemaMissing
+
+
+def test_what_keeps_a_worker_from_working_at_all_is_raised_as_it_is(app: App, session: Session) -> None:
+    @app.job(queue="q")
+    def job() -> None: ...
+
+    worker = app.worker()
+    session.run("drop function underway.dequeue(text[], integer, bigint)")
+    with pytest.raises(SchemaMissing, match="underway migrate"):
+        asyncio.run(worker.run())
+
+
+def test_a_worker_whose_queue_is_dropped_goes_on_with_the_others_and_settles_what_it_has(
+    app: App, session: Session
+) -> None:
+    started, release = threading.Event(), threading.Event()
+
+    @app.job(queue="q")
+    def kept(n: int) -> int:
+        if n == 1:
+            started.set()
+            release.wait(SECONDS)
+        return n
+
+    @app.job(queue="gone")
+    def lost() -> None: ...
+
+    held = kept.enqueue(1)
+    with beside(app.worker(concurrency=2)) as worker:
+        assert started.wait(SECONDS)
+        app.client.drop_queue("gone", force=True)
+        next_one = kept.enqueue(2)
+        release.set()
+        assert final(app, held, worker).output == 1
+        assert final(app, next_one, worker).output == 2
+
+        # And it serves the queue again when it is there again.
+        app.client.create_queue(Queue(name="gone"))
+        assert final(app, lost.enqueue(), worker).state == "succeeded"
+
+
+def test_a_worker_whose_running_tasks_are_cancelled_with_their_queue_goes_on(app: App, session: Session) -> None:
+    seen = Seen()
+
+    @app.job(queue="gone", heartbeat=1.5)
+    async def runs() -> None:
+        seen("started")
+        try:
+            await asyncio.sleep(SECONDS)
+        finally:
+            seen("interrupted")
+
+    id = runs.enqueue()
+    with beside(app.worker()) as worker:
+        worker.until(lambda: seen.values, "it runs")
+        app.client.drop_queue("gone", force=True)
+        worker.until(lambda: len(seen.values) == 2, "it is interrupted")
+        assert info(app, id).state == "cancelled"
+        app.client.create_queue(Queue(name="gone"))
+        runs.enqueue()
+        worker.until(lambda: len(seen.values) == 3, "the queue is served again")
+        worker.stop()
+        worker.stop()
+
+
+def test_nothing_is_lost_when_connections_are_killed_during_work(app: App, session: Session) -> None:
+    runs: Counter[int] = Counter()
+    lock = threading.Lock()
+
+    def note(n: int) -> None:
+        with lock:
+            runs[n] += 1
+
+    @app.job(queue="busy")
+    def plain(n: int) -> None:
+        note(n)
+        time.sleep(0.002)
+
+    @app.job(queue="busy")
+    async def asynchronous(n: int) -> None:
+        note(n)
+        await asyncio.sleep(0.002)
+
+    app.client.create_queue(Queue(name="busy", heartbeat=1, retry=AT_ONCE))
+    plain.enqueue_many([{"n": n} for n in range(250)])
+    asynchronous.enqueue_many([{"n": n} for n in range(250, 500)])
+    done = "select count(*) from underway.task_history where state = 'succeeded'"
+
+    def more_done(share: int) -> bool:
+        return bool(session.value(done) >= share)
+
+    with beside(app.worker(concurrency=5)) as worker:
+        for share in (50, 150, 250, 350):
+            worker.until(functools.partial(more_done, share), f"{share} are done")
+            session.run(KILL)
+        worker.until(lambda: session.value(done) == 500, "all are done", seconds=30)
+
+        session.run("""select underway.enqueue('busy', '{"n": 1000}', 'plain')""")
+        worker.until(lambda: session.value(done) == 501, "the next is done")
+    assert set(runs) == {*range(500), 1000}
+
+
+def test_a_worker_whose_database_is_away_at_first_begins_when_it_is_there(
+    app: App, session: Session, caplog: pytest.LogCaptureFixture
+) -> None:
+    @app.job(queue="q")
+    def job() -> str:
+        return "done"
+
+    id = job.enqueue()
+    running = Beside(app.worker())
+    with away(app, session):
+        running.start()
+        running.until(lambda: "the database is away" in caplog.text, "it notices")
+    running.until(lambda: session.state(id) == "succeeded", "it works")
+    running.stop()
+    running.join()
+
+
+def test_a_worker_outlives_a_time_in_which_the_database_is_read_only(
+    app: App, session: Session, caplog: pytest.LogCaptureFixture
+) -> None:
+    @app.job(queue="q")
+    async def work() -> str:
+        return "done"
+
+    name = session.value("select current_database()")
+    with beside(app.worker()) as worker:
+        assert final(app, work.enqueue(), worker).output == "done"
+        session.run(f"alter database {name} set default_transaction_read_only = on")  # as of what was the primary
+        session.run(KILL)
+        worker.until(lambda: "read-only transaction" in caplog.text, "the worker notices")
+        session.run(f"alter database {name} reset default_transaction_read_only")
+        id = session.value("select underway.enqueue('q', '{}', job => 'work')")
+        worker.until(lambda: session.state(id) == "succeeded", "it works again")
+
+
+def test_a_worker_that_was_forgotten_goes_on_although_one_of_its_queues_was_dropped(
+    app: App, session: Session, caplog: pytest.LogCaptureFixture
+) -> None:
+    @app.job(queue="q")
+    async def work() -> str:
+        return "done"
+
+    session.create_queue("gone")
+    with beside(app.worker(queues=["q", "gone"], name="w")) as worker:
+        idle(session, worker)
+        app.client.drop_queue("gone", force=True)
+        session.run("delete from underway.worker")
+        worker.until(lambda: "worker w cannot be registered again" in caplog.text, "it says what is wrong")
+        assert final(app, work.enqueue(), worker).output == "done"
+        session.create_queue("gone")
+        worker.until(lambda: session.column("select name from underway.worker") == ["w"], "it is registered again")

@@ -1,0 +1,129 @@
+"""Stopping a worker."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+
+from tests.py.support import SECONDS, Beside, Session, beside, wait_until
+from tests.py.worker_support import KILL, Seen, away, idle, info
+from underway_pg import (
+    App,
+    Context,
+)
+
+
+@pytest.mark.parametrize("kind", ["plain", "async"])
+def test_a_worker_that_stops_lets_running_tasks_end_and_claims_no_more(app: App, kind: str) -> None:
+    started, release = threading.Event(), threading.Event()
+
+    @app.job(queue="q")
+    def plain() -> str:
+        started.set()
+        release.wait(SECONDS)
+        return "ended"
+
+    @app.job(queue="q")
+    async def asynchronous() -> str:
+        started.set()
+        while not release.is_set():
+            await asyncio.sleep(0.01)
+        return "ended"
+
+    job = plain if kind == "plain" else asynchronous
+    first, *others = [job.enqueue() for _ in range(4)]
+    with beside(app.worker(concurrency=1)) as worker:
+        assert started.wait(SECONDS)
+        worker.stop()
+        more = job.enqueue()
+        release.set()
+        worker.join()
+    assert (info(app, first).state, info(app, first).output) == ("succeeded", "ended")
+    for id in (*others, more):
+        task = info(app, id)
+        assert (task.state, task.attempt, task.errors) == ("pending", 0, None)
+    assert app.client.workers() == []
+
+
+@pytest.mark.parametrize("kind", ["plain", "async"])
+@pytest.mark.parametrize("how", ["the shutdown timeout is over", "a second stop"])
+def test_what_still_runs_is_interrupted_and_given_back_without_using_an_attempt(app: App, kind: str, how: str) -> None:
+    seen = Seen()
+
+    @app.job(queue="q")
+    def plain(context: Context) -> None:
+        seen("started")
+        context.wait_cancelled(SECONDS)
+        seen("interrupted")
+
+    @app.job(queue="q")
+    async def asynchronous() -> None:
+        seen("started")
+        try:
+            await asyncio.sleep(SECONDS)
+        finally:
+            seen("interrupted")
+
+    job = plain if kind == "plain" else asynchronous
+    ids = [job.enqueue() for _ in range(5)]
+    with beside(app.worker(concurrency=2, shutdown_timeout=0.3 if how.startswith("the shutdown") else 600.0)) as worker:
+        worker.until(lambda: len(seen.values) == 2, "two run")
+        worker.stop()
+        if how == "a second stop":
+            worker.stop()
+        worker.join()
+        wait_until(lambda: seen.values.count("interrupted") == 2, "both were interrupted")
+    for id in ids:
+        task = info(app, id)
+        assert (task.state, task.attempt, task.errors) == ("pending", 0, None)
+    with beside(app.worker(concurrency=5)) as worker:
+        worker.until(lambda: seen.values.count("started") == 7, "another worker runs them all")
+        worker.stop()
+
+
+def test_a_worker_can_be_stopped_while_it_is_idle(app: App, session: Session) -> None:
+    with beside(app.worker(shutdown_timeout=600.0)) as worker:
+        idle(session, worker)
+        worker.stop()
+        worker.join()
+
+
+def test_a_worker_that_could_not_begin_yet_can_be_stopped_while_the_database_is_away(
+    app: App, session: Session, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("underway_pg.worker.worker._AWAY_AFTER", 0.3)
+
+    @app.job(queue="q")
+    def job() -> None: ...
+
+    worker = Beside(app.worker(shutdown_timeout=600.0))
+    with away(app, session):
+        worker.start()
+        worker.until(lambda: "the database is away" in caplog.text, "it tries to begin")
+        worker.stop()
+        worker.join()
+    assert app.client.workers() == []
+
+
+def test_a_worker_that_is_to_stop_at_once_gives_back_its_tasks_although_its_connections_have_just_broken(
+    app: App, session: Session
+) -> None:
+    started = threading.Event()
+
+    @app.job(queue="q")
+    async def runs() -> None:
+        started.set()
+        await asyncio.sleep(SECONDS)
+
+    id = runs.enqueue()
+    with beside(app.worker(shutdown_timeout=600.0)) as worker:
+        worker.until(started.is_set, "it runs")
+        idle(session, worker)
+        session.run(KILL)
+        worker.stop()
+        worker.stop()
+        worker.join()
+    assert (session.state(id), session.attempt(id), session.errors(id)) == ("pending", 0, [])
+    assert session.column("select name from underway.worker") == []

@@ -1,0 +1,1 @@
+"""Running workers as a service: signals, several processes, health over HTTP."""

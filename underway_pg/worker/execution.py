@@ -34,7 +34,7 @@ __all__ = [
 
 _MISTAKES = (InputError, OutputTooLarge, Fatal)
 
-_PACKAGE = str(Path(__file__).parent) + os.sep
+_PACKAGE = str(Path(__file__).parents[1]) + os.sep
 
 
 class Running(Protocol):

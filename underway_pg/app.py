@@ -9,29 +9,31 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, Self, TypeAlias, TypeVar, Unpack, overload
 
 import psycopg
 
 from . import connections, schema
 from .client import AsyncClient, Client
-from .context import Context
 from .cron import check_cron
 from .errors import ConfigurationError, DatabaseRefusal, InputError
 from .job import Job
 from .models import Enqueued, ScheduleSyncResult, TaskInfo
 from .service.run import run_worker
 from .settings import Duration, Executor, Options, Queue, RetryPolicy, Schedule, ScheduleSettings
-from .worker import Worker, WorkerSettings
+from .worker import Context, Middleware, Worker, WorkerSettings
 from .worker.executors import child
 
 if TYPE_CHECKING:
     from .embedded import EmbeddedPostgres
 
 __all__ = ["App"]
+
+Lifespan: TypeAlias = "Callable[[App], AbstractAsyncContextManager[Any]]"
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -47,17 +49,31 @@ class App:
     may need; they find it as `context.state`. `queues` declares settings; one that only a job names has the defaults.
     `name` tells the schedules that this application declares from those of others in the same database.
 
+    `middleware` wraps each attempt, the first one outermost: functions that take the Context and return a context
+    manager. A plain context manager wraps every handler, in its own task, thread or process; an async one wraps async
+    handlers only. `lifespan` is called with the application when a worker starts, and returns an async context manager
+    that stays open on the worker's loop while the worker runs; what it yields is `context.state`, except in processes.
+
     The queues are created when the application needs the database, the schedules when its worker starts. An
     application is a context manager; closing it closes its connections, and the embedded server.
     """
 
     def __init__(
-        self, dsn: str | None = None, *, name: str = "app", queues: Iterable[Queue] = (), state: Any = None
+        self,
+        dsn: str | None = None,
+        *,
+        name: str = "app",
+        queues: Iterable[Queue] = (),
+        state: Any = None,
+        middleware: Iterable[Middleware] = (),
+        lifespan: Lifespan | None = None,
     ) -> None:
         self.name = name
         self.jobs: dict[str, Job[..., Any]] = {}
         self._schedules: dict[str, _Declared] = {}
         self.state = state
+        self.middleware = tuple(middleware)
+        self.lifespan = lifespan
         self._queues = {queue.name: queue for queue in queues}
         self._dsn = dsn or os.environ.get("DATABASE_URL") or None
         self._embedded: EmbeddedPostgres | None = None

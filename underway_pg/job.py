@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property, update_wrapper
@@ -14,7 +14,7 @@ import psycopg
 
 from .arguments import Signature
 from .cron import check_cron
-from .errors import ConfigurationError, InputError
+from .errors import ConfigurationError, Fatal, InputError, OutputTooLarge
 from .models import Enqueued
 from .settings import (
     AfterFailure,
@@ -43,6 +43,7 @@ class Enqueuer(Protocol):
 
     dsn: str
     state: Any
+    middleware: Sequence[Any]
 
     def enqueue(
         self,
@@ -146,6 +147,10 @@ class Job(Generic[P, R]):
             except ValueError as error:
                 raise InputError(f"job {self.name}: the output does not fit into JSON: {error}") from error
         return dump_json(output)
+
+    def is_retryable(self, error: BaseException) -> bool:
+        """Whether another attempt may succeed after this error."""
+        return not isinstance(error, (InputError, OutputTooLarge, Fatal))
 
     def __call__(self, *args: Any, **kwargs: Any) -> R:
         """Call the function, here and now."""

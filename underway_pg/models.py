@@ -44,6 +44,7 @@ class ClaimedTask(NamedTuple):
     priority: int
     enqueued_at: bytes
     dead_letter: bytes | None
+    max_attempts: int
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,8 @@ create type underway.claimed_task as (
     headers     jsonb,
     priority    integer,
     enqueued_at timestamptz,
-    dead_letter jsonb
+    dead_letter jsonb,
+    max_attempts integer
 );
 
 -- A finished task whose end has effects: somebody watches it, a batch has it, or it held or waited for a slot.

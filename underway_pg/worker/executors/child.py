@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import faulthandler
 import importlib
 import importlib.util
@@ -18,6 +19,7 @@ import signal
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -29,12 +31,12 @@ import psycopg
 
 from ... import connections
 from ...connections import AnyConnection, Session
-from ...context import Context
 from ...errors import ConfigurationError, LeaseLost, Snooze
 from ...job import Job
 from ...models import ClaimedTask
-from .. import execution
-from ..execution import Report
+from .. import execution, stacks
+from ..attempt import Attempt, Environment, StopReason
+from ..failure import Failure
 
 __all__ = ["Ended", "Program", "address", "is_child", "serve"]
 
@@ -114,7 +116,7 @@ class Ended(NamedTuple):
     """
 
     how: Literal["returned", "raised", "snoozed", "lost", "stopped"]
-    value: str | timedelta | Report | None
+    value: str | timedelta | Failure | None
     completed: bool
     memory: int
     lost: tuple[Session, ...]
@@ -138,11 +140,11 @@ class Child:
         self._sending = threading.Lock()
         self._program = program
         self._main_thread = threading.get_ident()
-        self._tasks: SimpleQueue[tuple[tuple[str, str], Context] | None] = SimpleQueue()
-        self._context: Context | None = None
-        self._told: Context | None = None
+        self._tasks: SimpleQueue[tuple[tuple[str, str], Attempt] | None] = SimpleQueue()
+        self._context: Attempt | None = None
+        self._told: Attempt | None = None
         self._may_raise = False
-        self._reason = ""
+        self._reason = StopReason.LEASE_LOST
         self._main_module: ModuleType | None = None
 
     def serve(self) -> None:
@@ -156,7 +158,7 @@ class Child:
         with self._sending:
             self._connection.send(ended)
 
-    def _tell(self, context: Context | None, kind: str, what: str | Session) -> None:
+    def _tell(self, context: Attempt | None, kind: str, what: str | Session) -> None:
         """Tell something of a task, unless its end is told."""
         with self._sending:
             if self._context is context:
@@ -186,14 +188,14 @@ class Child:
         """A task to run, the reason why it is to stop, or None: there are no more."""
         if message is None:
             self._tasks.put(None)
-        elif isinstance(message, str):
+        elif isinstance(message, StopReason):
             self._interrupt(message)
         else:
             self._begin(*message)
 
     def _begin(self, where: tuple[str, str], task: ClaimedTask) -> None:
         # Here, so that whatever comes next finds the context.
-        self._context = Context(task, None, _Connections(self._program.dsn, self._tell_session))
+        self._context = Attempt(task, Environment(connections=_Connections(self._program.dsn, self._tell_session)))
         self._tell(self._context, "begun", "")
         self._tasks.put((where, self._context))
 
@@ -204,17 +206,16 @@ class Child:
             return
         if self._is_signalled():
             signal.pthread_kill(self._main_thread, signal.SIGUSR1)
-        context.abandon_if_silent()
-        if context._progress is not None:
-            progress, context._progress = context._progress, None
+        context.sever_if_silent()
+        if (progress := context.take_progress()) is not None:
             self._tell(context, "progress", progress)
 
-    def _interrupt(self, reason: str) -> None:
+    def _interrupt(self, reason: StopReason) -> None:
         """The handler is to stop: say where it is, and raise the exception there."""
         context = self._context
         if context is not None:
             self._reason, self._told = reason, context
-            self._tell(context, "stack", execution.thread_stack(self._main_thread))
+            self._tell(context, "stack", stacks.thread_stack(self._main_thread))
             signal.pthread_kill(self._main_thread, signal.SIGUSR1)
 
     def _is_signalled(self) -> bool:
@@ -223,13 +224,13 @@ class Child:
         One that arrives just before it waits for a lock does not end that wait, and is handled only after it.
         """
         context = self._context
-        return context is not None and context is self._told and not context.cancelled
+        return context is not None and context is self._told and context.stop_reason is None
 
     def _raise(self, number: int, frame: FrameType | None) -> None:
         # In the main thread, so that a handler that looks by itself is not interrupted once more while it cleans up.
         if self._context is None or self._context is not self._told:
             return  # the one that was meant has ended meanwhile
-        self._context.interrupt(self._reason)
+        self._context.request_stop(self._reason)
         # Once, and only into the handler: not while its end is told.
         if self._may_raise:
             self._may_raise = False
@@ -237,23 +238,25 @@ class Child:
 
     # A task
 
-    def _attempt(self, where: tuple[str, str], context: Context) -> Ended:
+    def _attempt(self, where: tuple[str, str], context: Attempt) -> Ended:
         try:
             how, value = self._run(where, context)
         except BaseException as error:  # the one that comes from outside, just as the handler had ended
             how, value = _end(error, context)
         self._may_raise = False
         self._context = None
-        return Ended(how, value, context._completed, _memory(), context.take_lost())
+        return Ended(how, value, context.completed, _memory(), context.take_lost_sessions())
 
-    def _run(self, where: tuple[str, str], context: Context) -> Any:
+    def _run(self, where: tuple[str, str], context: Attempt) -> Any:
         try:
             job = self._find(*where)
-            context.state = job.enqueuer.state
+            context.job = job
+            app = job.enqueuer
+            context.environment = replace(context.environment, state=app.state, middleware=app.middleware)
             self._may_raise = True
-            if context.cancelled:
+            if context.stop_reason is not None:
                 raise asyncio.CancelledError
-            output = execution.run(job, context)
+            output = contextvars.copy_context().run(execution.run_plain, context)
             self._may_raise = False
         except BaseException as error:  # whatever it is, it belongs to the worker
             self._may_raise = False
@@ -296,14 +299,14 @@ class Child:
         return self._main_module
 
 
-def _end(error: BaseException, context: Context) -> tuple[Any, Any]:
-    if isinstance(error, asyncio.CancelledError) and context.cancelled:
+def _end(error: BaseException, context: Attempt) -> tuple[Any, Any]:
+    if isinstance(error, asyncio.CancelledError) and context.stop_reason is not None:
         return "stopped", None
     if isinstance(error, LeaseLost):
         return "lost", None
     if isinstance(error, Snooze):
         return "snoozed", error.delay
-    return "raised", Report.of(error)
+    return "raised", Failure.of(error, context.job)
 
 
 def _memory() -> int:

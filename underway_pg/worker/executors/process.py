@@ -19,13 +19,14 @@ from datetime import timedelta
 from multiprocessing import Pipe
 from typing import Any
 
-from ...context import Context
 from ...errors import LeaseLost, Snooze, UnderwayError
-from ...job import Job
-from ..execution import RemoteError, Report
+from ..attempt import Attempt
+from ..failure import Failure, RemoteError
+from . import OnEnd
 from .child import Ended, Program, address
+from .thread import Threads
 
-__all__ = ["InProcess", "ProcessDied", "Processes"]
+__all__ = ["InProcess", "ProcessDied", "ProcessExecutor", "Processes"]
 
 logger = logging.getLogger("underway_pg")
 
@@ -40,7 +41,7 @@ import sys
 from multiprocessing.connection import Connection
 connection = Connection(int(sys.argv[1]))
 sys.path[:] = connection.recv()
-from underway_pg.child import serve
+from underway_pg.worker.executors.child import serve
 serve(connection, int(sys.argv[2]))
 """
 
@@ -190,10 +191,11 @@ class Processes:
 class InProcess:
     """A plain handler that runs in a process."""
 
-    def __init__(self, processes: Processes, job: Job[..., Any], context: Context) -> None:
+    def __init__(self, processes: Processes, attempt: Attempt) -> None:
+        assert attempt.job is not None
         self._processes = processes
-        self._where = address(job)
-        self._context = context
+        self._where = address(attempt.job)
+        self._attempt = attempt
         self._lock = threading.Lock()
         self._process: Process | None = None
         self._has_begun = False
@@ -203,7 +205,7 @@ class InProcess:
     def run(self) -> str | None:
         """Run it; called in a thread, which waits. Returns the output as JSON text."""
         while True:
-            if self._context.cancelled:
+            if self._attempt.stop_reason is not None:
                 raise asyncio.CancelledError
             process = self._processes.take()
             was_idle = process.tasks > 0
@@ -219,21 +221,21 @@ class InProcess:
             self._process = process
             self._has_begun = False
         try:
-            process.send((self._where, self._context._task))  # unlocked: it may take a while, and `stop` must not wait
+            process.send((self._where, self._attempt.task))  # unlocked: it may take a while, and `stop` must not wait
             with self._lock:
                 self._has_begun = True
-                if self._context.cancelled:
-                    process.send(self._context._interrupted)
+                if self._attempt.stop_reason is not None:
+                    process.send(self._attempt.stop_reason)
             ended = self._wait(process)
             process.memory = ended.memory
         finally:
             with self._lock:
                 self._process = None
-                if self._context.cancelled and not self._stack:
+                if self._attempt.stop_reason is not None and not self._stack:
                     self._stack = process.where()
             self._processes.give_back(process)
-        self._context._completed = ended.completed
-        self._context._lost = ended.lost
+        self._attempt.completed = ended.completed
+        self._attempt.lost_sessions = ended.lost
         return self._result(ended)
 
     def _wait(self, process: Process) -> Ended:
@@ -244,9 +246,9 @@ class InProcess:
             elif kind == "stack":
                 self._stack = what
             elif kind == "session":
-                self._context._lost += (what,)  # unless it is heard that the transaction ended well
+                self._attempt.lost_sessions += (what,)  # unless it is heard that the transaction ended well
             else:
-                self._context._progress = what
+                self._attempt.set_progress(what)
         return message
 
     def _result(self, ended: Ended) -> str | None:
@@ -254,7 +256,7 @@ class InProcess:
             raise asyncio.CancelledError
         if ended.how == "lost":
             raise LeaseLost("the lease was lost")
-        if isinstance(ended.value, Report):
+        if isinstance(ended.value, Failure):
             raise RemoteError(ended.value)
         if isinstance(ended.value, timedelta):
             raise Snooze(ended.value)
@@ -269,7 +271,7 @@ class InProcess:
                 if self._was_begun:
                     self._process.ask_where()
                 if self._has_begun:
-                    self._process.send(self._context._interrupted)
+                    self._process.send(self._attempt.stop_reason)
             else:
                 self._process.signal(signal.SIGTERM if times == 1 else signal.SIGKILL)
         return times < 3
@@ -277,3 +279,35 @@ class InProcess:
     def stack(self) -> str:
         """Where it was when it was told to stop."""
         return self._stack
+
+
+class ProcessExecutor:
+    """Runs plain handlers in processes. A thread waits for each of them."""
+
+    def __init__(self, on_end: OnEnd, dsn: str, max_tasks: int, max_memory: int | None) -> None:
+        def collect(ended: list[tuple[Attempt, Any, BaseException | None]]) -> None:
+            for each in ended:
+                on_end(*each)
+
+        self._threads: Threads[Attempt] = Threads(asyncio.get_running_loop(), collect)
+        self._processes = Processes(dsn, max_tasks, max_memory)
+
+    def start(self, attempt: Attempt) -> None:
+        """Start the handler in a process."""
+        attempt.handle = InProcess(self._processes, attempt)
+        self._threads.call(attempt, attempt.handle.run)
+
+    def stop(self, attempt: Attempt) -> bool:
+        """Raise an exception in the handler; then SIGTERM; then SIGKILL."""
+        stopped: bool = attempt.handle.stop(attempt.stop_level)
+        return stopped
+
+    def stack(self, attempt: Attempt) -> str:
+        """Where the handler was when it was asked to stop."""
+        stack: str = attempt.handle.stack()
+        return stack
+
+    async def close(self) -> None:
+        """End the processes, and wait until they have ended."""
+        self._threads.close()
+        await asyncio.to_thread(self._processes.close)

@@ -9,9 +9,15 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
+from functools import partial
 from typing import Any, Generic, TypeVar
 
-__all__ = ["DaemonExecutor", "Threads"]
+from ..attempt import Attempt
+from ..execution import run_plain
+from ..stacks import thread_stack
+from . import OnEnd
+
+__all__ = ["DaemonExecutor", "ThreadExecutor", "Threads"]
 
 K = TypeVar("K")
 
@@ -28,6 +34,7 @@ class Threads(Generic[K]):
         collect: Callable[[list[tuple[K, Any, BaseException | None]]], None],
     ) -> None:
         self._loop = loop
+        self._context = contextvars.copy_context()
         self._collect = collect
         self._calls: SimpleQueue[tuple[K, Callable[[], Any], contextvars.Context] | None] = SimpleQueue()
         self._ended: deque[tuple[K, Any, BaseException | None]] = deque()
@@ -38,7 +45,7 @@ class Threads(Generic[K]):
 
     def call(self, key: K, function: Callable[[], Any]) -> None:
         """Call a function in a thread. Called on the loop."""
-        self._calls.put((key, function, contextvars.copy_context()))
+        self._calls.put((key, function, self._context.copy()))
         if self._free > 0:
             self._free -= 1
         else:
@@ -80,6 +87,33 @@ class Threads(Generic[K]):
             ended.append(self._ended.popleft())
         self._free += len(ended)
         self._collect(ended)
+
+
+class ThreadExecutor:
+    """Runs plain handlers in threads. One that ignores its `wait_cancelled` cannot be stopped."""
+
+    def __init__(self, on_end: OnEnd) -> None:
+        def collect(ended: list[tuple[Attempt, Any, BaseException | None]]) -> None:
+            for each in ended:
+                on_end(*each)
+
+        self._threads: Threads[Attempt] = Threads(asyncio.get_running_loop(), collect)
+
+    def start(self, attempt: Attempt) -> None:
+        """Start the handler in a thread."""
+        self._threads.call(attempt, partial(run_plain, attempt))
+
+    def stop(self, attempt: Attempt) -> bool:
+        """`request_stop` has told the handler; nothing harder is left."""
+        return attempt.stop_level == 0
+
+    def stack(self, attempt: Attempt) -> str:
+        """Where the handler is."""
+        return thread_stack(self._threads.thread_of(attempt))
+
+    async def close(self) -> None:
+        """Let the threads end."""
+        self._threads.close()
 
 
 class DaemonExecutor(ThreadPoolExecutor):

@@ -8,8 +8,8 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from queue import SimpleQueue
 from functools import partial
+from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
 from ..attempt import Attempt

@@ -85,7 +85,7 @@ def test_a_task_of_an_unknown_job_fails_for_good_where_that_is_asked_for(app: Ap
         task = final(app, id, worker)
     assert (task.state, task.attempt) == ("failed", 1)
     assert "unheard_of" in messages(task)[0]
-    assert "known are: known" in messages(task)[0]
+    assert "known jobs: known" in messages(task)[0]
 
 
 def test_a_task_of_an_unknown_job_waits_without_using_an_attempt_for_a_worker_that_knows_it(
@@ -107,8 +107,8 @@ def test_a_task_of_an_unknown_job_waits_without_using_an_attempt_for_a_worker_th
             )
             assert (skipped.state, skipped.attempt, skipped.errors) == ("pending", 0, None)
     assert (
-        f"task {id}: worker old does not know job 'known' of queue q and skips its tasks; known jobs: also_known"
-        in caplog.messages
+        f"task {id}: worker old skips it, another worker may know it: job 'known' of queue 'q' is not known here;"
+        " known jobs: also_known" in caplog.messages
     )
     app.client.reschedule(id, datetime.now(UTC))
     with beside(app.worker()) as worker:

@@ -108,7 +108,7 @@ def test_a_result_that_comes_after_the_lease_was_lost_is_dropped_with_a_warning(
         worker.until(started.is_set, "it runs")
         session.run("update underway.task set lease = gen_random_uuid()")  # as if another had it now
         release.set()
-        dropped = f"task {id} is not held any more; the result is dropped, unless an earlier report of it had arrived"
+        dropped = f"task {id}: lease lost, result discarded (unless it was already recorded)"
         worker.until(lambda: dropped in caplog.messages, "it says so")
     assert info(app, id).output is None
 

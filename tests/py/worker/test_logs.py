@@ -41,7 +41,8 @@ def test_the_log_has_a_line_for_the_start_and_one_for_the_end_of_each_attempt(
     async def asynchronous() -> None:
         plain()
 
-    id = app.job(name="send", queue="q")(plain if kind == "plain" else asynchronous).enqueue()
+    retry = RetryPolicy(initial_interval=0.3, jitter=0)
+    id = app.job(name="send", queue="q", retry=retry)(plain if kind == "plain" else asynchronous).enqueue()
     with caplog.at_level(logging.INFO, "underway_pg"), beside(app.worker()) as worker:
         final(app, id, worker)
     first, second = (f"task {id} (send, queue q, attempt {attempt})" for attempt in (1, 2))
@@ -107,9 +108,8 @@ def test_a_task_that_its_own_transaction_has_completed_has_succeeded_for_the_log
 
     ids = [complete.enqueue(fails=fails) for fails in (False, True)]
     with caplog.at_level(logging.INFO, "underway_pg"), beside(app.worker(drain=True)) as worker:
-        for id in ids:
-            worker.until(lambda id=id: len(lines(caplog, id)) == 2, "it has ended")
-            assert lines(caplog, id)[1].endswith("succeeded after _ s")
+        worker.join()
+    assert [lines(caplog, id)[-1].endswith("succeeded after _ s") for id in ids] == [True, True]
     assert f"task {ids[1]} is complete, but its handler raised afterwards: afterwards" in caplog.text
 
 

@@ -8,10 +8,11 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, Self, TypeAlias, TypeVar, Unpack, overload
 
@@ -26,7 +27,7 @@ from .job import Job
 from .models import Enqueued, ScheduleSyncResult, TaskInfo
 from .service.run import run_worker
 from .settings import Duration, Executor, Options, Queue, RetryPolicy, Schedule, ScheduleSettings
-from .worker import Context, Middleware, Worker, WorkerSettings
+from .worker import Context, Middleware, Worker, WorkerOptions, WorkerSettings
 
 if TYPE_CHECKING:
     from .embedded import EmbeddedPostgres
@@ -72,7 +73,7 @@ class App:
         self.jobs: dict[str, Job[..., Any]] = {}
         self._schedules: dict[str, _Declared] = {}
         self.state = state
-        self.middleware = tuple(middleware)
+        self.middleware: Sequence[Middleware] = tuple(middleware)
         self.lifespan = lifespan
         self._queues = {queue.name: queue for queue in queues}
         self._dsn = dsn or os.environ.get("DATABASE_URL") or None
@@ -407,21 +408,28 @@ class App:
 
     # The worker
 
-    def worker(self, **settings: Unpack[WorkerSettings]) -> Worker:
-        """A worker for this application; the settings are those of `Worker`. By default it serves all its queues."""
+    def worker(self, **settings: Unpack[WorkerOptions]) -> Worker:
+        """A worker for this application, by default for all its queues. Takes the fields of `WorkerSettings`."""
         if is_importing_program():
             raise ProgramReachedRun
         with self._lock:
             before = self._client
             client = self.client  # whose first use creates the queues
-            settings.setdefault("queues", self.queues)
-            if not settings["queues"]:
+            chosen = WorkerSettings(**settings).with_defaults(self.queues)
+            if not chosen.queues:
                 raise ConfigurationError("the application has no jobs and no queues: nothing to work on")
             self._declare_schedules()
             if before is None:  # nobody else has it: the worker has connections of its own
                 self._client = None
                 client.close()
-        return Worker(self.dsn, self.jobs, state=self.state, **settings)
+        return Worker(
+            self.dsn,
+            self.jobs,
+            chosen,
+            state=self.state,
+            middleware=self.middleware,
+            lifespan=None if self.lifespan is None else partial(self.lifespan, self),
+        )
 
     def _declare_schedules(self) -> None:
         if not self._schedules:
@@ -437,8 +445,8 @@ class App:
                 ", ".join(synced.vanished),
             )
 
-    def run(self, **settings: Unpack[WorkerSettings]) -> None:
-        """Work until SIGTERM or SIGINT. The settings are those of `Worker`."""
+    def run(self, **settings: Unpack[WorkerOptions]) -> None:
+        """Work until SIGTERM or SIGINT. The settings are those of `WorkerSettings`."""
         run_worker(self.worker(**settings))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property, update_wrapper
@@ -43,7 +43,10 @@ class Enqueuer(Protocol):
 
     dsn: str
     state: Any
-    middleware: Sequence[Any]
+
+    @property
+    def middleware(self) -> Sequence[Any]:
+        """What wraps each attempt."""
 
     def enqueue(
         self,

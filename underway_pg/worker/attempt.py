@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..connections import Session
 from ..job import Job
 from ..models import ClaimedTask
+from ..wire import seconds
 from . import transaction
 from .context import Context, Middleware
 from .transaction import Guard, HandlerConnections
@@ -44,21 +45,28 @@ class StopReason(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Environment:
-    """What all handlers of a worker, or of a process of it, share. An output may have `max_output_size` bytes."""
+    """What all handlers of a worker, or of a process of it, share.
 
-    connections: HandlerConnections
+    max_output_size  how many bytes an output may have
+    skip_unknown     put a task back whose arguments the job does not know, instead of failing it
+    """
+
+    connections: HandlerConnections | None = None
     state: Any = None
     middleware: Sequence[Middleware] = ()
     max_output_size: int = 1 << 30
+    skip_unknown: bool = True
 
 
 _CREATING = threading.Lock()
 
 
 class Attempt:
-    """An attempt of a worker, or of a process that runs a handler for it. Times are those of the loop.
+    """An attempt of a worker, or of a process that runs a handler for it. Times are those of time.monotonic().
 
     job            known when the attempt starts
+    deadline       when it times out, or when the next step of stopping it is due
+    renew_at       when its lease is to be renewed
     stop_reason    set once, by `request_stop`
     stop_level     how often the executor has asked the handler to stop
     timeout_stack  where the handler was when it timed out
@@ -75,6 +83,7 @@ class Attempt:
         "claimed_at",
         "completed",
         "deadline",
+        "ended_at",
         "environment",
         "executor",
         "guard",
@@ -82,6 +91,7 @@ class Attempt:
         "job",
         "lane",
         "lost_sessions",
+        "renew_at",
         "started_at",
         "state",
         "stop_level",
@@ -94,11 +104,14 @@ class Attempt:
         self.task = task
         self.environment = environment
         self.claimed_at = claimed_at
+        self.renew_at = claimed_at + seconds(task.heartbeat) / 3
+        # It starts later, and so times out later; nobody needs to look before.
+        self.deadline = claimed_at + seconds(task.timeout)
         self.state = AttemptState.CLAIMED
         self.job: Job[..., Any] | None = None
         self.lane: Lane | None = None
         self.started_at: float | None = None
-        self.deadline = 0.0
+        self.ended_at = 0.0
         self.stop_reason: StopReason | None = None
         self.stop_level = 0
         self.timeout_stack = ""

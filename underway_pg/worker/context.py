@@ -31,6 +31,7 @@ class OutcomeKind(StrEnum):
     SNOOZED = "snoozed"
     CANCELLED = "cancelled"  # the task was cancelled, or its lease was lost
     RELEASED = "released"  # the worker is shutting down; the attempt does not count
+    SKIPPED = "skipped"  # this worker does not know the job or its arguments; the attempt does not count
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,11 @@ import inspect
 from contextlib import AsyncExitStack, ExitStack
 from typing import Any
 
-from ..errors import LeaseLost, OutputTooLarge, Snooze
+from ..errors import LeaseLost, OutputTooLarge, Snooze, UnknownArguments
 from ..wire import json_text, seconds
 from .attempt import Attempt, StopReason
 from .context import CURRENT, Outcome, OutcomeKind
-from .failure import Failure
+from .failure import Failure, RemoteError
 
 __all__ = ["decide", "run_async", "run_plain"]
 
@@ -22,15 +22,14 @@ def run_plain(attempt: Attempt) -> str | None:
     middleware = attempt.environment.middleware
     if not middleware:
         return _output(attempt, _call(attempt))
-    output = None
     with ExitStack() as stack:
         for make in middleware:
-            manager = make(attempt.context)
+            manager: Any = make(attempt.context)
             if hasattr(manager, "__enter__"):
                 stack.enter_context(manager)
                 stack.push(_Judge(attempt))
-        output = _output(attempt, _call(attempt))
-    return output
+        return _output(attempt, _call(attempt))
+    return None  # a middleware has swallowed the error
 
 
 async def run_async(attempt: Attempt) -> str | None:
@@ -39,7 +38,6 @@ async def run_async(attempt: Attempt) -> str | None:
     middleware = attempt.environment.middleware
     if not middleware:
         return _output(attempt, await _call(attempt))
-    output = None
     async with AsyncExitStack() as stack:
         for make in middleware:
             manager: Any = make(attempt.context)
@@ -48,8 +46,8 @@ async def run_async(attempt: Attempt) -> str | None:
             else:
                 stack.enter_context(manager)
             stack.push(_Judge(attempt))
-        output = _output(attempt, await _call(attempt))
-    return output
+        return _output(attempt, await _call(attempt))
+    return None  # a middleware has swallowed the error
 
 
 class _Judge:
@@ -111,7 +109,13 @@ def decide(attempt: Attempt, error: BaseException | None) -> Outcome:
         return Outcome(OutcomeKind.SUCCEEDED)
     if isinstance(error, Snooze):
         return Outcome(OutcomeKind.SNOOZED, error)
+    if attempt.environment.skip_unknown and _is_unknown(error):
+        return Outcome(OutcomeKind.SKIPPED, error)
     return _failed(attempt, error)
+
+
+def _is_unknown(error: BaseException) -> bool:
+    return error.failure.unknown if isinstance(error, RemoteError) else isinstance(error, UnknownArguments)
 
 
 def _failed(attempt: Attempt, error: BaseException) -> Outcome:

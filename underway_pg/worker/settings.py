@@ -124,7 +124,7 @@ class WorkerSettings:
         """How many tasks run at once."""
         return sum(self.lanes.values()) or self.concurrency
 
-    def with_defaults(self, queues: Sequence[str]) -> WorkerSettings:
+    def with_defaults(self, queues: Sequence[str] = ()) -> WorkerSettings:
         """These settings with a name, and with the queues of the application where none are given."""
         return replace(
             self,

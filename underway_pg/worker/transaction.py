@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import psycopg
 from psycopg.pq import TransactionStatus
@@ -18,7 +19,7 @@ from ..connections import AnyConnection, ServerUnresponsive, Session
 if TYPE_CHECKING:
     from .attempt import Attempt
 
-__all__ = ["Guard", "HandlerConnections", "Transaction"]
+__all__ = ["Guard", "HandlerConnections", "HandlerPools", "Transaction"]
 
 # A connection is severed only while it is that of the handler, and not of the next one in the pool.
 _SEVERING = threading.Lock()
@@ -32,6 +33,47 @@ class HandlerConnections(Protocol):
 
     def async_connection(self) -> AbstractAsyncContextManager[psycopg.AsyncConnection[Any]]:
         """A connection for a handler on the event loop."""
+
+
+class HandlerPools:
+    """The connections of a worker's handlers for their transactions; none until the first asks. `size` may grow."""
+
+    def __init__(self, dsn: Any, size: int) -> None:
+        self.size = size
+        self._sync = connections.pool(dsn, most=size, name="underway-handlers")
+        self._async = connections.async_pool(dsn, most=size, name="underway-async-handlers")
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    @contextmanager
+    def connection(self) -> Iterator[psycopg.Connection[Any]]:
+        """A connection for a plain handler."""
+        self._sync.open()
+        if self._sync.max_size < self.size:
+            self._sync.resize(0, self.size)
+        with self._sync.connection() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def async_connection(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+        """A connection for a handler on the event loop."""
+        await self._async.open()
+        if self._async.max_size < self.size:
+            await self._async.resize(0, self.size)
+        async with self._async.connection() as connection:
+            yield connection
+
+    async def renew(self) -> None:
+        """Close the connections that are idle: they may be as dead as another one was."""
+        if not self._async.closed:
+            await self._async.drain()
+        if not self._sync.closed:
+            await asyncio.to_thread(self._sync.drain)
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._async.close()
+        await asyncio.to_thread(self._sync.close)
 
 
 class Guard:
@@ -74,10 +116,7 @@ class Guard:
         self.asked_at = None
         with _SEVERING:
             # Also a connection that is open, but was left in the middle of a transaction.
-            if (
-                self._attempt.guard is self
-                and self._connection.pgconn.transaction_status != TransactionStatus.IDLE
-            ):
+            if self._attempt.guard is self and self._connection.pgconn.transaction_status != TransactionStatus.IDLE:
                 self._lose()
             self._attempt.guard = None
         if self._silent and isinstance(error, psycopg.OperationalError):
@@ -106,7 +145,9 @@ class Transaction:
     @contextmanager
     def _open(self) -> Iterator[psycopg.Connection[Any]]:
         attempt = self._attempt
-        with attempt.environment.connections.connection() as connection:
+        pools = attempt.environment.connections
+        assert pools is not None
+        with pools.connection() as connection:
             guard = Guard(attempt, connection)
             with guard:
                 with connection.transaction():
@@ -121,7 +162,9 @@ class Transaction:
     @asynccontextmanager
     async def _open_async(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
         attempt = self._attempt
-        async with attempt.environment.connections.async_connection() as connection:
+        pools = attempt.environment.connections
+        assert pools is not None
+        async with pools.async_connection() as connection:
             guard = Guard(attempt, connection)
             with guard:
                 async with connection.transaction():

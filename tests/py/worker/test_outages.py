@@ -130,7 +130,7 @@ def test_a_worker_whose_database_is_away_at_first_begins_when_it_is_there(
     running = Beside(app.worker())
     with away(app, session):
         running.start()
-        running.until(lambda: "the database is away" in caplog.text, "it notices")
+        running.until(lambda: "cannot reach the database" in caplog.text, "it notices")
     running.until(lambda: session.state(id) == "succeeded", "it works")
     running.stop()
     running.join()

@@ -91,17 +91,15 @@ def test_a_worker_can_be_stopped_while_it_is_idle(app: App, session: Session) ->
 
 
 def test_a_worker_that_could_not_begin_yet_can_be_stopped_while_the_database_is_away(
-    app: App, session: Session, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    app: App, session: Session, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("underway_pg.worker.worker._AWAY_AFTER", 0.3)
-
     @app.job(queue="q")
     def job() -> None: ...
 
-    worker = Beside(app.worker(shutdown_timeout=600.0))
+    worker = Beside(app.worker(shutdown_timeout=600.0, connect_timeout=0.3))
     with away(app, session):
         worker.start()
-        worker.until(lambda: "the database is away" in caplog.text, "it tries to begin")
+        worker.until(lambda: "cannot reach the database" in caplog.text, "it tries to begin")
         worker.stop()
         worker.join()
     assert app.client.workers() == []

@@ -145,7 +145,10 @@ class Child:
     def _begin(self, message: RunTask) -> None:
         # Here, so that the next message finds the attempt.
         source = _Connections(self._program.dsn, self._announce_session)
-        attempt = Attempt(message.task, Environment(connections=source, max_output_size=message.max_output_size))
+        environment = Environment(
+            connections=source, max_output_size=message.max_output_size, skip_unknown=message.skip_unknown
+        )
+        attempt = Attempt(message.task, environment)
         self._attempt = attempt
         self._send_about(attempt, Started())
         self._tasks.put((message, attempt))

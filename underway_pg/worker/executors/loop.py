@@ -7,7 +7,7 @@ import contextvars
 import sys
 from typing import Any
 
-from ..attempt import Attempt
+from ..attempt import Attempt, AttemptState
 from ..execution import run_async
 from ..stacks import waiting_stack
 from . import OnEnd
@@ -16,6 +16,9 @@ __all__ = ["LoopExecutor"]
 
 # A handler that never waits ends before `start` returns, and costs no turn of the loop.
 _EAGER: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
+
+
+_END_WITHIN = 1.0  # seconds
 
 
 class LoopExecutor:
@@ -49,7 +52,12 @@ class LoopExecutor:
 
     def stop(self, attempt: Attempt) -> bool:
         """Cancel the handler, and once more if it goes on."""
-        return attempt.stop_level < 2 and attempt.handle is not None and attempt.handle.cancel()
+        if attempt.stop_level == 2:
+            return False
+        if attempt.handle is not None:
+            # A task that is cancelled before its first step never runs, and would not report its end.
+            self._loop.call_soon(attempt.handle.cancel)
+        return True
 
     def stack(self, attempt: Attempt) -> str:
         """Where the handler waits."""
@@ -62,7 +70,8 @@ class LoopExecutor:
 
     async def close(self) -> None:
         """Cancel the handlers that still run."""
-        for task in list(self._tasks):
+        running = [task for task, attempt in self._tasks.items() if attempt.state is not AttemptState.ABANDONED]
+        for task in running:
             task.cancel()
-        if self._tasks:
-            await asyncio.wait(list(self._tasks), timeout=1.0)
+        if running:
+            await asyncio.wait(running, timeout=_END_WITHIN)

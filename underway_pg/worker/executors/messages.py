@@ -48,12 +48,16 @@ class Program:
 
 @dataclass(frozen=True)
 class RunTask:
-    """Run a task with the job that the module has under this name. Its output may have `max_output_size` bytes."""
+    """Run a task with the job that the module has under this name.
+
+    max_output_size, skip_unknown   as in the worker's Environment
+    """
 
     module: str
     name: str
     task: ClaimedTask
     max_output_size: int
+    skip_unknown: bool
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,8 @@ class ProcessRun:
             self._is_sent = False
         try:
             # Without the lock: a large input takes its time, and `stop` must not wait for it.
-            process.send(RunTask(self._module, self._name, attempt.task, attempt.environment.max_output_size))
+            limits = attempt.environment.max_output_size, attempt.environment.skip_unknown
+            process.send(RunTask(self._module, self._name, attempt.task, *limits))
             with self._lock:
                 self._is_sent = True
                 if attempt.stop_reason is not None:

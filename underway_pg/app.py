@@ -21,13 +21,13 @@ import psycopg
 from . import connections, schema
 from .client import AsyncClient, Client
 from .cron import check_cron
+from .importing import ProgramReachedRun, is_importing_program
 from .errors import ConfigurationError, DatabaseRefusal, InputError
 from .job import Job
 from .models import Enqueued, ScheduleSyncResult, TaskInfo
 from .service.run import run_worker
 from .settings import Duration, Executor, Options, Queue, RetryPolicy, Schedule, ScheduleSettings
 from .worker import Context, Middleware, Worker, WorkerOptions, WorkerSettings
-from .worker.executors import child
 
 if TYPE_CHECKING:
     from .embedded import EmbeddedPostgres
@@ -410,11 +410,8 @@ class App:
 
     def worker(self, **settings: Unpack[WorkerOptions]) -> Worker:
         """A worker for this application, by default for all its queues. Takes the fields of `WorkerSettings`."""
-        if child.is_child():
-            raise ConfigurationError(
-                "a process that imports its jobs would become a worker: start the worker under"
-                ' `if __name__ == "__main__":`'
-            )
+        if is_importing_program():
+            raise ProgramReachedRun
         with self._lock:
             before = self._client
             client = self.client  # whose first use creates the queues

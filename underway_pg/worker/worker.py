@@ -37,9 +37,9 @@ from .claimer import Claimer
 from .context import Middleware
 from .database import Database, GaveUp
 from .deadlines import Deadlines
-from .executors.child import address
 from .executors.loop import LoopExecutor
 from .executors.process import ProcessExecutor
+from .executors.program import import_path
 from .executors.thread import ThreadExecutor
 from .listener import Listener
 from .maintenance import Maintenance
@@ -103,7 +103,7 @@ class Worker:
         for job in self._jobs.values():
             _ = job.signature  # a job that cannot be run is found now, and not at its first task
             if job.executor == "process":
-                address(job)
+                import_path(job)
         with self._lock:
             self._loop = asyncio.get_running_loop()
             if self._stops:

@@ -122,12 +122,16 @@ def test_a_log_without_the_lines_of_tasks_has_their_failures(
         return 1 / by
 
     started = Seen()
-    monkeypatch.setattr(log, "started", lambda attempt, **_: started(attempt.task.id))  # not even made, to be thrown away
+    monkeypatch.setattr(
+        log, "started", lambda attempt, **_: started(attempt.task.id)
+    )  # not even made, to be thrown away
     ids = [divide.options(retry=ONCE).enqueue(by=by) for by in (0, 1)]
     with caplog.at_level(level, "underway_pg"), beside(app.worker(log_tasks=log_tasks)) as worker:
         for id in ids:
             final(app, id, worker)
-    failed = f"task {ids[0]} (divide, queue q, attempt 1) failed permanently after _ s: ZeroDivisionError: division by zero"
+    failed = (
+        f"task {ids[0]} (divide, queue q, attempt 1) failed permanently after _ s: ZeroDivisionError: division by zero"
+    )
     assert (lines(caplog, ids[0]), lines(caplog, ids[1]), started.values) == ([failed], [], [])
     assert "return 1 / by" in caplog.text  # the traceback
 

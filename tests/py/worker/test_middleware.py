@@ -211,8 +211,7 @@ def test_a_lifespan_that_fails_leaves_no_worker_behind(database: str, session: S
         raise RuntimeError("no broker")
         yield
 
-    with made(database, lifespan=lifespan) as app:
-        with pytest.raises(RuntimeError, match="no broker"):
-            asyncio.run(app.worker().run())
+    with made(database, lifespan=lifespan) as app, pytest.raises(RuntimeError, match="no broker"):
+        asyncio.run(app.worker().run())
     assert session.column("select name from underway.worker") == []
     assert not issubclass(RuntimeError, UnderwayError)

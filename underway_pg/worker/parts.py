@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-__all__ = ["END_WITHIN", "run_together"]
+__all__ = ["run_together"]
 
-END_WITHIN = 5.0  # seconds until parts that ignore their cancellation are left
+_END_WITHIN = 5.0  # seconds until parts that ignore their cancellation are left
 _CANCEL_AGAIN_AFTER = 0.2
 
 
@@ -43,7 +43,7 @@ async def run_together(
 
 async def _end(tasks: set[asyncio.Task[None]]) -> None:
     """Cancel tasks, and wait until they have ended, but not for ever."""
-    end_at = time.monotonic() + END_WITHIN
+    end_at = time.monotonic() + _END_WITHIN
     # More than once: until Python 3.12, asyncio.wait_for may lose a cancellation, and psycopg waits by it.
     while (running := {task for task in tasks if not task.done()}) and time.monotonic() < end_at:
         for task in running:

@@ -43,7 +43,7 @@ from .executors.program import import_path
 from .executors.thread import ThreadExecutor
 from .listener import Listener
 from .maintenance import Maintenance
-from .parts import END_WITHIN, run_together
+from .parts import run_together
 from .renewal import Renewer
 from .results import Results
 from .runner import Runner
@@ -177,10 +177,9 @@ class Worker:
             )
         finally:
             deadlines.close()
-            renewer.close()
             for executor in runner.executors.values():
                 await executor.close()
-            await asyncio.to_thread(renewer.join, END_WITHIN)
+            await asyncio.to_thread(renewer.close)
 
     def _run_cancelled(self) -> None:
         self._stops += 1

@@ -21,8 +21,8 @@ import psycopg
 from . import connections, schema
 from .client import AsyncClient, Client
 from .cron import check_cron
-from .importing import ProgramReachedRun, is_importing_program
 from .errors import ConfigurationError, DatabaseRefusal, InputError
+from .importing import ProgramReachedRun, is_importing_program
 from .job import Job
 from .models import Enqueued, ScheduleSyncResult, TaskInfo
 from .service.run import run_worker

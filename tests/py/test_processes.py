@@ -13,7 +13,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,8 +20,8 @@ import pytest
 
 from tests.py import process_jobs
 from tests.py.support import SECONDS, wait_until
-from underway_pg import App, Job, Snooze, TaskFailed
-from underway_pg.errors import LeaseLost, Retry
+from underway_pg import Job
+from underway_pg.errors import LeaseLost, Retry, Snooze, TaskFailed
 from underway_pg.models import ClaimedTask
 from underway_pg.worker.attempt import Attempt, Environment, StopReason
 from underway_pg.worker.executors.messages import Shutdown
@@ -62,7 +61,7 @@ class Running:
     """An executor, and what it has reported."""
 
     def __init__(self, kind: str, max_tasks: int = 1000) -> None:
-        self._ends: dict[Attempt, asyncio.Future[str | None]] = {}
+        self._ends: dict[Attempt, asyncio.Future[tuple[str | None, BaseException | None]]] = {}
         self.executor = (
             ThreadExecutor(self._on_end)
             if kind == "thread"
@@ -70,11 +69,7 @@ class Running:
         )
 
     def _on_end(self, attempt: Attempt, output: str | None, error: BaseException | None) -> None:
-        if error is None:
-            self._ends[attempt].set_result(output)
-        else:  # not as its exception: a future refuses some
-            self._ends[attempt].set_result(None)
-            attempt.handle = error
+        self._ends[attempt].set_result((output, error))
 
     def start(self, job: Job[..., Any], **arguments: Any) -> Attempt:
         attempt = attempt_of(job, **arguments)
@@ -90,10 +85,8 @@ class Running:
 
     async def end(self, attempt: Attempt) -> Any:
         """What the handler has returned, or the exception that it raised."""
-        output = await asyncio.wait_for(self._ends[attempt], SECONDS)
-        if isinstance(attempt.handle, BaseException):
-            return attempt.handle
-        return None if output is None else json.loads(output)
+        output, error = await asyncio.wait_for(self._ends[attempt], SECONDS)
+        return error if output is None else json.loads(output)
 
     async def run(self, job: Job[..., Any], **arguments: Any) -> Any:
         return await self.end(self.start(job, **arguments))
@@ -123,11 +116,11 @@ def is_alive(pid: int) -> bool:
 def group_of(pid: int) -> list[int]:
     """The live processes of a process group."""
     found = []
-    for each in filter(str.isdigit, os.listdir("/proc")):
+    for each in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            state, _, group = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()[:3]
+            state, _, group = (each / "stat").read_text().rpartition(")")[2].split()[:3]
             if int(group) == pid and state != "Z":
-                found.append(int(each))
+                found.append(int(each.name))
     return found
 
 
@@ -283,20 +276,16 @@ def test_a_program_started_by_a_handler_does_not_outlive_a_process_that_is_repla
     loop(main)
 
 
-@pytest.mark.parametrize("level", ["terminated", "killed"])
-def test_a_program_started_by_a_handler_does_not_outlive_a_process_that_is(tmp_path: Path, level: str) -> None:
+@pytest.mark.parametrize("levels", [2, 3], ids=["terminated", "killed"])
+def test_a_program_started_by_a_handler_does_not_outlive_a_process_that_is(tmp_path: Path, levels: int) -> None:
     async def main() -> None:
         async with executor() as running:
             file = tmp_path / "pids"
             attempt = running.start(process_jobs.starts_a_program_and, file=str(file), then="hangs in C")
             pids = await until(lambda: sleepers(file), "the program runs")
-            assert running.stop(attempt)
-            assert running.stop(attempt)
-            if level == "killed":
+            for _ in range(levels):
                 assert running.stop(attempt)
-                assert isinstance(await running.end(attempt), ProcessDied)
             await until(lambda: not any(map(is_alive, pids)), "the shell and its child have ended")
-            running.stop(attempt)
 
     loop(main)
 
@@ -387,11 +376,12 @@ def test_a_handler_that_handles_sigterm_gets_it_once(tmp_path: Path) -> None:
             attempt = running.start(process_jobs.handles_sigterm, file=str(file))
             await until(lambda: file.exists() and "ready" in file.read_text(), "it runs")
             running.stop(attempt)
+            await until(lambda: "CancelledError" in file.read_text(), "it has the exception")
             running.stop(attempt)
             await until(lambda: "SIGTERM" in file.read_text(), "it has the signal")
             running.stop(attempt)
             assert isinstance(await running.end(attempt), ProcessDied)
-            assert file.read_text().split() == ["ready", "SIGTERM"]
+            assert file.read_text().split() == ["ready", "CancelledError", "SIGTERM"]
 
     loop(main)
 
@@ -416,7 +406,9 @@ async def main():
     async with test_processes.executor() as running:
         attempt = running.start(process_jobs.says_that_it_hangs_in_c)
         await asyncio.to_thread(sys.stdin.readline)
-        for _ in range(3):
+        running.stop(attempt)
+        await test_processes.until(lambda: running.executor.stack(attempt), "it has written its stack")
+        for _ in range(2):
             running.stop(attempt)
         print(repr(await running.end(attempt)), running.executor.stack(attempt))
 

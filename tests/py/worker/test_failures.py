@@ -286,9 +286,7 @@ def test_a_result_that_the_server_refuses_fails_its_attempt_and_no_other_of_the_
 @pytest.mark.parametrize(
     "sqlstate", ["08006", "25006", "40001", "40P01", "53100", "53200", "53300", "55P03", "57014", "57P01", "57P03"]
 )
-def test_a_result_is_sent_again_after_an_error_that_passes(
-    app: App, session: Session, sqlstate: str
-) -> None:
+def test_a_result_is_sent_again_after_an_error_that_passes(app: App, session: Session, sqlstate: str) -> None:
     refuse(
         session,
         "succeeded",

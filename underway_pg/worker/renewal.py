@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -22,7 +21,7 @@ from .shared import Shared
 
 __all__ = ["Renewer"]
 
-logger = logging.getLogger(__name__)
+_END_WITHIN = 1.0  # seconds
 
 
 class Renewer(threading.Thread):
@@ -55,11 +54,13 @@ class Renewer(threading.Thread):
         self._due.put(attempts)
 
     def close(self) -> None:
-        """End the thread, also one that waits for an answer."""
+        """End the thread, also one that waits for an answer, and its connection. Waits for that."""
         self._closed.set()
         self._due.put(None)
-        if (connection := self._connection) is not None:
+        self.join(_END_WITHIN)
+        if self.is_alive() and (connection := self._connection) is not None:
             connections.sever(connection)
+            self.join(_END_WITHIN)
 
     def run(self) -> None:
         """Renew all that is due in one statement, as long as the worker lives."""

@@ -86,7 +86,7 @@ class Results:
         known = ", ".join(sorted(self._shared.jobs)) or "none"
         problem = f"job {task.job!r} of queue {task.queue!r} is not known here; known jobs: {known}"
         if self._shared.settings.unknown_jobs == "fail":
-            self._fail(attempt, Fatal(problem))
+            self._fail(attempt, Fatal(problem), retryable=False)
         else:
             self._skip(attempt, problem)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import dropwhile
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -20,12 +22,12 @@ def thread_stack(thread: int | None) -> str:
     """Where a thread is now; empty for one that has ended."""
     frame = sys._current_frames().get(thread or 0)
     frames = [frame for frame, _ in traceback.walk_stack(frame)] if frame is not None else []
-    return _lines(frames[::-1])
+    return _lines(dropwhile(lambda frame: not _is_ours(frame), frames[::-1]))  # the thread starts in the library
 
 
 def waiting_stack(coroutine: Any) -> str:
     """Where a coroutine waits now."""
-    return _lines(list(_waiting_frames(coroutine)))
+    return _lines(_waiting_frames(coroutine))
 
 
 def handler_traceback(error: BaseException) -> TracebackType | None:
@@ -50,20 +52,23 @@ def _first(thing: Any, *names: str) -> Any:
 
 
 def _awaited(waiting: Any) -> Any:
-    """What an object without frames waits for: the step of an async generator, or a future of gathered tasks."""
-    import gc
+    """The coroutine behind an object that has no frame: the step of an async generator, a task, gathered tasks."""
+    for each in (waiting, *gc.get_referents(waiting)):
+        if hasattr(each, "ag_frame"):
+            return each
+        if isinstance(each, asyncio.Task):
+            return each.get_coro()
+        for child in getattr(each, "_children", ()):  # of asyncio.gather
+            if not child.done():
+                return child.get_coro()
+    return None
 
-    if type(waiting).__name__ in ("async_generator_asend", "async_generator_athrow"):
-        return next((each for each in gc.get_referents(waiting) if hasattr(each, "ag_frame")), None)
-    children = [each for each in getattr(waiting, "_children", ()) if not each.done()]
-    task = children[0] if children else waiting
-    return task.get_coro() if hasattr(task, "get_coro") else None
+
+def _is_ours(frame: FrameType) -> bool:
+    return frame.f_code.co_filename.startswith(_PACKAGE)
 
 
-def _lines(frames: list[FrameType]) -> str:
-    def is_ours(frame: FrameType) -> bool:
-        return frame.f_code.co_filename.startswith(_PACKAGE)
-
-    called = dropwhile(is_ours, dropwhile(lambda frame: not is_ours(frame), frames))
+def _lines(frames: Iterable[FrameType]) -> str:
+    called = dropwhile(_is_ours, frames)
     summary = traceback.StackSummary.extract((frame, frame.f_lineno) for frame in called)
     return "".join(summary.format())

@@ -22,7 +22,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Any
@@ -43,6 +43,7 @@ from .executors.program import import_path
 from .executors.thread import ThreadExecutor
 from .listener import Listener
 from .maintenance import Maintenance
+from .parts import run_together
 from .renewal import Renewer
 from .results import Results
 from .runner import Runner
@@ -54,9 +55,6 @@ from .transaction import HandlerPools
 __all__ = ["Worker"]
 
 logger = logging.getLogger(__name__)
-
-_END_WITHIN = 5.0  # seconds until parts that ignore their cancellation are left
-_CANCEL_AGAIN_AFTER = 0.2
 
 
 class Worker:
@@ -174,40 +172,18 @@ class Worker:
         try:
             if self._stops:
                 self._wind_up()  # asked before there was anything to stop
-            await self._run_parts(results.settler.run(), claimer.run(), maintenance.run(), listener.run())
+            self._cancelled = await run_together(
+                results.settler.run(), claimer.run(), maintenance.run(), listener.run(), on_cancel=self._run_cancelled
+            )
         finally:
             deadlines.close()
-            renewer.close()
             for executor in runner.executors.values():
                 await executor.close()
-            await asyncio.to_thread(renewer.join, _END_WITHIN)
+            await asyncio.to_thread(renewer.close)
 
-    async def _run_parts(self, *parts: Coroutine[Any, Any, None]) -> None:
-        """Run coroutines until one of them has ended; the others are cancelled. Raises what it raised."""
-        tasks = {asyncio.create_task(part) for part in parts}
-        try:
-            while True:
-                try:
-                    ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-                except asyncio.CancelledError as error:
-                    if self._cancelled is not None:
-                        raise
-                    self._cancelled = error
-                    self._stops += 1
-                    self._wind_up(at_once=True)
-                else:
-                    break
-            for task in ended:
-                task.result()
-        finally:
-            end_at = time.monotonic() + _END_WITHIN
-            # More than once: until Python 3.12, asyncio.wait_for may lose a cancellation, and psycopg waits by it.
-            while running := {task for task in tasks if not task.done()}:
-                for task in running:
-                    task.cancel()
-                await asyncio.wait(running, timeout=_CANCEL_AGAIN_AFTER)
-                if time.monotonic() > end_at:
-                    break
+    def _run_cancelled(self) -> None:
+        self._stops += 1
+        self._wind_up(at_once=True)
 
     def _on_notify(self, notification: psycopg.Notify) -> None:
         assert self._shared is not None

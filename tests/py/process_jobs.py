@@ -273,6 +273,13 @@ def starts_a_program_and(file: str, then: str) -> None:
 
 
 @job
+def asks_in_a_loop(context: Context) -> None:
+    context.progress("runs")
+    while not context.wait_cancelled(0):
+        pass
+
+
+@job
 def says_that_it_hangs_in_c() -> int:
     print("hangs", flush=True)
     return hangs_in_c.function()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import itertools
 import json
 import os
 import pickle
@@ -12,8 +13,10 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from multiprocessing import Pipe
 from pathlib import Path
+from types import FrameType
 from typing import Any, TypeVar
 
 import pytest
@@ -24,11 +27,12 @@ from underway_pg import Job
 from underway_pg.errors import LeaseLost, Retry, Snooze, TaskFailed
 from underway_pg.models import ClaimedTask
 from underway_pg.worker.attempt import Attempt, Environment, StopReason
-from underway_pg.worker.executors.messages import Shutdown
-from underway_pg.worker.executors.pool import Process, ProcessDied
-from underway_pg.worker.executors.process import ProcessExecutor
+from underway_pg.worker.executors.child import Child
+from underway_pg.worker.executors.messages import RunTask, Shutdown, StopTask
+from underway_pg.worker.executors.pool import Process, ProcessDied, ProcessPool
+from underway_pg.worker.executors.process import ProcessExecutor, ProcessRun
 from underway_pg.worker.executors.program import describe_program
-from underway_pg.worker.executors.thread import DaemonExecutor, ThreadExecutor
+from underway_pg.worker.executors.thread import AttemptThreads, DaemonExecutor, ThreadExecutor
 from underway_pg.worker.failure import RemoteError
 
 T = TypeVar("T")
@@ -426,6 +430,123 @@ def test_where_a_process_hangs_is_known_though_no_file_can_be_written() -> None:
         said, _ = worker.communicate("stop\n", SECONDS)
         assert said.startswith("ProcessDied(")
         assert "in hangs_in_c" in said
+
+
+def test_a_thread_is_found_while_it_is_in_a_call_and_not_after_that() -> None:
+    async def main() -> None:
+        ended = asyncio.Event()
+        threads = AttemptThreads(lambda *_: ended.set())
+        one, other = attempt_of(process_jobs.pid), attempt_of(process_jobs.pid)
+        inside: list[int | None] = []
+
+        def call() -> None:
+            inside.extend((threading.get_ident(), threads.thread_of(one), threads.thread_of(other)))
+
+        threads.call(one, call)
+        await asyncio.wait_for(ended.wait(), SECONDS)
+        assert inside == [inside[0], inside[0], None]
+        assert threads.thread_of(one) is None
+        threads.close()
+
+    loop(main)
+
+
+# The exception that stops a handler in a process
+
+
+def test_a_handler_that_is_stopped_before_its_process_exists_does_not_begin() -> None:
+    attempt = attempt_of(process_jobs.hangs)
+    attempt.request_stop(TIMEOUT)
+    pool = ProcessPool(describe_program("postgresql://nowhere"), max_tasks=1, max_memory=None)
+    with pytest.raises(asyncio.CancelledError):
+        ProcessRun(pool, attempt)()
+    pool.close()
+
+
+@pytest.fixture
+def child() -> Iterator[Child]:
+    """The side of a process, whose main thread is that of the test."""
+    ours, theirs = Pipe()
+    with ours, theirs:
+        yield Child(theirs, describe_program("postgresql://nowhere"))
+
+
+def run_task(number: int) -> RunTask:
+    return RunTask("module", "name", attempt_of(process_jobs.hangs).task._replace(id=number), 1, True)
+
+
+def test_a_stop_that_comes_late_does_not_hit_the_next_task_of_its_process(child: Child) -> None:
+    def listen() -> None:
+        child._on_message(run_task(1))
+        child._on_message(StopTask(TIMEOUT))
+        child._attempt = None  # it has ended before the main thread sees the signal
+        child._on_message(run_task(2))
+
+    before = signal.signal(signal.SIGUSR1, child._raise)
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+    try:
+        listener = threading.Thread(target=listen)
+        listener.start()
+        listener.join()
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR1])
+        signal.signal(signal.SIGUSR1, before)
+    assert child._attempt is not None
+    assert (child._attempt.task.id, child._attempt.stop_reason) == (2, None)
+
+
+def test_a_signal_that_a_wait_for_a_lock_has_missed_is_sent_again(
+    child: Child, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A signal that arrives just before the main thread waits for a lock is noted, and the wait goes on.
+    signals: list[int] = []
+    monkeypatch.setattr(signal, "pthread_kill", lambda thread, number: signals.append(number))
+    child._on_message(run_task(1))
+    child._check_handler()
+    assert signals == []
+    child._on_message(StopTask(TIMEOUT))
+    child._check_handler()
+    assert signals == [signal.SIGUSR1] * 2
+    child._raise(signal.SIGUSR1, None)
+    child._check_handler()
+    assert signals == [signal.SIGUSR1] * 2
+
+
+def test_a_handler_may_be_stopped_at_any_point_of_its_wait_for_a_stop() -> None:
+    def wait(attempt: Attempt, point: int) -> None:
+        """Wait, and stop at the call or return with this number, as the signal of a process does."""
+        points = itertools.count(1)
+
+        def stop(frame: FrameType, event: str, argument: object) -> None:
+            if next(points) == point:
+                sys.setprofile(None)
+                attempt.request_stop(TIMEOUT)
+
+        sys.setprofile(stop)
+        attempt.context.wait_cancelled(0)
+        sys.setprofile(None)
+
+    for point in itertools.count(1):
+        attempt = attempt_of(process_jobs.hangs)
+        thread = threading.Thread(target=wait, args=(attempt, point), daemon=True)
+        thread.start()
+        thread.join(SECONDS)
+        assert not thread.is_alive(), f"it waits for itself at point {point}"
+        if attempt.stop_reason is None:
+            break
+    assert point > 3  # there were some
+
+
+def test_a_handler_that_asks_in_a_loop_whether_it_should_stop_is_stopped() -> None:
+    async def main() -> None:
+        async with executor() as running:
+            for _ in range(8):
+                attempt = running.start(process_jobs.asks_in_a_loop)
+                await until(lambda attempt=attempt: attempt.take_progress(), "it runs")
+                running.stop(attempt)
+                assert isinstance(await running.end(attempt), asyncio.CancelledError)
+
+    loop(main)
 
 
 # What `asyncio.to_thread` uses

@@ -301,6 +301,7 @@ class BoundJob(Generic[P]):
 
     def enqueue_unique(self, calls: Iterable[Mapping[str, Any]], unique_keys: Iterable[str | None]) -> list[Enqueued]:
         """Enqueue a task for each mapping of arguments whose unique key is free. Returns an outcome for each."""
+        stop_import_of_program()
         inputs, connection = self._inputs(calls), self._sync_connection()
         return self.enqueuer.enqueue_unique(self.queue, inputs, unique_keys, self.job.name, self.options, connection)
 
@@ -317,6 +318,7 @@ class BoundJob(Generic[P]):
         self, calls: Iterable[Mapping[str, Any]], unique_keys: Iterable[str | None]
     ) -> list[Enqueued]:
         """Enqueue a task for each mapping of arguments whose unique key is free. Returns an outcome for each."""
+        stop_import_of_program()
         inputs, connection = self._inputs(calls), self._async_connection()
         return await self.enqueuer.enqueue_unique_async(
             self.queue, inputs, unique_keys, self.job.name, self.options, connection

@@ -46,13 +46,13 @@ def import_path(job: Job[..., Any]) -> tuple[str, str]:
     return module_name, names[0]
 
 
-def describe_program(dsn: str) -> Program:
+def describe_program(dsn: Any) -> Program:
     """The program that runs here."""
     main = sys.modules["__main__"]
     spec = getattr(main, "__spec__", None)
     file = getattr(main, "__file__", None)
     return Program(
-        dsn=dsn,
+        dsn=dsn if isinstance(dsn, str) else None,
         argv=sys.argv,
         main_name=None if spec is None else spec.name,
         main_file=None if file is None else str(Path(file).absolute()),
@@ -73,7 +73,8 @@ def _formatter() -> bytes | None:
 def import_job(program: Program, module_name: str, name: str) -> Job[..., Any]:
     """Import a job in a process of the worker that runs this program."""
     sys.argv[:] = program.argv
-    os.environ["DATABASE_URL"] = program.dsn  # for an application without a dsn
+    if program.dsn is not None:
+        os.environ["DATABASE_URL"] = program.dsn  # for an application without a dsn
     try:
         with importing_program():
             module = _import_main(program) if module_name == "__main__" else importlib.import_module(module_name)
@@ -83,7 +84,8 @@ def import_job(program: Program, module_name: str, name: str) -> Job[..., Any]:
             f" imports it for job {name}; {_GUARD}"
         ) from None
     job: Job[..., Any] = getattr(module, name)
-    job.enqueuer.dsn = program.dsn
+    if program.dsn is not None:
+        job.enqueuer.dsn = program.dsn
     _set_up_log(program)
     return job
 

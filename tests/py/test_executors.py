@@ -582,6 +582,13 @@ async def uses_a_thread() -> None:
 
 
 @app.job(queue="q", executor="process")
+def naps() -> str:
+    note()
+    time.sleep(1)
+    return "woken by nobody"
+
+
+@app.job(queue="q", executor="process")
 def says() -> str:
     print("said in a process", flush=True)
     return __name__
@@ -589,6 +596,10 @@ def says() -> str:
 GUARDED = """
 if __name__ == "__main__":
     app.run(concurrency=3, shutdown_timeout=0.1)
+"""
+PATIENT = """
+if __name__ == "__main__":
+    app.run(concurrency=2, shutdown_timeout=60)
 """
 UNGUARDED = """
 says.enqueue()
@@ -692,6 +703,19 @@ def test_a_worker_that_is_killed_leaves_no_process(app: App, session: Session, s
     program.kill()
     program.wait(SECONDS)
     wait_until(lambda: not any(map(is_alive, pids)), "both are gone")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_all_processes_of_a_service_lets_handlers_in_processes_end(
+    app: App, session: Session, start_program: StartProgram, number: signal.Signals
+) -> None:
+    program = start_program(PATIENT)
+    ids = [enqueue(app, "naps", Options(retry=ONCE)) for _ in range(2)]
+    wait_until(lambda: len(seen(session)) == 2, "two run")
+    for pid in (program.pid, *children(program.pid)):
+        os.kill(pid, number)
+    assert program.wait(SECONDS) == 0
+    assert [info(app, id).output for id in ids] == ["woken by nobody"] * 2
 
 
 @pytest.mark.parametrize("job", ["swallows", "uses_a_thread"])

@@ -182,12 +182,10 @@ def test_middleware_runs_around_a_handler_in_a_process_and_learns_its_outcome() 
 
 @pytest.mark.parametrize("kind", ["thread", "process"])
 @pytest.mark.parametrize(("how", "code"), [("exit", 5), ("raise", 1), ("return", 0)])
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_fork_that_returns_from_its_handler_does_not_go_on_as_the_worker(
     tmp_path: Path, kind: str, how: str, code: int
 ) -> None:
-    if kind == "thread" and sys.version_info >= (3, 12):
-        pytest.skip("forking with threads warns")
-
     async def main() -> None:
         async with executor(kind) as running:
             assert await running.run(process_jobs.forks, file=str(tmp_path / "f"), how=how) == f"exit code {code}"

@@ -272,6 +272,25 @@ def starts_a_program_and(file: str, then: str) -> None:
         sum(range(10**12))
 
 
+async def wait_deep_inside() -> None:
+    await asyncio.sleep(SECONDS)
+
+
+@job
+def waits_in_an_event_loop(context: Context) -> None:
+    async def main() -> None:
+        context.progress("runs")
+        await asyncio.gather(asyncio.sleep(0), wait_deep_inside())
+
+    loop = asyncio.new_event_loop()
+    waiting = loop.create_task(main())
+    threading.Thread(target=lambda: context.wait_cancelled() and loop.call_soon_threadsafe(waiting.cancel)).start()
+    try:
+        loop.run_until_complete(waiting)
+    finally:
+        loop.close()
+
+
 @job
 def asks_in_a_loop(context: Context) -> None:
     context.progress("runs")

@@ -430,6 +430,22 @@ def test_where_a_process_hangs_is_known_though_no_file_can_be_written() -> None:
         assert "in hangs_in_c" in said
 
 
+@pytest.mark.parametrize("kind", ["thread", "process"])
+def test_the_stack_of_a_handler_that_runs_an_event_loop_shows_what_that_waits_for(kind: str) -> None:
+    async def main() -> None:
+        async with executor(kind) as running:
+            attempt = running.start(process_jobs.waits_in_an_event_loop)
+            await until(attempt.take_progress, "it runs")
+            if kind == "process":
+                running.stop(attempt)
+            stack = await until(lambda: running.executor.stack(attempt), "its stack is known")
+            await until(lambda: "wait_deep_inside" in running.executor.stack(attempt), stack)
+            attempt.request_stop(TIMEOUT)
+            assert isinstance(await running.end(attempt), asyncio.CancelledError)
+
+    loop(main)
+
+
 def test_a_thread_is_found_while_it_is_in_a_call_and_not_after_that() -> None:
     async def main() -> None:
         ended = asyncio.Event()

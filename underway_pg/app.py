@@ -22,7 +22,7 @@ from . import connections, schema
 from .client import AsyncClient, Client
 from .cron import check_cron
 from .errors import ConfigurationError, DatabaseRefusal, InputError
-from .importing import ProgramReachedRun, is_importing_program
+from .importing import stop_import_of_program
 from .job import Job
 from .models import Enqueued, ScheduleSyncResult, TaskInfo
 from .service.run import run_worker
@@ -410,8 +410,7 @@ class App:
 
     def worker(self, **settings: Unpack[WorkerOptions]) -> Worker:
         """A worker for this application, by default for all its queues. Takes the fields of `WorkerSettings`."""
-        if is_importing_program():
-            raise ProgramReachedRun
+        stop_import_of_program()
         with self._lock:
             before = self._client
             client = self.client  # whose first use creates the queues

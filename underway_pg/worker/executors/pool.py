@@ -113,7 +113,7 @@ class Process:
             return message
         except Exception as error:  # the end of it, or what the handler itself has written there
             logger.debug("process %s: the connection is broken: %r", self._popen.pid, error)
-        raise ProcessDied(self._await_exit(_EXIT_WITHIN))
+        raise ProcessDied(self._await_exit(_CHECK_EVERY))
 
     def terminate(self) -> None:
         """Send SIGTERM to the process and to all that it has started."""

@@ -193,7 +193,9 @@ def test_a_worker_whose_connections_have_fallen_silent_goes_on_over_new_ones(
         session.run("select underway.enqueue('plain', '{\"n\": 2}', job => 'work')")
         proxy.speak(of_old=False)
         running.until(lambda: session.value("select count(*) from underway.task_history") == 2, "it works again")
-        running.until(lambda: "LISTEN connection lost, reconnecting: no answer" in caplog.text, "it notices that it is deaf")
+        running.until(
+            lambda: "LISTEN connection lost, reconnecting: no answer" in caplog.text, "it notices that it is deaf"
+        )
 
 
 @pytest.mark.usefixtures("impatient")
@@ -407,7 +409,12 @@ def test_a_worker_behind_a_pooler_says_that_it_hears_nothing(database: str, capl
         caplog.at_level(logging.INFO, "underway_pg"),
         beside(app.worker(name="w")) as running,
     ):
-        running.until(lambda: "worker w: connected through a pooler, LISTEN unavailable, polling; set listen_dsn" in caplog.messages, "it says so")
+        running.until(
+            lambda: (
+                "worker w: connected through a pooler, LISTEN unavailable, polling; set listen_dsn" in caplog.messages
+            ),
+            "it says so",
+        )
 
 
 def test_a_worker_behind_a_pooler_hears_past_it_where_it_is_told_how(

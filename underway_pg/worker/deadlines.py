@@ -162,7 +162,7 @@ class Deadlines(threading.Thread):
         if now - self._asked_at < self._block_warning or self._is_blocked:
             return
         self._is_blocked = True
-        self._blamed = self._handlers.running_now()
+        self._blamed = self._handlers.running_now(list(self._held))
         stack = thread_stack(self._loop_thread).rstrip()
         logger.warning(
             "worker %s: the event loop has been blocked for %.1f s by %s; use a plain function, or await"

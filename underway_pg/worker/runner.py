@@ -61,7 +61,8 @@ class Runner:
         attempt.job = job
         attempt.state = AttemptState.RUNNING
         attempt.started_at = time.monotonic()
-        attempt.deadline = attempt.started_at + seconds(task.timeout)
+        if attempt.deadline:
+            attempt.deadline = attempt.started_at + seconds(task.timeout)
         lane.running += 1
         if self._results.log_tasks:
             log.started(attempt, with_input=self._shared.settings.log_inputs)

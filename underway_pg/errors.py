@@ -19,6 +19,7 @@ UnderwayError
 │   └── TaskLocked             UW015
 ├── MigrationBlocked           an open transaction kept the installation from the tables that it changes
 ├── ConfigurationError         the application is put together wrongly
+│   ├── UnsupportedConnection  what was given as a connection is none
 │   ├── SchemaMissing          the database has no schema underway: run `underway migrate`
 │   └── SchemaNewer            the database is newer than this package
 ├── InputError                 arguments that do not fit the job
@@ -67,6 +68,7 @@ __all__ = [
     "TaskNotFound",
     "UnderwayError",
     "UniqueConflict",
+    "UnsupportedConnection",
     "WaitTimeout",
     "WrongState",
     "translate_errors",
@@ -191,6 +193,10 @@ class MigrationBlocked(UnderwayError):
 
 class ConfigurationError(UnderwayError):
     """The application is put together wrongly; the message says what to change."""
+
+
+class UnsupportedConnection(ConfigurationError, TypeError):
+    """What was given as a connection is none that tasks can be enqueued on; the message lists what is."""
 
 
 class SchemaMissing(ConfigurationError):

@@ -13,7 +13,7 @@ import psycopg
 from psycopg_pool import ConnectionPool
 
 from .. import connections, statements
-from ..errors import TaskCancelled, TaskFailed, translate_errors
+from ..errors import TaskCancelled, TaskFailed
 from ..models import (
     BatchStats,
     BlockedReason,
@@ -27,7 +27,7 @@ from ..models import (
 )
 from ..settings import Duration, NewTask, Options, Queue, Schedule
 from ..statements import Statement
-from ..wire import return_bytes
+from .execute import execute, execute_async
 from .waiter import TaskWaiter
 
 __all__ = ["AsyncClient", "Client"]
@@ -35,27 +35,6 @@ __all__ = ["AsyncClient", "Client"]
 T = TypeVar("T")
 
 _DEFAULT = Options()
-
-
-def execute(connection: psycopg.Connection[Any], statement: Statement[T]) -> T:
-    """Run one statement on a connection, in whatever transaction that is in.
-
-    The answer is binary: its times and intervals do not depend on the styles that the database or the session prefers.
-    """
-    with translate_errors():
-        cursor = connection.cursor(binary=True, row_factory=psycopg.rows.tuple_row)
-        if statement.as_bytes:
-            return_bytes(cursor)
-        return statement.read(cursor.execute(statement.sql.encode(), statement.parameters).fetchall())
-
-
-async def execute_async(connection: psycopg.AsyncConnection[Any], statement: Statement[T]) -> T:
-    """Run one statement on an async connection, in whatever transaction that is in."""
-    with translate_errors():
-        cursor = connection.cursor(binary=True, row_factory=psycopg.rows.tuple_row)
-        if statement.as_bytes:
-            return_bytes(cursor)
-        return statement.read(await (await cursor.execute(statement.sql.encode(), statement.parameters)).fetchall())
 
 
 def wait(connection: psycopg.Connection[Any], waiting: TaskWaiter) -> Iterator[None]:

@@ -1,0 +1,44 @@
+"""How connections to the database are made: they notice when the server is silent, and work behind a pooler."""
+
+from ._async import AsyncPool, connect_async
+from ._sync import Pool, connect
+from .dsn import Dsn, dsn_of_environment, dsn_of_pool, read_dsn
+from .fork import after_fork
+from .handlers import HandlerConnections
+from .sessions import (
+    ANSWER_TIMEOUT,
+    AnyConnection,
+    Session,
+    answer_within,
+    answer_within_sync,
+    is_outage,
+    is_passing,
+    is_pooled,
+    session,
+    sever,
+    unavailable,
+)
+
+__all__ = [
+    "ANSWER_TIMEOUT",
+    "AnyConnection",
+    "AsyncPool",
+    "Dsn",
+    "HandlerConnections",
+    "Pool",
+    "Session",
+    "after_fork",
+    "answer_within",
+    "answer_within_sync",
+    "connect",
+    "connect_async",
+    "dsn_of_environment",
+    "dsn_of_pool",
+    "is_outage",
+    "is_passing",
+    "is_pooled",
+    "read_dsn",
+    "session",
+    "sever",
+    "unavailable",
+]

@@ -64,15 +64,13 @@ def convert(source: str) -> str:
     lines = source.splitlines(keepends=True)
     changes: list[tuple[int, int, int, str]] = []  # line, from column, to column, text
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        (line, start), (last, end) = token.start, token.end
+        (line, start), (_, end) = token.start, token.end
         if token.type == tokenize.NAME and token.string in ("async", "await"):
             changes.append((line, start, end + 1, ""))
         elif token.type == tokenize.NAME and token.string in NAMES:
             changes.append((line, start, end, NAMES[token.string]))
-        elif token.type in (tokenize.STRING, tokenize.COMMENT):
-            if line == last and token.string.strip("\"'") in NAMES:
-                quoted = token.string.replace(token.string.strip("\"'"), NAMES[token.string.strip("\"'")])
-                changes.append((line, start, end, quoted))
+        elif token.type == tokenize.STRING and (name := token.string.strip("\"'")) in NAMES:
+            changes.append((line, start, end, token.string.replace(name, NAMES[name])))
     for line, start, end, text in sorted(changes, reverse=True):
         old = lines[line - 1]
         lines[line - 1] = old[:start] + text + old[end:]

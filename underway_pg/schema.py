@@ -19,9 +19,11 @@ from pathlib import Path
 
 import psycopg
 
+from . import connections
+from .connections import Dsn
 from .errors import ConfigurationError, MigrationBlocked, SchemaNewer
 
-logger = logging.getLogger("underway_pg")
+logger = logging.getLogger(__name__)
 
 __all__ = ["Migration", "Plan", "migrate", "migrations", "plan", "script"]
 
@@ -42,10 +44,14 @@ class Migration:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What an installation would do: the names of the migrations to apply, and whether the functions change."""
+    """What a migration does: the names of the migrations to apply, and whether the functions change.
+
+    `version` is that of the schema afterwards: the number of its newest migration.
+    """
 
     migrations: tuple[str, ...]
     functions: bool
+    version: int
 
     def __bool__(self) -> bool:
         return bool(self.migrations) or self.functions
@@ -240,15 +246,17 @@ def plan(connection: psycopg.Connection) -> Plan:
     return Plan(
         migrations=tuple(m.name for m in migrations() if m.version not in applied),
         functions=not functions,
+        version=last,
     )
 
 
-def migrate(dsn: str) -> Plan:
-    """Install or upgrade Underway in a database. Returns what was done; an empty plan when nothing was to do.
+def migrate(dsn: Dsn) -> Plan:
+    """Install or upgrade Underway in a database. Returns what was done, and the version; falsy if nothing was to do.
 
-    Raises what `plan` raises, and MigrationBlocked when an open transaction has used the tables for a minute.
+    Raises what `plan` raises, DatabaseUnavailable, and MigrationBlocked when an open transaction has used the tables
+    for a minute.
     """
-    with psycopg.connect(dsn, autocommit=True) as connection:
+    with connections.connect(dsn, application_name="underway migrate") as connection:
         connection.add_notice_handler(lambda notice: logger.warning("%s", notice.message_primary))
         todo = plan(connection)
         give_up_at = time.monotonic() + _GIVE_UP_AFTER

@@ -138,14 +138,14 @@ class AsyncWaits:
                 return
             try:
                 pause = self._poll_at - time.monotonic()
-                with answer_within(connections.ANSWER_TIMEOUT, connection):
+                with answer_within(connections.SILENT_AFTER, connection):
                     if pause <= 0:
                         self._poll_at = time.monotonic() + _POLL_INTERVAL
                         await self._read(partial(execute_async, connection), list(self._events))
                         continue
                 ended = await self._notified(connection, pause if left is None else min(pause, left))
                 if ended:
-                    with answer_within(connections.ANSWER_TIMEOUT, connection):
+                    with answer_within(connections.SILENT_AFTER, connection):
                         self._record(await execute_async(connection, statements.task_infos(ended)))
             except psycopg.OperationalError as error:
                 self._close()
@@ -219,7 +219,8 @@ class AsyncClient:
     """The calls of the SQL contract for asyncio. Each runs in a transaction of its own, or in that of `connection=`.
 
     dsn        a URI, a conninfo string, or a function that returns one and is called for each new connection
-    pool       your own psycopg_pool.AsyncConnectionPool, opened and closed by you, in place of a dsn
+    pool       your own psycopg_pool.AsyncConnectionPool, opened and closed by you; the dsn, by default that of the
+               pool, is then used only for LISTEN
     pool_size  at most so many connections at once; one more while tasks are waited for
     timeout    seconds that a call may take, the wait for a free connection included. Without it a call waits at most 30
                seconds for a connection, and as long as it takes for its statement
@@ -237,13 +238,13 @@ class AsyncClient:
         pool_size: int = 4,
         timeout: float | None = None,
     ) -> None:
-        if (dsn is None) == (pool is None):
-            raise ConfigurationError("a client takes a dsn or a pool")
+        if dsn is None and pool is None:
+            raise ConfigurationError("a client needs a dsn or a pool")
         source = dsn if dsn is not None else dsn_of_pool(pool)
         self._own_pool = AsyncPool(source, max_size=pool_size)
-        self._pool = pool or self._own_pool
+        self._pool = self._own_pool if pool is None else pool
         self._timeout = timeout
-        self._waits = AsyncWaits(source, self._run)
+        self._waits = AsyncWaits(source, self.run)
 
     async def __aenter__(self) -> Self:
         return self
@@ -255,15 +256,20 @@ class AsyncClient:
 
     async def close(self) -> None:
         """Close the connections. The client can be used again, with new ones."""
+        self.drain()
+
+    def drain(self) -> None:
+        """Close the idle connections, from any thread."""
         self._own_pool.drain()
 
     def within(self, timeout: float | None) -> Self:
-        """This client, with another timeout for its calls, in seconds."""
+        """The same client with another timeout for its calls, in seconds."""
         other = copy.copy(self)
         other._timeout = timeout
         return other
 
-    async def _run(self, statement: Statement[T], connection: psycopg.AsyncConnection[Any] | None = None) -> T:
+    async def run(self, statement: Statement[T], connection: psycopg.AsyncConnection[Any] | None = None) -> T:
+        """Run one statement of the SQL contract; all other calls do it by this one."""
         if connection is not None:
             return await execute_async(connection, statement)
         timeout, started_at = self._timeout, time.monotonic()
@@ -312,7 +318,7 @@ class AsyncClient:
         connection: psycopg.AsyncConnection[Any] | None = None,
     ) -> int:
         """Enqueue a task. Returns its id."""
-        return await self._run(statements.enqueue(queue, input, job, options), connection)
+        return await self.run(statements.enqueue(queue, input, job, options), connection)
 
     async def enqueue_many(
         self,
@@ -328,7 +334,7 @@ class AsyncClient:
 
         `unique_keys` has a key for each input, or None; a key that is taken gives the id of the task that has it.
         """
-        return await self._run(statements.enqueue_many(queue, inputs, job, options, unique_keys), connection)
+        return await self.run(statements.enqueue_many(queue, inputs, job, options, unique_keys), connection)
 
     async def enqueue_unique(
         self,
@@ -344,13 +350,13 @@ class AsyncClient:
 
         Returns for each input which task has its key, and whether it was created or replaced.
         """
-        return await self._run(statements.enqueue_unique(queue, inputs, unique_keys, job, options), connection)
+        return await self.run(statements.enqueue_unique(queue, inputs, unique_keys, job, options), connection)
 
     async def enqueue_tasks(
         self, tasks: Iterable[NewTask], *, connection: psycopg.AsyncConnection[Any] | None = None
     ) -> list[int]:
         """Enqueue tasks of any jobs and queues, made by `Job.task`, all or none. Returns their ids in order."""
-        return await self._run(statements.enqueue_tasks(tasks), connection)
+        return await self.run(statements.enqueue_tasks(tasks), connection)
 
     async def enqueue_batch(
         self,
@@ -369,7 +375,7 @@ class AsyncClient:
         has failed or was cancelled; each finds the id in `context.headers["batch"]`. The batch is known for `retention`
         (seconds or a timedelta, 14 days by default) after its end.
         """
-        return await self._run(
+        return await self.run(
             statements.enqueue_batch(tasks, on_success, on_final, on_failure, name, retention), connection
         )
 
@@ -377,59 +383,59 @@ class AsyncClient:
         self, batch: int, tasks: Iterable[NewTask], *, connection: psycopg.AsyncConnection[Any] | None = None
     ) -> list[int]:
         """Enqueue more tasks of a batch that is not final. Returns their ids. Raises BatchFinal or BatchNotFound."""
-        return await self._run(statements.extend_batch(batch, tasks), connection)
+        return await self.run(statements.extend_batch(batch, tasks), connection)
 
     async def cancel_batch(self, batch: int, *, connection: psycopg.AsyncConnection[Any] | None = None) -> int:
         """Cancel the live tasks of a batch. Returns how many there were."""
-        return await self._run(statements.cancel_batch(batch), connection)
+        return await self.run(statements.cancel_batch(batch), connection)
 
     async def batch(self, batch: int, *, connection: psycopg.AsyncConnection[Any] | None = None) -> BatchStats | None:
         """How far a batch is; None when there is no such batch."""
-        return await self._run(statements.batch(batch), connection)
+        return await self.run(statements.batch(batch), connection)
 
     async def batches(
         self, *, limit: int = 50, connection: psycopg.AsyncConnection[Any] | None = None
     ) -> list[BatchStats]:
         """The newest batches, with how far they are."""
-        return await self._run(statements.batches(limit), connection)
+        return await self.run(statements.batches(limit), connection)
 
     async def task(self, task: int, *, connection: psycopg.AsyncConnection[Any] | None = None) -> TaskInfo | None:
         """All that is known of a task, live or finished; None when there is no such task."""
-        return await self._run(statements.task_info(task), connection)
+        return await self.run(statements.task_info(task), connection)
 
     async def why(self, task: int, *, connection: psycopg.AsyncConnection[Any] | None = None) -> list[BlockedReason]:
         """Why a task is not running, each reason with a code, a sentence and its numbers. Raises TaskNotFound."""
-        return await self._run(statements.why(task), connection)
+        return await self.run(statements.why(task), connection)
 
     async def cancel(self, task: int, *, connection: psycopg.AsyncConnection[Any] | None = None) -> bool:
         """Cancel a live task, running or not. Returns whether something changed."""
-        return await self._run(statements.cancel(task), connection)
+        return await self.run(statements.cancel(task), connection)
 
     async def retry(self, task: int, *, connection: psycopg.AsyncConnection[Any] | None = None) -> None:
         """Make a failed or cancelled task pending again, with fresh attempts."""
-        await self._run(statements.retry(task), connection)
+        await self.run(statements.retry(task), connection)
 
     async def redrive(
         self, queue: str, *, max_tasks: int = 1000, connection: psycopg.AsyncConnection[Any] | None = None
     ) -> int:
         """Move the waiting dead letters of a queue back to where they came from. Returns how many went."""
-        return await self._run(statements.redrive(queue, max_tasks), connection)
+        return await self.run(statements.redrive(queue, max_tasks), connection)
 
     async def reschedule(
         self, task: int, run_at: datetime, *, connection: psycopg.AsyncConnection[Any] | None = None
     ) -> datetime:
         """Make a pending task ready at another time. Returns when it will be ready."""
-        return await self._run(statements.reschedule(task, run_at), connection)
+        return await self.run(statements.reschedule(task, run_at), connection)
 
     async def reprioritize(
         self, task: int, priority: int, *, connection: psycopg.AsyncConnection[Any] | None = None
     ) -> None:
         """Give a pending task another priority; higher runs first."""
-        await self._run(statements.reprioritize(task, priority), connection)
+        await self.run(statements.reprioritize(task, priority), connection)
 
     async def delete_task(self, task: int, *, connection: psycopg.AsyncConnection[Any] | None = None) -> None:
         """Remove a finished task from the history."""
-        await self._run(statements.delete_task(task), connection)
+        await self.run(statements.delete_task(task), connection)
 
     async def configure(
         self,
@@ -439,59 +445,59 @@ class AsyncClient:
         connection: psycopg.AsyncConnection[Any] | None = None,
     ) -> None:
         """Change settings of the whole schema: the largest input and output of a task, in bytes or as "4 MB"."""
-        await self._run(statements.configure(max_input_size, max_output_size), connection)
+        await self.run(statements.configure(max_input_size, max_output_size), connection)
 
     async def create_queue(self, queue: Queue, *, connection: psycopg.AsyncConnection[Any] | None = None) -> None:
         """Create a queue, or change the settings that are given."""
-        await self._run(statements.create_queue(queue), connection)
+        await self.run(statements.create_queue(queue), connection)
 
     async def pause_queue(self, name: str, *, connection: psycopg.AsyncConnection[Any] | None = None) -> bool:
         """Stop claims from a queue, for all workers at once. Returns whether it was running."""
-        return await self._run(statements.pause_queue(name), connection)
+        return await self.run(statements.pause_queue(name), connection)
 
     async def resume_queue(self, name: str, *, connection: psycopg.AsyncConnection[Any] | None = None) -> bool:
         """Let claims from a queue go on. Returns whether it was paused."""
-        return await self._run(statements.resume_queue(name), connection)
+        return await self.run(statements.resume_queue(name), connection)
 
     async def pause_key(self, queue: str, key: str, *, connection: psycopg.AsyncConnection[Any] | None = None) -> bool:
         """Stop claims of one concurrency key of a queue, for all workers at once. Returns whether it was running."""
-        return await self._run(statements.pause_key(queue, key), connection)
+        return await self.run(statements.pause_key(queue, key), connection)
 
     async def resume_key(self, queue: str, key: str, *, connection: psycopg.AsyncConnection[Any] | None = None) -> bool:
         """Let claims of a paused concurrency key go on. Returns whether it was paused."""
-        return await self._run(statements.resume_key(queue, key), connection)
+        return await self.run(statements.resume_key(queue, key), connection)
 
     async def drop_queue(
         self, name: str, *, force: bool = False, connection: psycopg.AsyncConnection[Any] | None = None
     ) -> None:
         """Remove a queue; with `force` its live tasks are cancelled."""
-        await self._run(statements.drop_queue(name, force), connection)
+        await self.run(statements.drop_queue(name, force), connection)
 
     async def schedule(
         self, schedule: Schedule, *, connection: psycopg.AsyncConnection[Any] | None = None
     ) -> datetime | None:
         """Create a schedule, or replace the one of its name. Returns its next time."""
-        return await self._run(statements.schedule(schedule), connection)
+        return await self.run(statements.schedule(schedule), connection)
 
     async def unschedule(self, name: str, *, connection: psycopg.AsyncConnection[Any] | None = None) -> bool:
         """Remove a schedule; the tasks that it has enqueued stay. Returns whether there was one."""
-        return await self._run(statements.unschedule(name), connection)
+        return await self.run(statements.unschedule(name), connection)
 
     async def pause_schedule(self, name: str, *, connection: psycopg.AsyncConnection[Any] | None = None) -> bool:
         """Let a schedule enqueue nothing until it is resumed. Returns whether it was running."""
-        return await self._run(statements.pause_schedule(name), connection)
+        return await self.run(statements.pause_schedule(name), connection)
 
     async def resume_schedule(self, name: str, *, connection: psycopg.AsyncConnection[Any] | None = None) -> bool:
         """Let a paused schedule go on with its next time. Returns whether it was paused."""
-        return await self._run(statements.resume_schedule(name), connection)
+        return await self.run(statements.resume_schedule(name), connection)
 
     async def run_schedule_now(self, name: str, *, connection: psycopg.AsyncConnection[Any] | None = None) -> int:
         """Enqueue the task of a schedule now, beside its times. Returns the id of the task."""
-        return await self._run(statements.run_schedule_now(name), connection)
+        return await self.run(statements.run_schedule_now(name), connection)
 
     async def schedules(self, *, connection: psycopg.AsyncConnection[Any] | None = None) -> list[ScheduleStats]:
         """Every schedule, with its last and its next time."""
-        return await self._run(statements.schedules(), connection)
+        return await self.run(statements.schedules(), connection)
 
     async def cron_preview(
         self,
@@ -503,7 +509,7 @@ class AsyncClient:
         connection: psycopg.AsyncConnection[Any] | None = None,
     ) -> list[datetime]:
         """The next times that a cron expression names on the clocks of a zone (UTC by default), after now or a time."""
-        return await self._run(statements.cron_preview(cron, time_zone, after, count), connection)
+        return await self.run(statements.cron_preview(cron, time_zone, after, count), connection)
 
     async def tasks(
         self,
@@ -514,15 +520,15 @@ class AsyncClient:
         connection: psycopg.AsyncConnection[Any] | None = None,
     ) -> list[TaskSummary]:
         """The newest tasks, live or finished."""
-        return await self._run(statements.tasks(queue, state, limit), connection)
+        return await self.run(statements.tasks(queue, state, limit), connection)
 
     async def queues(self, *, connection: psycopg.AsyncConnection[Any] | None = None) -> list[QueueStats]:
         """Every queue, with what lies in it."""
-        return await self._run(statements.queues(), connection)
+        return await self.run(statements.queues(), connection)
 
     async def workers(self, *, connection: psycopg.AsyncConnection[Any] | None = None) -> list[WorkerStats]:
         """Every worker that is known."""
-        return await self._run(statements.workers(), connection)
+        return await self.run(statements.workers(), connection)
 
     async def stop_workers(
         self,
@@ -533,8 +539,8 @@ class AsyncClient:
         connection: psycopg.AsyncConnection[Any] | None = None,
     ) -> int:
         """Ask a worker to stop by its id, those that serve a queue, or everyone, as a signal does. Returns how many."""
-        return await self._run(statements.stop_workers(worker, queue, all_workers), connection)
+        return await self.run(statements.stop_workers(worker, queue, all_workers), connection)
 
     async def stats(self, *, connection: psycopg.AsyncConnection[Any] | None = None) -> dict[str, float]:
         """The whole installation in a few numbers."""
-        return await self._run(statements.stats(), connection)
+        return await self.run(statements.stats(), connection)

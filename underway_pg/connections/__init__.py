@@ -1,12 +1,13 @@
 """How connections to the database are made: they notice when the server is silent, and work behind a pooler."""
 
+from ..errors import ServerUnresponsive
 from ._async import AsyncPool, connect_async
 from ._sync import Pool, connect
 from .dsn import Dsn, dsn_of_environment, dsn_of_pool, read_dsn
 from .fork import after_fork
 from .handlers import HandlerConnections
 from .sessions import (
-    ANSWER_TIMEOUT,
+    SILENT_AFTER,
     AnyConnection,
     Session,
     answer_within,
@@ -20,12 +21,13 @@ from .sessions import (
 )
 
 __all__ = [
-    "ANSWER_TIMEOUT",
+    "SILENT_AFTER",
     "AnyConnection",
     "AsyncPool",
     "Dsn",
     "HandlerConnections",
     "Pool",
+    "ServerUnresponsive",
     "Session",
     "after_fork",
     "answer_within",

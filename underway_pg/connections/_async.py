@@ -39,7 +39,7 @@ async def connect_async(
         raise unavailable(error) from error
     try:
         await connection.set_isolation_level(sessions.ISOLATION_LEVEL)
-        with answer_within(sessions.ANSWER_TIMEOUT, connection):
+        with answer_within(sessions.SILENT_AFTER, connection):
             cursor = await connection.execute(sessions.SESSION_SETUP, sessions.session_parameters(connection))
             sessions.record_session(connection, await cursor.fetchone())
     except psycopg.OperationalError as error:

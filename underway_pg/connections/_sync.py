@@ -41,7 +41,7 @@ def connect(
         raise unavailable(error) from error
     try:
         connection.set_isolation_level(sessions.ISOLATION_LEVEL)
-        with answer_within_sync(sessions.ANSWER_TIMEOUT, connection):
+        with answer_within_sync(sessions.SILENT_AFTER, connection):
             cursor = connection.execute(sessions.SESSION_SETUP, sessions.session_parameters(connection))
             sessions.record_session(connection, cursor.fetchone())
     except psycopg.OperationalError as error:

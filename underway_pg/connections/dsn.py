@@ -51,9 +51,8 @@ def dsn_of_pool(pool: Any) -> Dsn:
     """The dsn that a pool of psycopg_pool connects with."""
 
     def dsn() -> str:
-        given, options = pool.conninfo, pool.kwargs or {}
-        # A function in the pools that allow one, for credentials that change.
-        given, options = (each() if callable(each) else each for each in (given, options))
+        given, options = pool.conninfo, pool.kwargs or {}  # both may be functions
+        options = options() if callable(options) else options
         return make_conninfo(read_dsn(given), **{k: v for k, v in options.items() if k not in _NOT_LIBPQ})
 
     return dsn
@@ -63,8 +62,9 @@ def read_dsn(dsn: Dsn) -> str:
     """The dsn as libpq takes it. Raises ConfigurationError, without the dsn in it, for what libpq cannot read."""
     text = dsn() if callable(dsn) else dsn
     if not isinstance(text, str):
-        raise ConfigurationError(f"the dsn is of type {type(text).__name__}; give a string, or a function without"
-                                 " parameters that returns one")  # fmt: skip
+        raise ConfigurationError(
+            f"the dsn is of type {type(text).__name__}; give a string, or a function that returns one"
+        )
     text = _SCHEME.sub("postgresql://", text, count=1) if _SCHEME.match(text) else text
     problem = _problem(text)
     if problem is not None:

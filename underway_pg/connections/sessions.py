@@ -17,9 +17,9 @@ from .dsn import DEFAULTS
 from .watchdog import call_later
 
 __all__ = [
-    "ANSWER_TIMEOUT",
     "ISOLATION_LEVEL",
     "SESSION_SETUP",
+    "SILENT_AFTER",
     "AnyConnection",
     "Session",
     "answer_within",
@@ -38,7 +38,7 @@ __all__ = [
 AnyConnection = psycopg.Connection[Any] | psycopg.AsyncConnection[Any]
 
 # Seconds. A statement of the package itself that is not answered by then is given up, with its connection.
-ANSWER_TIMEOUT = 10.0
+SILENT_AFTER = 10.0
 
 # The transactions of this package rely on read committed, whatever the database or the role prefers. The setting of the
 # session covers single statements. A pooler gives each transaction another session, so that BEGIN says it too.

@@ -122,13 +122,15 @@ class App:
     def close(self) -> None:
         """Close the connections, also those for async code, and stop the embedded server."""
         with self._lock:
-            clients = [client for client, _ in self._async_clients.values()]
             plain, self._client = self._client, None
+            asynchronous = [client for client, _ in self._async_clients.values()]
             embedded, self._embedded = self._embedded, None
             self._async_clients.clear()
             self._created.clear()
             self._jobs_with_queues = None
-        for client in (*clients, *filter(None, [plain])):
+        if plain is not None:
+            plain.drain()
+        for client in asynchronous:
             client.drain()
         if embedded is not None:
             embedded.stop()

@@ -23,6 +23,7 @@ UnderwayError
 │   ├── SchemaMissing          the database has no schema underway: run `underway migrate`
 │   └── SchemaNewer            the database is newer than this package
 ├── InputError                 arguments that do not fit the job
+│   └── UnknownArguments       the names of the arguments do not fit the job's function
 ├── TaskFailed, TaskCancelled  how a task that was waited for ended
 ├── WaitTimeout                a task that was waited for is not final yet
 └── HandlerSignal                    raised by a handler to say how its attempt ends
@@ -68,6 +69,7 @@ __all__ = [
     "TaskNotFound",
     "UnderwayError",
     "UniqueConflict",
+    "UnknownArguments",
     "UnsupportedConnection",
     "WaitTimeout",
     "WrongState",
@@ -209,6 +211,10 @@ class SchemaNewer(ConfigurationError):
 
 class InputError(UnderwayError):
     """Arguments that do not fit the signature of the job."""
+
+
+class UnknownArguments(InputError):
+    """The names of the arguments do not fit the parameters of the job's function."""
 
 
 class TaskFailed(UnderwayError):

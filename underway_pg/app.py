@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, Self, TypeVar, Unpack, overload
 
@@ -21,10 +19,10 @@ from .connections import Dsn
 from .context import Context
 from .cron import check_cron
 from .errors import ConfigurationError, DatabaseRefusal, InputError
-from .job import Job
-from .models import Enqueued, ScheduleSyncResult, TaskInfo
+from .job import Job, is_same_definition, job_name
+from .models import ScheduleSyncResult, TaskInfo
 from .service.run import run_worker
-from .settings import Duration, Executor, NewTask, Options, Queue, RetryPolicy, Schedule, ScheduleSettings
+from .settings import Executor, NewTask, Options, Queue, Schedule, ScheduleSettings, TaskOptions
 from .worker import Worker, WorkerSettings
 from .worker.executors import child
 
@@ -37,6 +35,8 @@ __all__ = ["App"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Q = ParamSpec("Q")
+C = TypeVar("C")
 
 logger = logging.getLogger(__name__)
 
@@ -142,9 +142,15 @@ class App:
     # Jobs
 
     @overload
-    def job(self, function: Callable[Concatenate[Context, P], R], /) -> Job[P, R]: ...
+    def job(
+        self, function: Callable[Concatenate[Context, P], Coroutine[Any, Any, R]], /
+    ) -> Job[P, R, Concatenate[Context, P], Coroutine[Any, Any, R]]: ...
     @overload
-    def job(self, function: Callable[P, R], /) -> Job[P, R]: ...
+    def job(self, function: Callable[Concatenate[Context, P], R], /) -> Job[P, R, Concatenate[Context, P], R]: ...
+    @overload
+    def job(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> Job[P, R, P, Coroutine[Any, Any, R]]: ...
+    @overload
+    def job(self, function: Callable[P, R], /) -> Job[P, R, P, R]: ...
     @overload
     def job(
         self,
@@ -153,11 +159,7 @@ class App:
         name: str | None = ...,
         queue: str = ...,
         executor: Executor | None = ...,
-        priority: int = ...,
-        retry: RetryPolicy | None = ...,
-        timeout: Duration | None = ...,
-        heartbeat: Duration | None = ...,
-        retention: Duration | None = ...,
+        **options: Unpack[TaskOptions],
     ) -> _Decorator: ...
     def job(
         self,
@@ -167,33 +169,34 @@ class App:
         name: str | None = None,
         queue: str = "default",
         executor: Executor | None = None,
-        priority: int = 0,
-        retry: RetryPolicy | None = None,
-        timeout: Duration | None = None,
-        heartbeat: Duration | None = None,
-        retention: Duration | None = None,
+        **options: Unpack[TaskOptions],
     ) -> Any:
         """Make a function a job.
 
-        Its name (the function's, unless given) is kept with its tasks: do not change it while tasks are waiting. An
+        Its name (the function's, unless given) is stored with its tasks: do not change it while tasks are pending. An
         async function runs on the event loop, a plain one in a thread, or with the executor "process" in a process of
-        its own. The other arguments are the settings of its tasks; None leaves them to the queue.
+        its own. The other keywords are the options of its tasks, as in `Job.options`; None leaves them to the queue.
+
+        Raises ConfigurationError for a function that cannot be a job, and for a second job of the same name. A function
+        that is defined again in a notebook or an interpreter, or by a second import of its module, replaces its job.
         """
 
         def decorate(function: Callable[..., Any]) -> Job[..., Any]:
-            of_queue = self._queues[queue].executor if queue in self._queues else None
+            of_queue = self._queues.get(queue) or Queue(name=queue)
+            given = {name: value for name, value in options.items() if value is not None}
             job: Job[..., Any] = Job(
                 function,
-                name=name or function.__name__,
+                name=name or job_name(function),
                 queue=queue,
-                executor=executor or (None if inspect.iscoroutinefunction(function) else of_queue),
-                options=Options(
-                    priority=priority, retry=retry, timeout=timeout, heartbeat=heartbeat, retention=retention
-                ),
-                enqueuer=self,
+                executor=executor,
+                default_executor=of_queue.executor,
+                options=Options(**given),  # type: ignore[arg-type]
+                retry=options.get("retry") or of_queue.retry,
+                app=self,
                 context_type=Context,
             )
-            if job.name in self.jobs:
+            other = self.jobs.get(job.name)
+            if other is not None and not is_same_definition(job, other):
                 raise ConfigurationError(f"two jobs are named {job.name!r}; give one another name: @app.job(name=...)")
             self.jobs[job.name] = job
             return job
@@ -224,16 +227,17 @@ class App:
         except ConfigurationError as error:
             raise ConfigurationError(f"{line}: {error}") from None
 
-        def decorate(job: Job[P, R]) -> Job[P, R]:
+        def decorate(job: Job[P, R, Q, C]) -> Job[P, R, Q, C]:
             if not isinstance(job, Job):
                 raise ConfigurationError(f"{line}: @app.schedule is for a job; put it above @app.job")
             declared = _Declared(name or job.name, job, cron, arguments, settings, line)
-            other = self._schedules.setdefault(declared.name, declared)
-            if other is not declared:
+            other = self._schedules.get(declared.name)
+            if other is not None and self.jobs.get(other.job.name) is other.job:
                 raise ConfigurationError(
                     f"{line}: there is a schedule {declared.name!r} already, at {other.line}; give one another name:"
                     " @app.schedule(..., name=...)"
                 )
+            self._schedules[declared.name] = declared
             return job
 
         return decorate
@@ -426,76 +430,6 @@ class App:
             ids = await execute_async(connection, statement)
         return [TaskHandle(id, self) for id in ids]
 
-    # Enqueueing, for jobs
-
-    def add_schedule(self, schedule: Schedule, connection: psycopg.Connection[Any] | None = None) -> datetime | None:
-        """Create a schedule, or replace the one of its name. Returns its next time."""
-        return self.client.schedule(schedule, connection=connection)
-
-    async def add_schedule_async(
-        self, schedule: Schedule, connection: psycopg.AsyncConnection[Any] | None = None
-    ) -> datetime | None:
-        """Create a schedule, or replace the one of its name. Returns its next time."""
-        return await (await self.async_client()).schedule(schedule, connection=connection)
-
-    def enqueue(
-        self,
-        queue: str,
-        inputs: list[Any],
-        unique_keys: Iterable[str | None] | None,
-        job: str,
-        options: Options,
-        connection: psycopg.Connection[Any] | None,
-    ) -> list[int]:
-        """Enqueue tasks of a job, for `Job`. To enqueue without one, use `app.client`."""
-        if len(inputs) == 1 and unique_keys is None:
-            return [self.client.enqueue(queue, inputs[0], job=job, options=options, connection=connection)]
-        return self.client.enqueue_many(
-            queue, inputs, unique_keys=unique_keys, job=job, options=options, connection=connection
-        )
-
-    def enqueue_unique(
-        self,
-        queue: str,
-        inputs: list[Any],
-        unique_keys: Iterable[str | None],
-        job: str,
-        options: Options,
-        connection: psycopg.Connection[Any] | None,
-    ) -> list[Enqueued]:
-        """Enqueue tasks of a job with unique keys, for `Job`. To enqueue without one, use `app.client`."""
-        return self.client.enqueue_unique(queue, inputs, unique_keys, job=job, options=options, connection=connection)
-
-    async def enqueue_async(
-        self,
-        queue: str,
-        inputs: list[Any],
-        unique_keys: Iterable[str | None] | None,
-        job: str,
-        options: Options,
-        connection: psycopg.AsyncConnection[Any] | None,
-    ) -> list[int]:
-        """Enqueue tasks of a job, for `Job`. To enqueue without one, use `app.async_client()`."""
-        client = await self.async_client()
-        if len(inputs) == 1 and unique_keys is None:
-            return [await client.enqueue(queue, inputs[0], job=job, options=options, connection=connection)]
-        return await client.enqueue_many(
-            queue, inputs, unique_keys=unique_keys, job=job, options=options, connection=connection
-        )
-
-    async def enqueue_unique_async(
-        self,
-        queue: str,
-        inputs: list[Any],
-        unique_keys: Iterable[str | None],
-        job: str,
-        options: Options,
-        connection: psycopg.AsyncConnection[Any] | None,
-    ) -> list[Enqueued]:
-        """Enqueue tasks of a job with unique keys, for `Job`. To enqueue without one, use `app.async_client()`."""
-        client = await self.async_client()
-        return await client.enqueue_unique(queue, inputs, unique_keys, job=job, options=options, connection=connection)
-
     # What one asks of tasks most often; the rest is on `client`
 
     def wait_for(self, task: int, *, timeout: float | None = None) -> Any:
@@ -587,7 +521,7 @@ class _Declared:
 
     def schedule(self, owner: str) -> Schedule:
         try:
-            return self.job.options().as_schedule(self.cron, self.name, self.arguments, self.settings, owner)
+            return self.job.as_schedule(self.cron, self.name, self.arguments, self.settings, owner)
         except InputError as error:
             raise ConfigurationError(f"{self.line}: {error}") from error
 
@@ -595,14 +529,20 @@ class _Declared:
 class _ScheduleDecorator(Protocol):
     """The type of `app.schedule(...)`, which takes the job."""
 
-    def __call__(self, job: Job[P, R], /) -> Job[P, R]: ...
+    def __call__(self, job: Job[P, R, Q, C], /) -> Job[P, R, Q, C]: ...
 
 
-class _Decorator:
+class _Decorator(Protocol):
     """The type of `app.job(...)`, which takes the function."""
 
     @overload
-    def __call__(self, function: Callable[Concatenate[Context, P], R], /) -> Job[P, R]: ...
+    def __call__(
+        self, function: Callable[Concatenate[Context, P], Coroutine[Any, Any, R]], /
+    ) -> Job[P, R, Concatenate[Context, P], Coroutine[Any, Any, R]]: ...
     @overload
-    def __call__(self, function: Callable[P, R], /) -> Job[P, R]: ...
+    def __call__(self, function: Callable[Concatenate[Context, P], R], /) -> Job[P, R, Concatenate[Context, P], R]: ...
+    @overload
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> Job[P, R, P, Coroutine[Any, Any, R]]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> Job[P, R, P, R]: ...
     def __call__(self, function: Any, /) -> Any: ...

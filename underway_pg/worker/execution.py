@@ -52,9 +52,8 @@ class Running(Protocol):
 
 def call(job: Job[..., Any], context: Context) -> Any:
     """Call the handler: its result, or what an async one gives to be awaited."""
-    signature = job.signature
-    arguments = signature.to_arguments(json_text(context._task.input))
-    if signature.takes_context:
+    arguments = job.arguments.from_input(json_text(context._task.input))
+    if job.arguments.takes_context:
         return job.function(context, **arguments)
     return job.function(**arguments)
 

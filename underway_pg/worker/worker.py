@@ -197,7 +197,7 @@ class Worker:
     async def run(self) -> None:
         """Work until `stop` is called. Raises what keeps it from working at all, such as SchemaMissing."""
         for job in self._jobs.values():
-            _ = job.signature  # a job that cannot be run is found now, not at its first task
+            _ = job.arguments  # a job that cannot be run is found now, not at its first task
             if job.executor == "process":
                 address(job)
         self._loop = asyncio.get_running_loop()

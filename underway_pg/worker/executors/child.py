@@ -249,7 +249,7 @@ class Child:
     def _run(self, where: tuple[str, str], context: Context) -> Any:
         try:
             job = self._find(*where)
-            context.state = job.enqueuer.state
+            context.state = job.app.state
             self._may_raise = True
             if context.cancelled:
                 raise asyncio.CancelledError
@@ -266,7 +266,7 @@ class Child:
         os.environ["DATABASE_URL"] = program.dsn  # for an application that is given none, as the worker's may be
         module = self._main() if module_name == "__main__" else importlib.import_module(module_name)
         job: Job[..., Any] = getattr(module, name)
-        job.enqueuer.dsn = program.dsn
+        job.app.dsn = program.dsn
         self._log()
         return job
 

@@ -398,11 +398,11 @@ class App:
     def _cannot_create(self, queue: Queue) -> None:
         logger.debug("this role may not create queue %r; it has to exist", queue.name)
 
-    def migrate(self) -> schema.Plan:
+    def migrate(self) -> schema.MigrationPlan:
         """Install or upgrade the schema. Returns what was done, and the version of the schema."""
         return schema.migrate(self._find_dsn())
 
-    async def migrate_async(self) -> schema.Plan:
+    async def migrate_async(self) -> schema.MigrationPlan:
         """Install or upgrade the schema, without blocking the event loop."""
         return await asyncio.to_thread(self.migrate)
 

@@ -1,6 +1,6 @@
 """All in one event loop: an async job, its worker, and those who wait for results.
 
-python examples/async_app.py
+DATABASE_URL=postgresql://user@host/database python examples/async_app.py
 """
 
 import asyncio

@@ -38,14 +38,15 @@ GONE = "yara@example.com"  # and this one for good
 CRASH = "grace@example.net"  # the worker is killed when this mail has arrived, and before it hears so
 
 IS_WORKER = sys.argv[1:2] == ["worker"]
-if not IS_WORKER:
-    os.environ.pop("DATABASE_URL", None)  # the demo keeps out of your database: it starts one, for its workers too
 logging.getLogger("underway_pg").setLevel(logging.ERROR)  # the intended failures are printed below
 
 
 # The application: a queue, a job, and where it is enqueued. Of a worker that dies, the leases lapse: after 2 seconds.
 
-app = underway.App(queues=[underway.Queue(name="email", dead_letter_queue="undelivered", heartbeat=2)])
+# The demo keeps out of your database: it starts one, and its workers find that by DATABASE_URL.
+app = underway.App(
+    embedded=not IS_WORKER, queues=[underway.Queue(name="email", dead_letter_queue="undelivered", heartbeat=2)]
+)
 
 
 @app.job(queue="email", retry=underway.RetryPolicy(max_attempts=5, initial_interval=0.5))

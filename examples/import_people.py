@@ -1,6 +1,6 @@
 """An import as a batch: pages are imported side by side, and something comes of all of them.
 
-python examples/import_people.py
+DATABASE_URL=postgresql://user@host/database python examples/import_people.py
 """
 
 import csv

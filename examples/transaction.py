@@ -2,7 +2,7 @@
 
 The first attempt dies between the two halves of a transfer; a second transfer is cancelled between them.
 
-python examples/transaction.py
+DATABASE_URL=postgresql://user@host/database python examples/transaction.py
 """
 
 import logging

@@ -208,15 +208,15 @@ def test_a_call_while_the_database_is_down_fails_at_once_with_the_cause(database
         with away(app, session):
             for call in (lambda: work.enqueue(1), lambda: asyncio.run(enqueue()), lambda: app.wait_for(1)):
                 started_at = time.monotonic()
-                with pytest.raises(DatabaseUnavailable, match="not currently accepting connections") as unavailable:
+                with pytest.raises(DatabaseUnavailable, match="not currently accepting|terminating connection") as down:
                     call()
                 assert time.monotonic() - started_at < 5
-                assert isinstance(unavailable.value.__cause__, psycopg.OperationalError)
+                assert isinstance(down.value.__cause__, psycopg.OperationalError)
         assert work.enqueue(2)
 
 
-def test_a_server_that_is_not_there_is_unavailable_with_the_cause() -> None:
-    with Proxy("host=localhost") as closed:
+def test_a_server_that_is_not_there_is_unavailable_with_the_cause(database: str) -> None:
+    with Proxy(database) as closed:
         dsn = closed.dsn
     with pytest.raises(DatabaseUnavailable, match="refused"):
         Client(dsn).stats()
@@ -246,9 +246,12 @@ def test_a_call_that_is_not_answered_within_its_timeout_fails(database: str) -> 
 
 
 def test_a_call_waits_for_a_free_connection_no_longer_than_its_timeout(database: str) -> None:
-    with Client(database, pool_size=1, timeout=0.2) as client, client._pool.connection():
-        with pytest.raises(DatabaseUnavailable, match=r"none of the 1 connections of the pool was free for 0\.2 s"):
-            client.stats()
+    with (
+        Client(database, pool_size=1, timeout=0.2) as client,
+        client._pool.connection(),
+        pytest.raises(DatabaseUnavailable, match=r"none of the 1 connections of the pool was free for 0\.2 s"),
+    ):
+        client.stats()
 
     async def main() -> None:
         async with AsyncClient(database, pool_size=1, timeout=0.2) as client, client._pool.connection():

@@ -29,13 +29,17 @@ def test_the_driver_in_the_scheme_of_a_dsn_does_not_matter(scheme: str) -> None:
     assert found == {**expected, "sslmode": "disable"}
 
 
+def test_an_at_sign_in_the_options_of_a_dsn_is_none_of_a_password() -> None:
+    assert conninfo_to_dict(read_dsn("postgresql://host/shop?user=me@tenant"))["user"] == "me@tenant"
+    assert conninfo_to_dict(read_dsn("postgresql://me:a?b@host/shop"))["password"] == "a?b"
+
+
 @pytest.mark.parametrize(
     "dsn",
     [
         "postgresql://me:sekret%zz@host/shop",
         "postgresql://me:a@sekret@host/shop",
         "postgresql://me:a/sekret@host/shop",
-        "postgresql://me:a?sekret@host/shop",
         "postgresql://me:sekret@host/shop?ssl=require",
         "mysql://me:sekret@host/shop",
         "mysql+pymysql://me:sekret@host/shop",

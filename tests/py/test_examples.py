@@ -87,10 +87,15 @@ def test_an_example_prints_what_it_promises(example: str, database: str) -> None
     assert (ended.stdout, ended.stderr, ended.returncode) == (OUTPUTS[example], "", 0)
 
 
-def test_an_example_starts_a_database_of_its_own_where_none_is_given() -> None:
-    ended = run(sys.executable, EXAMPLES / "quickstart.py", database=None)
-    assert (ended.stdout, ended.returncode) == (OUTPUTS["quickstart.py"], 0)
-    assert "embedded PostgreSQL" in ended.stderr
+def test_the_quickstart_needs_no_database() -> None:
+    ended = run(sys.executable, "-W", "error", EXAMPLES / "quickstart.py", database=None)
+    assert (ended.stdout, ended.stderr, ended.returncode) == (OUTPUTS["quickstart.py"], "", 0)
+
+
+def test_an_example_without_a_database_says_what_to_set() -> None:
+    ended = run(sys.executable, EXAMPLES / "async_app.py", database=None)
+    assert ended.returncode == 1
+    assert "ConfigurationError: no database is given: use App(dsn), or set DATABASE_URL=" in ended.stderr
 
 
 def test_a_trigger_enqueues_and_plain_sql_works_the_queue(database: str) -> None:

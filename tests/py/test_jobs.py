@@ -448,19 +448,6 @@ def test_a_producer_without_the_right_to_create_queues_uses_those_that_exist(dat
             connection.execute(f"drop role {role}")
 
 
-def test_an_application_without_a_database_brings_one_along(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("DATABASE_URL", raising=False)
-    with underway.App() as app:
-
-        @app.job
-        def work() -> int:
-            return 42
-
-        task = work.enqueue()
-        app.run(drain=True)
-        assert app.wait_for(task, timeout=60) == 42
-
-
 def test_a_program_that_closes_nothing_ends_at_once(database: str, tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(

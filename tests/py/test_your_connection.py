@@ -70,9 +70,10 @@ def test_a_task_is_enqueued_in_pipeline_mode(app: App, database: str) -> None:
 
 
 def test_a_refusal_in_pipeline_mode_has_its_own_error(app: App, database: str) -> None:
-    with psycopg.connect(database, autocommit=True) as connection, connection.pipeline():
+    with psycopg.connect(database, autocommit=True) as connection, connection.pipeline() as pipeline:
         with pytest.raises(QueueNotFound):
             execute(connection, enqueue("missing", {}, None, Options()))
+        pipeline.sync()
         assert execute(connection, STATEMENT)
 
 
@@ -110,9 +111,11 @@ def test_a_connection_of_the_other_kind_is_refused(database: str) -> None:
         async with await psycopg.AsyncConnection.connect(database) as connection:
             with pytest.raises(ConfigurationError, match="use the async call"):
                 execute(connection, STATEMENT)  # type: ignore[arg-type]
-        with psycopg.connect(database) as plain:
-            with pytest.raises(ConfigurationError, match="use the call without async"):
-                await execute_async(plain, STATEMENT)  # type: ignore[arg-type]
+        with (
+            psycopg.connect(database) as plain,
+            pytest.raises(ConfigurationError, match="use the call without async"),
+        ):
+            await execute_async(plain, STATEMENT)  # type: ignore[arg-type]
 
     asyncio.run(main())
 

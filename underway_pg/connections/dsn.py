@@ -80,11 +80,13 @@ def _problem(text: str) -> str | None:
     scheme, found, rest = text.partition("://")
     if found and scheme.isidentifier() and scheme != "postgresql":
         return "the dsn is not one of PostgreSQL"
-    # libpq takes what follows the first @ for the host, and would show it in a message.
-    if found and scheme == "postgresql" and rest.partition("?")[0].count("@") > 1:
-        return "the dsn has more than one @"
-    if found and scheme == "postgresql" and "@" in rest.partition("?")[0].partition("/")[2]:
-        return "the dsn has an @ after a /"
+    # libpq takes what follows the first @, or precedes a /, for the host and the port, and shows these in messages.
+    user, at, host = rest.partition("@")
+    if scheme == "postgresql" and at:
+        if "/" not in user and "@" in host.partition("?")[0]:
+            return "the dsn has more than one @"
+        if "/" in user and "?" not in user:
+            return "the dsn has an @ after a /"
     try:
         conninfo_to_dict(text)
     except (psycopg.Error, UnicodeError):

@@ -129,7 +129,7 @@ def test_an_async_application_is_a_context_manager_and_can_be_used_again(databas
 
     asyncio.run(main())
     with Session(database) as session:
-        assert session.value(SESSIONS) == 0
+        wait_until(lambda: session.value(SESSIONS) == 0, "all connections are closed")
 
 
 # A forked process
@@ -208,7 +208,9 @@ def test_a_call_while_the_database_is_down_fails_at_once_with_the_cause(database
         with away(app, session):
             for call in (lambda: work.enqueue(1), lambda: asyncio.run(enqueue()), lambda: app.wait_for(1)):
                 started_at = time.monotonic()
-                with pytest.raises(DatabaseUnavailable, match="not currently accepting|terminating connection") as down:
+                with pytest.raises(
+                    DatabaseUnavailable, match=r"not currently accepting|terminating connection"
+                ) as down:
                     call()
                 assert time.monotonic() - started_at < 5
                 assert isinstance(down.value.__cause__, psycopg.OperationalError)

@@ -70,7 +70,7 @@ class AsyncWaits:
 
     def _start(self) -> None:
         self._leading = threading.Lock()  # held by the leader
-        self._joining = threading.Lock()  # for the two dictionaries, for a moment
+        self._joining = threading.RLock()  # for the dictionaries and what they hold, for a moment
         self._events: dict[TaskWaiter, asyncio.Event] = {}
         self._waiters: dict[int, set[TaskWaiter]] = {}  # by task
         self._connection: psycopg.AsyncConnection[Any] | None = None
@@ -138,11 +138,11 @@ class AsyncWaits:
                 return
             try:
                 pause = self._poll_at - time.monotonic()
-                with answer_within(connections.SILENT_AFTER, connection):
-                    if pause <= 0:
-                        self._poll_at = time.monotonic() + _POLL_INTERVAL
+                if pause <= 0:
+                    self._poll_at = time.monotonic() + _POLL_INTERVAL
+                    with answer_within(connections.SILENT_AFTER, connection):
                         await self._read(partial(execute_async, connection), list(self._events))
-                        continue
+                    continue
                 ended = await self._notified(connection, pause if left is None else min(pause, left))
                 if ended:
                     with answer_within(connections.SILENT_AFTER, connection):
@@ -176,7 +176,8 @@ class AsyncWaits:
 
     async def _read(self, run: Callable[[Statement[Any]], Awaitable[Any]], waiters: list[TaskWaiter]) -> None:
         """Have the end of the open tasks notified, and read those that have ended already."""
-        tasks = list({task for waiter in waiters for task in waiter.open})
+        with self._joining:
+            tasks = list({task for waiter in waiters for task in waiter.open})
         try:
             ended = await run(statements.watch(tasks))
         except DatabaseRefusal as error:  # one of the tasks does not exist: find out whose
@@ -192,7 +193,7 @@ class AsyncWaits:
     def _record(self, found: list[TaskInfo]) -> None:
         with self._joining:
             for task in found:
-                for waiter in self._waiters.get(task.id, ()):
+                for waiter in tuple(self._waiters.get(task.id, ())):
                     waiter.record(task)
                     if waiter.done:
                         self._events[waiter].set()

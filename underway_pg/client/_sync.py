@@ -71,7 +71,7 @@ class Waits:
 
     def _start(self) -> None:
         self._leading = threading.Lock()  # held by the leader
-        self._joining = threading.Lock()  # for the two dictionaries, for a moment
+        self._joining = threading.RLock()  # for the dictionaries and what they hold, for a moment
         self._events: dict[TaskWaiter, threading.Event] = {}
         self._waiters: dict[int, set[TaskWaiter]] = {}  # by task
         self._connection: psycopg.Connection[Any] | None = None
@@ -139,11 +139,11 @@ class Waits:
                 return
             try:
                 pause = self._poll_at - time.monotonic()
-                with answer_within_sync(connections.SILENT_AFTER, connection):
-                    if pause <= 0:
-                        self._poll_at = time.monotonic() + _POLL_INTERVAL
+                if pause <= 0:
+                    self._poll_at = time.monotonic() + _POLL_INTERVAL
+                    with answer_within_sync(connections.SILENT_AFTER, connection):
                         self._read(partial(execute, connection), list(self._events))
-                        continue
+                    continue
                 ended = self._notified(connection, pause if left is None else min(pause, left))
                 if ended:
                     with answer_within_sync(connections.SILENT_AFTER, connection):
@@ -177,7 +177,8 @@ class Waits:
 
     def _read(self, run: Callable[[Statement[Any]], Any], waiters: list[TaskWaiter]) -> None:
         """Have the end of the open tasks notified, and read those that have ended already."""
-        tasks = list({task for waiter in waiters for task in waiter.open})
+        with self._joining:
+            tasks = list({task for waiter in waiters for task in waiter.open})
         try:
             ended = run(statements.watch(tasks))
         except DatabaseRefusal as error:  # one of the tasks does not exist: find out whose
@@ -193,7 +194,7 @@ class Waits:
     def _record(self, found: list[TaskInfo]) -> None:
         with self._joining:
             for task in found:
-                for waiter in self._waiters.get(task.id, ()):
+                for waiter in tuple(self._waiters.get(task.id, ())):
                     waiter.record(task)
                     if waiter.done:
                         self._events[waiter].set()

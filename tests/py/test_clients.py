@@ -279,6 +279,16 @@ def test_an_async_call_that_is_cancelled_leaves_the_pool_whole(database: str) ->
         asyncio.run(main())
 
 
+def test_a_former_primary_costs_one_call(database: str) -> None:
+    with Client(database) as client:
+        client.create_queue(Queue(name="q"))
+        with client._pool.connection() as connection:
+            connection.execute("set default_transaction_read_only = on")
+        with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+            client.enqueue("q", 1)
+        assert client.enqueue("q", 2)
+
+
 # One's own pool
 
 

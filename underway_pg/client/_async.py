@@ -280,6 +280,9 @@ class AsyncClient:
                     return await execute_async(pooled, statement)
                 with answer_within(max(0.0, timeout - (time.monotonic() - started_at)), pooled):
                     return await execute_async(pooled, statement)
+        except psycopg.errors.ReadOnlySqlTransaction:
+            self.drain()  # a former primary: the next connection may lead to the new one
+            raise
         except psycopg.Error as error:
             if not is_outage(error) or isinstance(error, DatabaseUnavailable):
                 raise

@@ -281,6 +281,9 @@ class Client:
                     return execute(pooled, statement)
                 with answer_within_sync(max(0.0, timeout - (time.monotonic() - started_at)), pooled):
                     return execute(pooled, statement)
+        except psycopg.errors.ReadOnlySqlTransaction:
+            self.drain()  # a former primary: the next connection may lead to the new one
+            raise
         except psycopg.Error as error:
             if not is_outage(error) or isinstance(error, DatabaseUnavailable):
                 raise

@@ -201,5 +201,6 @@ def unavailable(error: psycopg.Error) -> DatabaseUnavailable:
     """The error that says so, to be raised from the one of psycopg."""
     if isinstance(error, DatabaseUnavailable):
         return error
-    reason = (error.diag.message_primary or str(error)).strip().splitlines()
-    return DatabaseUnavailable(f"the database cannot be reached: {' '.join(map(str.strip, reason))}")
+    # The first line says where and why; what follows guesses.
+    reason = (error.diag.message_primary or str(error)).strip().splitlines() or ["no reason is known"]
+    return DatabaseUnavailable(f"the database cannot be reached: {reason[0]}")

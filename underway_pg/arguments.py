@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, get_type_hints
+from typing import Any, NotRequired, get_type_hints
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 from pydantic.fields import FieldInfo
 from pydantic_core import from_json
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import TypedDict
 
 from .errors import ConfigurationError, InputError, UnknownArguments
 
@@ -260,12 +260,12 @@ def _equal(given: Any, received: Any) -> bool:
     try:
         if bool(given == received):
             return True
-    except Exception:  # as that of an array, or any class's own
+        if isinstance(given, datetime) and isinstance(received, datetime):
+            return bool(given.tzinfo and received.tzinfo) and given.astimezone(UTC) == received.astimezone(UTC)
+    except Exception:  # as of an array, any class's own ==, or a time at the end of the calendar
         return False
     if type(given) is not type(received):
         return False
-    if isinstance(given, datetime):
-        return bool(given.tzinfo and received.tzinfo) and given.astimezone(UTC) == received.astimezone(UTC)
     if isinstance(given, dict):
         return given.keys() == received.keys() and all(_equal(value, received[key]) for key, value in given.items())
     if isinstance(given, (list, tuple)):

@@ -278,12 +278,12 @@ class BoundJob(Generic[P, R]):
     def _run(self, statement: Statement[T]) -> T:
         if self._connection is not None:
             return execute(self._connection, statement)
-        return self.job.app.client._run(statement)
+        return self.job.app.client.run(statement)
 
     async def _run_async(self, statement: Statement[T]) -> T:
         if self._connection is not None:
             return await execute_async(self._connection, statement)
-        return await (await self.job.app.async_client())._run(statement)
+        return await (await self.job.app.async_client()).run(statement)
 
 
 class Job(BoundJob[P, R], Generic[P, R, Q, C]):

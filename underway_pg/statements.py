@@ -9,7 +9,6 @@ from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any, Generic, TypeVar
 
-from .connections import Session
 from .errors import InputError
 from .models import (
     FINAL_STATES,
@@ -201,6 +200,11 @@ def _for_many(
     }
 
 
+def enqueue_tasks(tasks: Iterable[NewTask]) -> Statement[list[int]]:
+    """New tasks of any jobs and queues; returns their ids in order."""
+    return Statement("select underway.enqueue_many(%(tasks)s::jsonb)", {"tasks": _objects(tasks)}, _scalar)
+
+
 def enqueue_batch(
     tasks: Iterable[NewTask],
     on_success: NewTask | None,
@@ -348,14 +352,14 @@ def heartbeat(tasks: list[int], leases: list[bytes]) -> Statement[list[int]]:
     )
 
 
-def end_sessions(sessions: Sequence[Session]) -> Statement[int]:
+def end_sessions(sessions: Sequence[tuple[int, int]]) -> Statement[int]:
     """End sessions of this role that are still there; gives how many."""
     return Statement(
         """select pg_terminate_backend(a.pid)
         from unnest(%(pids)s::integer[], %(started_at)s::bigint[]) as lost(pid, started_at)
         join pg_stat_activity a on a.pid = lost.pid
         where (extract(epoch from a.backend_start) * 1000000)::bigint = lost.started_at""",
-        {"pids": [each.pid for each in sessions], "started_at": [each.started_at for each in sessions]},
+        {"pids": [pid for pid, _ in sessions], "started_at": [started_at for _, started_at in sessions]},
         len,
     )
 

@@ -1,6 +1,7 @@
 """Clients: the calls of the SQL contract, over a pool or in the caller's transaction."""
 
-from ._sync import AsyncClient, Client, wait
+from ._async import AsyncClient
+from ._sync import Client
 from .execute import check_connection, execute, execute_async
 from .handle import Clients, TaskHandle
 
@@ -12,5 +13,4 @@ __all__ = [
     "check_connection",
     "execute",
     "execute_async",
-    "wait",
 ]

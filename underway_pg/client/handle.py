@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
 if TYPE_CHECKING:
-    from ._sync import AsyncClient, Client
+    from ._async import AsyncClient
+    from ._sync import Client
 
 __all__ = ["Clients", "TaskHandle"]
 

@@ -120,7 +120,7 @@ class Worker:
 
     def __init__(
         self,
-        dsn: str,
+        dsn: connections.Dsn,
         jobs: Mapping[str, Job[..., Any]],
         *,
         queues: Sequence[str],
@@ -207,10 +207,12 @@ class Worker:
         self._due = asyncio.Event()  # there are leases to renew
         self._sooner = asyncio.Event()  # something is due before `_watch_at`
         self._threads: Threads[Held] = Threads(self._loop, self._collect)
-        self._processes = Processes(self._dsn, self._max_tasks_per_process, self._max_memory_per_process)
-        self._connections = connections.HandlerConnections(self._dsn, self.concurrency)
-        async with connections.async_pool(
-            self._dsn, least=1, most=2, name="underway-worker", give_up_after=_AWAY_AFTER
+        self._processes = Processes(
+            connections.read_dsn(self._dsn), self._max_tasks_per_process, self._max_memory_per_process
+        )
+        self._connections = connections.HandlerConnections(self._dsn)
+        async with connections.AsyncPool(
+            self._dsn, max_size=2, application_name=f"underway worker {self.name}"
         ) as self._pool:
             try:
                 await self._register()
@@ -223,7 +225,7 @@ class Worker:
             finally:
                 self._threads.close()
                 await asyncio.to_thread(self._processes.close)
-                await self._connections.close()
+                self._connections.drain()
         if self._abandoned:
             logger.warning("worker %s leaves %s handlers behind that do not stop", self.name, self.abandoned)
         logger.info("worker %s has stopped", self.name)
@@ -329,7 +331,7 @@ class Worker:
                 if isinstance(error, connections.ServerUnresponsive):
                     silent += [session] if session is not None else []
                     patience *= 2  # perhaps it is only slow
-                    await self._connections.renew()
+                    self._connections.drain()
                 what = "the database is away" if connections.is_passing(error) else "a statement failed, trying again"
                 logger.warning("worker %s: %s: %s", self.name, what, str(error).strip())
             await asyncio.sleep(pause * random.uniform(0.5, 1))

@@ -260,12 +260,12 @@ def _equal(given: Any, received: Any) -> bool:
     try:
         if bool(given == received):
             return True
-    except Exception:  # as that of an array, or any class's own
+        if isinstance(given, datetime) and isinstance(received, datetime):
+            return bool(given.tzinfo and received.tzinfo) and given.astimezone(UTC) == received.astimezone(UTC)
+    except Exception:  # as of an array, any class's own ==, or a time at the end of the calendar
         return False
     if type(given) is not type(received):
         return False
-    if isinstance(given, datetime):
-        return bool(given.tzinfo and received.tzinfo) and given.astimezone(UTC) == received.astimezone(UTC)
     if isinstance(given, dict):
         return given.keys() == received.keys() and all(_equal(value, received[key]) for key, value in given.items())
     if isinstance(given, (list, tuple)):

@@ -14,9 +14,6 @@ from .client import (
 from .connections import (
     Dsn,
 )
-from .context import (
-    Context,
-)
 from .errors import (
     BatchFinal,
     BatchNotFound,
@@ -87,8 +84,14 @@ from .settings import (
     UniqueUntil,
 )
 from .worker import (
+    Context,
+    Middleware,
+    Outcome,
+    OutcomeKind,
     Worker,
+    WorkerOptions,
     WorkerSettings,
+    current_context,
 )
 
 __version__ = version("underway-pg")
@@ -120,11 +123,14 @@ __all__ = [
     "InvalidCron",
     "Job",
     "LeaseLost",
+    "Middleware",
     "MigrationBlocked",
     "MigrationPlan",
     "NewTask",
     "OnConflict",
     "Options",
+    "Outcome",
+    "OutcomeKind",
     "OutputTooLarge",
     "Queue",
     "QueueFull",
@@ -158,9 +164,11 @@ __all__ = [
     "UnsupportedConnection",
     "WaitTimeout",
     "Worker",
+    "WorkerOptions",
     "WorkerSettings",
     "WorkerStats",
     "WrongState",
     "__version__",
     "check_connection",
+    "current_context",
 ]

@@ -6,25 +6,26 @@ import asyncio
 import logging
 import sys
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, Self, TypeAlias, TypeVar, Unpack, overload
 
 import psycopg
 
 from . import connections, schema, statements
 from .client import AsyncClient, Client, TaskHandle, execute, execute_async
 from .connections import Dsn
-from .context import Context
 from .cron import check_cron
 from .errors import ConfigurationError, DatabaseRefusal, InputError
+from .importing import ProgramReachedRun, is_importing_program
 from .job import Job, is_same_definition, job_name
 from .models import ScheduleSyncResult, TaskInfo
 from .service.run import run_worker
 from .settings import Executor, NewTask, Options, Queue, Schedule, ScheduleSettings, TaskOptions
-from .worker import Worker, WorkerSettings
-from .worker.executors import child
+from .worker import Context, Middleware, Worker, WorkerOptions, WorkerSettings
 
 if TYPE_CHECKING:
     from psycopg_pool import AsyncConnectionPool, ConnectionPool
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from .embedded import EmbeddedPostgres
 
 __all__ = ["App"]
+
+Lifespan: TypeAlias = "Callable[[App], AbstractAsyncContextManager[Any]]"
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -57,6 +60,11 @@ class App:
     embedded    start a PostgreSQL server at the first use, whose data is deleted when the application is closed: for
                 first steps and tests
 
+    `middleware` wraps each attempt, the first one outermost: functions that take the Context and return a context
+    manager. A plain context manager wraps every handler, in its own task, thread or process; an async one wraps async
+    handlers only. `lifespan` is called with the application when a worker starts, and returns an async context manager
+    that stays open on the worker's loop while the worker runs; what it yields is `context.state`, except in processes.
+
     The queues are created when the application needs the database, the schedules when its worker starts. An
     application is a context manager, plain and async. Closing it closes its connections, and stops the embedded server;
     it can be used again.
@@ -74,6 +82,8 @@ class App:
         async_pool: AsyncConnectionPool[Any] | None = None,
         timeout: float | None = None,
         embedded: bool = False,
+        middleware: Iterable[Middleware] = (),
+        lifespan: Lifespan | None = None,
     ) -> None:
         if embedded and (dsn is not None or pool is not None or async_pool is not None):
             raise ConfigurationError("the application has a database and embedded=True; leave out one of them")
@@ -81,6 +91,8 @@ class App:
         self.jobs: dict[str, Job[..., Any]] = {}
         self._schedules: dict[str, _Declared] = {}
         self.state = state
+        self.middleware: Sequence[Middleware] = tuple(middleware)
+        self.lifespan = lifespan
         self._queues = {queue.name: queue for queue in queues}
         self._dsn = dsn or None
         self._pool = pool
@@ -466,26 +478,30 @@ class App:
 
     # The worker
 
-    def worker(self, **settings: Unpack[WorkerSettings]) -> Worker:
-        """A worker for this application; the settings are those of `Worker`. By default it serves all its queues."""
-        if child.is_child():
-            raise ConfigurationError(
-                "a process that imports its jobs would become a worker: start the worker under"
-                ' `if __name__ == "__main__":`'
-            )
+    def worker(self, **settings: Unpack[WorkerOptions]) -> Worker:
+        """A worker for this application, by default for all its queues. Takes the fields of `WorkerSettings`."""
+        if is_importing_program():
+            raise ProgramReachedRun
         with self._lock:
             before = self._client
             client = self.client  # whose first use creates the queues
-            settings.setdefault("queues", self.queues)
-            if not settings["queues"]:
+            chosen = WorkerSettings(**settings).with_defaults(self.queues)
+            if not chosen.queues:
                 raise ConfigurationError("the application has no jobs and no queues: nothing to work on")
             self._declare_schedules()
             if before is None:  # nobody else has it: the worker has connections of its own
                 self._client = None
                 client.close()
-        return Worker(self._find_dsn(), self.jobs, state=self.state, **settings)
+        return Worker(
+            self._find_dsn(),
+            self.jobs,
+            chosen,
+            state=self.state,
+            middleware=self.middleware,
+            lifespan=None if self.lifespan is None else partial(self.lifespan, self),
+        )
 
-    async def worker_async(self, **settings: Unpack[WorkerSettings]) -> Worker:
+    async def worker_async(self, **settings: Unpack[WorkerOptions]) -> Worker:
         """A worker for this application, made without blocking the event loop."""
         return await asyncio.to_thread(lambda: self.worker(**settings))
 
@@ -503,8 +519,8 @@ class App:
                 ", ".join(synced.vanished),
             )
 
-    def run(self, **settings: Unpack[WorkerSettings]) -> None:
-        """Work until SIGTERM or SIGINT. The settings are those of `Worker`."""
+    def run(self, **settings: Unpack[WorkerOptions]) -> None:
+        """Work until SIGTERM or SIGINT. The settings are those of `WorkerSettings`."""
         run_worker(self.worker(**settings))
 
 

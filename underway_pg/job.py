@@ -125,6 +125,7 @@ class Application(Clients, Protocol):
 
     dsn: Any
     state: Any
+    middleware: Any
 
 
 class BoundJob(Generic[P, R]):

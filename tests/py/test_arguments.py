@@ -15,7 +15,7 @@ import typing
 import uuid
 import zoneinfo
 from collections.abc import Callable, Iterable
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, NotRequired, TypeVar
 
 import psycopg
 import pydantic
@@ -24,7 +24,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field, SecretBytes, SecretStr, computed_field, field_serializer
 from pydantic.alias_generators import to_camel
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import TypedDict
 
 import underway_pg as underway
 from underway_pg.errors import ConfigurationError, InputError, UnknownArguments

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from typing import Any
+from typing import Any, Self
 
 import psycopg
 
@@ -23,6 +23,12 @@ class HandlerConnections:
     def __init__(self, dsn: Dsn, application_name: str = "underway worker") -> None:
         self._sync = Pool(dsn, application_name=application_name)
         self._async = AsyncPool(dsn, application_name=application_name)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self.drain()
 
     def connection(self) -> AbstractContextManager[psycopg.Connection[Any]]:
         """One for a handler in a thread."""

@@ -71,7 +71,7 @@ def message_id(task: int) -> str:
 def register(connection: psycopg.Connection[Any], person: dict[str, str]) -> int:
     """Both the person and the welcome mail, or neither: one transaction. Returns the mail's task."""
     with connection.transaction():
-        mail = send_welcome_email.options(connection=connection)
+        mail = send_welcome_email.using(connection)
         task = mail.enqueue(name=person["name"], address=person["email"])
         connection.execute("insert into demo.person values (%(id)s, %(name)s, %(email)s)", person)
     return task

@@ -339,7 +339,7 @@ def test_a_job_is_scheduled_with_its_options(app: App) -> None:
 def test_a_schedule_is_part_of_the_transaction_of_the_caller(app: App, database: str) -> None:
     job = app.job(name="report")(lambda: None)
     with psycopg.connect(database) as connection:
-        job.options(connection=connection).schedule(FOREVER)
+        job.using(connection).schedule(FOREVER)
         assert app.client.schedules() == []
         connection.rollback()
     assert app.client.schedules() == []

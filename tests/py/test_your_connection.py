@@ -109,11 +109,11 @@ def test_an_object_that_is_no_supported_connection_is_refused_with_what_is(app: 
 def test_a_connection_of_the_other_kind_is_refused(database: str) -> None:
     async def main() -> None:
         async with await psycopg.AsyncConnection.connect(database) as connection:
-            with pytest.raises(ConfigurationError, match="use the async call"):
+            with pytest.raises(ConfigurationError, match="use enqueue_async"):
                 execute(connection, STATEMENT)  # type: ignore[arg-type]
         with (
             psycopg.connect(database) as plain,
-            pytest.raises(ConfigurationError, match="use the call without async"),
+            pytest.raises(ConfigurationError, match="use enqueue, enqueue_many or schedule"),
         ):
             await execute_async(plain, STATEMENT)  # type: ignore[arg-type]
 

@@ -18,8 +18,8 @@ import pytest
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from tests.chaos.proxy import Proxy
-from tests.py.support import SECONDS, Session, at_once, wait_until
-from tests.py.worker_support import away
+from tests.py.support import SECONDS, Session, at_once, beside, wait_until
+from tests.py.worker_support import away, listening
 from tools import async_to_sync
 from underway_pg import (
     App,
@@ -130,6 +130,17 @@ def test_an_async_application_is_a_context_manager_and_can_be_used_again(databas
     asyncio.run(main())
     with Session(database) as session:
         wait_until(lambda: session.value(SESSIONS) == 0, "all connections are closed")
+
+
+def test_the_connections_of_a_worker_and_of_a_client_are_told_apart(database: str) -> None:
+    app, work = jobs(database)
+    names = """select distinct application_name from pg_stat_activity
+        where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'
+        order by 1"""
+    with app, Session(database) as session, beside(app.worker(name="w1")) as running:
+        listening(session, running)
+        work.enqueue(1)
+        assert session.column(names) == ["underway client", "underway worker w1"]
 
 
 # A forked process

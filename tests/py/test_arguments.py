@@ -1,6 +1,5 @@
 """Arguments: a handler receives what was enqueued, or the job or the enqueue is refused."""
 
-import asyncio
 import collections
 import dataclasses
 import datetime
@@ -584,4 +583,3 @@ def test_parameters_of_decorated_partial_and_callable_objects_are_read() -> None
     ):
         assert through_json(job, at=day) == {"at": day}
     assert app.jobs["object"](day) == "called 2026-01-01"
-    assert asyncio.iscoroutinefunction(app.jobs["object"].function) is False

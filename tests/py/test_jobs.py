@@ -110,7 +110,7 @@ def test_what_json_or_postgresql_can_not_carry_is_refused(app: underway.App, val
     @app.job
     def keep(value: Any) -> None: ...
 
-    with pytest.raises(InputError, match="cannot be kept as JSON|does not survive"):
+    with pytest.raises(InputError, match=r"cannot be kept as JSON|does not survive"):
         keep.enqueue(value=value)
 
 
@@ -194,7 +194,7 @@ def test_messages_name_the_job_and_not_its_function() -> None:
     def charge(amount: int) -> object: ...
 
     for call in (lambda: charge.task("much"), lambda: charge.task(), lambda: charge.output_text(object())):
-        with pytest.raises(InputError, match="job billing.charge: "):
+        with pytest.raises(InputError, match=r"job billing.charge: "):
             call()
 
 
@@ -300,7 +300,7 @@ def test_error_classes_of_a_single_task_are_refused() -> None:
     job.options(retry=RetryPolicy(max_attempts=1, give_up_on=(KeyError,)))
     with pytest.raises(ConfigurationError, match="give them to the job"):
         job.options(retry=RetryPolicy(retry_on=(OSError,)))
-    with pytest.raises(ConfigurationError, match="retry_on is .*; give a tuple of exception classes"):
+    with pytest.raises(ConfigurationError, match=r"retry_on is .*; give a tuple of exception classes"):
         RetryPolicy(retry_on=("OSError",))  # type: ignore[arg-type]
 
 
@@ -519,11 +519,11 @@ def test_a_connection_of_the_wrong_kind_is_refused(app: underway.App) -> None:
 
     async def main() -> None:
         async with await psycopg.AsyncConnection.connect(app.dsn) as connection:
-            with pytest.raises(ConfigurationError, match="is a psycopg.AsyncConnection, the call is not async"):
+            with pytest.raises(ConfigurationError, match=r"is a psycopg.AsyncConnection, the call is not async"):
                 work.using(connection).enqueue()
         with (
             psycopg.connect(app.dsn) as connection,
-            pytest.raises(ConfigurationError, match="is a psycopg.Connection, the call is async"),
+            pytest.raises(ConfigurationError, match=r"is a psycopg.Connection, the call is async"),
         ):
             await work.using(connection).enqueue_async()
 

@@ -147,7 +147,7 @@ def test_a_handler_in_a_process_says_how_its_attempt_ends(app: App, session: Ses
     ("job", "arguments", "type_name", "why"),
     [
         ("gives_no_json", {}, "InputError", "the output does not fit into JSON"),
-        ("pid", {"unknown": 1}, "InputError", "unknown argument 'unknown'"),
+        ("grows", {"megabytes": "many"}, "InputError", "argument megabytes does not fit"),
     ],
 )
 def test_what_does_not_fit_fails_for_good_in_a_process_too(

@@ -59,8 +59,7 @@ class Arguments:
     def to_input(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """The input of a task with these arguments.
 
-        Raises UnknownArguments when their names do not fit, and InputError when their values do not, or when the
-        handler would not receive them as they are.
+        Raises InputError when their names or values do not fit, or when the handler would not receive them as they are.
         """
         given = self._by_name(args, kwargs) if args else kwargs
         try:
@@ -108,7 +107,7 @@ class Arguments:
         try:
             bound = self._signature.bind(*args, **kwargs)
         except TypeError as error:
-            raise UnknownArguments(f"job {self._job}: {error}") from None
+            raise InputError(f"job {self._job}: {error}") from None
         given: dict[str, Any] = {}
         for name, value in bound.arguments.items():
             if self._signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD:
@@ -121,10 +120,10 @@ class Arguments:
         """The error to raise for one of pydantic; with the values of the arguments when they are given."""
         missing, unknown, wrong = [], [], []
         for detail in error.errors(include_url=False, include_input=False):
-            path, kind = detail["loc"], detail["type"]
-            if kind == "missing" and len(path) == 1:
+            path, problem = detail["loc"], detail["type"]
+            if problem == "missing" and len(path) == 1:
                 missing.append(repr(path[0]))
-            elif kind == "extra_forbidden" and len(path) == 1:
+            elif problem == "extra_forbidden" and len(path) == 1:
                 unknown.append(repr(path[0]))
             elif not path:
                 return InputError(f"job {self._job}: the input is not an object with the arguments: {detail['msg']}")
@@ -133,7 +132,9 @@ class Arguments:
                 wrong.append(f"argument {_path(path)}{value} does not fit: {detail['msg']}")
         names = [f"missing argument {name}" for name in missing] + [f"unknown argument {name}" for name in unknown]
         if names:
-            return UnknownArguments(f"job {self._job}: {', '.join(names)}; it takes {self._signature}")
+            # Not from an enqueue: a worker puts a task with UnknownArguments back, and a handler may enqueue.
+            kind = UnknownArguments if given is None else InputError
+            return kind(f"job {self._job}: {', '.join(names)}; it takes {self._signature}")
         return InputError(f"job {self._job}: {'; '.join(wrong)}")
 
 

@@ -147,7 +147,7 @@ def test_a_handler_in_a_process_says_how_its_attempt_ends(app: App, session: Ses
     ("job", "arguments", "type_name", "why"),
     [
         ("gives_no_json", {}, "InputError", "the output does not fit into JSON"),
-        ("pid", {"unknown": 1}, "InputError", "unexpected keyword argument 'unknown'"),
+        ("grows", {"megabytes": "many"}, "InputError", "argument megabytes does not fit"),
     ],
 )
 def test_what_does_not_fit_fails_for_good_in_a_process_too(
@@ -259,7 +259,7 @@ def test_plain_jobs_of_a_queue_run_in_processes_where_it_says_so_and_the_job_doe
 
 def test_an_executor_that_does_not_fit_its_function_is_refused(app: App) -> None:
     with pytest.raises(ConfigurationError, match="'async'; for a plain function it is thread or process"):
-        app.job(executor="async")(lambda: None)
+        app.job(name="work", executor="async")(lambda: None)
 
     async def asynchronous() -> None: ...
 

@@ -118,6 +118,7 @@ def demo() -> None:
     with app, mail_server.running() as port, psycopg.connect(app.dsn, autocommit=True) as connection:
         screen.say(f"PostgreSQL {connection.info.parameter_status('server_version')} and a mail server are running.")
 
+        app.create_queues()
         connection.execute("create schema demo")
         connection.execute("create table demo.person (id integer primary key, name text, email text unique)")
         mails: dict[int, str] = {}  # the address by the task that sends it

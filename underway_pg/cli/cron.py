@@ -44,7 +44,7 @@ def cron(
 
     The database computes them. Without one, an embedded PostgreSQL does.
     """
-    with App(dsn) as app:
+    with App(dsn, embedded=not dsn) as app:
         found = app.client.cron_preview(expression, zone, after=after, count=count)
     if as_json:
         say_json({"cron": expression, "in_words": in_words(expression), "next": found})

@@ -9,6 +9,7 @@ import psycopg
 
 from .. import connections
 from ..client import execute
+from ..errors import ConfigurationError
 from ..statements import Statement
 from .errors import WrongUsage
 
@@ -20,10 +21,13 @@ NO_DATABASE = "no database is given: use --dsn postgresql://user@host/database, 
 
 
 def given(dsn: str | None) -> str:
-    """The database that is given. Raises WrongUsage where none is."""
+    """The database that is given. Raises WrongUsage where none is, and for a dsn that cannot be read."""
     if not dsn:
         raise WrongUsage(NO_DATABASE)
-    return dsn
+    try:
+        return connections.read_dsn(dsn)
+    except ConfigurationError as error:
+        raise WrongUsage(str(error)) from None
 
 
 def connect(dsn: str | None) -> psycopg.Connection[Any]:

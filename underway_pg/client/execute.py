@@ -35,8 +35,8 @@ def check_connection(connection: object, *, is_async: bool | None = None) -> Non
                 " the same call of a Client"
             )
         raise ConfigurationError(
-            "the connection is a psycopg.AsyncConnection, the call is not async: use enqueue_async, enqueue_many_async or"
-            " schedule_async, or the same call of an AsyncClient"
+            "the connection is a psycopg.AsyncConnection, the call is not async: use enqueue_async, enqueue_many_async"
+            " or schedule_async, or the same call of an AsyncClient"
         )
     if not connection.closed and connection.info.encoding != "utf-8":
         raise ConfigurationError(

@@ -1,4 +1,4 @@
-"""All in one event loop: an async job, its worker, and those who wait for results.
+"""Everything in one event loop: an async job, its worker, and the code that waits for the results.
 
 python examples/async_app.py
 """
@@ -12,12 +12,12 @@ app = underway.App()
 
 @app.job(queue="reports")
 async def count_words(text: str) -> int:
-    await asyncio.sleep(0)  # here the job would await a web service
+    await asyncio.sleep(0)  # a real job would await a web service here
     return len(text.split())
 
 
 async def main() -> None:
-    worker = app.worker(concurrency=100)  # async handlers are cheap
+    worker = app.worker(concurrency=100)  # async handlers that wait cost little
     async with asyncio.TaskGroup() as group:
         group.create_task(worker.run())
 

@@ -25,11 +25,11 @@ closed_cards = {"4000"}
 @app.job(queue="payments")
 def charge(context: underway.Context, card: str) -> str:
     if card in closed_cards:
-        raise underway.Fatal(f"card {card} is closed")  # no further attempt mends it
+        raise underway.Fatal(f"card {card} is closed")  # no further attempt would help
     if context.attempt == 1:
-        raise ConnectionError("the bank is out of reach")  # any exception: again after the backoff
+        raise ConnectionError("the bank is unreachable")  # any exception: retried after the backoff
     if context.attempt == 2:
-        raise underway.Retry("the bank is busy", after=0.5)  # again when the bank said
+        raise underway.Retry("the bank is busy", after=0.5)  # retried after the time that the bank asked for
     return f"card {card} was charged in attempt {context.attempt}"
 
 
@@ -42,7 +42,7 @@ async def main() -> None:
         task = await charge.enqueue_async(card="4242")
         print(await client.wait_for(task, timeout=30))
         for error in (await client.task(task)).errors:
-            print(f"  before that: {error['type']}: {error['message']}")
+            print(f"  earlier attempt: {error['type']}: {error['message']}")
 
         task = await charge.enqueue_async(card="4000")
         try:

@@ -34,8 +34,8 @@ grace has 130
 """,
     "retries.py": """\
 card 4242 was charged in attempt 3
-  before that: ConnectionError: the bank is out of reach
-  before that: Retry: the bank is busy
+  earlier attempt: ConnectionError: the bank is unreachable
+  earlier attempt: Retry: the bank is busy
 task 2 failed: Fatal: card 4000 is closed
   in payments-dead: task 2
   1 dead letter was moved back
@@ -46,12 +46,12 @@ declared: nightly report
 28 March 01:30 UTC
 29 March 01:00 UTC
 30 March 00:30 UTC
-nightly report: eu, for a night
+nightly report: eu, scheduled
 """,
     "import_people.py": """\
-failed: 100% is over, 1 failed
+failed: 100% is final, 1 failed
 people.csv: 1 of 5 pages failed
-people.csv: 5 of 5 pages are in, 40 people
+people.csv: 5 of 5 pages are imported, 40 people
 """,
     "async_app.py": """\
 6 words: to be or not to be
@@ -126,10 +126,10 @@ def test_the_demo_ends_well_and_keeps_out_of_the_database_of_its_user(database: 
     assert (ended.stderr, ended.returncode) == ("", 0)
     lines = [" ".join(line.split()) for line in ended.stdout.splitlines()]
     for expected in (
-        "39 people are registered, each with a mail to send; 1 is rolled back.",
+        "39 people are registered, each with a mail to send; 1 was rolled back.",
         "39 of 39 mails are done",
         "0 rolled back 0 Sofía Rojas Key (email)=(rosa@example.org) already exists.",
-        "Checked: each mail is there exactly once, and none that should not be.",
+        "Checked: each mail arrived exactly once, and no other mail arrived.",
     ):
         assert expected in lines
     # On a busy machine a lease of two seconds may lapse, and cost an attempt more.

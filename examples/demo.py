@@ -43,9 +43,12 @@ if not IS_WORKER:
 logging.getLogger("underway_pg").setLevel(logging.ERROR)  # the intended failures are printed below
 
 
-# The application: a queue, a job, and the code that enqueues it. The leases of a worker that dies lapse after 2 seconds.
+# The application: a queue, a job, and the code that enqueues it. The leases of a dead worker lapse after 2 seconds.
 
-app = underway.App(queues=[underway.Queue(name="email", dead_letter_queue="undelivered", heartbeat=2)])
+app = underway.App(
+    embedded=not IS_WORKER,  # the workers get the DSN of this server as DATABASE_URL
+    queues=[underway.Queue(name="email", dead_letter_queue="undelivered", heartbeat=2)],
+)
 
 
 @app.job(queue="email", retry=underway.RetryPolicy(max_attempts=5, initial_interval=0.5))
@@ -70,8 +73,7 @@ def message_id(task: int) -> str:
 def register(connection: psycopg.Connection[Any], person: dict[str, str]) -> int:
     """Insert the person and enqueue the welcome mail in one transaction. Returns the id of the task."""
     with connection.transaction():
-        mail = send_welcome_email.options(connection=connection)
-        task = mail.enqueue(name=person["name"], address=person["email"])
+        task = send_welcome_email.using(connection).enqueue(name=person["name"], address=person["email"])
         connection.execute("insert into demo.person values (%(id)s, %(name)s, %(email)s)", person)
     return task
 

@@ -74,9 +74,9 @@ def _errors(connection: psycopg.Connection[Any]) -> str:
     lines = [
         NOTE,
         "# Errors\n",
-        "The errors that the functions of Underway raise, from the view `underway.error_code`. The message contains the",
-        "offending values, and the hint says what to do. In Python, each is an exception of the package `underway_pg` and a",
-        "subclass of `DatabaseRefusal`.\n",
+        "The errors that the functions of Underway raise, from the view `underway.error_code`. The message contains",
+        "the offending values, and the hint says what to do. In Python, each is an exception of the package",
+        "`underway_pg`, and a subclass of `DatabaseRefusal`.\n",
     ]
     lines += ["| SQLSTATE | name | Python | meaning |", "|---|---|---|---|"]
     for sqlstate, name, meaning in connection.execute("select * from underway.error_code order by sqlstate"):

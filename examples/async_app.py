@@ -33,3 +33,8 @@ async def main() -> None:
 
 if __name__ == "__main__":
     asyncio.run(main())
+
+# Output:
+# 6 words: to be or not to be
+# 4 words: that is the question
+# 3 words: words words words

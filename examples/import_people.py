@@ -70,3 +70,8 @@ if __name__ == "__main__":
     app.run(drain=True)
     print(app.wait_for(now.on_success))
     app.close()
+
+# Output:
+# failed: 100% is final, 1 failed
+# people.csv: 1 of 5 pages failed
+# people.csv: 5 of 5 pages are imported, 40 people

@@ -37,3 +37,10 @@ if __name__ == "__main__":
     app.run(drain=True)
     print(app.wait_for(task))
     app.close()
+
+# Output:
+# declared: nightly report
+# 28 March 01:30 UTC
+# 29 March 01:00 UTC
+# 30 March 00:30 UTC
+# nightly report: eu, scheduled

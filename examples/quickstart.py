@@ -18,3 +18,7 @@ if __name__ == "__main__":
     app.run(drain=True)  # a worker that stops when no task is left; without drain it runs until SIGTERM
     print(f"task {task} has {app.task(task).state}")
     app.close()
+
+# Output:
+# Sending welcome email to Ferris <ferris@example.com> (user_id: 42)
+# task 1 has succeeded

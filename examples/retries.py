@@ -62,3 +62,12 @@ async def main() -> None:
 
 if __name__ == "__main__":
     asyncio.run(main())
+
+# Output:
+# card 4242 was charged in attempt 3
+#   earlier attempt: ConnectionError: the bank is unreachable
+#   earlier attempt: Retry: the bank is busy
+# task 2 failed: Fatal: card 4000 is closed
+#   in payments-dead: task 2
+#   1 dead letter was moved back
+# card 4000 was charged in attempt 3

@@ -51,3 +51,9 @@ if __name__ == "__main__":
                 print(f"{name} has {balance}")
         finally:
             connection.execute("drop schema bank cascade")
+
+# Output:
+# transfer of 30: succeeded in attempt 2, output {'grace': 130}
+# transfer of 50: cancelled in attempt 1, output None
+# ada has 70
+# grace has 130

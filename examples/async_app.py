@@ -17,18 +17,17 @@ async def count_words(text: str) -> int:
 
 
 async def main() -> None:
-    worker = app.worker(concurrency=100)  # async handlers that wait cost little
-    async with asyncio.TaskGroup() as group:
+    async with app, asyncio.TaskGroup() as group:
+        worker = await app.worker_async(concurrency=100)  # async handlers that wait cost little
         group.create_task(worker.run())
 
         texts = ["to be or not to be", "that is the question", "words words words"]
         tasks = await count_words.enqueue_many_async({"text": text} for text in texts)
-        counts = await asyncio.gather(*(app.wait_for_async(task, timeout=30) for task in tasks))
+        counts = await asyncio.gather(*(task.result(timeout=30) for task in tasks))
         for text, count in zip(texts, counts, strict=True):
             print(f"{count} words: {text}")
 
         worker.stop()
-    await app.close_async()
 
 
 if __name__ == "__main__":

@@ -118,6 +118,7 @@ def demo() -> None:
     mail_server = MailServer(busy=BUSY, gone=GONE, mute=CRASH)
     with app, mail_server.running() as port, psycopg.connect(app.dsn, autocommit=True) as connection:
         screen.say(f"PostgreSQL {connection.info.parameter_status('server_version')} and a mail server are running.")
+        screen.say(f"The queues are {' and '.join(queue.queue for queue in app.client.queues())}.")
 
         connection.execute("create schema demo")
         connection.execute("create table demo.person (id integer primary key, name text, email text unique)")

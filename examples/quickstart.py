@@ -16,7 +16,7 @@ def send_welcome_email(user_id: int, email: str, name: str) -> None:
 if __name__ == "__main__":
     task = send_welcome_email.enqueue(user_id=42, email="ferris@example.com", name="Ferris")
     app.run(drain=True)  # a worker that stops when no task is left; without drain it runs until SIGTERM
-    print(f"task {task} has {app.task(task).state}")
+    print(f"task {task.id} has {app.task(task).state}")
     app.close()
 
 # Output:

@@ -34,19 +34,19 @@ def charge(context: underway.Context, card: str) -> str:
 
 
 async def main() -> None:
-    client = await app.async_client()
-    worker = app.worker()
-    async with asyncio.TaskGroup() as group:
+    async with app, asyncio.TaskGroup() as group:
+        client = await app.async_client()
+        worker = await app.worker_async()
         group.create_task(worker.run())
 
         task = await charge.enqueue_async(card="4242")
-        print(await client.wait_for(task, timeout=30))
+        print(await task.result(timeout=30))
         for error in (await client.task(task)).errors:
             print(f"  earlier attempt: {error['type']}: {error['message']}")
 
         task = await charge.enqueue_async(card="4000")
         try:
-            await client.wait_for(task, timeout=30)
+            await task.result(timeout=30)
         except underway.TaskFailed as failed:
             print(failed)
         for letter in await client.tasks(queue="payments-dead"):
@@ -54,10 +54,9 @@ async def main() -> None:
 
         closed_cards.clear()
         print(f"  {await client.redrive('payments-dead')} dead letter was moved back")
-        print(await client.wait_for(task, timeout=30))
+        print(await task.result(timeout=30))
 
         worker.stop()
-    await app.close_async()
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import statistics
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -186,7 +187,7 @@ class Report:
             yield "Beside other queues, without a goal", aside
 
     def as_markdown(self, picture: str | None = None) -> str:
-        lines = [f"- {name}: {value}" for name, value in self.facts()]
+        lines = [textwrap.fill(f"- {name}: {value}", 120, subsequent_indent="  ") for name, value in self.facts()]
         for title, content in self.tables():
             lines += ["", f"**{title}**", "", f"| {' | '.join(HEADINGS)} |"]
             lines += [f"|{'|'.join('---:' if name in _RIGHT else '---' for name in HEADINGS)}|"]

@@ -1,6 +1,6 @@
 """Everything in one event loop: an async job, its worker, and the code that waits for the results.
 
-python examples/async_app.py
+DATABASE_URL=postgresql://user@host/database python examples/async_app.py
 """
 
 import asyncio

@@ -38,16 +38,14 @@ GONE = "yara@example.com"  # the mail server refuses this address permanently
 CRASH = "grace@example.net"  # the worker is killed after this mail has arrived, before it receives the response
 
 IS_WORKER = sys.argv[1:2] == ["worker"]
-if not IS_WORKER:
-    os.environ.pop("DATABASE_URL", None)  # never use your database: the demo starts one, also for its workers
 logging.getLogger("underway_pg").setLevel(logging.ERROR)  # the intended failures are printed below
 
 
 # The application: a queue, a job, and the code that enqueues it. The leases of a dead worker lapse after 2 seconds.
 
+# The demo never uses your database: it starts one, whose DSN its workers get as DATABASE_URL.
 app = underway.App(
-    embedded=not IS_WORKER,  # the workers get the DSN of this server as DATABASE_URL
-    queues=[underway.Queue(name="email", dead_letter_queue="undelivered", heartbeat=2)],
+    embedded=not IS_WORKER, queues=[underway.Queue(name="email", dead_letter_queue="undelivered", heartbeat=2)]
 )
 
 

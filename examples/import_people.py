@@ -1,6 +1,6 @@
 """An import as a batch: pages are imported in parallel, and a callback runs when all of them are done.
 
-python examples/import_people.py
+DATABASE_URL=postgresql://user@host/database python examples/import_people.py
 """
 
 import csv

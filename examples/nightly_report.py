@@ -1,6 +1,6 @@
 """A nightly report: a schedule in the time zone of its readers, on a night when the clocks change.
 
-python examples/nightly_report.py
+DATABASE_URL=postgresql://user@host/database python examples/nightly_report.py
 """
 
 import logging

@@ -5,7 +5,7 @@ python examples/quickstart.py
 
 import underway_pg as underway
 
-app = underway.App(embedded=True)  # a PostgreSQL of its own; underway.App() uses DATABASE_URL
+app = underway.App(embedded=True)  # a PostgreSQL for first steps; or App("postgresql://..."), or App() and DATABASE_URL
 
 
 @app.job(queue="email", retry=underway.RetryPolicy(max_attempts=10))

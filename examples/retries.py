@@ -1,6 +1,6 @@
 """Failures: the backoff, a delay that the handler chooses, a permanent failure, and the dead-letter queue.
 
-python examples/retries.py
+DATABASE_URL=postgresql://user@host/database python examples/retries.py
 """
 
 import asyncio

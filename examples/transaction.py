@@ -2,7 +2,7 @@
 
 The first attempt of one transfer fails between its two updates. A second transfer is cancelled between them.
 
-python examples/transaction.py
+DATABASE_URL=postgresql://user@host/database python examples/transaction.py
 """
 
 import logging

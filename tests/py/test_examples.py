@@ -55,8 +55,14 @@ def test_an_example_prints_the_output_at_its_end(example: str, database: str) ->
 
 
 def test_the_quickstart_needs_no_database() -> None:
-    ended = run(sys.executable, EXAMPLES / "quickstart.py", database=None)
+    ended = run(sys.executable, "-W", "error", EXAMPLES / "quickstart.py", database=None)
     assert (ended.stdout, ended.stderr, ended.returncode) == (promised_output("quickstart.py"), "", 0)
+
+
+def test_an_example_without_a_database_says_what_to_set() -> None:
+    ended = run(sys.executable, EXAMPLES / "async_app.py", database=None)
+    assert ended.returncode == 1
+    assert "ConfigurationError: no database is given: use App(dsn), or set DATABASE_URL=" in ended.stderr
 
 
 def test_a_trigger_enqueues_and_plain_sql_works_the_queue(database: str) -> None:

@@ -402,42 +402,66 @@ def drain_beside_a_backlog(bench: Bench) -> Iterator[Line | Curve]:
     yield Curve(panel="backlog", name="Underway", x=list(systems), rounds=rounds)
 
 
-# One task of the key runs for a day, and a million others are parked behind it.
-KEYED_QUEUE = "select underway.create_queue('bench', heartbeat => '1 day', timeout => '1 day')"
-RUNNING_TASK = "select underway.enqueue('bench', '{}', 'noop', concurrency_key => 'full')"
-PARKED_TASKS = """
-    insert into underway.task (queue, job, input, priority, ready_at, enqueued_at, concurrency_key, parked)
-    select 'bench', 'noop', '{}', 0, now(), now(), 'full', true
-    from generate_series(1, %(tasks)s)"""
+# A million tasks of one concurrency key, enqueued in one call. One of them is claimed and runs for a day.
+BLOCKED = """
+    select
+        underway.create_queue('bench', heartbeat => '1 day', timeout => '1 day'),
+        underway.enqueue_many(
+            'bench', array_fill('{}'::jsonb, array[%(tasks)s::integer]), 'noop', concurrency_key => 'full'
+        )"""
 
 
 @row("parked")
 def drain_beside_a_full_key(bench: Bench) -> Iterator[Line]:
     scale = bench.scale
 
-    def start(number: int, parked: int | None) -> System:
+    def start(number: int, blocked: int | None) -> System:
         system = bench.ours().start(f"bench_parked_{number}")
-        if parked is not None:
+        if blocked is not None:
             with system.connect() as connection:
-                connection.execute(KEYED_QUEUE)
-                connection.execute(RUNNING_TASK)
+                connection.execute(BLOCKED, {"tasks": blocked})
                 connection.execute("select from underway.dequeue('bench')")
-                connection.execute(PARKED_TASKS, {"tasks": parked})
-                connection.execute("vacuum analyze underway.task")
                 connection.execute("checkpoint")
         return system
+
+    def claim_another_key(system: System) -> float:
+        """Return the milliseconds of a claim of a task of another key. The first round is the first claim."""
+        with system.connect() as connection:
+            connection.execute("select underway.enqueue('bench', '{}', 'noop', concurrency_key => 'other')")
+            begun_at = time.monotonic()
+            claimed = connection.execute("select id, lease from underway.dequeue('bench')").fetchall()
+            took = time.monotonic() - begun_at
+            assert len(claimed) == 1, "the task of the other key was not claimed"
+            connection.execute("select underway.complete(%s, %s)", claimed[0])
+        return 1000 * took
 
     def run(system: System) -> float:
         fill(system, scale.keyed_drained)
         return system.drain_some(scale.keyed_drained)
 
-    systems = {"a plain queue": start(0, None), "none": start(1, 0), "many": start(2, scale.backlog)}
+    systems = {"a plain queue": start(0, None), "none": start(1, 1), "many": start(2, scale.backlog)}
+    keyed = {name: systems[name] for name in ("none", "many")}
+    claims = bench.in_turns(
+        {name: lambda system=system: claim_another_key(system) for name, system in keyed.items()}, scale.rounds
+    )
+    for system in keyed.values():
+        with system.connect() as connection:
+            connection.execute("vacuum analyze underway.task")
     run(systems["a plain queue"])  # the first drain is slower than all later ones
     figures = bench.in_turns(
         {name: lambda system=system: run(system) for name, system in systems.items()}, scale.short_rounds
     )
     for system in systems.values():
         bench.server.drop(system.database)
+    yield Line(
+        row="parked",
+        workload=f"claim a task of another key behind {scale.backlog / 1e6:g}M of a full key, from the first claim on",
+        unit="ms",
+        ours=claims["many"],
+        against="the same queue, one task of the key",
+        theirs=claims["none"],
+        goal=at_most(1.5),
+    )
     yield Line(
         row="parked",
         workload=f"drain with {scale.backlog / 1e6:g}M parked behind one concurrency key",

@@ -18,6 +18,7 @@ lint: venv  ## format, style and the direction of imports
 	$(python) -m ruff format --check .
 	$(python) -m ruff check .
 	.venv/bin/lint-imports
+	$(python) tools/async_to_sync.py --check
 
 format: venv  ## format and what can be corrected by itself
 	$(python) -m ruff format .
@@ -32,6 +33,9 @@ sql: venv  ## the whole schema as one file, dist/underway.sql
 
 reference: venv  ## docs/reference, from the comments of the SQL functions
 	PYTHONPATH=. $(python) tools/reference.py
+
+sync-client: venv  ## the plain client and pool, from the async ones
+	$(python) tools/async_to_sync.py
 
 bench: venv .venv/made-for-bench  ## the whole benchmark, into docs/benchmarks
 	$(python) benchmarks/run.py --write docs/benchmarks
@@ -80,4 +84,4 @@ clean:  ## remove what was made
 venv:
 	@tools/venv
 
-.PHONY: help demo test check lint format types sql reference bench bench-peers bench-short bench-cron bench-instructions steady long chaos soak matrix clean venv
+.PHONY: help demo test check lint format types sql reference sync-client bench bench-peers bench-short bench-cron bench-instructions steady long chaos soak matrix clean venv

@@ -1,30 +1,174 @@
 """Underway: a job queue in PostgreSQL."""
 
-from .app import App
-from .client import AsyncClient, Client
-from .context import Context
-from .errors import DatabaseRefusal, Fatal, Retry, TaskCancelled, TaskFailed, UnderwayError
-from .job import Job
-from .models import Enqueued, TaskInfo
-from .settings import NewTask, Queue, RetryPolicy
-from .worker import Worker
+from importlib.metadata import version
+
+from .app import (
+    App,
+)
+from .client import (
+    AsyncClient,
+    Client,
+    TaskHandle,
+    check_connection,
+)
+from .connections import (
+    Dsn,
+)
+from .errors import (
+    BatchFinal,
+    BatchNotFound,
+    ConfigurationError,
+    DatabaseRefusal,
+    DatabaseUnavailable,
+    Fatal,
+    HandlerSignal,
+    InputError,
+    InputTooLarge,
+    InvalidArgument,
+    InvalidCron,
+    LeaseLost,
+    MigrationBlocked,
+    OutputTooLarge,
+    QueueFull,
+    QueueInUse,
+    QueueNotFound,
+    Retry,
+    ScheduleNotFound,
+    SchemaMissing,
+    SchemaNewer,
+    ServerUnresponsive,
+    Snooze,
+    TaskCancelled,
+    TaskFailed,
+    TaskLocked,
+    TaskNotFound,
+    UnderwayError,
+    UniqueConflict,
+    UnknownArguments,
+    UnsupportedConnection,
+    WaitTimeout,
+    WrongState,
+)
+from .job import (
+    BoundJob,
+    Job,
+)
+from .models import (
+    BatchStats,
+    BlockedReason,
+    Enqueued,
+    Health,
+    QueueStats,
+    ScheduleStats,
+    ScheduleSyncResult,
+    State,
+    TaskInfo,
+    TaskSummary,
+    WorkerStats,
+)
+from .schema import (
+    MigrationPlan,
+)
+from .settings import (
+    AfterFailure,
+    Duration,
+    Executor,
+    NewTask,
+    OnConflict,
+    Options,
+    Queue,
+    RetryPolicy,
+    Schedule,
+    ScheduleSettings,
+    TaskOptions,
+    UniqueUntil,
+)
+from .worker import (
+    Context,
+    Middleware,
+    Outcome,
+    OutcomeKind,
+    Worker,
+    WorkerOptions,
+    WorkerSettings,
+    current_context,
+)
+
+__version__ = version("underway-pg")
 
 __all__ = [
+    "AfterFailure",
     "App",
     "AsyncClient",
+    "BatchFinal",
+    "BatchNotFound",
+    "BatchStats",
+    "BlockedReason",
+    "BoundJob",
     "Client",
+    "ConfigurationError",
     "Context",
     "DatabaseRefusal",
+    "DatabaseUnavailable",
+    "Dsn",
+    "Duration",
     "Enqueued",
+    "Executor",
     "Fatal",
+    "HandlerSignal",
+    "Health",
+    "InputError",
+    "InputTooLarge",
+    "InvalidArgument",
+    "InvalidCron",
     "Job",
+    "LeaseLost",
+    "Middleware",
+    "MigrationBlocked",
+    "MigrationPlan",
     "NewTask",
+    "OnConflict",
+    "Options",
+    "Outcome",
+    "OutcomeKind",
+    "OutputTooLarge",
     "Queue",
+    "QueueFull",
+    "QueueInUse",
+    "QueueNotFound",
+    "QueueStats",
     "Retry",
     "RetryPolicy",
+    "Schedule",
+    "ScheduleNotFound",
+    "ScheduleSettings",
+    "ScheduleStats",
+    "ScheduleSyncResult",
+    "SchemaMissing",
+    "SchemaNewer",
+    "ServerUnresponsive",
+    "Snooze",
+    "State",
     "TaskCancelled",
     "TaskFailed",
+    "TaskHandle",
     "TaskInfo",
+    "TaskLocked",
+    "TaskNotFound",
+    "TaskOptions",
+    "TaskSummary",
     "UnderwayError",
+    "UniqueConflict",
+    "UniqueUntil",
+    "UnknownArguments",
+    "UnsupportedConnection",
+    "WaitTimeout",
     "Worker",
+    "WorkerOptions",
+    "WorkerSettings",
+    "WorkerStats",
+    "WrongState",
+    "__version__",
+    "check_connection",
+    "current_context",
 ]

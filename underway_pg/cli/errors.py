@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import psycopg
 
-from ..errors import UnderwayError
+from ..errors import DatabaseUnavailable, UnderwayError
 
 __all__ = ["WrongUsage", "explained"]
 
@@ -25,13 +25,12 @@ def explained(error: BaseException) -> tuple[int, str] | None:
     match error:
         case WrongUsage():
             return 2, str(error)
+        case DatabaseUnavailable():
+            return 1, f"{error}; check --dsn or DATABASE_URL"
         case UnderwayError():
             return 1, str(error)
         case psycopg.ProgrammingError(sqlstate=None):
             return 2, "the dsn is no PostgreSQL URI; write it as postgresql://user:password@host:port/database"
-        case psycopg.OperationalError(sqlstate=None):
-            # The first line says where and why; what follows guesses.
-            return 1, f"cannot reach the database: {str(error).splitlines()[0]}; check --dsn or DATABASE_URL"
         case psycopg.Error():
             hint = error.diag.message_hint
             return 1, f"the database refused: {error.diag.message_primary or error}" + (f". {hint}" if hint else "")

@@ -15,12 +15,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 
 from .. import statements
-from ..client import execute
-from ..client import wait as wait_on
-from ..client.waiter import TaskWaiter
+from ..client import Client, execute
 from ..errors import DatabaseRefusal, TaskNotFound, WrongState
 from ..models import State, TaskInfo
-from .database import ask, ask_with_time, connect
+from .database import ask, ask_with_time, connect, given
 from .options import Dsn, Json, QueueName, duration_option
 from .output import complain, exactly, relative, say, say_json, say_table
 
@@ -133,17 +131,15 @@ def wait(
     as_json: Json = False,
 ) -> None:
     """Wait until tasks are final, and show how they ended; the exit code is 0 when all of them succeeded."""
-    waiting = TaskWaiter(ids, None if timeout is None else timeout.total_seconds())
-    # On stderr, so that what is told in the end can go elsewhere.
+    # On stderr, so that the result can be redirected.
     progress = Progress(
         BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
         console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty(),
     )  # fmt: skip
-    with connect(dsn) as connection, progress:
-        bar = progress.add_task("", total=len(waiting.tasks))
-        for _ in wait_on(connection, waiting):
-            progress.update(bar, completed=len(waiting.final))
-    ended = list(waiting.final.values())
+    with Client(given(dsn)) as client, progress:
+        bar = progress.add_task("", total=len(set(ids)))
+        seconds = None if timeout is None else timeout.total_seconds()
+        ended = list(client.wait_for_many(ids, timeout=seconds, on_final=lambda _: progress.advance(bar)).values())
     if as_json:
         say_json([asdict(task) for task in ended])
     else:

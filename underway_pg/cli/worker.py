@@ -7,6 +7,7 @@ import re
 import signal
 import sys
 from collections.abc import Mapping
+from dataclasses import fields
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,7 +18,7 @@ from pythonjsonlogger.json import JsonFormatter
 
 from ..service.run import run_worker
 from ..service.supervisor import Child, supervise
-from ..worker import Worker, WorkerSettings
+from ..worker import WorkerOptions, WorkerSettings
 from .application import Application, import_application
 from .database import connect
 from .errors import WrongUsage
@@ -28,7 +29,7 @@ __all__ = ["commands"]
 commands = typer.Typer()
 
 # What a worker does when nothing is said.
-_WORKER: Mapping[str, Any] = Worker.__init__.__kwdefaults__ or {}
+_WORKER: Mapping[str, Any] = {field.name: field.default for field in fields(WorkerSettings)}
 
 
 def _size(text: str) -> int:
@@ -127,7 +128,7 @@ def worker(
     if child is not None and processes > 1:
         name = f"{name}-{child.number}" if name else None
         health_port = health_port + child.number - 1 if health_port else health_port
-    settings = WorkerSettings(
+    settings = WorkerOptions(
         concurrency=concurrency,
         unknown_jobs=unknown_jobs,
         prefetch_seconds=prefetch_seconds,

@@ -27,4 +27,7 @@ __all__ = [
     "TaskInfo",
     "UnderwayError",
     "Worker",
+    "__version__",
 ]
+
+__version__ = "0.1.0"

@@ -6,11 +6,11 @@ Each option can be set in the environment, as UNDERWAY_<COMMAND>_<OPTION>.
 
 from __future__ import annotations
 
-import importlib.metadata
 import sys
 from collections.abc import Sequence
 from typing import Annotated
 
+from .. import __version__
 from .errors import exit_code_and_message
 
 try:
@@ -40,10 +40,7 @@ commands.add_typer(batches.batch_commands, name="batch")
 
 def _print_version(asked: bool) -> None:
     if asked:
-        try:
-            print(f"underway {importlib.metadata.version('underway-pg')}")
-        except importlib.metadata.PackageNotFoundError:
-            print("underway, run from a checkout without an installation")
+        print(f"underway {__version__}")
         raise typer.Exit
 
 

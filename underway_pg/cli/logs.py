@@ -35,7 +35,7 @@ def _text_formatter() -> logging.Formatter:
 
 def _json_formatter() -> logging.Formatter:
     """JSON lines with timestamp (ISO 8601, UTC), level, logger, message, and what a record has in `extra`."""
-    from pythonjsonlogger.json import JsonFormatter  # of use to a worker alone
+    from pythonjsonlogger.json import JsonFormatter  # only a worker needs it
 
     return JsonFormatter(
         ["levelname", "name", "message"], timestamp=True, rename_fields={"levelname": "level", "name": "logger"}

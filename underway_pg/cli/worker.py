@@ -26,7 +26,7 @@ from .errors import WrongUsage
 from .logs import Format, Level, configure_logging
 from .options import seconds_option
 
-__all__ = ["commands"]
+__all__ = ["commands", "parse_queues"]
 
 commands = typer.Typer()
 
@@ -44,7 +44,7 @@ def _size(text: str) -> int:
     return int(match[1]) << 10 * " KMGT".index(match[2].upper() or " ")
 
 
-def _queues(names: Sequence[str], concurrency: int) -> list[str] | dict[str, int]:
+def parse_queues(names: Sequence[str], concurrency: int) -> list[str] | dict[str, int]:
     """Queues as `--queue` names them: NAME, or NAME:CONCURRENCY for at most so many tasks of that queue at once."""
     queues = {}
     limited = False
@@ -198,13 +198,16 @@ def worker(
         if child is not None and name:
             settings["name"] = f"{name}-{child.number}"
         if queue:
-            settings["queues"] = _queues(queue, concurrency)
+            settings["queues"] = parse_queues(queue, concurrency)
         run_worker(app.worker(**settings), health=None if child else health, loop=loop, child=child)
 
 
 def _reload(arguments: Sequence[str]) -> None:
     """Run this command in a process that is restarted when code changes, until SIGTERM or SIGINT."""
-    import watchfiles  # of use in development alone
+    try:
+        import watchfiles  # needed in development only
+    except ModuleNotFoundError:
+        raise ConfigurationError("watchfiles is not installed: pip install 'underway-pg[reload]'") from None
 
     configure_logging(None, None)
     try:

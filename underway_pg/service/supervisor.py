@@ -14,12 +14,12 @@ import logging
 import os
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from enum import StrEnum
+from subprocess import _args_from_interpreter_flags  # type: ignore[attr-defined]  # multiprocessing uses it as well
 from typing import Any
 
 from .health import HealthAddress, HealthServer
@@ -137,8 +137,8 @@ class Supervisor:
     async def run(self) -> int:
         """Run until the end. Returns the exit code: 0, or that of a child that was used wrongly or died at the stop."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop)
+        for which in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(which, self._stop)
         with contextlib.ExitStack() as stack:
             if self._health is not None:
                 stack.enter_context(HealthServer(self._health, self._ask_all))
@@ -266,4 +266,4 @@ def _describe(code: int) -> str:
 
 def child_command(arguments: Sequence[str]) -> list[str]:
     """The command line `underway` with these arguments, with the options of this interpreter (-X, -W, -O and so on)."""
-    return [sys.executable, *subprocess._args_from_interpreter_flags(), "-m", "underway_pg", *arguments]
+    return [sys.executable, *_args_from_interpreter_flags(), "-m", "underway_pg", *arguments]

@@ -87,6 +87,8 @@ class HealthServer:
         report = self._report
 
         class Handler(BaseHTTPRequestHandler):
+            timeout = 5.0  # seconds for a client that connects and sends nothing
+
             def do_GET(self) -> None:
                 self.wfile.write(self._respond())
 

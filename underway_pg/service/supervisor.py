@@ -166,6 +166,8 @@ class Supervisor:
         while not self._stopping.is_set():
             started_at = time.monotonic()
             code = await self._run_child(number)
+            if self._stopping.is_set() and -code in (signal.SIGTERM, signal.SIGINT):
+                return  # a signal to the whole group, before the child handled signals or after it had stopped
             if code == _WRONG_USAGE or (code != 0 and self._stopping.is_set()):
                 self._code = max(self._code, 1 if code < 0 else code)
             if code == _WRONG_USAGE and not self._stopping.is_set():

@@ -1,7 +1,7 @@
 """The command line `underway`: install the schema, run workers, manage queues and tasks.
 
 Exit codes: 0 success, 1 failure, 2 wrong usage. An error is one line on stderr that says what to do.
-Each option can be set in the environment, as UNDERWAY_<COMMAND>_<OPTION>.
+Each option can be set in the environment: UNDERWAY_WORKER_NAME for `underway worker --name`.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ def underway(
 ) -> None:
     """Underway: a job queue in PostgreSQL.
 
-    Durations are seconds (90, 1.5) or have a unit: 10s, 5m, 2h, 1d. Each option can be set in the environment, as
-    UNDERWAY_<COMMAND>_<OPTION>: UNDERWAY_WORKER_CONCURRENCY=20.
+    Durations are seconds (90, 1.5) or have a unit: 10s, 5m, 2h, 1d. Each option can be set in the environment:
+    UNDERWAY_WORKER_CONCURRENCY=20 stands for underway worker --concurrency 20.
     """
 
 

@@ -2,12 +2,11 @@
 
 from .app import App
 from .client import AsyncClient, Client
-from .context import Context
 from .errors import DatabaseRefusal, Fatal, Retry, TaskCancelled, TaskFailed, UnderwayError
 from .job import Job
 from .models import Enqueued, TaskInfo
 from .settings import NewTask, Queue, RetryPolicy
-from .worker import Worker
+from .worker import Context, Middleware, Outcome, OutcomeKind, Worker, current_context
 
 __all__ = [
     "App",
@@ -18,7 +17,10 @@ __all__ = [
     "Enqueued",
     "Fatal",
     "Job",
+    "Middleware",
     "NewTask",
+    "Outcome",
+    "OutcomeKind",
     "Queue",
     "Retry",
     "RetryPolicy",
@@ -28,6 +30,7 @@ __all__ = [
     "UnderwayError",
     "Worker",
     "__version__",
+    "current_context",
 ]
 
 __version__ = "0.1.0"

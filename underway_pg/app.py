@@ -8,30 +8,33 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, Self, TypeAlias, TypeVar, Unpack, overload
 
 import psycopg
 
 from . import connections, schema
 from .client import AsyncClient, Client
-from .context import Context
 from .cron import check_cron
 from .errors import ConfigurationError, DatabaseRefusal, InputError
+from .importing import stop_import_of_program
 from .job import Job
 from .models import Enqueued, ScheduleSyncResult, TaskInfo
 from .service.run import run_worker
 from .settings import Duration, Executor, Options, Queue, RetryPolicy, Schedule, ScheduleSettings
-from .worker import Worker, WorkerSettings
-from .worker.executors import child
+from .worker import Context, Middleware, Worker, WorkerOptions, WorkerSettings
 
 if TYPE_CHECKING:
     from .embedded import EmbeddedPostgres
 
 __all__ = ["App"]
+
+Lifespan: TypeAlias = "Callable[[App], AbstractAsyncContextManager[Any]]"
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -47,17 +50,31 @@ class App:
     may need; they find it as `context.state`. `queues` declares settings; one that only a job names has the defaults.
     `name` tells the schedules that this application declares from those of others in the same database.
 
+    `middleware` wraps each attempt, the first one outermost: functions that take the Context and return a context
+    manager. A plain context manager wraps every handler, in its own task, thread or process; an async one wraps async
+    handlers only. `lifespan` is called with the application when a worker starts, and returns an async context manager
+    that stays open on the worker's loop while the worker runs; what it yields is `context.state`, except in processes.
+
     The queues are created when the application needs the database, the schedules when its worker starts. An
     application is a context manager; closing it closes its connections, and the embedded server.
     """
 
     def __init__(
-        self, dsn: str | None = None, *, name: str = "app", queues: Iterable[Queue] = (), state: Any = None
+        self,
+        dsn: str | None = None,
+        *,
+        name: str = "app",
+        queues: Iterable[Queue] = (),
+        state: Any = None,
+        middleware: Iterable[Middleware] = (),
+        lifespan: Lifespan | None = None,
     ) -> None:
         self.name = name
         self.jobs: dict[str, Job[..., Any]] = {}
         self._schedules: dict[str, _Declared] = {}
         self.state = state
+        self.middleware: Sequence[Middleware] = tuple(middleware)
+        self.lifespan = lifespan
         self._queues = {queue.name: queue for queue in queues}
         self._dsn = dsn or os.environ.get("DATABASE_URL") or None
         self._embedded: EmbeddedPostgres | None = None
@@ -391,24 +408,27 @@ class App:
 
     # The worker
 
-    def worker(self, **settings: Unpack[WorkerSettings]) -> Worker:
-        """A worker for this application; the settings are those of `Worker`. By default it serves all its queues."""
-        if child.is_child():
-            raise ConfigurationError(
-                "a process that imports its jobs would become a worker: start the worker under"
-                ' `if __name__ == "__main__":`'
-            )
+    def worker(self, **settings: Unpack[WorkerOptions]) -> Worker:
+        """A worker for this application, by default for all its queues. Takes the fields of `WorkerSettings`."""
+        stop_import_of_program()
         with self._lock:
             before = self._client
             client = self.client  # whose first use creates the queues
-            settings.setdefault("queues", self.queues)
-            if not settings["queues"]:
+            chosen = WorkerSettings(**settings).with_defaults(self.queues)
+            if not chosen.queues:
                 raise ConfigurationError("the application has no jobs and no queues: nothing to work on")
             self._declare_schedules()
             if before is None:  # nobody else has it: the worker has connections of its own
                 self._client = None
                 client.close()
-        return Worker(self.dsn, self.jobs, state=self.state, **settings)
+        return Worker(
+            self.dsn,
+            self.jobs,
+            chosen,
+            state=self.state,
+            middleware=self.middleware,
+            lifespan=None if self.lifespan is None else partial(self.lifespan, self),
+        )
 
     def _declare_schedules(self) -> None:
         if not self._schedules:
@@ -424,8 +444,8 @@ class App:
                 ", ".join(synced.vanished),
             )
 
-    def run(self, **settings: Unpack[WorkerSettings]) -> None:
-        """Work until SIGTERM or SIGINT. The settings are those of `Worker`."""
+    def run(self, **settings: Unpack[WorkerOptions]) -> None:
+        """Work until SIGTERM or SIGINT. The settings are those of `WorkerSettings`."""
         run_worker(self.worker(**settings))
 
 

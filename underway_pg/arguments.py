@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from importlib.util import find_spec
 from typing import Any, get_type_hints
 
-from .errors import ConfigurationError, InputError
+from .errors import ConfigurationError, InputError, UnknownArguments
 
 __all__ = ["Signature"]
 
@@ -87,7 +87,7 @@ class Signature:
             try:
                 self._signature.bind(**input)
             except TypeError as error:
-                raise InputError(f"job {self._name}: {error}") from None
+                raise UnknownArguments(f"job {self._name}: {error}") from None
         return self._convert(input, "to_arguments")
 
     def _convert(self, values: Mapping[str, Any], direction: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import contextlib
 import os
 import socket
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -17,7 +17,6 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 __all__ = [
     "AnyConnection",
-    "HandlerConnections",
     "ServerUnresponsive",
     "Session",
     "answer_within",
@@ -247,37 +246,3 @@ def async_pool(
         name=name, reconnect_timeout=give_up_after, open=False,
     )  # fmt: skip
     return made
-
-
-class HandlerConnections:
-    """The connections of handlers for their own transactions; none until the first asks."""
-
-    def __init__(self, dsn: str, most: int) -> None:
-        self._sync = pool(dsn, most=most, name="underway-handlers")
-        self._async = async_pool(dsn, most=most, name="underway-async-handlers")
-
-    @contextlib.contextmanager
-    def connection(self) -> Iterator[psycopg.Connection[Any]]:
-        """One for a handler in a thread."""
-        self._sync.open()
-        with self._sync.connection() as connection:
-            yield connection
-
-    @contextlib.asynccontextmanager
-    async def async_connection(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
-        """One for a handler on the event loop."""
-        await self._async.open()
-        async with self._async.connection() as connection:
-            yield connection
-
-    async def renew(self) -> None:
-        """Use none of the connections any more that lie idle: they may be as dead as another one was."""
-        if not self._async.closed:
-            await self._async.drain()
-        if not self._sync.closed:
-            await asyncio.to_thread(self._sync.drain)
-
-    async def close(self) -> None:
-        """Close them all."""
-        await self._async.close()
-        await asyncio.to_thread(self._sync.close)

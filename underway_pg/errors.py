@@ -22,6 +22,7 @@ UnderwayError
 │   ├── SchemaMissing          the database has no schema underway: run `underway migrate`
 │   └── SchemaNewer            the database is newer than this package
 ├── InputError                 arguments that do not fit the job
+│   └── UnknownArguments       their names do not
 ├── TaskFailed, TaskCancelled  how a task that was waited for ended
 ├── WaitTimeout                a task that was waited for is not final yet
 └── HandlerSignal                    raised by a handler to say how its attempt ends
@@ -67,6 +68,7 @@ __all__ = [
     "TaskNotFound",
     "UnderwayError",
     "UniqueConflict",
+    "UnknownArguments",
     "WaitTimeout",
     "WrongState",
     "translate_errors",
@@ -203,6 +205,10 @@ class SchemaNewer(ConfigurationError):
 
 class InputError(UnderwayError):
     """Arguments that do not fit the signature of the job."""
+
+
+class UnknownArguments(InputError):
+    """Arguments whose names the job does not know, or that lack a required one."""
 
 
 class TaskFailed(UnderwayError):

@@ -14,7 +14,8 @@ import psycopg
 
 from .arguments import Signature
 from .cron import check_cron
-from .errors import ConfigurationError, InputError
+from .errors import ConfigurationError, Fatal, InputError, OutputTooLarge
+from .importing import stop_import_of_program
 from .models import Enqueued
 from .settings import (
     AfterFailure,
@@ -43,6 +44,10 @@ class Enqueuer(Protocol):
 
     dsn: str
     state: Any
+
+    @property
+    def middleware(self) -> Sequence[Any]:
+        """What wraps each attempt."""
 
     def enqueue(
         self,
@@ -146,6 +151,10 @@ class Job(Generic[P, R]):
             except ValueError as error:
                 raise InputError(f"job {self.name}: the output does not fit into JSON: {error}") from error
         return dump_json(output)
+
+    def is_retryable(self, error: BaseException) -> bool:
+        """Whether another attempt may succeed after this error."""
+        return not isinstance(error, (InputError, OutputTooLarge, Fatal))
 
     def __call__(self, *args: Any, **kwargs: Any) -> R:
         """Call the function, here and now."""
@@ -292,6 +301,7 @@ class BoundJob(Generic[P]):
 
     def enqueue_unique(self, calls: Iterable[Mapping[str, Any]], unique_keys: Iterable[str | None]) -> list[Enqueued]:
         """Enqueue a task for each mapping of arguments whose unique key is free. Returns an outcome for each."""
+        stop_import_of_program()
         inputs, connection = self._inputs(calls), self._sync_connection()
         return self.enqueuer.enqueue_unique(self.queue, inputs, unique_keys, self.job.name, self.options, connection)
 
@@ -308,6 +318,7 @@ class BoundJob(Generic[P]):
         self, calls: Iterable[Mapping[str, Any]], unique_keys: Iterable[str | None]
     ) -> list[Enqueued]:
         """Enqueue a task for each mapping of arguments whose unique key is free. Returns an outcome for each."""
+        stop_import_of_program()
         inputs, connection = self._inputs(calls), self._async_connection()
         return await self.enqueuer.enqueue_unique_async(
             self.queue, inputs, unique_keys, self.job.name, self.options, connection
@@ -362,10 +373,12 @@ class BoundJob(Generic[P]):
         return [self.job.signature.to_input((), call) for call in calls]
 
     def _enqueue(self, inputs: list[Any], keys: Iterable[str | None] | None = None) -> list[int]:
+        stop_import_of_program()
         connection = self._sync_connection()
         return self.enqueuer.enqueue(self.queue, inputs, keys, self.job.name, self.options, connection)
 
     async def _enqueue_async(self, inputs: list[Any], keys: Iterable[str | None] | None = None) -> list[int]:
+        stop_import_of_program()
         connection = self._async_connection()
         return await self.enqueuer.enqueue_async(self.queue, inputs, keys, self.job.name, self.options, connection)
 

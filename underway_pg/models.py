@@ -10,6 +10,7 @@ __all__ = [
     "BlockedReason",
     "ClaimedTask",
     "Enqueued",
+    "FailedTask",
     "Health",
     "QueueStats",
     "ScheduleStats",
@@ -17,6 +18,7 @@ __all__ = [
     "State",
     "TaskInfo",
     "TaskSummary",
+    "WorkerCounters",
     "WorkerStats",
 ]
 
@@ -44,6 +46,15 @@ class ClaimedTask(NamedTuple):
     priority: int
     enqueued_at: bytes
     dead_letter: bytes | None
+    max_attempts: int
+
+
+class FailedTask(NamedTuple):
+    """What has become of a task whose attempt failed: pending, ready at a time; or failed."""
+
+    id: int
+    state: State
+    ready_at: datetime | None
 
 
 @dataclass(frozen=True)
@@ -250,3 +261,19 @@ class Health:
     running: int
     schema_version: int
     last_claim_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerCounters:
+    """What a worker has done since it started, and what it holds now.
+
+    `failed` counts tasks that failed permanently, `retried` failed attempts that are tried again. `prefetched` tasks
+    are claimed and have not started.
+    """
+
+    claimed: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    retried: int = 0
+    running: int = 0
+    prefetched: int = 0

@@ -17,6 +17,7 @@ from .models import (
     BlockedReason,
     ClaimedTask,
     Enqueued,
+    FailedTask,
     QueueStats,
     ScheduleStats,
     State,
@@ -349,10 +350,10 @@ def fail_many(
     errors: list[str],
     retryable: list[bool],
     retry_after: list[timedelta | None],
-) -> Statement[list[int]]:
-    """Report failed attempts. `errors` are JSON texts. Returns the ids that were settled."""
+) -> Statement[list[FailedTask]]:
+    """Report failed attempts. `errors` are JSON texts. Returns the tasks that were settled."""
     return Statement(
-        """select id from underway.fail_many(
+        """select id, state::text, ready_at from underway.fail_many(
             %(tasks)s::text::bigint[], %(leases)s::text::uuid[], %(errors)s::jsonb[], %(retryable)s::boolean[],
             %(retry_after)s::interval[])""",
         {
@@ -362,16 +363,17 @@ def fail_many(
             "retryable": retryable,
             "retry_after": retry_after,
         },
-        _column,
+        lambda rows: list(map(FailedTask._make, rows)),
     )
 
 
-def snooze(task: int, lease: bytes, delay: Duration) -> Statement[datetime]:
-    """Put a task back for later; gives when it will be ready."""
+def snooze_many(tasks: list[int], leases: list[bytes], delays: list[timedelta]) -> Statement[list[int]]:
+    """Put tasks back for later. Returns the ids of those that were still held."""
     return Statement(
-        "select underway.snooze(%(task)s::bigint, %(lease)s::uuid, %(delay)s)",
-        {"task": task, "lease": uuid_text(lease), "delay": interval(delay)},
-        _scalar,
+        """select id from underway.snooze_many(
+            %(tasks)s::text::bigint[], %(leases)s::text::uuid[], %(delays)s::interval[])""",
+        {"tasks": _ids(tasks), "leases": _leases(leases), "delays": delays},
+        _column,
     )
 
 
@@ -405,12 +407,13 @@ def end_sessions(sessions: Sequence[Session]) -> Statement[int]:
     )
 
 
-def report_progress(task: int, lease: bytes, progress: str) -> Statement[None]:
-    """Say how far a running task is. `progress` is JSON text."""
+def report_progress_many(tasks: list[int], leases: list[bytes], progress: list[str]) -> Statement[list[int]]:
+    """Report how far running tasks are, as JSON texts. Returns the ids of those that were still held."""
     return Statement(
-        "select underway.report_progress(%(task)s::bigint, %(lease)s::uuid, %(progress)s::jsonb)",
-        {"task": task, "lease": uuid_text(lease), "progress": progress},
-        _nothing,
+        """select * from underway.report_progress_many(
+            %(tasks)s::text::bigint[], %(leases)s::text::uuid[], %(progress)s::text::jsonb[])""",
+        {"tasks": _ids(tasks), "leases": _leases(leases), "progress": _texts(progress)},
+        _column,
     )
 
 
@@ -436,6 +439,13 @@ def unregister_worker(worker: int) -> Statement[None]:
 def set_idle(worker: int, idle: bool) -> Statement[None]:
     """Say whether a worker sleeps and wants to be notified."""
     return Statement("select underway.set_idle(%(worker)s, %(idle)s)", {"worker": worker, "idle": idle}, _nothing)
+
+
+def set_skipped_jobs(worker: int, jobs: list[str]) -> Statement[None]:
+    """Record which jobs a worker does not know, for `why`."""
+    return Statement(
+        "select underway.set_skipped_jobs(%(worker)s, %(jobs)s::text[])", {"worker": worker, "jobs": jobs}, _nothing
+    )
 
 
 def maintain(worker: int, queues: Sequence[str], *, at_once: bool = False) -> Statement[tuple[float, str]]:

@@ -17,6 +17,7 @@ WITH_PYTHON = {
     "batches.md": "book 7: 50 of 50 pages",
     "enqueueing.md": "report of customer 0 for 2026-01",
     "limits.md": "customer 7 was pending, and has succeeded",
+    "middleware.md": "price succeeded final True\nthe price is 0.40",
     "retries.md": "['succeeded', 'failed', 'pending']\n1 task goes back",
     "schedules.md": "created: daily_report",
     "unique-tasks.md": "start: revision 5",

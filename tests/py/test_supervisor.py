@@ -397,6 +397,7 @@ def test_a_worker_says_that_it_is_alive_and_ready(session: Session, start: Start
     assert (worker["alive"], worker["ready"], worker["stopping"]) == (True, True, False)
     assert (worker["worker"], worker["queues"], worker["running"]) == ("healthy", ["pids"], 0)
     assert worker["schema_version"] >= 1
+    assert worker["counters"].keys() >= {"claimed", "succeeded", "failed", "retried", "running", "prefetched"}
     assert ask(port, "/live")[0] == 200
     assert ask(port, "/live?probe=kubelet")[0] == 200
     assert ask(port, "/nothing")[0] == 404
@@ -463,13 +464,9 @@ def test_a_worker_that_stops_is_alive_and_not_ready(database: str) -> None:
             assert (status, health["ready"], health["workers"][0]["stopping"]) == (200, False, True)
 
 
-def test_a_worker_whose_queues_were_all_dropped_is_alive_and_not_ready(
-    database: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("underway_pg.worker.worker._ASK_AFTER", 0.2)
-    monkeypatch.setattr("underway_pg.worker.worker._REFUSED_FOR", 0.2)
+def test_a_worker_whose_queues_were_all_dropped_is_alive_and_not_ready(database: str) -> None:
     with App(database, queues=[Queue(name="only")]) as app:
-        worker = app.worker()
+        worker = app.worker(idle_claim_interval=0.2, recheck_queues_after=0.2)
         with beside(worker) as running, contextlib.ExitStack() as stack:
             port = serve(worker, running, stack)
             wait_until(lambda: ask(port, "/ready")[0] == 200, "it is ready")

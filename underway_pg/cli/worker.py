@@ -9,9 +9,10 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -19,7 +20,7 @@ from ..errors import ConfigurationError
 from ..service.health import HealthAddress
 from ..service.run import LoopName, loop_factory, require_posix, run_worker
 from ..service.supervisor import Child, Supervisor, child_command
-from ..worker import Worker, WorkerSettings
+from ..worker import WorkerSettings
 from .application import Application, import_application
 from .database import connect
 from .errors import WrongUsage
@@ -30,7 +31,7 @@ __all__ = ["commands", "parse_queues"]
 
 commands = typer.Typer()
 
-_DEFAULTS: Mapping[str, Any] = Worker.__init__.__kwdefaults__ or {}
+_DEFAULTS = WorkerSettings()
 
 # Seconds. watchfiles kills a process 5 seconds after it has asked it to stop.
 _MAX_SHUTDOWN_TIMEOUT_WITH_RELOAD = 3.0
@@ -57,6 +58,9 @@ def parse_queues(names: Sequence[str], concurrency: int) -> list[str] | dict[str
     return queues if limited else list(queues)
 
 
+_SETTINGS = {field.name for field in fields(WorkerSettings)}
+
+
 # The options that are settings of a worker have the names of the fields of WorkerSettings and are passed on by name.
 @commands.command()
 def worker(
@@ -71,11 +75,11 @@ def worker(
             show_default=False,
         ),
     ] = None,
-    concurrency: Annotated[int, typer.Option(min=1, help="How many tasks run at once.")] = _DEFAULTS["concurrency"],
+    concurrency: Annotated[int, typer.Option(min=1, help="How many tasks run at once.")] = _DEFAULTS.concurrency,
     shutdown_timeout: Annotated[
         float,
         seconds_option("How long running tasks may continue after the worker was asked to stop."),
-    ] = _DEFAULTS["shutdown_timeout"],
+    ] = _DEFAULTS.shutdown_timeout,
     prefetch_seconds: Annotated[
         float,
         typer.Option(
@@ -84,11 +88,11 @@ def worker(
             help="How many seconds of work to prefetch, estimated from the average task duration. A prefetched task"
             " loses an attempt if the worker is killed. 0 disables prefetching.",
         ),
-    ] = _DEFAULTS["prefetch_seconds"],
+    ] = _DEFAULTS.prefetch_seconds,
     drain: Annotated[bool, typer.Option("--drain", help="Stop when no task is ready and none is running.")] = False,
     max_tasks_per_process: Annotated[
         int, typer.Option(min=1, help="How many tasks a handler process runs before it is replaced.")
-    ] = _DEFAULTS["max_tasks_per_process"],
+    ] = _DEFAULTS.max_tasks_per_process,
     max_memory_per_process: Annotated[
         int | None,
         typer.Option(
@@ -104,7 +108,7 @@ def worker(
             help="What to do with a task whose job the App does not have: skip leaves it to another worker, without"
             " using up an attempt."
         ),
-    ] = _DEFAULTS["unknown_jobs"],
+    ] = _DEFAULTS.unknown_jobs,
     name: Annotated[
         str | None, typer.Option(help="The name of the worker. Default: host and process id.", show_default=False)
     ] = None,
@@ -149,10 +153,10 @@ def worker(
     ] = True,
     log_tasks: Annotated[
         bool, typer.Option("--log-tasks/--no-log-tasks", help="Log the start and the end of each task, at level info.")
-    ] = _DEFAULTS["log_tasks"],
+    ] = _DEFAULTS.log_tasks,
     log_inputs: Annotated[
         bool, typer.Option("--log-inputs", help="Log the input of each task at its start, up to 1000 characters.")
-    ] = _DEFAULTS["log_inputs"],
+    ] = _DEFAULTS.log_inputs,
     dsn: Annotated[
         str | None,
         typer.Option("--dsn", help="The database, instead of that of the App.", show_default=False),
@@ -193,7 +197,7 @@ def worker(
                 child_command(context.obj), processes, shutdown_timeout=shutdown_timeout, health=health
             )
             raise typer.Exit(asyncio.run(supervisor.run()))
-        settings = {key: context.params[key] for key in WorkerSettings.__annotations__ if key in context.params}
+        settings = {key: value for key, value in context.params.items() if key in _SETTINGS}
         settings["shutdown_timeout"] = shutdown_timeout
         if child is not None and name:
             settings["name"] = f"{name}-{child.number}"

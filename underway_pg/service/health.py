@@ -37,7 +37,7 @@ class HealthAddress:
 
 def worker_health(worker: Worker) -> dict[str, Any]:
     """The health of a worker, for JSON. Call it on the loop of the worker."""
-    return {"alive": True, **asdict(worker.health())}
+    return {"alive": True, **asdict(worker.health()), "counters": asdict(worker.stats())}
 
 
 class HealthServer:

@@ -228,7 +228,7 @@ def _reload(arguments: Sequence[str]) -> None:
 def _is_reloaded() -> bool:
     """Whether `_reload` has started this process, which then ends when its parent has died."""
     parent = multiprocessing.parent_process()
-    if parent is None:
+    if parent is None or "WATCHFILES_CHANGES" not in os.environ:  # which watchfiles sets for the process that it runs
         return False
 
     def stop_after_parent() -> None:

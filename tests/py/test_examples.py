@@ -11,7 +11,6 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from underway_pg import demo
 from underway_pg.embedded import wheel_binaries
 
 ROOT = Path(__file__).parents[2]
@@ -93,8 +92,7 @@ def test_the_trigger_example_runs_in_psql(database: str) -> None:
 
 
 def test_the_demo_ends_well_and_keeps_out_of_the_database_of_its_user(database: str) -> None:
-    program = "import sys; from underway_pg.demo import main; sys.exit(main())"
-    ended = run(sys.executable, "-c", program, database=database)
+    ended = run(sys.executable, EXAMPLES / "demo.py", database=database)
     assert (ended.stderr, ended.returncode) == ("", 0)
     lines = [" ".join(line.split()) for line in ended.stdout.splitlines()]
     for expected in (
@@ -112,11 +110,3 @@ def test_the_demo_ends_well_and_keeps_out_of_the_database_of_its_user(database: 
     ):
         assert len([line for line in lines if re.fullmatch(pattern, line)]) == 1, pattern
     assert query(database, sql.SQL("select count(*), to_regnamespace('demo') from underway.task_list")) == [(0, None)]
-
-
-def test_without_its_script_the_demo_says_where_it_is(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    monkeypatch.setattr(demo, "_SCRIPT", tmp_path / "demo.py")
-    assert demo.main() == 1
-    assert capsys.readouterr().err.count("\n") == 1

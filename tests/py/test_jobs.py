@@ -340,7 +340,7 @@ def test_every_option_reaches_the_database_alone_in_bulk_and_in_a_batch(app: und
     assert {name: value for name, value in alone.items() if batch.get(name) != value} == {}
     assert (alone["priority"], alone["timeout"], alone["heartbeat"]) == (3, "00:00:04", "00:00:05")
     assert (one, two) == tuple(sorted((one, two)))
-    assert work.options(**{name: None for name in given}).task().options == Options()  # type: ignore[arg-type]
+    assert work.options(**dict.fromkeys(given)).task().options == Options()  # type: ignore[arg-type]
 
 
 def test_options_override_those_of_the_job(app: underway.App) -> None:

@@ -35,7 +35,9 @@ def types_of(kind: type) -> set[type]:
 def lazily_imported() -> dict[str, Any]:
     import psycopg_pool
 
-    return vars(psycopg_pool)
+    from underway_pg.worker import attempt
+
+    return {**vars(psycopg_pool), **vars(attempt)}
 
 
 def test_every_type_in_a_public_signature_is_exported() -> None:

@@ -20,10 +20,11 @@ NO_DATABASE = "no database: use --dsn postgresql://user@host/database, or set DA
 
 
 def require_dsn(dsn: str | None) -> str:
-    """The dsn. Raises WrongUsage if there is none."""
-    if not dsn:
+    """The dsn, else that of the environment. Raises WrongUsage if there is none."""
+    found = dsn or connections.dsn_of_environment()
+    if found is None:
         raise WrongUsage(NO_DATABASE)
-    return dsn
+    return found
 
 
 def connect(dsn: str | None) -> psycopg.Connection[Any]:

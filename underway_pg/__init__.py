@@ -1,7 +1,5 @@
 """Underway: a job queue in PostgreSQL."""
 
-from importlib.metadata import version
-
 from .app import (
     App,
 )
@@ -94,8 +92,6 @@ from .worker import (
     current_context,
 )
 
-__version__ = version("underway-pg")
-
 __all__ = [
     "AfterFailure",
     "App",
@@ -172,3 +168,5 @@ __all__ = [
     "check_connection",
     "current_context",
 ]
+
+__version__ = "0.1.0"

@@ -20,7 +20,7 @@ from .client import AsyncClient, Client, TaskHandle, execute, execute_async
 from .connections import Dsn
 from .cron import check_cron
 from .errors import ConfigurationError, DatabaseRefusal, InputError
-from .importing import ProgramReachedRun, is_importing_program
+from .importing import stop_import_of_program
 from .job import Job, is_same_definition, job_name
 from .models import ScheduleSyncResult, TaskInfo
 from .service.run import run_worker
@@ -427,6 +427,7 @@ class App:
 
         On a `connection` of yours they are part of its transaction, and their queues have to exist.
         """
+        stop_import_of_program()
         statement = statements.enqueue_tasks(tasks)
         ids = self.client.run(statement) if connection is None else execute(connection, statement)
         return [TaskHandle(id, self) for id in ids]
@@ -435,6 +436,7 @@ class App:
         self, tasks: Iterable[NewTask], *, connection: psycopg.AsyncConnection[Any] | None = None
     ) -> list[TaskHandle[Any]]:
         """Enqueue tasks of any jobs and queues, made by `Job.task`, all or none. Returns their handles in order."""
+        stop_import_of_program()
         statement = statements.enqueue_tasks(tasks)
         if connection is None:
             ids = await (await self.async_client()).run(statement)
@@ -480,8 +482,7 @@ class App:
 
     def worker(self, **settings: Unpack[WorkerOptions]) -> Worker:
         """A worker for this application, by default for all its queues. Takes the fields of `WorkerSettings`."""
-        if is_importing_program():
-            raise ProgramReachedRun
+        stop_import_of_program()
         with self._lock:
             before = self._client
             client = self.client  # whose first use creates the queues

@@ -1,22 +1,22 @@
-"""Whether this process imports the program of a worker, to run its jobs: what the program does then is not repeated."""
+"""While a process imports the program of its worker, to find its jobs, it does not repeat what the program does."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["ProgramReachedRun", "importing_program", "is_importing_program"]
+__all__ = ["ImportStopped", "importing_program", "stop_import_of_program"]
 
 _is_importing = False
 
 
-class ProgramReachedRun(BaseException):
-    """The program would become a worker here: its import ends. All that it defines later, the worker lacks too."""
+class ImportStopped(BaseException):
+    """The program would enqueue a task or run a worker here, so its import ends."""
 
 
 @contextmanager
 def importing_program() -> Iterator[None]:
-    """Import the program, or a module of it, in the block."""
+    """In the block, this process of a worker imports the program, or a module of it."""
     global _is_importing
     _is_importing = True
     try:
@@ -25,6 +25,7 @@ def importing_program() -> Iterator[None]:
         _is_importing = False
 
 
-def is_importing_program() -> bool:
-    """Whether this process runs jobs for a worker, and is importing them."""
-    return _is_importing
+def stop_import_of_program() -> None:
+    """To be called where a task is enqueued or a worker made. Raises ImportStopped inside of `importing_program`."""
+    if _is_importing:
+        raise ImportStopped

@@ -22,6 +22,7 @@ from .arguments import Arguments, UnresolvedAnnotation, innermost_function
 from .client import Clients, TaskHandle, check_connection, execute, execute_async
 from .cron import check_cron
 from .errors import ConfigurationError, Fatal, InputError, OutputTooLarge, Retry
+from .importing import stop_import_of_program
 from .models import Enqueued
 from .settings import Executor, NewTask, Options, RetryPolicy, Schedule, ScheduleSettings, TaskOptions
 from .statements import Statement, dump_json
@@ -277,11 +278,13 @@ class BoundJob(Generic[P, R]):
         return [TaskHandle(id, self.job.app) for id in ids]
 
     def _run(self, statement: Statement[T]) -> T:
+        stop_import_of_program()
         if self._connection is not None:
             return execute(self._connection, statement)
         return self.job.app.client.run(statement)
 
     async def _run_async(self, statement: Statement[T]) -> T:
+        stop_import_of_program()
         if self._connection is not None:
             return await execute_async(self._connection, statement)
         return await (await self.job.app.async_client()).run(statement)

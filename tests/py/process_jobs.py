@@ -249,7 +249,7 @@ def where_elsewhere() -> int:
 
 def record(file: str, text: object) -> None:
     """Append a line to a file."""
-    with open(file, "a") as lines:
+    with Path(file).open("a") as lines:
         lines.write(f"{text}\n")
 
 
@@ -270,6 +270,32 @@ def starts_a_program_and(file: str, then: str) -> None:
         time.sleep(SECONDS)
     if then == "hangs in C":
         sum(range(10**12))
+
+
+async def wait_deep_inside() -> None:
+    await asyncio.sleep(SECONDS)
+
+
+@job
+def waits_in_an_event_loop(context: Context) -> None:
+    async def main() -> None:
+        context.progress("runs")
+        await asyncio.gather(asyncio.sleep(0), wait_deep_inside())
+
+    loop = asyncio.new_event_loop()
+    waiting = loop.create_task(main())
+    threading.Thread(target=lambda: context.wait_cancelled() and loop.call_soon_threadsafe(waiting.cancel)).start()
+    try:
+        loop.run_until_complete(waiting)
+    finally:
+        loop.close()
+
+
+@job
+def asks_in_a_loop(context: Context) -> None:
+    context.progress("runs")
+    while not context.wait_cancelled(0):
+        pass
 
 
 @job
@@ -362,10 +388,14 @@ def sets_its_tenant(name: str) -> list[str]:
 
 @job
 def handles_sigterm(file: str) -> None:
-    """Ends in its own way on SIGTERM, and ignores the exception."""
+    """Records SIGTERM and the exception, and goes on."""
     signal.signal(signal.SIGTERM, lambda *_: record(file, "SIGTERM"))
     record(file, "ready")
-    swallows.function(term=False)
+    while True:
+        try:
+            time.sleep(SECONDS)
+        except asyncio.CancelledError:
+            record(file, "CancelledError")
 
 
 @job

@@ -150,7 +150,7 @@ def test_a_worker_whose_connection_falls_silent_before_it_listens_listens_over_a
     app = App(f"{proxy.dsn}?connect_timeout=2", queues=[Queue(name="plain")])
     with app, Session(database) as session, beside(app.worker()) as running:
         listening(session, running)
-    assert "does not hear the database: no answer" in caplog.text
+    assert "LISTEN connection lost, reconnecting: no answer" in caplog.text
 
 
 @pytest.mark.usefixtures("impatient")
@@ -197,7 +197,9 @@ def test_a_worker_whose_connections_have_fallen_silent_goes_on_over_new_ones(
         session.run("select underway.enqueue('plain', '{\"n\": 2}', job => 'work')")
         proxy.speak(of_old=False)
         running.until(lambda: session.value("select count(*) from underway.task_history") == 2, "it works again")
-        running.until(lambda: "does not hear the database: no answer" in caplog.text, "it notices that it is deaf")
+        running.until(
+            lambda: "LISTEN connection lost, reconnecting: no answer" in caplog.text, "it notices that it is deaf"
+        )
 
 
 @pytest.mark.usefixtures("impatient")
@@ -411,7 +413,12 @@ def test_a_worker_behind_a_pooler_says_that_it_hears_nothing(database: str, capl
         caplog.at_level(logging.INFO, "underway_pg"),
         beside(app.worker(name="w")) as running,
     ):
-        running.until(lambda: "worker w is behind a pooler, and hears nothing" in caplog.messages, "it says so")
+        running.until(
+            lambda: (
+                "worker w: connected through a pooler, LISTEN unavailable, polling; set listen_dsn" in caplog.messages
+            ),
+            "it says so",
+        )
 
 
 def test_a_worker_behind_a_pooler_hears_past_it_where_it_is_told_how(
@@ -437,7 +444,7 @@ def test_a_worker_that_can_not_listen_where_it_was_told_says_so_and_works_nevert
         return "done"
 
     with app, beside(app.worker(listen_dsn=nobody_there)) as running:
-        running.until(lambda: "does not hear the database: " in caplog.text, "it says so")
+        running.until(lambda: "LISTEN connection lost, reconnecting: " in caplog.text, "it says so")
         assert final(app, work.enqueue(), running).output == "done"
 
 

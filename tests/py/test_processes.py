@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import itertools
 import json
 import os
 import pickle
@@ -12,23 +13,26 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from multiprocessing import Pipe
 from pathlib import Path
+from types import FrameType
 from typing import Any, TypeVar
 
 import pytest
 
 from tests.py import process_jobs
 from tests.py.support import SECONDS, wait_until
-from underway_pg import Job, Snooze, TaskFailed
-from underway_pg.errors import LeaseLost, Retry
+from underway_pg import Job
+from underway_pg.errors import LeaseLost, Retry, Snooze, TaskFailed
 from underway_pg.models import ClaimedTask
 from underway_pg.worker.attempt import Attempt, Environment, StopReason
-from underway_pg.worker.executors.messages import Shutdown
-from underway_pg.worker.executors.pool import Process, ProcessDied
-from underway_pg.worker.executors.process import ProcessExecutor
+from underway_pg.worker.executors.child import Child
+from underway_pg.worker.executors.messages import RunTask, Shutdown, StopTask
+from underway_pg.worker.executors.pool import Process, ProcessDied, ProcessPool
+from underway_pg.worker.executors.process import ProcessExecutor, ProcessRun
 from underway_pg.worker.executors.program import describe_program
-from underway_pg.worker.executors.thread import DaemonExecutor, ThreadExecutor
+from underway_pg.worker.executors.thread import AttemptThreads, DaemonExecutor, ThreadExecutor
 from underway_pg.worker.failure import RemoteError
 
 T = TypeVar("T")
@@ -61,7 +65,7 @@ class Running:
     """An executor, and what it has reported."""
 
     def __init__(self, kind: str, max_tasks: int = 1000) -> None:
-        self._ends: dict[Attempt, asyncio.Future[str | None]] = {}
+        self._ends: dict[Attempt, asyncio.Future[tuple[str | None, BaseException | None]]] = {}
         self.executor = (
             ThreadExecutor(self._on_end)
             if kind == "thread"
@@ -69,11 +73,7 @@ class Running:
         )
 
     def _on_end(self, attempt: Attempt, output: str | None, error: BaseException | None) -> None:
-        if error is None:
-            self._ends[attempt].set_result(output)
-        else:  # not as its exception: a future refuses some
-            self._ends[attempt].set_result(None)
-            attempt.handle = error
+        self._ends[attempt].set_result((output, error))
 
     def start(self, job: Job[..., Any], **arguments: Any) -> Attempt:
         attempt = attempt_of(job, **arguments)
@@ -89,10 +89,8 @@ class Running:
 
     async def end(self, attempt: Attempt) -> Any:
         """What the handler has returned, or the exception that it raised."""
-        output = await asyncio.wait_for(self._ends[attempt], SECONDS)
-        if isinstance(attempt.handle, BaseException):
-            return attempt.handle
-        return None if output is None else json.loads(output)
+        output, error = await asyncio.wait_for(self._ends[attempt], SECONDS)
+        return error if output is None else json.loads(output)
 
     async def run(self, job: Job[..., Any], **arguments: Any) -> Any:
         return await self.end(self.start(job, **arguments))
@@ -122,11 +120,11 @@ def is_alive(pid: int) -> bool:
 def group_of(pid: int) -> list[int]:
     """The live processes of a process group."""
     found = []
-    for each in filter(str.isdigit, os.listdir("/proc")):
+    for each in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            state, _, group = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()[:3]
+            state, _, group = (each / "stat").read_text().rpartition(")")[2].split()[:3]
             if int(group) == pid and state != "Z":
-                found.append(int(each))
+                found.append(int(each.name))
     return found
 
 
@@ -184,12 +182,10 @@ def test_middleware_runs_around_a_handler_in_a_process_and_learns_its_outcome() 
 
 @pytest.mark.parametrize("kind", ["thread", "process"])
 @pytest.mark.parametrize(("how", "code"), [("exit", 5), ("raise", 1), ("return", 0)])
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_fork_that_returns_from_its_handler_does_not_go_on_as_the_worker(
     tmp_path: Path, kind: str, how: str, code: int
 ) -> None:
-    if kind == "thread" and sys.version_info >= (3, 12):
-        pytest.skip("forking with threads warns")
-
     async def main() -> None:
         async with executor(kind) as running:
             assert await running.run(process_jobs.forks, file=str(tmp_path / "f"), how=how) == f"exit code {code}"
@@ -282,20 +278,16 @@ def test_a_program_started_by_a_handler_does_not_outlive_a_process_that_is_repla
     loop(main)
 
 
-@pytest.mark.parametrize("level", ["terminated", "killed"])
-def test_a_program_started_by_a_handler_does_not_outlive_a_process_that_is(tmp_path: Path, level: str) -> None:
+@pytest.mark.parametrize("levels", [2, 3], ids=["terminated", "killed"])
+def test_a_program_started_by_a_handler_does_not_outlive_a_process_that_is(tmp_path: Path, levels: int) -> None:
     async def main() -> None:
         async with executor() as running:
             file = tmp_path / "pids"
             attempt = running.start(process_jobs.starts_a_program_and, file=str(file), then="hangs in C")
             pids = await until(lambda: sleepers(file), "the program runs")
-            assert running.stop(attempt)
-            assert running.stop(attempt)
-            if level == "killed":
+            for _ in range(levels):
                 assert running.stop(attempt)
-                assert isinstance(await running.end(attempt), ProcessDied)
             await until(lambda: not any(map(is_alive, pids)), "the shell and its child have ended")
-            running.stop(attempt)
 
     loop(main)
 
@@ -386,11 +378,12 @@ def test_a_handler_that_handles_sigterm_gets_it_once(tmp_path: Path) -> None:
             attempt = running.start(process_jobs.handles_sigterm, file=str(file))
             await until(lambda: file.exists() and "ready" in file.read_text(), "it runs")
             running.stop(attempt)
+            await until(lambda: "CancelledError" in file.read_text(), "it has the exception")
             running.stop(attempt)
             await until(lambda: "SIGTERM" in file.read_text(), "it has the signal")
             running.stop(attempt)
             assert isinstance(await running.end(attempt), ProcessDied)
-            assert file.read_text().split() == ["ready", "SIGTERM"]
+            assert file.read_text().split() == ["ready", "CancelledError", "SIGTERM"]
 
     loop(main)
 
@@ -415,7 +408,9 @@ async def main():
     async with test_processes.executor() as running:
         attempt = running.start(process_jobs.says_that_it_hangs_in_c)
         await asyncio.to_thread(sys.stdin.readline)
-        for _ in range(3):
+        running.stop(attempt)
+        await test_processes.until(lambda: running.executor.stack(attempt), "it has written its stack")
+        for _ in range(2):
             running.stop(attempt)
         print(repr(await running.end(attempt)), running.executor.stack(attempt))
 
@@ -433,6 +428,139 @@ def test_where_a_process_hangs_is_known_though_no_file_can_be_written() -> None:
         said, _ = worker.communicate("stop\n", SECONDS)
         assert said.startswith("ProcessDied(")
         assert "in hangs_in_c" in said
+
+
+@pytest.mark.parametrize("kind", ["thread", "process"])
+def test_the_stack_of_a_handler_that_runs_an_event_loop_shows_what_that_waits_for(kind: str) -> None:
+    async def main() -> None:
+        async with executor(kind) as running:
+            attempt = running.start(process_jobs.waits_in_an_event_loop)
+            await until(attempt.take_progress, "it runs")
+            if kind == "process":
+                running.stop(attempt)
+            stack = await until(lambda: running.executor.stack(attempt), "its stack is known")
+            await until(lambda: "wait_deep_inside" in running.executor.stack(attempt), stack)
+            attempt.request_stop(TIMEOUT)
+            assert isinstance(await running.end(attempt), asyncio.CancelledError)
+
+    loop(main)
+
+
+def test_a_thread_is_found_while_it_is_in_a_call_and_not_after_that() -> None:
+    async def main() -> None:
+        ended = asyncio.Event()
+        threads = AttemptThreads(lambda *_: ended.set())
+        one, other = attempt_of(process_jobs.pid), attempt_of(process_jobs.pid)
+        inside: list[int | None] = []
+
+        def call() -> None:
+            inside.extend((threading.get_ident(), threads.thread_of(one), threads.thread_of(other)))
+
+        threads.call(one, call)
+        await asyncio.wait_for(ended.wait(), SECONDS)
+        assert inside == [inside[0], inside[0], None]
+        assert threads.thread_of(one) is None
+        threads.close()
+
+    loop(main)
+
+
+# The exception that stops a handler in a process
+
+
+def test_a_handler_that_is_stopped_before_its_process_exists_does_not_begin() -> None:
+    attempt = attempt_of(process_jobs.hangs)
+    attempt.request_stop(TIMEOUT)
+    pool = ProcessPool(describe_program("postgresql://nowhere"), max_tasks=1, max_memory=None)
+    with pytest.raises(asyncio.CancelledError):
+        ProcessRun(pool, attempt)()
+    pool.close()
+
+
+@pytest.fixture
+def child() -> Iterator[Child]:
+    """The side of a process, whose main thread is that of the test."""
+    ours, theirs = Pipe()
+    with ours, theirs:
+        yield Child(theirs, describe_program("postgresql://nowhere"))
+
+
+def run_task(number: int) -> RunTask:
+    return RunTask("module", "name", attempt_of(process_jobs.hangs).task._replace(id=number), 1, True)
+
+
+def test_a_stop_that_comes_late_does_not_hit_the_next_task_of_its_process(child: Child) -> None:
+    def listen() -> None:
+        child._on_message(run_task(1))
+        child._on_message(StopTask(TIMEOUT))
+        child._attempt = None  # it has ended before the main thread sees the signal
+        child._on_message(run_task(2))
+
+    before = signal.signal(signal.SIGUSR1, child._raise)
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+    try:
+        listener = threading.Thread(target=listen)
+        listener.start()
+        listener.join()
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR1])
+        signal.signal(signal.SIGUSR1, before)
+    assert child._attempt is not None
+    assert (child._attempt.task.id, child._attempt.stop_reason) == (2, None)
+
+
+def test_a_signal_that_a_wait_for_a_lock_has_missed_is_sent_again(
+    child: Child, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A signal that arrives just before the main thread waits for a lock is noted, and the wait goes on.
+    signals: list[int] = []
+    monkeypatch.setattr(signal, "pthread_kill", lambda thread, number: signals.append(number))
+    child._on_message(run_task(1))
+    child._check_handler()
+    assert signals == []
+    child._on_message(StopTask(TIMEOUT))
+    child._check_handler()
+    assert signals == [signal.SIGUSR1] * 2
+    child._raise(signal.SIGUSR1, None)
+    child._check_handler()
+    assert signals == [signal.SIGUSR1] * 2
+
+
+def test_a_handler_may_be_stopped_at_any_point_of_its_wait_for_a_stop() -> None:
+    def wait(attempt: Attempt, point: int) -> None:
+        """Wait, and stop at the call or return with this number, as the signal of a process does."""
+        points = itertools.count(1)
+
+        def stop(frame: FrameType, event: str, argument: object) -> None:
+            if next(points) == point:
+                sys.setprofile(None)
+                attempt.request_stop(TIMEOUT)
+
+        sys.setprofile(stop)
+        attempt.context.wait_cancelled(0)
+        sys.setprofile(None)
+
+    for point in itertools.count(1):
+        attempt = attempt_of(process_jobs.hangs)
+        thread = threading.Thread(target=wait, args=(attempt, point), daemon=True)
+        thread.start()
+        thread.join(SECONDS)
+        assert not thread.is_alive(), f"it waits for itself at point {point}"
+        if attempt.stop_reason is None:
+            break
+    assert point > 3  # there were some
+
+
+def test_a_handler_that_asks_in_a_loop_whether_it_should_stop_is_stopped() -> None:
+    async def main() -> None:
+        async with executor() as running:
+            for _ in range(8):
+                attempt = running.start(process_jobs.asks_in_a_loop)
+                await until(lambda attempt=attempt: attempt.take_progress(), "it runs")
+                running.stop(attempt)
+                assert isinstance(await running.end(attempt), asyncio.CancelledError)
+
+    loop(main)
 
 
 # What `asyncio.to_thread` uses

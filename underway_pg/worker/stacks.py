@@ -19,10 +19,16 @@ _PACKAGE = str(Path(__file__).parents[1]) + os.sep
 
 
 def thread_stack(thread: int | None) -> str:
-    """Where a thread is now; empty for one that has ended."""
+    """Where a thread is now; empty for one that has ended. Where it runs an event loop, what that waits for."""
     frame = sys._current_frames().get(thread or 0)
-    frames = [frame for frame, _ in traceback.walk_stack(frame)] if frame is not None else []
-    return _lines(dropwhile(lambda frame: not _is_ours(frame), frames[::-1]))  # the thread starts in the library
+    frames = [frame for frame, _ in traceback.walk_stack(frame)][::-1] if frame is not None else []
+    for count, frame in enumerate(frames, 1):
+        if frame.f_code is asyncio.BaseEventLoop.run_until_complete.__code__:
+            task = frame.f_locals["future"]
+            if isinstance(task, asyncio.Task) and asyncio.current_task(task.get_loop()) is None:
+                frames = [*frames[:count], *_waiting_frames(task.get_coro())]
+                break
+    return _lines(dropwhile(lambda frame: not _is_ours(frame), frames))  # the thread starts in the library
 
 
 def waiting_stack(coroutine: Any) -> str:

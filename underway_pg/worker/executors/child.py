@@ -15,7 +15,6 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -23,15 +22,13 @@ from queue import SimpleQueue
 from types import FrameType
 from typing import Any
 
-import psycopg
-
-from ... import connections
-from ...connections import AnyConnection, Session
+from ...connections import Session
 from ...errors import LeaseLost, Snooze
 from ..attempt import Attempt, Environment
 from ..execution import run_plain
 from ..failure import Failure
 from ..stacks import thread_stack
+from .connection import NewConnections
 from .messages import (
     Ended,
     FromProcess,
@@ -144,14 +141,23 @@ class Child:
 
     def _begin(self, message: RunTask) -> None:
         # Here, so that the next message finds the attempt.
-        source = _Connections(self._program.dsn, self._announce_session)
         environment = Environment(
-            connections=source, max_output_size=message.max_output_size, skip_unknown=message.skip_unknown
+            connections=NewConnections(self._dsn, self._announce_session),
+            max_output_size=message.max_output_size,
+            skip_unknown=message.skip_unknown,
         )
         attempt = Attempt(message.task, environment)
         self._attempt = attempt
         self._send_about(attempt, Started())
         self._tasks.put((message, attempt))
+
+    def _dsn(self) -> str:
+        if self._program.dsn is not None:
+            return self._program.dsn
+        assert self._attempt is not None
+        assert self._attempt.job is not None
+        dsn: str = self._attempt.job.app.dsn
+        return dsn
 
     def _announce_session(self, session: Session) -> None:
         self._send_about(self._attempt, SessionOpened(session))
@@ -262,29 +268,3 @@ def _memory() -> int:
         most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return most if sys.platform == "darwin" else most * 1024
     return pages * os.sysconf("SC_PAGE_SIZE")
-
-
-class _Connections:
-    """A connection for each transaction of a handler. `announce` is called with its session."""
-
-    def __init__(self, dsn: str, announce: Callable[[Session], None]) -> None:
-        self._dsn = dsn
-        self._announce = announce
-
-    def _introduce(self, connection: AnyConnection) -> None:
-        if (session := connections.session(connection)) is not None:
-            self._announce(session)
-
-    @contextlib.contextmanager
-    def connection(self) -> Iterator[psycopg.Connection[Any]]:
-        """A connection for a plain handler."""
-        with connections.connect(self._dsn, application_name="underway worker") as connection:
-            self._introduce(connection)
-            yield connection
-
-    @contextlib.asynccontextmanager
-    async def async_connection(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
-        """A connection for an event loop that the handler runs."""
-        async with await connections.connect_async(self._dsn, application_name="underway worker") as connection:
-            self._introduce(connection)
-            yield connection

@@ -34,11 +34,12 @@ __all__ = [
 class Program:
     """What a process must know of the worker's program: sent once, first.
 
+    `dsn` is None where the worker asks a function for it; a process then asks the application, which has that function.
     `main_name` is the worker's main module where `python -m` started it, `main_file` its file. `log_formatter` is the
     pickled formatter of the worker's log.
     """
 
-    dsn: str
+    dsn: str | None
     argv: list[str]
     main_name: str | None
     main_file: str | None

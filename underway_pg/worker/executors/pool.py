@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from multiprocessing import Pipe
 
 from ...errors import UnderwayError
@@ -113,7 +113,7 @@ class Process:
             return message
         except Exception as error:  # the end of it, or what the handler itself has written there
             logger.debug("process %s: the connection is broken: %r", self._popen.pid, error)
-        raise ProcessDied(self._await_exit(_EXIT_WITHIN))
+        raise ProcessDied(self._await_exit(_CHECK_EVERY))
 
     def terminate(self) -> None:
         """Send SIGTERM to the process and to all that it has started."""
@@ -193,12 +193,11 @@ def _blocked(signals: set[signal.Signals]) -> Iterator[None]:
 class ProcessPool:
     """As many processes as there are handlers at once. They are kept for the next handlers.
 
-    program      returns the program for a new process
     max_tasks    how many tasks a process runs before it is replaced
     max_memory   how many bytes a process may have in memory after a task to be kept; None: any
     """
 
-    def __init__(self, program: Callable[[], Program], max_tasks: int, max_memory: int | None) -> None:
+    def __init__(self, program: Program, max_tasks: int, max_memory: int | None) -> None:
         self._program = program
         self._max_tasks = max_tasks
         self._max_memory = max_memory
@@ -216,7 +215,7 @@ class ProcessPool:
                     break
                 process.close(_EXIT_WITHIN)
             else:
-                process = Process(self._program())
+                process = Process(self._program)
             self._busy.add(process)
             return process
 

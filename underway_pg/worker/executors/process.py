@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from functools import partial
 
 from ...connections import Dsn
 from ...errors import LeaseLost, Snooze
@@ -27,7 +26,7 @@ class ProcessExecutor:
 
     def __init__(self, on_end: OnEnd, dsn: Dsn, max_tasks: int, max_memory: int | None) -> None:
         self._threads = AttemptThreads(on_end)
-        self._pool = ProcessPool(partial(describe_program, dsn), max_tasks, max_memory)
+        self._pool = ProcessPool(describe_program(dsn), max_tasks, max_memory)
 
     def start(self, attempt: Attempt) -> None:
         """Start the handler in a process."""
@@ -43,7 +42,7 @@ class ProcessExecutor:
     def stack(self, attempt: Attempt) -> str:
         """Where the handler was when it was asked to stop."""
         run: ProcessRun = attempt.handle
-        return run.stack
+        return run.stack()
 
     async def close(self) -> None:
         """End the processes, and wait until they have exited."""
@@ -63,7 +62,7 @@ class ProcessRun:
         self._process: Process | None = None
         self._is_sent = False
         self._has_started = False
-        self.stack = ""
+        self._stack = ""
 
     def __call__(self) -> str | None:
         """Run the handler. Returns its output as JSON text; raises what it has raised, or ProcessDied."""
@@ -101,9 +100,8 @@ class ProcessRun:
             return ended
         finally:
             with self._lock:
+                self._read_traceback()
                 self._process = None
-                if attempt.stop_reason is not None and not self.stack:
-                    self.stack = process.read_traceback()
             self._pool.give_back(process)
 
     def _wait(self, process: Process) -> Ended:
@@ -114,7 +112,7 @@ class ProcessRun:
                 case Started():
                     self._has_started = True
                 case Stopping(stack):
-                    self.stack = stack
+                    self._stack = stack
                 case SessionOpened(session):
                     # Lost, unless the end of the handler says that its transaction has ended well.
                     self._attempt.lost_sessions += (session,)
@@ -135,6 +133,16 @@ class ProcessRun:
             case HowEnded.RAISED:
                 assert ended.failure is not None
                 raise RemoteError(ended.failure)
+
+    def stack(self) -> str:
+        """Where the handler was when it was asked to stop."""
+        with self._lock:
+            self._read_traceback()
+        return self._stack
+
+    def _read_traceback(self) -> None:
+        if self._process is not None and self._attempt.stop_reason is not None and not self._stack:
+            self._stack = self._process.read_traceback()
 
     def stop(self, level: int) -> None:
         """Ask the handler to stop; then terminate its process, and then kill it."""

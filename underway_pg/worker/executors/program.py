@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import importlib
 import importlib.util
@@ -9,13 +10,14 @@ import logging
 import os
 import pickle
 import sys
+import traceback
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ...connections import Dsn, read_dsn
+from ...connections import Dsn
 from ...errors import ConfigurationError
-from ...importing import ProgramReachedRun, importing_program
+from ...importing import ImportStopped, importing_program
 from ...job import Job
 from .messages import Program
 
@@ -23,6 +25,8 @@ __all__ = ["describe_program", "import_job", "import_path"]
 
 # The name of the worker's main module in a process; multiprocessing uses it too.
 _MAIN = "__mp_main__"
+
+_GUARD = 'put what the program does at its end, under `if __name__ == "__main__":`'
 
 
 def import_path(job: Job[..., Any]) -> tuple[str, str]:
@@ -44,12 +48,12 @@ def import_path(job: Job[..., Any]) -> tuple[str, str]:
 
 
 def describe_program(dsn: Dsn) -> Program:
-    """The program that runs here, with the dsn as it is now."""
+    """The program that runs here."""
     main = sys.modules["__main__"]
     spec = getattr(main, "__spec__", None)
     file = getattr(main, "__file__", None)
     return Program(
-        dsn=read_dsn(dsn),
+        dsn=dsn if isinstance(dsn, str) else None,
         argv=sys.argv,
         main_name=None if spec is None else spec.name,
         main_file=None if file is None else str(Path(file).absolute()),
@@ -70,23 +74,25 @@ def _formatter() -> bytes | None:
 def import_job(program: Program, module_name: str, name: str) -> Job[..., Any]:
     """Import a job in a process of the worker that runs this program."""
     sys.argv[:] = program.argv
-    os.environ["DATABASE_URL"] = program.dsn  # for an application without a dsn
+    if program.dsn is not None:
+        os.environ["DATABASE_URL"] = program.dsn  # for an application without a dsn
     try:
         with importing_program():
             module = _import_main(program) if module_name == "__main__" else importlib.import_module(module_name)
-    except ProgramReachedRun:
+    except ImportStopped:
         raise ConfigurationError(
-            f"module {module_name} runs a worker when it is imported, and so in the process that imports it for job"
-            f' {name} too: start the worker under `if __name__ == "__main__":`'
+            f"module {module_name} enqueues a task or runs a worker when it is imported, and so in each process that"
+            f" imports it for job {name}; {_GUARD}"
         ) from None
     job: Job[..., Any] = getattr(module, name)
-    job.app.dsn = program.dsn
+    if program.dsn is not None:
+        job.app.dsn = program.dsn
     _set_up_log(program)
     return job
 
 
 def _import_main(program: Program) -> ModuleType:
-    """The worker's main module, as far as it goes without becoming a worker, and under another name."""
+    """The worker's main module, under another name, up to where it enqueues a task or runs a worker."""
     name = program.main_name or _MAIN
     if program.main_name is not None:
         spec = importlib.util.find_spec(name)
@@ -98,8 +104,10 @@ def _import_main(program: Program) -> ModuleType:
     assert spec.loader is not None
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     try:
-        with contextlib.suppress(ProgramReachedRun):
+        try:
             spec.loader.exec_module(module)
+        except ImportStopped as stopped:
+            _check_definitions(module, stopped)
     except BaseException:
         del sys.modules[name]  # the next task tries again
         raise
@@ -107,6 +115,18 @@ def _import_main(program: Program) -> ModuleType:
     if package:
         setattr(sys.modules[package], attribute, module)
     return module
+
+
+def _check_definitions(module: ModuleType, stopped: ImportStopped) -> None:
+    """Raise ConfigurationError if the program defines something after the line that has ended its import."""
+    lines = [line for frame, line in traceback.walk_tb(stopped.__traceback__) if frame.f_globals is vars(module)]
+    defining = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Import | ast.ImportFrom
+    for statement in ast.parse(Path(module.__file__ or "").read_bytes()).body:
+        if isinstance(statement, defining) and statement.lineno > lines[0]:
+            raise ConfigurationError(
+                f"{module.__file__}, line {lines[0]}, enqueues a task or runs a worker, where a process that imports"
+                f" the program for its jobs has to stop; line {statement.lineno} defines more. So {_GUARD}"
+            )
 
 
 def _set_up_log(program: Program) -> None:

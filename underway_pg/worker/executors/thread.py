@@ -135,23 +135,15 @@ class DaemonExecutor(ThreadPoolExecutor):
         self._started = 0
         self._idle = 0
         self._is_shut_down = False
-        self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._calls: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Call the function in a thread; the future has its result."""
         future: Future[Any] = Future()
-
-        def call() -> None:
-            if future.set_running_or_notify_cancel():
-                try:
-                    future.set_result(fn(*args, **kwargs))
-                except BaseException as error:
-                    future.set_exception(error)
-
         with self._lock:
             if self._is_shut_down:
                 raise RuntimeError("the executor was shut down")
-            self._calls.put(call)
+            self._calls.put((future, partial(fn, *args, **kwargs)))
             if self._idle > 0:
                 self._idle -= 1
             elif self._started < self._limit:
@@ -167,8 +159,18 @@ class DaemonExecutor(ThreadPoolExecutor):
                 self._calls.put(None)
 
     def _work(self) -> None:
-        while (call := self._calls.get()) is not None:
-            call()
-            del call
+        while (item := self._calls.get()) is not None:
+            future, call = item
+            result = error = None
+            if is_wanted := future.set_running_or_notify_cancel():
+                try:
+                    result = call()
+                except BaseException as raised:  # it belongs to the caller
+                    error = raised
             with self._lock:
-                self._idle += 1
+                self._idle += 1  # before the caller has the result, and may submit the next call
+            if error is not None:
+                future.set_exception(error)
+            elif is_wanted:
+                future.set_result(result)
+            del item, future, call, result, error

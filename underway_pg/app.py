@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["App"]
 
-Lifespan: TypeAlias = "Callable[[App], AbstractAsyncContextManager[Any]]"
+Lifespan: TypeAlias = Callable[["App"], AbstractAsyncContextManager[Any]]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -310,7 +310,8 @@ class App:
     @dsn.setter
     def dsn(self, dsn: Dsn) -> None:
         """Use another database; before the first use of the application."""
-        if dsn != self._dsn and (self._client is not None or self._async_clients or self._embedded is not None):
+        used = self._client is not None or self._async_clients or self._embedded is not None
+        if used and dsn != self._find_dsn():
             raise ConfigurationError("the application has already used its database; set the dsn before that")
         self._dsn = dsn
 
@@ -396,6 +397,17 @@ class App:
     def queues(self) -> list[str]:
         """The names of the queues that are declared or that a job names."""
         return list(dict.fromkeys([*self._queues, *(job.queue for job in self.jobs.values())]))
+
+    def create_queues(self) -> None:
+        """Create the queues of this application that do not exist, with their settings.
+
+        The first use of a client does it too. An enqueue on your own connection does not.
+        """
+        _ = self.client
+
+    async def create_queues_async(self) -> None:
+        """Create the queues of this application that do not exist, with their settings."""
+        await self.async_client()
 
     def _needs_queues(self) -> bool:
         return self._jobs_with_queues != len(self.jobs)

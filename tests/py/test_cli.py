@@ -143,7 +143,11 @@ def test_migrate_installs_and_run_again_changes_nothing(
     monkeypatch.setenv("DATABASE_URL", empty_database)
     names = [migration.name for migration in schema.migrations()]
 
-    assert bare("migrate", "--plan", "--json").json == {"migrations": names, "functions": True}
+    assert bare("migrate", "--plan", "--json").json == {
+        "migrations": names,
+        "functions": True,
+        "version": schema.migrations()[-1].version,
+    }
     plan = bare("migrate", "--plan")
     assert plan.code == 0
     assert plan.out.splitlines() == [*(f"to apply: migration {name}" for name in names), "to install: the functions"]

@@ -28,7 +28,7 @@ from underway_pg.errors import (
     InvalidCron,
     ScheduleNotFound,
 )
-from underway_pg.settings import Queue, Schedule, ScheduleSettings
+from underway_pg.settings import Schedule, ScheduleSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -117,7 +117,7 @@ def test_a_second_sync_tells_what_was_created_updated_unchanged_and_what_vanishe
 def test_what_another_application_declares_is_left_alone(database: str) -> None:
     for name in ("billing", "shop"):
         with App(database, name=name) as app:
-            app.schedule(FOREVER, name=f"of {name}")(app.job(name=f"job of {name}")(lambda: None))
+            app.schedule(FOREVER, name=f"of {name}")(app.job(name="report")(lambda: None))
             assert app.sync_schedules(remove=True).removed == []
 
 
@@ -338,7 +338,7 @@ def test_a_job_is_scheduled_with_its_options(app: App) -> None:
 
 def test_a_schedule_is_part_of_the_transaction_of_the_caller(app: App, database: str) -> None:
     job = app.job(name="report")(lambda: None)
-    app.client.create_queue(Queue(name="default"))
+    app.create_queues()
     with psycopg.connect(database) as connection:
         job.using(connection).schedule(FOREVER)
         assert app.client.schedules() == []

@@ -9,6 +9,7 @@ import psycopg
 
 from .. import connections
 from ..client import execute
+from ..errors import ConfigurationError
 from ..statements import Statement
 from .errors import WrongUsage
 
@@ -20,11 +21,14 @@ NO_DATABASE = "no database: use --dsn postgresql://user@host/database, or set DA
 
 
 def require_dsn(dsn: str | None) -> str:
-    """The dsn, else that of the environment. Raises WrongUsage if there is none."""
+    """The dsn, else that of the environment. Raises WrongUsage if there is none, and if it cannot be read."""
     found = dsn or connections.dsn_of_environment()
     if found is None:
         raise WrongUsage(NO_DATABASE)
-    return found
+    try:
+        return connections.read_dsn(found)
+    except ConfigurationError as error:
+        raise WrongUsage(str(error)) from None
 
 
 def connect(dsn: str | None) -> psycopg.Connection[Any]:

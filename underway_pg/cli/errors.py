@@ -29,8 +29,6 @@ def exit_code_and_message(error: BaseException) -> tuple[int, str] | None:
             return 1, f"{error}; check --dsn or DATABASE_URL"
         case UnderwayError():
             return 1, str(error)
-        case psycopg.ProgrammingError(sqlstate=None):
-            return 2, "the dsn is not a PostgreSQL URI; write it as postgresql://user:password@host:port/database"
         case psycopg.Error():
             hint = error.diag.message_hint
             return 1, f"the database reported an error: {error.diag.message_primary or error}" + (

@@ -130,6 +130,7 @@ def wait(
     dsn: Dsn = None,
     as_json: Json = False,
 ) -> None:
+    """Wait until tasks are final, and show how they ended. The exit code is 0 if all of them succeeded."""
     # On stderr, so that the result on stdout can be redirected.
     progress = Progress(
         BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),

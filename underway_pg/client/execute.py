@@ -31,12 +31,12 @@ def check_connection(connection: object, *, is_async: bool | None = None) -> Non
     if is_async is not None and isinstance(connection, psycopg.AsyncConnection) is not is_async:
         if is_async:
             raise ConfigurationError(
-                "the connection is a psycopg.Connection, which is not async: use enqueue, enqueue_many or schedule, or"
+                "the connection is a psycopg.Connection, the call is async: use enqueue, enqueue_many or schedule, or"
                 " the same call of a Client"
             )
         raise ConfigurationError(
-            "the connection is a psycopg.AsyncConnection: use enqueue_async, enqueue_many_async or schedule_async, or"
-            " the same call of an AsyncClient"
+            "the connection is a psycopg.AsyncConnection, the call is not async: use enqueue_async, enqueue_many_async"
+            " or schedule_async, or the same call of an AsyncClient"
         )
     if not connection.closed and connection.info.encoding != "utf-8":
         raise ConfigurationError(

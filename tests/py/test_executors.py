@@ -20,10 +20,10 @@ import pytest
 from tests.py import process_jobs
 from tests.py.support import SECONDS, Beside, Session, beside, final, wait_until
 from tests.py.worker_support import AT_ONCE, ONCE, Seen, deafen, info, listening, messages
-from underway_pg import App, Context, Queue, TaskInfo, Worker, WorkerSettings
+from underway_pg import App, Context, Queue, TaskInfo, Worker
 from underway_pg.errors import ConfigurationError
 from underway_pg.settings import Options
-from underway_pg.worker import WorkerOptions
+from underway_pg.worker.settings import WorkerOptions, WorkerSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 

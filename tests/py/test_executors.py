@@ -136,6 +136,7 @@ def test_a_handler_in_a_process_says_how_its_attempt_ends(app: App, session: Ses
     ("job", "arguments", "type_name", "why"),
     [
         ("gives_no_json", {}, "InputError", "the output does not fit into JSON"),
+        ("grows", {"megabytes": "many"}, "InputError", "argument megabytes does not fit"),
         ("pid", {"unknown": 1}, "UnknownArguments", "unknown"),
     ],
 )
@@ -256,7 +257,7 @@ def test_plain_jobs_of_a_queue_run_in_processes_where_it_says_so_and_the_job_doe
 
 def test_an_executor_that_does_not_fit_its_function_is_refused(app: App) -> None:
     with pytest.raises(ConfigurationError, match="'async'; for a plain function it is thread or process"):
-        app.job(executor="async")(lambda: None)
+        app.job(name="work", executor="async")(lambda: None)
 
     async def asynchronous() -> None: ...
 

@@ -192,7 +192,7 @@ def test_an_idle_worker_that_looks_often_does_its_chores_once_a_second(
     app: App, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chores, looks = calls_of_chores(monkeypatch)
-    app.job(queue="q")(lambda: None).enqueue()
+    app.job(name="work", queue="q")(lambda: None).enqueue()
     session.run("select underway.schedule('s', 'q', '0 0 1 1 *')")
     session.run("update underway.schedule set check_at = now()")
     with Session(app.dsn) as holder, beside(app.worker()) as worker:
@@ -291,7 +291,7 @@ def test_a_lease_is_renewed_while_both_connections_of_the_worker_wait_for_an_ans
         id = long.enqueue()
         worker.until(started.is_set, "it runs")
         holder.run("begin")
-        holder.run("lock table underway.task_history, underway.worker")  # settling and maintaining wait
+        holder.run("lock table underway.task_history, underway.worker in share mode")  # settling and maintaining wait
         ended = short.enqueue()
         worker.until(
             lambda: (

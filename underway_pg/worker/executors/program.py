@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from ...connections import Dsn
 from ...errors import ConfigurationError
 from ...importing import ImportStopped, importing_program
 from ...job import Job
@@ -46,7 +47,7 @@ def import_path(job: Job[..., Any]) -> tuple[str, str]:
     return module_name, names[0]
 
 
-def describe_program(dsn: Any) -> Program:
+def describe_program(dsn: Dsn) -> Program:
     """The program that runs here."""
     main = sys.modules["__main__"]
     spec = getattr(main, "__spec__", None)
@@ -85,7 +86,7 @@ def import_job(program: Program, module_name: str, name: str) -> Job[..., Any]:
         ) from None
     job: Job[..., Any] = getattr(module, name)
     if program.dsn is not None:
-        job.enqueuer.dsn = program.dsn
+        job.app.dsn = program.dsn
     _set_up_log(program)
     return job
 

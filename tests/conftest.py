@@ -57,8 +57,8 @@ def server(request: pytest.FixtureRequest) -> Server:
 
 @pytest.fixture
 def database(server: Server) -> Iterator[str]:
-    """The dsn of a fresh database with the schema of Underway."""
-    with server.new_database(server.template) as dsn:
+    """The dsn of a database as `migrate` leaves it."""
+    with server.database() as dsn:
         yield dsn
 
 

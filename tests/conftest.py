@@ -8,6 +8,9 @@ import pytest
 from tests.servers import Server, Servers, ServersError, Source, choose, docker_answers
 from underway_pg.embedded import system_binaries, wheel_binaries
 
+# The files with the longest tests, which begin first, so that none is left alone at the end of a parallel run.
+LONGEST = ("test_chaos.py", "test_model.py", "test_plans.py", "test_pairs.py", "test_schedule_races.py")
+
 SERVERS = pytest.StashKey[Servers]()
 
 
@@ -32,6 +35,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             sources = sources[:1]
         ids = [source.name for source in sources]
         metafunc.parametrize("server", sources, ids=ids, indirect=True, scope="session")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
 # Last, after the fixtures; and not later than this, for a process of a parallel run has ten seconds from here.

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 import psycopg
 import pytest
 
-from tests.py.support import SECONDS, Session, at_once, beside, refused, wait_until
+from tests.py.support import SECONDS, Session, at_once, beside, listed, refused, wait_until
 from tests.servers import Server
 from underway_pg import App, statements
 
@@ -841,12 +841,11 @@ def see_cost(bench: Bench, name: str, mode: str) -> None:
         session.run(f"set plan_cache_mode = '{mode}'")
         # More often than it takes to try a generic plan. What a round has changed is undone.
         for _ in range(7 if mode == "auto" and not bench.warm else 1):
-            session.run("begin")
-            make_due(session, *(f"s{number}" for number in range(1, 10 * DUE, 10)))
-            ((whole_before, read_before),) = session.rows(COUNTERS)
-            session.run(CALLS[name])
-            ((whole, read),) = session.rows(COUNTERS)
-            session.run("rollback")
+            with session.connection.transaction(force_rollback=True):
+                make_due(session, *(f"s{number}" for number in range(1, 10 * DUE, 10)))
+                ((whole_before, read_before),) = session.rows(COUNTERS)
+                session.run(CALLS[name])
+                ((whole, read),) = session.rows(COUNTERS)
             assert whole - whole_before == 0
             assert 0 <= read - read_before <= PER_SCHEDULE * DUE + 100
             # The counters count.
@@ -854,12 +853,8 @@ def see_cost(bench: Bench, name: str, mode: str) -> None:
 
 
 def test_a_call_reads_what_is_due_and_not_all_schedules(bench: Bench) -> None:
-    offenders = []
+    offenders: list[str] = []
     for name, mode in itertools.product(CALLS, MODES):
-        try:
+        with listed(offenders, (name, mode)):
             see_cost(bench, name, mode)
-        except (AssertionError, psycopg.Error) as problem:
-            offenders.append(f"{name}, {mode}: {problem}")
-            for session in bench.warm.values():
-                session.connection.rollback()
-    assert not offenders, "\n".join([f"{len(offenders)} calls read too much", *offenders])
+    assert not offenders, "\n".join(offenders)

@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.py.support import listed
+
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "sql" / "functions").glob("*/*.sql"))
 
@@ -65,13 +67,11 @@ def every_file(rule: Callable[[Path], None]) -> Callable[[], None]:
     """A test that fails with the list of the files that break the rule, each with the assertion that failed."""
 
     def test() -> None:
-        offenders = []
+        offenders: list[str] = []
         for file in FILES:
-            try:
+            with listed(offenders, file.relative_to(ROOT)):
                 rule(file)
-            except AssertionError as broken:
-                offenders.append(f"{file.parent.name}/{file.name}: {broken}")
-        assert not offenders, "\n".join([f"{len(offenders)} files break the rule", *offenders])
+        assert not offenders, "\n".join(offenders)
 
     test.__name__ = rule.__name__
     return test

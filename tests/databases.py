@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, LiteralString
 
 import psycopg
@@ -35,13 +35,16 @@ CATALOGS = """
       and relname <> 'pg_class'
     order by 1"""
 
-# How many rows a catalog has, and the content of those that are newer than the server's initial ones. TRUNCATE gives a
-# table another file.
-CATALOG = """
+# Whether rows of a catalog came, went or were written anew: their number, and the transactions that wrote them.
+WRITERS = "select {name}, count(*), sum(c.xmin::text::bigint) from pg_catalog.{catalog} c"
+# The content of a catalog, but for the rows that the server had before the schema: they have not changed as long as
+# they are as many.
+CONTENT = """
     select {name}, count(*), coalesce(sum(hashtextextended(c::text, 0)::numeric) filter (
         where c.xmin::text::bigint >= (select xmin::text::bigint from pg_namespace where nspname = 'underway')
     ), 0)
     from pg_catalog.{catalog} c"""
+# TRUNCATE gives a table another file.
 CLASSES = """
     select 'pg_class', count(*), coalesce(sum(hashtextextended(
         (to_jsonb(c) - '{relfilenode,relfrozenxid,relminmxid}'::text[])::text, 0
@@ -76,6 +79,14 @@ TABLES = """
     from pg_class
     where relnamespace = 'underway'::regnamespace and relkind = 'r'
     order by 1"""
+# TRUNCATE leaves other estimates of an index than its creation.
+ESTIMATES = "select oid::bigint, relpages, reltuples, relallvisible from pg_class where oid >= 16384"
+RESTORE_ESTIMATES = """
+    update pg_catalog.pg_class c
+    set relpages = e.relpages, reltuples = e.reltuples, relallvisible = e.relallvisible
+    from unnest(%s::oid[], %s::integer[], %s::real[], %s::integer[]) e (oid, relpages, reltuples, relallvisible)
+    where c.oid = e.oid
+      and (c.relpages, c.reltuples, c.relallvisible) <> (e.relpages, e.reltuples, e.relallvisible)"""
 SEQUENCES = "select relname from pg_class where relnamespace = 'underway'::regnamespace and relkind = 'S' order by 1"
 SEQUENCE = "select {}, last_value, is_called from underway.{}"
 ROWS = "select coalesce(string_agg(t.ctid::text || t::text, '' order by t.ctid), '') from underway.{} t"
@@ -103,6 +114,7 @@ class Databases:
         self._number = 0
         self._free: list[str] = []
         self._first: _State | None = None
+        self._operator = connect()
 
     @contextlib.contextmanager
     def one(self) -> Iterator[str]:
@@ -112,13 +124,19 @@ class Databases:
             yield name
         finally:
             renamed = self._next_name()
-            if self._first is not None and self._close(name, renamed) and self._reset(renamed, self._first):
+            try:
+                self._close(name, renamed)
+                reusable = self._reset(renamed)
+            except (psycopg.Error, TimeoutError):
+                reusable = False
+            if reusable:
                 self._free.append(renamed)
             else:
                 self._drop(name)
                 self._drop(renamed)
 
     def close(self) -> None:
+        self._operator.close()
         while self._free:
             self._drop(self._free.pop())
 
@@ -135,59 +153,54 @@ class Databases:
             self._wait_for_sessions(name)
         return name
 
-    def _close(self, name: str, renamed: str) -> bool:
-        """End all sessions, and let the database be found under another name only; False where that fails."""
-        with self._connect() as connection:
-            try:
-                was_open = connection.execute("select datallowconn from pg_database where datname = %s", [name])
-                if was_open.fetchone() != (True,):
-                    return False
-                _run(connection, "alter database {} with allow_connections false", name)
-                connection.execute("select pg_terminate_backend(pid) from (" + SESSIONS + ") s", [name])
-                _wait_for_sessions(connection, name)
-                _run(connection, "alter database {} rename to {}", name, renamed)
-                _run(connection, "alter database {} with allow_connections true", renamed)
-            except (psycopg.Error, TimeoutError):
-                return False
-        return True
+    def _close(self, name: str, renamed: str) -> None:
+        """End all sessions, and let the database be found under another name only."""
+        if not self._operator.execute("select from pg_database where datname = %s and datallowconn", [name]).rowcount:
+            raise psycopg.OperationalError(f"{name} takes no connections any more")
+        self._run("alter database {} with allow_connections false", name)
+        self._operator.execute("select pg_terminate_backend(pid) from (" + SESSIONS + ") s", [name])
+        self._wait_for_sessions(name)
+        self._run("alter database {} rename to {}", name, renamed)
+        self._run("alter database {} with allow_connections true", renamed)
 
-    def _reset(self, name: str, first: _State) -> bool:
+    def _reset(self, name: str) -> bool:
         """Empty the database; False where it is then not as it was at first."""
-        try:
-            with self._connect(dbname=name, options=OPTIONS) as connection:
-                first.restore(connection)
-                same = first.differences(connection) == []
-            self._wait_for_sessions(name)
-        except (psycopg.Error, TimeoutError):
-            return False
+        assert self._first is not None
+        with self._connect(dbname=name, options=OPTIONS) as connection:
+            self._first.restore(connection)
+            same = not self._first.differences(connection)
+        self._wait_for_sessions(name)
         return same
 
+    def _run(self, statement: LiteralString, *names: str) -> None:
+        self._operator.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+
     def _wait_for_sessions(self, name: str) -> None:
-        with self._connect() as connection:
-            _wait_for_sessions(connection, name)
+        """Wait until nobody is connected to a database any more."""
+        deadline = time.monotonic() + SECONDS
+        while self._operator.execute(SESSIONS, [name]).rowcount:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"sessions of {name} do not end")
+            time.sleep(0.002)
 
 
 class _State:
     """What a database holds that was just made."""
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
-        catalogs = [row[0] for row in connection.execute(CATALOGS)]
-        self._fingerprint = sql.SQL(" union all ").join(
-            [
-                sql.SQL(CLASSES),
-                sql.SQL(SHARED),
-                *(sql.SQL(CATALOG).format(name=sql.Literal(n), catalog=sql.Identifier(n)) for n in catalogs),
-            ]
-        )
+        self._names = [row[0] for row in connection.execute(CATALOGS)]
         sequences = [row[0] for row in connection.execute(SEQUENCES)]
         self._read_sequences = sql.SQL(" union all ").join(
             sql.SQL(SEQUENCE).format(sql.Literal(n), sql.Identifier(n)) for n in sequences
         )
-        self._catalogs = self._read_catalogs(connection)
+        self._writers = _catalogs(connection, WRITERS, self._names)
+        self._contents = _catalogs(connection, CONTENT, self._names)
         self._tables = dict(connection.execute(TABLES).fetchall())
-        self._sequences = set(connection.execute(self._read_sequences).fetchall())
+        self._estimates = [list(column) for column in zip(*connection.execute(ESTIMATES), strict=True)]
+        self._sequences = set(connection.execute(self._read_sequences))
         self._rows = {table: rows for table in self._tables if (rows := _rows(connection, table))}
         self._copies = {table: _copy_out(connection, table) for table in self._rows}
+        self._others = self._read_others(connection)
 
     def restore(self, connection: psycopg.Connection[Any]) -> None:
         """Give tables and sequences back what they had; only the changed ones, which are few."""
@@ -201,30 +214,38 @@ class _State:
             _copy_in(connection, table, self._copies[table])
         for sequence, value, is_called in self._sequences - set(connection.execute(self._read_sequences)):
             connection.execute("select setval(%s, %s, %s)", [f"underway.{sequence}", value, is_called])
+        connection.execute(RESTORE_ESTIMATES, self._estimates)
         connection.execute("select pg_stat_reset()")
 
-    def differences(self, connection: psycopg.Connection[Any]) -> list[str]:
-        """The catalogs and tables that are not as they were."""
-        now = {
-            **self._read_catalogs(connection),
+    def differences(self, connection: psycopg.Connection[Any]) -> set[str]:
+        """The parts of a database that are not as they were."""
+        written = _differing(self._writers, _catalogs(connection, WRITERS, self._names))
+        contents = {name: self._contents[name] for name in written}
+        return _differing(contents, _catalogs(connection, CONTENT, written)) | _differing(
+            self._others, self._read_others(connection)
+        )
+
+    def _read_others(self, connection: psycopg.Connection[Any]) -> dict[str, Any]:
+        """What the catalogs of the database do not say."""
+        return {
+            **_by_name(connection.execute(CLASSES + " union all " + SHARED)),
             "tables": dict(connection.execute(TABLES).fetchall()),
             "sequences": set(connection.execute(self._read_sequences)),
             **{f"rows of {table}": _rows(connection, table) for table in self._rows},
         }
-        then = {
-            **self._catalogs,
-            "tables": self._tables,
-            "sequences": self._sequences,
-            **{f"rows of {table}": rows for table, rows in self._rows.items()},
-        }
-        return [what for what in now.keys() | then.keys() if now.get(what) != then.get(what)]
-
-    def _read_catalogs(self, connection: psycopg.Connection[Any]) -> dict[str, Any]:
-        return {name: (count, content) for name, count, content in connection.execute(self._fingerprint)}
 
 
-def _run(connection: psycopg.Connection[Any], statement: LiteralString, *names: str) -> None:
-    connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+def _by_name(rows: Iterable[tuple[Any, ...]]) -> dict[str, Any]:
+    return {name: values for name, *values in rows}
+
+
+def _differing(then: dict[str, Any], now: dict[str, Any]) -> set[str]:
+    return {name for name in then.keys() | now.keys() if then.get(name) != now.get(name)}
+
+
+def _catalogs(connection: psycopg.Connection[Any], query: LiteralString, names: Iterable[str]) -> dict[str, Any]:
+    queries = [sql.SQL(query).format(name=sql.Literal(name), catalog=sql.Identifier(name)) for name in names]
+    return _by_name(connection.execute(sql.SQL(" union all ").join(queries))) if queries else {}
 
 
 def _rows(connection: psycopg.Connection[Any], table: str) -> Any:
@@ -242,12 +263,3 @@ def _copy_in(connection: psycopg.Connection[Any], table: str, rows: bytes) -> No
     statement = sql.SQL("copy {} from stdin (format binary)").format(sql.Identifier("underway", table))
     with connection.cursor().copy(statement) as copy:
         copy.write(rows)
-
-
-def _wait_for_sessions(connection: psycopg.Connection[Any], name: str) -> None:
-    """Wait until nobody is connected to a database any more."""
-    deadline = time.monotonic() + SECONDS
-    while connection.execute(SESSIONS, [name]).fetchall():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"sessions of {name} do not end")
-        time.sleep(0.002)

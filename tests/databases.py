@@ -32,7 +32,7 @@ CATALOGS = """
     where relnamespace = 'pg_catalog'::regnamespace
       and relkind = 'r'
       and not relisshared
-      and relname <> 'pg_class'
+      and relname not in ('pg_class', 'pg_statistic')
     order by 1"""
 
 # Whether rows of a catalog came, went or were written anew: their number, and the transactions that wrote them.
@@ -50,6 +50,8 @@ CLASSES = """
         (to_jsonb(c) - '{relfilenode,relfrozenxid,relminmxid}'::text[])::text, 0
     )::numeric) filter (where c.oid >= 16384), 0)
     from pg_class c"""
+# Autovacuum analyses the catalogs of any database, the template too: only the statistics of other tables count.
+STATISTICS = "select 'pg_statistic', count(*), 0 from pg_statistic where starelid >= 16384"
 # What is stored elsewhere about a database.
 SHARED = """
     select 'pg_database', 1, hashtextextended(
@@ -228,7 +230,7 @@ class _State:
     def _read_others(self, connection: psycopg.Connection[Any]) -> dict[str, Any]:
         """What the catalogs of the database do not say."""
         return {
-            **_by_name(connection.execute(CLASSES + " union all " + SHARED)),
+            **_by_name(connection.execute(CLASSES + " union all " + STATISTICS + " union all " + SHARED)),
             "tables": dict(connection.execute(TABLES).fetchall()),
             "sequences": set(connection.execute(self._read_sequences)),
             **{f"rows of {table}": _rows(connection, table) for table in self._rows},

@@ -6,6 +6,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -240,7 +241,7 @@ def test_a_database_with_a_change_that_emptying_its_tables_does_not_undo_is_not_
             changed = oid(dsn)
             # A session in the database itself may not close it.
             with psycopg.connect(server.dsn if "{database}" in change else dsn, autocommit=True) as connection:
-                for statement in change.format(database=dsn.rpartition("/")[2]).split("; "):
+                for statement in change.format(database=urlsplit(dsn).path[1:]).split("; "):
                     connection.execute(statement.encode())
         with server.database() as dsn:
             if oid(dsn) == changed:

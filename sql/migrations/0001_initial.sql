@@ -43,7 +43,8 @@ create type underway.claimed_task as (
     headers     jsonb,
     priority    integer,
     enqueued_at timestamptz,
-    dead_letter jsonb
+    dead_letter jsonb,
+    max_attempts integer
 );
 
 -- A finished task whose end has effects: somebody watches it, a batch has it, or it held or waited for a slot.
@@ -275,7 +276,8 @@ create table underway.worker (
     idle        boolean not null default false,
     started_at  timestamptz not null,
     seen_at     timestamptz not null,
-    stop_asked_at timestamptz
+    stop_asked_at timestamptz,
+    skipped_jobs text[] not null default '{}' -- jobs that it does not know, or not with the arguments of some task
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200);
 
 create index worker_to_wake on underway.worker (id) where idle;

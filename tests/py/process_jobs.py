@@ -5,15 +5,21 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import ctypes
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 
 import psycopg
 
-from underway_pg import App, Context, Fatal, Queue, Retry, RetryPolicy
+from underway_pg import App, Context, Fatal, Queue, Retry, RetryPolicy, current_context
 from underway_pg.errors import Snooze
 
 # A process is told the database of its worker; this one is nowhere.
@@ -236,3 +242,199 @@ async def where_async() -> int:
 @heavy.job(queue="light")
 def where_elsewhere() -> int:
     return os.getpid()
+
+
+# What handlers in processes do to themselves; `test_processes.py` has what becomes of it.
+
+
+def record(file: str, text: object) -> None:
+    """Append a line to a file."""
+    with Path(file).open("a") as lines:
+        lines.write(f"{text}\n")
+
+
+def start_sleeper(file: str) -> None:
+    """Start a shell that starts a program, both of which run for long, and record their ids."""
+    script = f"sleep 600 & echo $! >> {file}; echo $$ >> {file}; echo done >> {file}; wait"
+    subprocess.Popen(["sh", "-c", script])
+    while not Path(file).exists() or "done" not in Path(file).read_text():
+        time.sleep(0.01)
+
+
+@job
+def starts_a_program_and(file: str, then: str) -> None:
+    start_sleeper(file)
+    if then == "dies":
+        os._exit(3)
+    if then == "hangs":
+        time.sleep(SECONDS)
+    if then == "hangs in C":
+        sum(range(10**12))
+
+
+async def wait_deep_inside() -> None:
+    await asyncio.sleep(SECONDS)
+
+
+@job
+def waits_in_an_event_loop(context: Context) -> None:
+    async def main() -> None:
+        context.progress("runs")
+        await asyncio.gather(asyncio.sleep(0), wait_deep_inside())
+
+    loop = asyncio.new_event_loop()
+    waiting = loop.create_task(main())
+    threading.Thread(target=lambda: context.wait_cancelled() and loop.call_soon_threadsafe(waiting.cancel)).start()
+    try:
+        loop.run_until_complete(waiting)
+    finally:
+        loop.close()
+
+
+@job
+def asks_in_a_loop(context: Context) -> None:
+    context.progress("runs")
+    while not context.wait_cancelled(0):
+        pass
+
+
+@job
+def says_that_it_hangs_in_c() -> int:
+    print("hangs", flush=True)
+    return hangs_in_c.function()
+
+
+@job
+def sleeps(file: str, seconds: float) -> str:
+    record(file, os.getpid())
+    time.sleep(seconds)
+    return "slept"
+
+
+@job
+def segfaults() -> None:
+    ctypes.string_at(0)
+
+
+@job
+def closes_all_files() -> None:
+    os.closerange(0, 1000)
+    time.sleep(SECONDS)
+
+
+@job
+def writes_to_all_files() -> None:
+    for file in range(3, 100):
+        with contextlib.suppress(OSError):
+            os.write(file, b"\0\0\0\4what")
+    time.sleep(SECONDS)
+
+
+@job
+def forks(file: str, how: str) -> str:
+    """Forks, and returns from both; the fork as `how` says."""
+    if os.fork() == 0:
+        record(file, "fork")
+        if how == "exit":
+            sys.exit(5)
+        if how == "raise":
+            raise RuntimeError("in the fork")
+        return "fork"
+    _, status = os.wait()
+    return f"exit code {os.waitstatus_to_exitcode(status)}"
+
+
+class Unspeakable(Exception):
+    """Its own code fails whatever it is asked."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no words")
+
+    def __reduce__(self) -> str:
+        raise RuntimeError("no pickle")
+
+
+ERRORS: dict[str, Callable[[], BaseException]] = {
+    "unspeakable": Unspeakable,
+    "huge": lambda: ValueError("x" * 50_000_000),
+    "stop iteration": StopIteration,
+    "generator exit": GeneratorExit,
+    "keyboard interrupt": KeyboardInterrupt,
+    "system exit": SystemExit,
+    "cancelled": asyncio.CancelledError,
+    "group": lambda: BaseExceptionGroup("several", [ValueError("one"), KeyboardInterrupt()]),
+    "memory": MemoryError,
+    "recursion": RecursionError,
+}
+
+
+@job
+def raises_one(which: str) -> None:
+    raise ERRORS[which]()
+
+
+tenant: ContextVar[str] = ContextVar("tenant", default="nobody")
+
+
+@job
+def sets_its_tenant(name: str) -> list[str]:
+    before = tenant.get()
+    tenant.set(name)
+    return [before, tenant.get()]
+
+
+@job
+def handles_sigterm(file: str) -> None:
+    """Records SIGTERM and the exception, and goes on."""
+    signal.signal(signal.SIGTERM, lambda *_: record(file, "SIGTERM"))
+    record(file, "ready")
+    while True:
+        try:
+            time.sleep(SECONDS)
+        except asyncio.CancelledError:
+            record(file, "CancelledError")
+
+
+@job
+def knows_its_signals() -> list[list[str]]:
+    """What a program that it starts has of signals: those blocked, and those ignored."""
+    status = subprocess.run(["cat", "/proc/self/status"], capture_output=True, text=True, check=True).stdout
+    lines = dict(line.split(":\t") for line in status.splitlines() if line.startswith(("SigBlk", "SigIgn")))
+    names = {signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2}
+    return [sorted(each.name for each in names if int(lines[key], 16) >> (each - 1) & 1) for key in lines]
+
+
+# Jobs with middleware, which runs in the process too.
+
+seen: list[str] = []
+
+
+@contextlib.contextmanager
+def watch(context: Context) -> Iterator[None]:
+    seen.append(f"{context.job} begins")
+    try:
+        yield
+    finally:
+        outcome = context.outcome
+        assert outcome is not None
+        seen.append(f"{context.job} {outcome.kind} {outcome.error!r} {outcome.will_retry}")
+
+
+watched = App("postgresql://nowhere", middleware=[watch])
+
+
+@watched.job(queue="q", executor="process")
+def is_watched(fails: bool) -> str:
+    context = current_context()
+    assert context is not None
+    if fails:
+        raise ValueError("bad")
+    return f"{context.id}"
+
+
+@watched.job(queue="q", executor="process")
+def what_was_seen() -> list[str]:
+    return seen

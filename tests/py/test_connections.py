@@ -22,6 +22,7 @@ from tests.py.support import SECONDS, Beside, Session, beside, final, wait_until
 from tests.py.worker_support import Seen, listening
 from tests.servers import Server
 from underway_pg import App, AsyncClient, Client, Context, Queue, RetryPolicy, Worker, connections, schema
+from underway_pg.connections import sessions
 from underway_pg.settings import Options
 
 
@@ -33,7 +34,8 @@ def proxy(database: str) -> Iterator[Proxy]:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "SILENT_AFTER", 0.5)
+    for module in (connections, sessions):
+        monkeypatch.setattr(module, "SILENT_AFTER", 0.5)
 
 
 def test_what_a_dsn_says_of_patience_counts(database: str) -> None:
@@ -52,7 +54,7 @@ def test_the_server_looks_for_a_vanished_client_as_the_client_does_for_the_serve
         return [connection.execute(f"show {name}".encode()).fetchone()[0] for name in names]  # type: ignore[index]
 
     with cluster() as server:  # which is reached over TCP; elsewhere there is nothing to look for
-        with connections.pool(server.dsn, most=1, name="test") as pool, pool.connection() as connection:
+        with connections.Pool(server.dsn, max_size=1) as pool, pool.connection() as connection:
             assert said(connection) == ["10", "5", "3", "20000"]
         with connections.connect(make_conninfo(server.dsn, keepalives_idle=7, tcp_user_timeout=7000)) as connection:
             assert said(connection) == ["7", "5", "3", "7000"]
@@ -91,7 +93,8 @@ def test_an_error_is_not_silence(database: str) -> None:
 
 def silence_once(monkeypatch: pytest.MonkeyPatch, proxy: Proxy, name: str) -> None:
     """Have the proxy fall silent for all connections there are, when this function is called for the first time."""
-    real, called = getattr(connections, name), threading.Event()
+    module = connections if name == "connect_async" else sessions
+    real, called = getattr(module, name), threading.Event()
 
     def fall_silent() -> None:
         if not called.is_set():
@@ -108,19 +111,19 @@ def silence_once(monkeypatch: pytest.MonkeyPatch, proxy: Proxy, name: str) -> No
         fall_silent()
         return connection
 
-    monkeypatch.setattr(connections, name, after if name == "connect_async" else before)
+    monkeypatch.setattr(module, name, after if name == "connect_async" else before)
 
 
 @pytest.mark.usefixtures("impatient")
 def test_a_connection_that_falls_silent_after_the_login_keeps_no_place_in_its_pool(
     proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    silence_once(monkeypatch, proxy, "_introduction")
-    with (
-        connections.pool(proxy.dsn, most=1, name="test") as pool,
-        pool.connection(timeout=SECONDS / 3) as connection,
-    ):
-        assert connection.execute("select 1").fetchone() == (1,)
+    silence_once(monkeypatch, proxy, "session_parameters")
+    with connections.Pool(proxy.dsn, max_size=1) as pool:
+        with pytest.raises(connections.ServerUnresponsive), pool.connection():
+            pass
+        with pool.connection(timeout=SECONDS / 3) as connection:
+            assert connection.execute("select 1").fetchone() == (1,)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -128,13 +131,14 @@ def test_an_async_connection_that_falls_silent_after_the_login_keeps_no_place_in
     proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def main() -> None:
-        async with (
-            connections.async_pool(proxy.dsn, most=1, name="test") as pool,
-            pool.connection(timeout=SECONDS / 3) as connection,
-        ):
-            assert await (await connection.execute("select 1")).fetchone() == (1,)
+        async with connections.AsyncPool(proxy.dsn, max_size=1) as pool:
+            with pytest.raises(connections.ServerUnresponsive):
+                async with pool.connection():
+                    pass
+            async with pool.connection(timeout=SECONDS / 3) as connection:
+                assert await (await connection.execute("select 1")).fetchone() == (1,)
 
-    silence_once(monkeypatch, proxy, "_introduction")
+    silence_once(monkeypatch, proxy, "session_parameters")
     asyncio.run(main())
 
 
@@ -146,7 +150,7 @@ def test_a_worker_whose_connection_falls_silent_before_it_listens_listens_over_a
     app = App(f"{proxy.dsn}?connect_timeout=2", queues=[Queue(name="plain")])
     with app, Session(database) as session, beside(app.worker()) as running:
         listening(session, running)
-    assert "does not hear the database: no answer" in caplog.text
+    assert "LISTEN connection lost, reconnecting: no answer" in caplog.text
 
 
 @pytest.mark.usefixtures("impatient")
@@ -193,7 +197,9 @@ def test_a_worker_whose_connections_have_fallen_silent_goes_on_over_new_ones(
         session.run("select underway.enqueue('plain', '{\"n\": 2}', job => 'work')")
         proxy.speak(of_old=False)
         running.until(lambda: session.value("select count(*) from underway.task_history") == 2, "it works again")
-        running.until(lambda: "does not hear the database: no answer" in caplog.text, "it notices that it is deaf")
+        running.until(
+            lambda: "LISTEN connection lost, reconnecting: no answer" in caplog.text, "it notices that it is deaf"
+        )
 
 
 @pytest.mark.usefixtures("impatient")
@@ -407,7 +413,12 @@ def test_a_worker_behind_a_pooler_says_that_it_hears_nothing(database: str, capl
         caplog.at_level(logging.INFO, "underway_pg"),
         beside(app.worker(name="w")) as running,
     ):
-        running.until(lambda: "worker w is behind a pooler, and hears nothing" in caplog.messages, "it says so")
+        running.until(
+            lambda: (
+                "worker w: connected through a pooler, LISTEN unavailable, polling; set listen_dsn" in caplog.messages
+            ),
+            "it says so",
+        )
 
 
 def test_a_worker_behind_a_pooler_hears_past_it_where_it_is_told_how(
@@ -433,7 +444,7 @@ def test_a_worker_that_can_not_listen_where_it_was_told_says_so_and_works_nevert
         return "done"
 
     with app, beside(app.worker(listen_dsn=nobody_there)) as running:
-        running.until(lambda: "does not hear the database: " in caplog.text, "it says so")
+        running.until(lambda: "LISTEN connection lost, reconnecting: " in caplog.text, "it says so")
         assert final(app, work.enqueue(), running).output == "done"
 
 
@@ -465,14 +476,14 @@ def test_every_connection_is_read_committed_whatever_the_database_prefers(isolat
 
     async def main() -> None:
         async with (
-            connections.async_pool(isolated, most=1, name="test") as pool,
+            connections.AsyncPool(isolated, max_size=1) as pool,
             pool.connection() as pooled,
             await connections.connect_async(isolated) as single,
         ):
             assert await levels_async(pooled) == await levels_async(single) == [("read committed",)] * 2
 
     with (
-        connections.pool(isolated, most=1, name="test") as pool,
+        connections.Pool(isolated, max_size=1) as pool,
         pool.connection() as pooled,
         connections.connect(isolated) as single,
     ):
@@ -528,7 +539,7 @@ def test_a_worker_of_a_database_with_strict_isolation_runs_every_kind_of_task(is
 # Encodings
 
 
-@pytest.fixture(params=["LATIN1", "SQL_ASCII"])
+@pytest.fixture(params=["LATIN1", "SQL_ASCII", "EUC_JP"])
 def encoded(request: pytest.FixtureRequest, server: Server) -> Iterator[str]:
     """A database with an encoding that is not UTF8."""
     encoding = f"template0 encoding '{request.param}' lc_collate 'C' lc_ctype 'C'"

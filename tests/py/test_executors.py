@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import logging
 import os
 import signal
@@ -13,23 +12,18 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from multiprocessing import Pipe
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import pytest
 
 from tests.py import process_jobs
 from tests.py.support import SECONDS, Beside, Session, beside, final, wait_until
-from tests.py.worker_support import AT_ONCE, ONCE, Seen, info, listening, messages
-from underway_pg import App, Context, Queue, TaskInfo, Worker
+from tests.py.worker_support import AT_ONCE, ONCE, Seen, deafen, info, listening, messages
+from underway_pg import App, Context, Queue, TaskInfo, Worker, WorkerSettings
 from underway_pg.errors import ConfigurationError
-from underway_pg.models import ClaimedTask
 from underway_pg.settings import Options
-from underway_pg.worker.executors.child import Child, Program
-from underway_pg.worker.executors.process import InProcess, Processes
-from underway_pg.worker.executors.thread import Threads
+from underway_pg.worker import WorkerOptions
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -51,16 +45,11 @@ def session(database: str) -> Iterator[Session]:
         yield session
 
 
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Handlers are told again soon."""
-    monkeypatch.setattr("underway_pg.worker.worker._PATIENCE", 0.3)
-
-
 def of_processes(app: App, **settings: Any) -> Worker:
     """A worker for the jobs that run in processes."""
     _ = app.client  # which creates the queues
-    return Worker(app.dsn, process_jobs.app.jobs, **{"queues": ["q", "poison"], "concurrency": 2, **settings})
+    chosen = WorkerSettings(**{"queues": ["q", "poison"], "concurrency": 2, **settings})
+    return Worker(app.dsn, process_jobs.app.jobs, chosen)
 
 
 def enqueue(app: App, job: str, options: Options | None = None, queue: str = "q", **arguments: Any) -> int:
@@ -147,7 +136,7 @@ def test_a_handler_in_a_process_says_how_its_attempt_ends(app: App, session: Ses
     ("job", "arguments", "type_name", "why"),
     [
         ("gives_no_json", {}, "InputError", "the output does not fit into JSON"),
-        ("pid", {"unknown": 1}, "InputError", "unexpected keyword argument 'unknown'"),
+        ("grows", {"megabytes": "many"}, "InputError", "argument megabytes does not fit"),
     ],
 )
 def test_what_does_not_fit_fails_for_good_in_a_process_too(
@@ -242,7 +231,7 @@ def test_the_processes_of_a_worker_that_stops_end_side_by_side(app: App, session
 def test_plain_jobs_of_a_queue_run_in_processes_where_it_says_so_and_the_job_does_not(database: str) -> None:
     with App(database, queues=[Queue(name="heavy", executor="process"), Queue(name="light")]) as app:
         _ = app.client
-        worker = Worker(app.dsn, process_jobs.heavy.jobs, queues=["heavy", "light"])
+        worker = Worker(app.dsn, process_jobs.heavy.jobs, WorkerSettings(queues=["heavy", "light"]))
         with beside(worker) as running:
             ran_in = {
                 name: final(app, enqueue(app, name, queue=job.queue), running).output
@@ -259,7 +248,7 @@ def test_plain_jobs_of_a_queue_run_in_processes_where_it_says_so_and_the_job_doe
 
 def test_an_executor_that_does_not_fit_its_function_is_refused(app: App) -> None:
     with pytest.raises(ConfigurationError, match="'async'; for a plain function it is thread or process"):
-        app.job(executor="async")(lambda: None)
+        app.job(name="work", executor="async")(lambda: None)
 
     async def asynchronous() -> None: ...
 
@@ -393,25 +382,7 @@ def test_a_process_whose_handler_took_too_long_and_stopped_is_kept(app: App, ses
     assert pids[0] == pids[1]
 
 
-def test_a_thread_is_found_while_it_is_in_a_call_and_not_after_that() -> None:
-    async def main() -> None:
-        loop = asyncio.get_running_loop()
-        ended = asyncio.Event()
-        threads: Threads[str] = Threads(loop, lambda _: ended.set())
-        inside: list[int | None] = []
-        threads.call(
-            "a", lambda: inside.extend((threading.get_ident(), threads.thread_of("a"), threads.thread_of("b")))
-        )
-        await asyncio.wait_for(ended.wait(), SECONDS)
-        thread, found, other = inside
-        assert (found, other, threads.thread_of("a")) == (thread, None, None)
-        threads.close()
-
-    asyncio.run(main())
-
-
 @pytest.mark.parametrize("kind", ["async", "thread"])
-@pytest.mark.usefixtures("impatient")
 def test_a_handler_that_does_not_stop_is_given_up_and_counted_and_another_runs_in_its_place(
     app: App, kind: str, stubborn: Stubborn, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -427,24 +398,23 @@ def test_a_handler_that_does_not_stop_is_given_up_and_counted_and_another_runs_i
     def in_a_thread() -> str:
         return "alive"
 
-    with caplog.at_level(logging.WARNING, "underway_pg"), beside(app.worker(concurrency=1)) as worker:
+    with caplog.at_level(logging.WARNING, "underway_pg"), beside(app.worker(concurrency=1, stop_step=0.3)) as worker:
         others = [on_the_loop.enqueue(), in_a_thread.enqueue()]
         task = final(app, id, worker)
         assert (task.state, error(task)["type"]) == ("failed", "TimeoutError")
         assert f"in {hung}" in error(task)["traceback"]
         assert [final(app, other, worker).output for other in others] == ["alive", "alive"]
         assert worker.on_loop(lambda: worker.worker.abandoned) == stubborn.running == 1
-        (warning,) = (record.getMessage() for record in caplog.records if "left behind" in record.getMessage())
+        (warning,) = (record.getMessage() for record in caplog.records if "did not stop" in record.getMessage())
         assert f"task {id} " in warning
         assert f"in {hung}" in warning
         stubborn.released.set()
         worker.until(lambda: worker.on_loop(lambda: worker.worker.abandoned == 0), "it has ended after all")
         assert final(app, on_the_loop.enqueue(), worker).output == "alive"
-    assert "the result is dropped" not in caplog.text  # what it gave in the end was not even reported
+    assert "lease lost" not in caplog.text  # what it gave in the end was not even reported
     assert (info(app, id).state, len(info(app, id).errors or [])) == ("failed", 1)
 
 
-@pytest.mark.usefixtures("impatient")
 def test_as_many_handlers_run_at_once_as_the_concurrency_after_one_was_given_up_and_came_back(
     app: App, stubborn: Stubborn
 ) -> None:
@@ -456,7 +426,7 @@ def test_as_many_handlers_run_at_once_as_the_concurrency_after_one_was_given_up_
             await asyncio.sleep(0.01)
 
     id = stubborn.jobs["async"].options(timeout=0.1).enqueue()
-    with beside(app.worker(concurrency=2)) as worker:
+    with beside(app.worker(concurrency=2, stop_step=0.3)) as worker:
         final(app, id, worker)
         for released in (False, True):
             if released:
@@ -468,9 +438,8 @@ def test_as_many_handlers_run_at_once_as_the_concurrency_after_one_was_given_up_
 
 
 @pytest.mark.parametrize(("term", "killed_by"), [(False, "signal 15"), (True, "signal 9")])
-@pytest.mark.usefixtures("impatient")
 def test_a_process_whose_handler_does_not_stop_is_ended_harder_and_harder(app: App, term: bool, killed_by: str) -> None:
-    with beside(of_processes(app, concurrency=1)) as worker:
+    with beside(of_processes(app, concurrency=1, stop_step=0.3)) as worker:
         pid = final(app, enqueue(app, "pid"), worker).output
         task = final(app, enqueue(app, "swallows", Options(retry=ONCE, timeout=0.5), term=term), worker)
         assert not is_alive(pid)
@@ -506,105 +475,10 @@ def test_a_cancellation_reaches_a_handler_in_a_process_at_once(app: App, session
     assert (info(app, id).state, info(app, id).errors) == ("cancelled", None)
 
 
-def test_a_handler_that_is_told_before_its_process_is_there_does_not_begin(app: App, session: Session) -> None:
-    task = ClaimedTask(1, "q", "hangs", b"\1{}", 1, b"", b"", b"", None, 0, b"", None)
-    context = Context(task, None, NoConnections())
-    context.interrupt("cancelled")
-    processes = Processes(app.dsn, max_tasks=1, max_memory=None)
-    with pytest.raises(asyncio.CancelledError):
-        InProcess(processes, process_jobs.hangs, context).run()
-    processes.close()
-    assert seen(session) == []
-
-
-def test_an_interrupt_that_comes_late_does_not_meet_the_next_task_of_its_process() -> None:
-    ours, theirs = Pipe()
-    child = Child(theirs, Program.here("postgresql://nowhere"))
-    first, second = (ClaimedTask(n, "q", "hangs", b"\1{}", 1, b"", b"", b"", None, 0, b"", None) for n in (1, 2))
-
-    def listen() -> None:
-        child._begin(("module", "name"), first)
-        child._interrupt("timed out")
-        child._context = None  # it has ended before the main thread sees the signal
-        child._begin(("module", "name"), second)
-
-    before = signal.signal(signal.SIGUSR1, child._raise)
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
-    try:
-        listener = threading.Thread(target=listen)
-        listener.start()
-        listener.join()
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR1])
-        signal.signal(signal.SIGUSR1, before)
-        ours.close()
-        theirs.close()
-    assert child._context is not None
-    assert (child._context.id, child._context.cancelled) == (2, False)
-
-
-def test_an_interrupt_that_a_wait_for_a_lock_has_missed_comes_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    # A signal that arrives just before the main thread waits for a lock is noted, and the wait goes on.
-    signals: list[int] = []
-    monkeypatch.setattr(signal, "pthread_kill", lambda thread, number: signals.append(number))
-    ours, theirs = Pipe()
-    child = Child(theirs, Program.here("postgresql://nowhere"))
-    with ours, theirs:
-        child._begin(("module", "name"), ClaimedTask(1, "q", "hangs", b"\1{}", 1, b"", b"", b"", None, 0, b"", None))
-        child._look()
-        assert signals == []
-        child._interrupt("timed out")
-        child._look()
-        assert signals == [signal.SIGUSR1] * 2
-        child._raise(signal.SIGUSR1, None)
-        child._look()
-        assert signals == [signal.SIGUSR1] * 2
-
-
-def test_a_handler_may_be_interrupted_at_any_point_of_its_wait_for_a_cancellation() -> None:
-    task = ClaimedTask(1, "q", "hangs", b"\1{}", 1, b"", b"", b"", None, 0, b"", None)
-
-    def wait(context: Context, point: int) -> None:
-        """Wait, and interrupt at the call or return with this number, as the signal of a process does."""
-        points = itertools.count(1)
-
-        def interrupt(frame: FrameType, event: str, argument: object) -> None:
-            if next(points) == point:
-                sys.setprofile(None)
-                context.interrupt("cancelled")
-
-        sys.setprofile(interrupt)
-        context.wait_cancelled(0)
-        sys.setprofile(None)
-
-    for point in itertools.count(1):
-        context = Context(task, None, NoConnections())
-        thread = threading.Thread(target=wait, args=(context, point), daemon=True)
-        thread.start()
-        thread.join(SECONDS)
-        assert not thread.is_alive(), f"it waits for itself at point {point}"
-        if not context.cancelled:
-            break
-    assert point > 3  # there were some
-
-
-class NoConnections:
-    """What a handler in a process has of its worker's connections."""
-
-    def connection(self) -> Any:
-        raise NotImplementedError
-
-    def async_connection(self) -> Any:
-        raise NotImplementedError
-
-
 def test_a_cancellation_that_is_not_heard_reaches_a_process_with_the_heartbeat(
     app: App, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def deaf(self: Worker) -> None:
-        await asyncio.Event().wait()
-
-    monkeypatch.setattr(Worker, "_listen", deaf)
+    deafen(monkeypatch)
     id = enqueue(app, "listens", Options(heartbeat=1.5))
     with beside(of_processes(app)) as worker:
         worker.until(lambda: seen(session), "it runs")
@@ -613,7 +487,6 @@ def test_a_cancellation_that_is_not_heard_reaches_a_process_with_the_heartbeat(
 
 
 @pytest.mark.parametrize("kind", ["async", "thread", "process"])
-@pytest.mark.usefixtures("impatient")
 def test_a_handler_that_goes_on_when_it_is_cancelled_loses_its_place(
     app: App, session: Session, kind: str, stubborn: Stubborn
 ) -> None:
@@ -621,7 +494,8 @@ def test_a_handler_that_goes_on_when_it_is_cancelled_loses_its_place(
     async def next_one() -> str:
         return "alive"
 
-    worker = of_processes(app, concurrency=1) if kind == "process" else app.worker(concurrency=1)
+    settings: WorkerOptions = {"concurrency": 1, "stop_step": 0.3}
+    worker = of_processes(app, **settings) if kind == "process" else app.worker(**settings)
     id = enqueue(app, "swallows", term=True) if kind == "process" else stubborn.jobs[kind].enqueue()
     with beside(worker) as running:
         running.until(lambda: info(app, id).state == "in_progress", "it runs")
@@ -660,7 +534,7 @@ def test_a_handler_that_does_not_stop_keeps_no_worker_from_stopping(
         worker.until(lambda: stubborn.running, "it runs")
         stopped_at = time.monotonic()
         worker.stop()
-        wait_until(lambda: "leaves 1 handlers behind" in caplog.text, "the worker has ended")
+        wait_until(lambda: "1 abandoned handlers still run" in caplog.text, "the worker has ended")
         assert time.monotonic() - stopped_at < 5.0
     assert (info(app, id).state, info(app, id).attempt) == ("pending", 0)
     stubborn.released.set()  # asyncio.run waits for it
@@ -708,6 +582,13 @@ async def uses_a_thread() -> None:
 
 
 @app.job(queue="q", executor="process")
+def naps() -> str:
+    note()
+    time.sleep(1)
+    return "woken by nobody"
+
+
+@app.job(queue="q", executor="process")
 def says() -> str:
     print("said in a process", flush=True)
     return __name__
@@ -716,7 +597,17 @@ GUARDED = """
 if __name__ == "__main__":
     app.run(concurrency=3, shutdown_timeout=0.1)
 """
+PATIENT = """
+if __name__ == "__main__":
+    app.run(concurrency=2, shutdown_timeout=60)
+"""
 UNGUARDED = """
+says.enqueue()
+app.run(concurrency=1)
+"""
+UNGUARDED_AT_ITS_BEGINNING = """
+says.enqueue()
+def helps() -> None: ...
 app.run(concurrency=1)
 """
 WITH_A_FORMATTER = """
@@ -777,16 +668,29 @@ def test_a_job_of_a_program_runs_in_a_process_whose_output_is_the_programs(
     assert program.stdout.read() == "said in a process\n"
 
 
-def test_a_program_whose_worker_would_start_in_its_processes_too_fails_and_is_told_why(
-    app: App, start_program: StartProgram
+def test_a_process_does_not_repeat_what_a_program_without_a_main_guard_does(
+    app: App, session: Session, start_program: StartProgram
 ) -> None:
     program = start_program(UNGUARDED)
-    id = enqueue(app, "says", Options(retry=ONCE))
-    task = finished(app, id)
-    assert (task.state, error(task)["type"]) == ("failed", "ConfigurationError")
-    assert 'if __name__ == "__main__"' in error(task)["message"]
+    other = enqueue(app, "says")
+    assert finished(app, other).output == "__mp_main__"
     program.terminate()
     assert program.wait(SECONDS) == 0
+    assert session.rows("select state::text, attempt from underway.task_history") == [("succeeded", 1)] * 2
+    assert session.value("select count(*) from underway.task") == 0
+
+
+def test_a_program_that_defines_more_after_it_has_enqueued_is_told_to_use_a_main_guard(
+    app: App, session: Session, start_program: StartProgram
+) -> None:
+    program = start_program(UNGUARDED_AT_ITS_BEGINNING)
+    task = finished(app, enqueue(app, "says", Options(retry=ONCE)))
+    program.terminate()
+    assert program.wait(SECONDS) == 0
+    assert (task.state, error(task)["type"]) == ("failed", "ConfigurationError")
+    line = PROGRAM.count("\n") + UNGUARDED_AT_ITS_BEGINNING[: UNGUARDED_AT_ITS_BEGINNING.index("says")].count("\n") + 1
+    assert f"program.py, line {line}, enqueues" in error(task)["message"]
+    assert 'if __name__ == "__main__"' in error(task)["message"]
 
 
 def test_a_worker_that_is_killed_leaves_no_process(app: App, session: Session, start_program: StartProgram) -> None:
@@ -799,6 +703,19 @@ def test_a_worker_that_is_killed_leaves_no_process(app: App, session: Session, s
     program.kill()
     program.wait(SECONDS)
     wait_until(lambda: not any(map(is_alive, pids)), "both are gone")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_all_processes_of_a_service_lets_handlers_in_processes_end(
+    app: App, session: Session, start_program: StartProgram, number: signal.Signals
+) -> None:
+    program = start_program(PATIENT)
+    ids = [enqueue(app, "naps", Options(retry=ONCE)) for _ in range(2)]
+    wait_until(lambda: len(seen(session)) == 2, "two run")
+    for pid in (program.pid, *children(program.pid)):
+        os.kill(pid, number)
+    assert program.wait(SECONDS) == 0
+    assert [info(app, id).output for id in ids] == ["woken by nobody"] * 2
 
 
 @pytest.mark.parametrize("job", ["swallows", "uses_a_thread"])

@@ -255,7 +255,7 @@ def test_idle_workers_rest_while_somebody_holds_a_schedule_that_is_due(
 
     monkeypatch.setattr(statements, "look", looking)
     with App(database) as app:
-        app.job(queue="q")(lambda: None)
+        app.job(name="work", queue="q")(lambda: None)
         holder.run("begin")
         holder.run("select underway.run_schedule_now('s')")
         with beside(app.worker()) as worker:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import threading
 from collections.abc import Iterator
 from typing import Any
 
 import psycopg
+import pytest
 
 from tests.py.support import Beside, Session
 from underway_pg import (
@@ -15,6 +17,7 @@ from underway_pg import (
     RetryPolicy,
     TaskInfo,
 )
+from underway_pg.worker.listener import Listener
 
 AT_ONCE = RetryPolicy(initial_interval=0, jitter=0)
 
@@ -80,6 +83,15 @@ def away(app: App, session: Session) -> Iterator[None]:
             yield
         finally:
             operator.execute(f"alter database {name} with allow_connections true".encode())
+
+
+def deafen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers hear no notifications."""
+
+    async def deaf(self: Listener) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Listener, "run", deaf)
 
 
 class Seen:

@@ -1,5 +1,16 @@
 """The worker: claim tasks, run their handlers, settle the results."""
 
-from .worker import Worker, WorkerSettings
+from .context import Context, Middleware, Outcome, OutcomeKind, current_context
+from .settings import WorkerOptions, WorkerSettings
+from .worker import Worker
 
-__all__ = ["Worker", "WorkerSettings"]
+__all__ = [
+    "Context",
+    "Middleware",
+    "Outcome",
+    "OutcomeKind",
+    "Worker",
+    "WorkerOptions",
+    "WorkerSettings",
+    "current_context",
+]

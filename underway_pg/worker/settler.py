@@ -1,4 +1,7 @@
-"""What has ended, until the database knows: each kind is reported by one call for all of it."""
+"""Results, until the database knows them: each kind is sent in batches, bounded in tasks and in bytes.
+
+When the server refuses a batch, each half of it is sent alone, until the bad result is alone and fails by itself.
+"""
 
 from __future__ import annotations
 
@@ -13,39 +16,40 @@ from typing import Generic, Protocol, TypeVar
 import psycopg
 
 from .. import statements
-from ..connections import Session, is_passing
-from ..errors import DatabaseRefusal, LeaseLost
+from ..connections import Session
+from ..errors import DatabaseRefusal
+from ..models import FailedTask
 from ..statements import Statement
-from .attempt import Held
+from .attempt import Attempt
+from .failure import Failure
+from .log import ExcInfo
+from .shared import Shared
 
-__all__ = ["Failure", "Settling"]
+__all__ = ["Failed", "Settler"]
 
-T = TypeVar("T")
-E = TypeVar("E")
+A = TypeVar("A")
+R = TypeVar("R")
 
-logger = logging.getLogger("underway_pg")
+logger = logging.getLogger(__name__)
 
-# Characters of output that one call reports, unless one output alone is larger: the server takes messages up to 1 GB.
-_MOST_OUTPUT = 1 << 24
-
-# How often a single end is reported whose call is canceled, as by a statement_timeout, and the seconds in between.
-_TRIES = 3
-_PAUSE = 1.0
+_REFUSED = (DatabaseRefusal, psycopg.Error)
 
 
-@dataclass(frozen=True)
-class Failure:
-    """A failed attempt that is to be reported. `error` is JSON text, and with `escaped` it is ASCII."""
+@dataclass(frozen=True, kw_only=True)
+class Failed:
+    """A failed attempt. `text` is the error as JSON text; with `escaped` it is ASCII. `exc_info` is for the log."""
 
-    held: Held
-    error: str
+    attempt: Attempt
+    failure: Failure
+    text: str
     retryable: bool
     after: timedelta | None
+    exc_info: ExcInfo | None
     escaped: bool = False
 
-    def escape(self) -> Failure:
+    def escape(self) -> Failed:
         """The same in text that every encoding has, and with no delay but the backoff."""
-        return replace(self, error=_NOT_ASCII.sub(_escaped, self.error), after=None, escaped=True)
+        return replace(self, text=_NOT_ASCII.sub(_escaped, self.text), after=None, escaped=True)
 
 
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
@@ -56,175 +60,180 @@ def _escaped(match: re.Match[str]) -> str:
     return "\\" + match[0].encode("ascii", "backslashreplace").decode()
 
 
-class Do(Protocol):
-    """Runs a statement, and sends it again after an error that passes."""
+class Listeners(Protocol):
+    """Who is told what the database made of results."""
 
-    async def __call__(self, statement: Statement[T], /, *, patient: bool = True) -> T:
-        """Returns its answer. With `patient` each OperationalError counts as one that passes."""
+    def failed(self, result: Failed, settled: FailedTask) -> None:
+        """A failed attempt is recorded."""
+
+    def lost(self, attempt: Attempt) -> None:
+        """A task was not held any more."""
+
+    def refused(self, attempt: Attempt, error: DatabaseRefusal | psycopg.Error) -> None:
+        """The database refuses a result, alone too."""
 
 
 @dataclass(frozen=True)
-class _How(Generic[E]):
-    """How one kind of end is reported: by which call, for which task, and what to do when the server refuses one."""
+class _Kind(Generic[R, A]):
+    """How results of one kind are sent, and what to do with the answers, which the statement gives by task."""
 
-    statement: Callable[[list[E]], Statement[list[int]]]
-    held: Callable[[E], Held]
-    refused: Callable[[E, DatabaseRefusal | psycopg.Error], None]
+    statement: Callable[[list[R]], Statement[list[A]]]
+    id: Callable[[A], int]
+    attempt: Callable[[R], Attempt]
+    size: Callable[[R], int]
+    settled: Callable[[R, A], None]
+    refused: Callable[[R, DatabaseRefusal | psycopg.Error], None]
 
 
-class Settling:
-    """The ends that are to be reported: put them into these lists, and settle.
+class Settler:
+    """Put results into these lists, and set `settle_wanted`.
 
-    done      with the output as JSON text
-    failed    what is retried, or fails for good
-    snoozed   with the delay
-    returned  what is given back, begun or not
-    lost      sessions that broken transactions have left on the server; they are ended first, for they hold locks
-
-    `settled` is called with tasks that were reported, and the ids of those of them that were still held; `refused` with
-    one whose result the database does not accept, and why.
+    succeeded  with the output as JSON text
+    failed     what is retried, or fails permanently
+    snoozed    with the delay
+    released   what is given back, started or not
+    lost_sessions  sessions that broken transactions have left on the server; they are ended first, for they hold locks
     """
 
-    def __init__(
-        self,
-        worker: str,
-        do: Do,
-        settled: Callable[[list[Held], set[int]], None],
-        refused: Callable[[Held, DatabaseRefusal | psycopg.Error], None],
-    ) -> None:
-        self.done: list[tuple[Held, str | None]] = []
-        self.failed: list[Failure] = []
-        self.snoozed: list[tuple[Held, timedelta]] = []
-        self.returned: list[Held] = []
-        self.lost: list[Session] = []
-        self._worker = worker
-        self._do = do
-        self._settled = settled
-        self._refused = refused
-        self._success = _How[tuple[Held, str | None]](
-            lambda done: statements.complete_many(
-                [held.task.id for held, _ in done],
-                [held.task.lease for held, _ in done],
-                [output for _, output in done],
-            ),
-            lambda done: done[0],
-            lambda done, error: refused(done[0], error),
+    def __init__(self, shared: Shared, listeners: Listeners) -> None:
+        self.succeeded: list[tuple[Attempt, str | None]] = []
+        self.failed: list[Failed] = []
+        self.snoozed: list[tuple[Attempt, timedelta]] = []
+        self.released: list[Attempt] = []
+        self.lost_sessions: list[Session] = []
+        self._shared = shared
+        self._listeners = listeners
+        refused = listeners.refused
+        self._success = _Kind[tuple[Attempt, str | None], int](
+            statement=lambda results: statements.complete_many(*_held(results), [output for _, output in results]),
+            id=int,
+            attempt=lambda result: result[0],
+            size=lambda result: len(result[1] or ""),
+            settled=self._count_success,
+            refused=lambda result, error: refused(result[0], error),
         )
-        self._failure = _How[Failure](
-            lambda failed: statements.fail_many(
-                [failure.held.task.id for failure in failed],
-                [failure.held.task.lease for failure in failed],
-                [failure.error for failure in failed],
-                [failure.retryable for failure in failed],
-                [failure.after for failure in failed],
+        self._failure = _Kind[Failed, FailedTask](
+            statement=lambda results: statements.fail_many(
+                *_held([(result.attempt, None) for result in results]),
+                [result.text for result in results],
+                [result.retryable for result in results],
+                [result.after for result in results],
             ),
-            lambda failure: failure.held,
-            self._failure_refused,
+            id=lambda answer: answer.id,
+            attempt=lambda result: result.attempt,
+            size=lambda result: len(result.text),
+            settled=listeners.failed,
+            refused=self._failure_refused,
         )
-        self._return = _How[Held](
-            lambda returned: statements.release_many(
-                [held.task.id for held in returned], [held.task.lease for held in returned]
-            ),
-            lambda held: held,
-            self._let_lapse,
+        self._snooze = _Kind[tuple[Attempt, timedelta], int](
+            statement=lambda results: statements.snooze_many(*_held(results), [delay for _, delay in results]),
+            id=int,
+            attempt=lambda result: result[0],
+            size=lambda result: 0,
+            settled=lambda result, answer: None,
+            refused=lambda result, error: refused(result[0], error),
+        )
+        self._release = _Kind[Attempt, int](
+            statement=lambda results: statements.release_many(*_held([(result, None) for result in results])),
+            id=int,
+            attempt=lambda result: result,
+            size=lambda result: 0,
+            settled=lambda result, answer: None,
+            refused=self._let_lapse,
         )
 
-    async def settle(self) -> bool:
-        """Report all that is there. Returns whether something of it may be due again soon."""
-        soon = False
-        for settle in (self._settle_failed, self._settle_snoozed, self._settle_returned, self._settle_done):
-            if self.lost:
-                await self._end_lost_sessions()
-            soon = soon or bool(self.failed or self.snoozed)  # looked at each time: more may have come meanwhile
-            await settle()
-        return soon
+    async def run(self) -> None:
+        """Settle what ends, until the worker stops and holds nothing."""
+        shared = self._shared
+        # A claim that is under way when the worker stops may still bring tasks, to be given back.
+        while not shared.stops or shared.held or shared.claiming or self.lost_sessions:
+            await shared.settle_wanted.wait()
+            shared.settle_wanted.clear()
+            await self._end_lost_sessions()
+            if self.failed or self.snoozed:
+                await self._send_all(self.failed, self._failure)
+                await self._send_all(self.snoozed, self._snooze)
+                shared.tick_wanted.set()  # some of it may be due again soon
+            await self._send_all(self.released, self._release)
+            await self._send_all(self.succeeded, self._success)
 
     async def _end_lost_sessions(self) -> None:
-        while self.lost:
-            lost, self.lost = self.lost, []
+        while self.lost_sessions:
+            lost, self.lost_sessions = self.lost_sessions, []
             try:
-                if ended := await self._do(statements.end_sessions(lost)):
-                    logger.warning("worker %s has ended %s lost sessions of its handlers", self._worker, ended)
+                if ended := await self._shared.database.report(statements.end_sessions(lost)):
+                    logger.warning("worker %s: ended %s lost sessions of handlers", self._shared.name, ended)
             except psycopg.errors.InsufficientPrivilege as error:
-                logger.warning("worker %s cannot end a lost session: %s", self._worker, str(error).strip())
+                logger.warning("worker %s: cannot end a lost session: %s", self._shared.name, str(error).strip())
 
-    async def _report(self, ends: list[E], how: _How[E], *, alone: int = 0) -> None:
-        """Report ends in one call. When the server refuses it, report each end alone: then a bad one fails alone.
+    async def _send_all(self, results: list[R], kind: _Kind[R, A]) -> None:
+        taken, results[:] = results[:], []
+        for batch in _batches(taken, kind.size, self._shared.settings.max_settlement_bytes):
+            await self._send(batch, kind)
 
-        `alone` counts the tries of a single end. A canceled one may have met a server that was slow for a moment.
-        """
+    async def _send(self, results: list[R], kind: _Kind[R, A], tries: int = 0) -> None:
+        settings = self._shared.settings
         try:
-            settled = await self._do(how.statement(ends), patient=False)
+            answers = await self._shared.database.report(kind.statement(results))
         except _REFUSED as error:
-            _raise_if_general(error)
-            if alone == _TRIES or (alone and not isinstance(error, psycopg.errors.QueryCanceled)):
-                how.refused(ends[0], error)
-                return
-            if alone:
-                await asyncio.sleep(_PAUSE)
-            for end in ends:
-                await self._report([end], how, alone=alone + 1)
+            if (error.sqlstate or "").startswith("42"):
+                raise  # it is not about a result: the schema is another one
+            if len(results) > 1:
+                middle = len(results) // 2
+                await self._send(results[:middle], kind)
+                await self._send(results[middle:], kind)
+            elif isinstance(error, psycopg.errors.QueryCanceled) and tries < settings.result_retries:
+                await asyncio.sleep(settings.result_retry_pause)  # the server may only have been slow
+                await self._send(results, kind, tries + 1)
+            else:
+                kind.refused(results[0], error)
         else:
-            self._settled([how.held(end) for end in ends], set(settled))
+            self._settled(results, kind, answers)
 
-    async def _settle_done(self) -> None:
-        done, self.done = self.done, []
-        while done:
-            await self._report(_take(done), self._success)
+    def _settled(self, results: list[R], kind: _Kind[R, A], answers: list[A]) -> None:
+        by_task = {kind.id(answer): answer for answer in answers}
+        for result in results:
+            attempt = kind.attempt(result)
+            self._shared.forget(attempt)
+            answer = by_task.get(attempt.task.id)
+            if answer is None:
+                self._listeners.lost(attempt)
+            else:
+                kind.settled(result, answer)
 
-    async def _settle_failed(self) -> None:
-        failed, self.failed = self.failed, []
-        if failed:
-            await self._report(failed, self._failure)
+    def _count_success(self, result: tuple[Attempt, str | None], answer: int) -> None:
+        self._shared.counters.succeeded += 1
 
-    def _failure_refused(self, failure: Failure, error: DatabaseRefusal | psycopg.Error) -> None:
-        if failure.escaped:
-            self._let_lapse(failure.held, error)
+    def _failure_refused(self, result: Failed, error: DatabaseRefusal | psycopg.Error) -> None:
+        if result.escaped:
+            self._let_lapse(result.attempt, error)
         else:
-            self.failed.append(failure.escape())
+            self.failed.append(result.escape())
+            self._shared.settle_wanted.set()
 
-    async def _settle_snoozed(self) -> None:
-        snoozed, self.snoozed = self.snoozed, []
-        for held, delay in snoozed:
-            try:
-                await self._do(statements.snooze(held.task.id, held.task.lease, delay), patient=False)
-                self._settled([held], {held.task.id})
-            except LeaseLost:
-                self._settled([held], set())
-            except _REFUSED as error:
-                _raise_if_general(error)
-                self._refused(held, error)
-
-    async def _settle_returned(self) -> None:
-        returned, self.returned = self.returned, []
-        if returned:
-            await self._report(returned, self._return)
-
-    def _let_lapse(self, held: Held, error: DatabaseRefusal | psycopg.Error) -> None:
+    def _let_lapse(self, attempt: Attempt, error: DatabaseRefusal | psycopg.Error) -> None:
         """Give up reporting the end of a task. Its lease will lapse, and the database takes it back."""
         logger.error(
             "task %s: its end cannot be recorded, and its lease will lapse: %s",
-            held.task.id, str(error).strip(), extra={"task": held.task.id},
+            attempt.task.id, str(error).strip(), extra={"task": attempt.task.id},
         )  # fmt: skip
-        self._settled([held], set())
+        self._shared.forget(attempt)
 
 
-_REFUSED = (DatabaseRefusal, psycopg.Error)
+def _held(results: list[tuple[Attempt, R]]) -> tuple[list[int], list[bytes]]:
+    tasks = [attempt.task for attempt, _ in results]
+    return [task.id for task in tasks], [task.lease for task in tasks]
 
 
-def _raise_if_general(error: DatabaseRefusal | psycopg.Error) -> None:
-    """Raise an error that is not about one result: the database is away for good, or the schema is another one."""
-    if is_passing(error) or (error.sqlstate or "").startswith("42"):
-        raise error
-
-
-def _take(done: list[tuple[Held, str | None]]) -> list[tuple[Held, str | None]]:
-    """Take the first ends from a list, up to `_MOST_OUTPUT` characters of output, but at least one."""
-    size = 0
-    for number, (_, output) in enumerate(done):
-        size += len(output) if output is not None else 0
-        if size > _MOST_OUTPUT and number:
-            taken, done[:] = done[:number], done[number:]
-            return taken
-    taken, done[:] = done[:], []
-    return taken
+def _batches(results: list[R], size: Callable[[R], int], limit: int) -> list[list[R]]:
+    """Results in batches of at most `limit` characters, unless one alone is larger."""
+    batches: list[list[R]] = []
+    total = limit + 1
+    for result in results:
+        more = size(result)
+        if total + more > limit:
+            batches.append([])
+            total = 0
+        batches[-1].append(result)
+        total += more
+    return batches

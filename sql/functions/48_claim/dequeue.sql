@@ -40,7 +40,7 @@ begin
     -- Queues of one priority come in random order, so that none starves.
     for v_lane in
         select
-            q.name as queue, p.priority, q.timeout, q.heartbeat, start.at as starts_at,
+            q.name as queue, p.priority, q.timeout, q.heartbeat, (q.retry_policy).max_attempts, start.at as starts_at,
             q.max_running is not null or q.rate_limit is not null or q.fair or q.has_keys as has_limits
         from unnest(v_queues) as served (name)
         -- The limit and the offset keep this order of look-ups under a generic plan.
@@ -97,7 +97,8 @@ begin
           )))
         returning
             t.id, t.queue, t.job, t.input, t.attempt, t.lease, coalesce(t.timeout, v_lane.timeout),
-            coalesce(t.heartbeat, v_lane.heartbeat), t.headers, t.priority, t.enqueued_at, t.dead_letter;
+            coalesce(t.heartbeat, v_lane.heartbeat), t.headers, t.priority, t.enqueued_at, t.dead_letter,
+            coalesce((t.retry_policy).max_attempts, v_lane.max_attempts);
         get diagnostics v_claimed = row_count;
         v_remaining := v_remaining - v_claimed;
         if v_claimed < cardinality(v_rows) then

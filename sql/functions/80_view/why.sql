@@ -243,6 +243,7 @@ declare
     v_history  underway.task_history;
     v_worker   text;
     v_workers  text[];
+    v_skipping text[];
     v_ahead    bigint;
     v_blocked  boolean;
     v_sessions text;
@@ -301,14 +302,23 @@ begin
     return query select * from underway._why_pending(v_task, v_queue, v_now);
     v_blocked := found;
 
-    v_workers := array(
-        select w.name
-        from underway.worker w
-        where v_task.queue = any (w.queues)
-          and w.seen_at >= v_now - interval '1 minute'
-          and w.stop_asked_at is null
-        order by w.name
-    );
+    select
+        coalesce(array_agg(w.name order by w.name), '{}'),
+        array_agg(w.name order by w.name) filter (where v_task.job = any (w.skipped_jobs))
+    into v_workers, v_skipping
+    from underway.worker w
+    where v_task.queue = any (w.queues)
+      and w.seen_at >= v_now - interval '1 minute'
+      and w.stop_asked_at is null;
+    if v_skipping is not null then
+        return next row(
+            'skipped',
+            format('put back by workers that do not know job %L, or not with the arguments of all its tasks: %s',
+                v_task.job, array_to_string(v_skipping, ', ')),
+            jsonb_build_object('job', v_task.job, 'workers', to_jsonb(v_skipping))
+        )::underway.reason;
+        v_blocked := v_blocked or v_skipping = v_workers;
+    end if;
     if v_workers = '{}' then
         return next row(
             'no_worker', format('no live worker serves queue %L', v_task.queue),

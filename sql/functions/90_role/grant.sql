@@ -29,8 +29,8 @@ begin
             ]),
             ('underway_worker', array[
                 'dequeue', 'complete', 'complete_many', 'complete_and_dequeue', 'fail', 'fail_many', 'snooze', 'release',
-                'release_many', 'heartbeat', 'report_progress', 'register_worker', 'unregister_worker', 'set_idle',
-                'next_wakeup', 'worker_state', 'maintain', 'run_schedules'
+                'snooze_many', 'release_many', 'heartbeat', 'report_progress', 'report_progress_many', 'register_worker',
+                'unregister_worker', 'set_idle', 'set_skipped_jobs', 'next_wakeup', 'worker_state', 'maintain', 'run_schedules'
             ]),
             ('underway_observer', array['task_info', 'why', 'stats', 'backoff', 'cron_next', 'cron_preview']),
             ('underway_operator', array[

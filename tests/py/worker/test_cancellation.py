@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from tests.py.support import SECONDS, Session, beside, final
-from tests.py.worker_support import Seen, info, listening, see_chores
+from tests.py.worker_support import Seen, deafen, info, listening, see_chores
 from underway_pg import (
     App,
     Context,
@@ -49,10 +49,7 @@ def test_a_cancellation_reaches_a_running_handler_at_once(app: App, session: Ses
 def test_a_cancellation_that_is_not_heard_is_found_by_the_heartbeat(
     app: App, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def deaf(self: Worker) -> None:
-        await asyncio.Event().wait()
-
-    monkeypatch.setattr(Worker, "_listen", deaf)
+    deafen(monkeypatch)
     seen = Seen()
 
     @app.job(queue="q", heartbeat=1.5)
@@ -149,7 +146,7 @@ def test_a_notification_that_means_nothing_is_ignored(app: App, session: Session
 def late(monkeypatch: pytest.MonkeyPatch) -> list[psycopg.Notify]:
     """Cancellations that no worker has heard of yet; a test lets `hear` do it."""
     notifications: list[psycopg.Notify] = []
-    hear = Worker._hear
+    hear = Worker._on_notify
 
     def hear_late(self: Worker, notification: psycopg.Notify) -> None:
         if notification.channel == "underway_cancelled" and notification not in notifications:
@@ -157,7 +154,7 @@ def late(monkeypatch: pytest.MonkeyPatch) -> list[psycopg.Notify]:
         else:
             hear(self, notification)
 
-    monkeypatch.setattr(Worker, "_hear", hear_late)
+    monkeypatch.setattr(Worker, "_on_notify", hear_late)
     return notifications
 
 
@@ -185,7 +182,7 @@ def test_a_cancellation_that_is_heard_late_does_not_end_the_run_after_a_retry(
         worker.until(lambda: late and "ended" in seen.values, "the heartbeat has found it")
         app.client.retry(id)
         worker.until(lambda: seen.values.count("started") == 2, "it runs again")
-        worker.on_loop(lambda: worker.worker._hear(late[0]))
+        worker.on_loop(lambda: worker.worker._on_notify(late[0]))
         worker.on_loop(release.set)
         task = final(app, id, worker)
     assert (task.output, task.attempt, task.errors, seen.values.count("started")) == ("done", 1, None, 2)
@@ -216,7 +213,7 @@ def test_a_cancellation_that_is_heard_after_a_retry_ends_the_first_run_and_not_t
         app.cancel(id)
         app.client.retry(id)
         worker.until(lambda: late and {1, 2} <= set(seen.values), "it runs twice")
-        worker.on_loop(lambda: worker.worker._hear(late[0]))
+        worker.on_loop(lambda: worker.worker._on_notify(late[0]))
         worker.until(lambda: len(seen.values) > 2, "one is interrupted")
         release.set()
         assert final(app, id, worker).output == "run 2"
@@ -245,7 +242,7 @@ def test_a_handler_that_raises_cancelled_error_while_its_task_is_cancelled_does_
         waiting = "select 1 from pg_stat_activity where %s = any (pg_blocking_pids(pid))"
         worker.until(lambda: observer.column(waiting, session.pid), "the failure is being reported")
         session.run("select underway.cancel(%s)", id)
-        worker.on_loop(lambda: worker.worker._hear(psycopg.Notify("underway_cancelled", str(id), 0)))
+        worker.on_loop(lambda: worker.worker._on_notify(psycopg.Notify("underway_cancelled", str(id), 0)))
         session.run("commit")
         assert final(app, id, worker).state == "cancelled"
         see_chores(session, worker)

@@ -21,7 +21,6 @@ from underway_pg import (
     RetryPolicy,
     statements,
 )
-from underway_pg.worker import settler
 
 
 @pytest.mark.parametrize("kind", ["plain", "async"])
@@ -32,7 +31,7 @@ from underway_pg.worker import settler
         (SystemExit(3), "SystemExit", "3"),
         (asyncio.CancelledError("by itself"), "CancelledError", "by itself"),
         (TimeoutError("from a socket"), "TimeoutError", "from a socket"),
-        (StopIteration("out"), "RuntimeError", "StopIteration"),
+        (StopIteration("out"), "", ""),
         (ValueError("nul \0 here"), "ValueError", "nul \\x00 here"),
         (ValueError("lone \ud800 surrogate"), "ValueError", "lone \\ud800 surrogate"),
         (ValueError("\\u0000"), "ValueError", "\\u0000"),
@@ -61,6 +60,8 @@ def test_whatever_a_handler_raises_is_kept_and_the_task_tried_again(
         task = final(app, id, worker)
     assert (task.state, task.output) == ("succeeded", 2)
     (kept,) = task.errors or []
+    if isinstance(error, StopIteration):  # Python does not let a coroutine raise it
+        type_name, message = ("StopIteration", "out") if kind == "plain" else ("RuntimeError", "StopIteration")
     assert (kept["type"], kept["attempt"]) == (type_name, 1)
     assert message in kept["message"]
     assert "Traceback" in kept["traceback"]
@@ -235,7 +236,7 @@ def test_an_output_that_can_not_be_kept_fails_its_task_and_no_other_of_the_batch
 
 def refuse(session: Session, state: str, error: str) -> None:
     """Have the database refuse to finish tasks of the job `poison` in a state; `error` is how, in PL/pgSQL."""
-    session.run("create sequence translate_errors")
+    session.run("create sequence public.refusals")
     session.run(
         f"""create function refuse() returns trigger language plpgsql as $$
         begin
@@ -273,12 +274,11 @@ def poisoned(app: App) -> tuple[int, list[int]]:
     ("sqlstate", "attempts"), [("57014", 2), ("P0001", 2), ("XX000", 2), ("54000", 1), ("22P05", 1), ("UW014", 1)]
 )
 def test_a_result_that_the_server_refuses_fails_its_attempt_and_no_other_of_the_batch(
-    app: App, session: Session, monkeypatch: pytest.MonkeyPatch, sqlstate: str, attempts: int
+    app: App, session: Session, sqlstate: str, attempts: int
 ) -> None:
-    monkeypatch.setattr(settler, "_PAUSE", 0.01)
     refuse(session, "succeeded", f"raise exception 'never this one' using errcode = '{sqlstate}';")
     bad, good = poisoned(app)
-    with beside(app.worker(concurrency=4)) as worker:
+    with beside(app.worker(concurrency=4, result_retry_pause=0.01)) as worker:
         assert [final(app, id, worker).output for id in good] == ["good"] * 3
         task = final(app, bad, worker)
     assert (task.state, task.attempt) == ("failed", attempts)  # the same result would be refused again, or perhaps not
@@ -288,17 +288,14 @@ def test_a_result_that_the_server_refuses_fails_its_attempt_and_no_other_of_the_
 @pytest.mark.parametrize(
     "sqlstate", ["08006", "25006", "40001", "40P01", "53100", "53200", "53300", "55P03", "57014", "57P01", "57P03"]
 )
-def test_a_result_is_sent_again_after_an_error_that_passes(
-    app: App, session: Session, monkeypatch: pytest.MonkeyPatch, sqlstate: str
-) -> None:
-    monkeypatch.setattr(settler, "_PAUSE", 0.01)
+def test_a_result_is_sent_again_after_an_error_that_passes(app: App, session: Session, sqlstate: str) -> None:
     refuse(
         session,
         "succeeded",
         f"if nextval('public.refusals') < 4 then raise exception 'not now' using errcode = '{sqlstate}'; end if;",
     )
     bad, good = poisoned(app)
-    with beside(app.worker(concurrency=4)) as worker:
+    with beside(app.worker(concurrency=4, result_retry_pause=0.01)) as worker:
         assert [final(app, id, worker).output for id in good] == ["good"] * 3
         task = final(app, bad, worker)
     assert (task.state, task.attempt, task.output) == ("succeeded", 1, "poison")
@@ -325,7 +322,6 @@ def test_a_failure_that_the_server_never_takes_holds_up_no_other_result(
 
 
 def test_results_are_sent_in_calls_of_a_bounded_size(monkeypatch: pytest.MonkeyPatch, app: App) -> None:
-    monkeypatch.setattr(settler, "_MOST_OUTPUT", 25)
     real, sent = statements.complete_many, []
 
     def complete_many(tasks: list[int], leases: list[bytes], outputs: list[str | None]) -> Any:
@@ -341,7 +337,7 @@ def test_results_are_sent_in_calls_of_a_bounded_size(monkeypatch: pytest.MonkeyP
         return "x" * size
 
     ids = returns.enqueue_many([{"size": size} for size in (8, 8, 8, 100)])
-    with beside(app.worker(concurrency=4)) as worker:
+    with beside(app.worker(concurrency=4, max_settlement_bytes=25)) as worker:
         assert [final(app, id, worker).state for id in ids] == ["succeeded"] * 4
     assert sum(map(len, sent)) == 4
     assert all(len(outputs) == 1 or sum(len(output or "") for output in outputs) <= 25 for outputs in sent)
@@ -398,8 +394,8 @@ def test_an_output_that_refers_to_itself_or_is_deep_fails_its_task_only(app: App
 @pytest.mark.parametrize(
     ("given", "why"),
     [
-        ({}, "missing a required argument: 'n'"),
-        ({"n": 1, "m": 2}, "unexpected keyword argument 'm'"),
+        ({}, "missing argument 'n'"),
+        ({"n": 1, "m": 2}, "unknown argument 'm'"),
         ({"n": "many"}, "argument n does not fit"),
         ([1], "not an object"),
         (None, "not an object"),
@@ -414,7 +410,7 @@ def test_an_input_that_does_not_fit_fails_for_good_and_says_why(app: App, given:
         return 2 * n
 
     id = app.client.enqueue("q", given, job="double")
-    with beside(app.worker()) as worker:
+    with beside(app.worker(unknown_jobs="fail")) as worker:
         task = final(app, id, worker)
     assert (task.state, task.attempt, seen.values) == ("failed", 1, [])
     assert messages(task)[0].startswith("job double: ")

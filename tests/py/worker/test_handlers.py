@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from tests.py.support import SECONDS, beside, final
+from tests.py.support import SECONDS, Session, beside, final
 from tests.py.worker_support import ONCE, Seen, info, messages
 from underway_pg import (
     App,
     Context,
+    statements,
 )
 
 
@@ -85,7 +86,7 @@ def test_a_task_of_an_unknown_job_fails_for_good_where_that_is_asked_for(app: Ap
         task = final(app, id, worker)
     assert (task.state, task.attempt) == ("failed", 1)
     assert "unheard_of" in messages(task)[0]
-    assert "known are: known" in messages(task)[0]
+    assert "known jobs: known" in messages(task)[0]
 
 
 def test_a_task_of_an_unknown_job_waits_without_using_an_attempt_for_a_worker_that_knows_it(
@@ -107,8 +108,8 @@ def test_a_task_of_an_unknown_job_waits_without_using_an_attempt_for_a_worker_th
             )
             assert (skipped.state, skipped.attempt, skipped.errors) == ("pending", 0, None)
     assert (
-        f"task {id}: worker old does not know job 'known' of queue q and skips its tasks; known jobs: also_known"
-        in caplog.messages
+        f"task {id}: worker old skips it, another worker may know it: job 'known' of queue 'q' is not known here;"
+        " known jobs: also_known" in caplog.messages
     )
     app.client.reschedule(id, datetime.now(UTC))
     with beside(app.worker()) as worker:
@@ -147,3 +148,80 @@ def test_a_snooze_puts_the_task_back_and_uses_no_attempt(app: App) -> None:
         task = final(app, id, worker)
     assert (task.state, task.output, task.attempt, task.errors) == ("succeeded", "awake", 1, None)
     assert seen.values == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("given", [{"n": 1, "added": 2}, {}], ids=["one more", "one less"])
+def test_a_task_with_other_arguments_than_the_job_has_waits_for_a_worker_that_knows_them(
+    app: App, session: Session, given: Any
+) -> None:
+    @app.job(queue="q")
+    def job(n: int) -> None: ...
+
+    id = app.client.enqueue("q", given, job="job")
+    with beside(app.worker(name="old")) as worker:
+        skipped = worker.until(
+            lambda: (task := info(app, id)).ready_at and task.ready_at > datetime.now(UTC) and task, "it is skipped"
+        )
+        worker.until(
+            lambda: "skipped" in session.column("select code from underway.why(%s)", id), "the database knows why"
+        )
+        (reason,) = session.column("select reason from underway.why(%s) where code = 'skipped'", id)
+    assert (skipped.state, skipped.attempt, skipped.errors) == ("pending", 0, None)
+    assert reason == ("put back by workers that do not know job 'job', or not with the arguments of all its tasks: old")
+
+
+def test_a_value_that_does_not_fit_its_type_fails_for_good_as_before(app: App) -> None:
+    @app.job(queue="q")
+    def job(n: int) -> None: ...
+
+    id = app.client.enqueue("q", {"n": "many"}, job="job")
+    with beside(app.worker()) as worker:
+        assert final(app, id, worker).state == "failed"
+
+
+def test_many_snoozes_are_one_statement_and_hold_up_no_completion(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = Seen()
+    real = statements.snooze_many
+
+    def snooze_many(tasks: list[int], leases: list[bytes], delays: list[Any]) -> Any:
+        sent(len(tasks))
+        return real(tasks, leases, delays)
+
+    monkeypatch.setattr(statements, "snooze_many", snooze_many)
+    gate = threading.Barrier(20, timeout=SECONDS)
+
+    @app.job(queue="q")
+    def patient(context: Context) -> None:
+        gate.wait()
+        context.snooze(3600)
+
+    ids = patient.enqueue_many([{}] * 20)
+    with beside(app.worker(concurrency=20)) as worker:
+        worker.until(lambda: all(info(app, id).state == "pending" for id in ids), "all are snoozed")
+    assert sum(sent.values) == 20
+    assert len(sent.values) < 10
+    assert [info(app, id).attempt for id in ids] == [0] * 20
+
+
+def test_the_progress_of_many_handlers_is_one_statement(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = Seen()
+    real = statements.report_progress_many
+
+    def report_progress_many(tasks: list[int], leases: list[bytes], progress: list[str]) -> Any:
+        sent(len(tasks))
+        return real(tasks, leases, progress)
+
+    monkeypatch.setattr(statements, "report_progress_many", report_progress_many)
+    release = threading.Event()
+
+    @app.job(queue="q")
+    def reports(context: Context, n: int) -> None:
+        context.progress(n)
+        release.wait(SECONDS)
+
+    ids = reports.enqueue_many([{"n": n} for n in range(20)])
+    with beside(app.worker(concurrency=20)) as worker:
+        worker.until(lambda: [info(app, id).progress for id in ids] == list(range(20)), "all is seen")
+        release.set()
+    assert sum(sent.values) == 20
+    assert len(sent.values) < 5

@@ -108,7 +108,7 @@ def test_a_result_that_comes_after_the_lease_was_lost_is_dropped_with_a_warning(
         worker.until(started.is_set, "it runs")
         session.run("update underway.task set lease = gen_random_uuid()")  # as if another had it now
         release.set()
-        dropped = f"task {id} is not held any more; the result is dropped, unless an earlier report of it had arrived"
+        dropped = f"task {id}: lease lost, result discarded (unless it was already recorded)"
         worker.until(lambda: dropped in caplog.messages, "it says so")
     assert info(app, id).output is None
 
@@ -192,7 +192,7 @@ def test_an_idle_worker_that_looks_often_does_its_chores_once_a_second(
     app: App, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chores, looks = calls_of_chores(monkeypatch)
-    app.job(queue="q")(lambda: None).enqueue()
+    app.job(name="work", queue="q")(lambda: None).enqueue()
     session.run("select underway.schedule('s', 'q', '0 0 1 1 *')")
     session.run("update underway.schedule set check_at = now()")
     with Session(app.dsn) as holder, beside(app.worker()) as worker:
@@ -238,3 +238,75 @@ def test_a_worker_that_is_idle_has_three_connections(app: App, session: Session)
         running.until(lambda: session.value("select count(*) from underway.task_history") == 1, "it has worked")
         idle(session, running)
         assert session.value(others) <= 3
+
+
+def test_a_handler_that_blocks_the_loop_is_named_and_the_leases_of_others_are_kept(
+    app: App, session: Session, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen = Seen()
+    gate = threading.Event()
+
+    @app.job(queue="q", heartbeat=0.9)
+    async def waits() -> str:
+        seen("waits")
+        while not gate.is_set():
+            await asyncio.sleep(0.01)
+        return "done"
+
+    @app.job(queue="q", heartbeat=0.9)
+    async def crunch() -> str:
+        seen("crunch")
+        gate.wait(2.5)  # what nobody should write: the loop stands still
+        gate.set()
+        return "done"
+
+    waiting = waits.enqueue()
+    with beside(app.worker(block_warning=0.3)) as worker:
+        worker.until(lambda: seen.values == ["waits"], "one waits")
+        blocking = crunch.enqueue()
+        worker.until(lambda: "the event loop has been blocked" in caplog.text, "it is named")
+        for id in (waiting, blocking):
+            task = final(app, id, worker)
+            assert (task.output, task.attempt, task.errors) == ("done", 1, None)
+        worker.until(lambda: "the event loop was blocked for 2." in caplog.text, "its time is logged")
+    assert seen.values == ["waits", "crunch"]
+    assert f"by task {blocking} (crunch, attempt 1)" in caplog.text
+    assert "gate.wait(2.5)" in caplog.text
+
+
+def test_a_lease_is_renewed_while_both_connections_of_the_worker_wait_for_an_answer(app: App, session: Session) -> None:
+    started, release = threading.Event(), threading.Event()
+
+    @app.job(queue="q", heartbeat=1)
+    def long() -> str:
+        started.set()
+        release.wait(SECONDS)
+        return "done"
+
+    @app.job(queue="q")
+    def short() -> None: ...
+
+    lease = "select lease_expires_at from underway.task where id = %s"
+    with Session(app.dsn) as holder, beside(app.worker(queues="q")) as worker:
+        id = long.enqueue()
+        worker.until(started.is_set, "it runs")
+        holder.run("begin")
+        holder.run("lock table underway.task_history, underway.worker in share mode")  # settling and maintaining wait
+        ended = short.enqueue()
+        worker.until(
+            lambda: (
+                session.value(
+                    "select count(*) from pg_stat_activity where %s = any (pg_blocking_pids(pid))", holder.pid
+                )
+                >= 2
+            ),
+            "both wait",
+        )
+        before = session.value(lease, id)
+        for _ in range(2):
+            worker.until(lambda before=before: session.value(lease, id) > before, "the lease is renewed")
+            before = session.value(lease, id)
+        holder.run("rollback")
+        release.set()
+        assert final(app, id, worker).attempt == 1
+        assert final(app, ended, worker).attempt == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from underway_pg import (
     App,
     Context,
     Fatal,
+    RetryPolicy,
 )
 from underway_pg.errors import Snooze
 from underway_pg.worker import log
@@ -22,7 +24,8 @@ from underway_pg.worker import log
 def lines(caplog: pytest.LogCaptureFixture, task: int) -> list[str]:
     """What the log says of a task, without its durations."""
     said = [record.getMessage() for record in caplog.records if getattr(record, "task", None) == task]
-    return [re.sub(r"after \d+\.\d{3} s", "after _ s", message) for message in said]
+    said = [re.sub(r"after \d+\.\d{3} s", "after _ s", message) for message in said]
+    return [re.sub(r"retry at \d{4}-\d\d-\d\dT[\d:.]+\+00:00", "retry at _", message) for message in said]
 
 
 @pytest.mark.parametrize("kind", ["plain", "async"])
@@ -38,7 +41,8 @@ def test_the_log_has_a_line_for_the_start_and_one_for_the_end_of_each_attempt(
     async def asynchronous() -> None:
         plain()
 
-    id = app.job(name="send", queue="q")(plain if kind == "plain" else asynchronous).enqueue()
+    retry = RetryPolicy(initial_interval=0.3, jitter=0)
+    id = app.job(name="send", queue="q", retry=retry)(plain if kind == "plain" else asynchronous).enqueue()
     with caplog.at_level(logging.INFO, "underway_pg"), beside(app.worker()) as worker:
         final(app, id, worker)
     first, second = (f"task {id} (send, queue q, attempt {attempt})" for attempt in (1, 2))
@@ -46,7 +50,7 @@ def test_the_log_has_a_line_for_the_start_and_one_for_the_end_of_each_attempt(
         f"{first} starts",
         f"{first} was snoozed after _ s: for 0:00:00",
         f"{first} starts",
-        f"{first} failed after _ s: ValueError: no such address",
+        f"{first} failed after _ s, retry at _: ValueError: no such address",
         f"{second} starts",
         f"{second} succeeded after _ s",
     ]
@@ -79,15 +83,15 @@ def test_the_log_says_how_long_a_handler_ran_and_why_it_was_interrupted(
         worker.until(lambda: lines(caplog, returned), "it has started")
     ends = {record.__dict__["task"]: record for record in caplog.records if hasattr(record, "outcome")}
     assert {id: vars(end)["outcome"] for id, end in ends.items()} == {
-        cancelled: "interrupted",
+        cancelled: "cancelled",
         timed_out: "failed",
-        returned: "interrupted",
+        returned: "released",
     }
     assert (
         lines(caplog, returned)[1]
-        == f"task {returned} (wait, queue q, attempt 1) was interrupted after _ s: the worker stops"
+        == f"task {returned} (wait, queue q, attempt 1) was released after _ s: the worker is shutting down"
     )
-    assert "it was cancelled" in ends[cancelled].getMessage()
+    assert "the task was cancelled, or its lease was lost" in ends[cancelled].getMessage()
     assert 0.3 <= vars(ends[timed_out])["duration"] < 5
     assert 0.2 <= vars(ends[returned])["duration"] < 5
 
@@ -104,10 +108,9 @@ def test_a_task_that_its_own_transaction_has_completed_has_succeeded_for_the_log
 
     ids = [complete.enqueue(fails=fails) for fails in (False, True)]
     with caplog.at_level(logging.INFO, "underway_pg"), beside(app.worker(drain=True)) as worker:
-        for id in ids:
-            worker.until(lambda id=id: len(lines(caplog, id)) == 2, "it has ended")
-            assert lines(caplog, id)[1].endswith("succeeded after _ s")
-    assert "its handler raised RuntimeError('afterwards')" in caplog.text
+        worker.join()
+    assert [lines(caplog, id)[-1].endswith("succeeded after _ s") for id in ids] == [True, True]
+    assert f"task {ids[1]} is complete, but its handler raised afterwards: afterwards" in caplog.text
 
 
 @pytest.mark.parametrize(("level", "log_tasks"), [(logging.INFO, False), (logging.WARNING, True)])
@@ -119,12 +122,16 @@ def test_a_log_without_the_lines_of_tasks_has_their_failures(
         return 1 / by
 
     started = Seen()
-    monkeypatch.setattr(log, "starts", lambda task, *_, **__: started(task.id))  # not even made, to be thrown away
+    monkeypatch.setattr(
+        log, "started", lambda attempt, **_: started(attempt.task.id)
+    )  # not even made, to be thrown away
     ids = [divide.options(retry=ONCE).enqueue(by=by) for by in (0, 1)]
     with caplog.at_level(level, "underway_pg"), beside(app.worker(log_tasks=log_tasks)) as worker:
         for id in ids:
             final(app, id, worker)
-    failed = f"task {ids[0]} (divide, queue q, attempt 1) failed after _ s: ZeroDivisionError: division by zero"
+    failed = (
+        f"task {ids[0]} (divide, queue q, attempt 1) failed permanently after _ s: ZeroDivisionError: division by zero"
+    )
     assert (lines(caplog, ids[0]), lines(caplog, ids[1]), started.values) == ([failed], [], [])
     assert "return 1 / by" in caplog.text  # the traceback
 
@@ -140,7 +147,7 @@ def test_inputs_are_in_the_log_only_when_that_is_asked_for(app: App, caplog: pyt
         with beside(app.worker()) as worker:
             for id in [app.client.enqueue("q", input, job="pay") for input in inputs]:
                 final(app, id, worker)
-        assert "failed after" in caplog.text
+        assert "failed permanently after" in caplog.text
         assert "4321" not in caplog.text
         with beside(app.worker(log_inputs=True)) as worker:
             short, long = pay.enqueue(card=1), pay.enqueue(card=1, note="\N{BLACK HEART SUIT}" * 2000)
@@ -154,3 +161,56 @@ def test_inputs_are_in_the_log_only_when_that_is_asked_for(app: App, caplog: pyt
     )
     assert len(start) == 1000
     assert start.startswith('{"card": 1, "note": "\N{BLACK HEART SUIT}')
+
+
+def test_a_retry_and_a_final_failure_do_not_look_alike(app: App, caplog: pytest.LogCaptureFixture) -> None:
+    @app.job(queue="q", retry=RetryPolicy(max_attempts=3, initial_interval=0, jitter=0))
+    def fails() -> None:
+        raise ValueError("no")
+
+    id = fails.enqueue()
+    with beside(app.worker()) as worker:
+        final(app, id, worker)
+    ends = [vars(record) for record in caplog.records if vars(record).get("outcome") == "failed"]
+    assert [(end["levelname"], end["will_retry"]) for end in ends] == [
+        ("WARNING", True),
+        ("WARNING", True),
+        ("ERROR", False),
+    ]
+    assert all(datetime.fromisoformat(end["retry_at"]).tzinfo is not None for end in ends[:2])
+    assert ends[2]["retry_at"] is None
+
+
+class Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+class Unprintable(Exception):
+    def __getattribute__(self, name: str) -> Any:
+        if name in ("__notes__", "__cause__", "__context__"):
+            raise RuntimeError("no looking inside")
+        return super().__getattribute__(name)
+
+
+@pytest.mark.parametrize(
+    "error", [Unspeakable(), Unprintable("x"), ValueError("x" * 50_000_000)], ids=lambda error: type(error).__name__
+)
+def test_an_exception_of_an_odd_kind_floods_no_log_and_ends_no_worker(
+    app: App, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    @app.job(queue="q", retry=ONCE)
+    def fails() -> None:
+        raise error
+
+    @app.job(queue="q")
+    def good() -> str:
+        return "good"
+
+    id = fails.enqueue()
+    with beside(app.worker()) as worker:
+        task = final(app, id, worker)
+        assert final(app, good.enqueue(), worker).output == "good"
+    assert (task.state, (task.errors or [])[0]["type"]) == ("failed", type(error).__name__)
+    assert "failed permanently after" in caplog.text
+    assert len(caplog.text) < 100_000

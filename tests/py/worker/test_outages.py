@@ -130,7 +130,7 @@ def test_a_worker_whose_database_is_away_at_first_begins_when_it_is_there(
     running = Beside(app.worker())
     with away(app, session):
         running.start()
-        running.until(lambda: "the database is away" in caplog.text, "it notices")
+        running.until(lambda: "cannot reach the database" in caplog.text, "it notices")
     running.until(lambda: session.state(id) == "succeeded", "it works")
     running.stop()
     running.join()
@@ -170,3 +170,23 @@ def test_a_worker_that_was_forgotten_goes_on_although_one_of_its_queues_was_drop
         assert final(app, work.enqueue(), worker).output == "done"
         session.create_queue("gone")
         worker.until(lambda: session.column("select name from underway.worker") == ["w"], "it is registered again")
+
+
+def test_an_outage_does_not_flood_the_log_and_its_end_is_logged(
+    app: App, session: Session, caplog: pytest.LogCaptureFixture
+) -> None:
+    @app.job(queue="q", heartbeat=0.6)
+    async def long() -> None:
+        await asyncio.sleep(SECONDS)
+
+    long.enqueue()
+    with beside(app.worker()) as worker:
+        idle(session, worker)
+        with away(app, session):
+            worker.until(lambda: "cannot reach the database" in caplog.text, "it notices")
+            worker.until(lambda: caplog.text.count("LISTEN connection lost") > 1, "it tries for a while")
+        worker.until(lambda: "the database is back after" in caplog.text, "it says that the outage is over")
+        worker.stop()
+        worker.stop()
+    said = [message for message in caplog.messages if "cannot reach the database" in message]
+    assert len(said) == sum("the database is back after" in message for message in caplog.messages)

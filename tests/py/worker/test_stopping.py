@@ -91,17 +91,15 @@ def test_a_worker_can_be_stopped_while_it_is_idle(app: App, session: Session) ->
 
 
 def test_a_worker_that_could_not_begin_yet_can_be_stopped_while_the_database_is_away(
-    app: App, session: Session, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    app: App, session: Session, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("underway_pg.worker.worker._AWAY_AFTER", 0.3)
-
     @app.job(queue="q")
     def job() -> None: ...
 
-    worker = Beside(app.worker(shutdown_timeout=600.0))
+    worker = Beside(app.worker(shutdown_timeout=600.0, connect_timeout=0.3))
     with away(app, session):
         worker.start()
-        worker.until(lambda: "the database is away" in caplog.text, "it tries to begin")
+        worker.until(lambda: "cannot reach the database" in caplog.text, "it tries to begin")
         worker.stop()
         worker.join()
     assert app.client.workers() == []
@@ -127,3 +125,59 @@ def test_a_worker_that_is_to_stop_at_once_gives_back_its_tasks_although_its_conn
         worker.join()
     assert (session.state(id), session.attempt(id), session.errors(id)) == ("pending", 0, [])
     assert session.column("select name from underway.worker") == []
+
+
+@pytest.mark.parametrize("kind", ["plain", "async"])
+def test_a_worker_whose_run_is_cancelled_keeps_no_task(app: App, kind: str) -> None:
+    seen = Seen()
+
+    @app.job(queue="q")
+    def plain(context: Context) -> None:
+        seen("started")
+        context.wait_cancelled(SECONDS)
+
+    @app.job(queue="q")
+    async def asynchronous() -> None:
+        seen("started")
+        await asyncio.sleep(SECONDS)
+
+    job = plain if kind == "plain" else asynchronous
+    ids = [job.enqueue() for _ in range(4)]
+
+    async def main() -> None:
+        running = asyncio.create_task(app.worker(concurrency=2).run())
+        async with asyncio.timeout(SECONDS):
+            while len(seen.values) < 2:
+                await asyncio.sleep(0.01)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    asyncio.run(main())
+    for id in ids:
+        task = info(app, id)
+        assert (task.state, task.attempt, task.errors) == ("pending", 0, None)
+    assert app.client.workers() == []
+
+
+def test_a_stop_before_the_start_is_not_lost(app: App) -> None:
+    @app.job(queue="q")
+    def job() -> None: ...
+
+    worker = app.worker()
+    worker.stop()
+    asyncio.run(asyncio.wait_for(worker.run(), SECONDS))
+
+
+def test_a_stop_from_another_thread_wakes_the_worker(app: App, session: Session) -> None:
+    running = Beside(app.worker(shutdown_timeout=600.0))
+    running.start()
+    idle(session, running)
+    running.worker.stop()
+    running.join()
+
+
+def test_a_stop_after_the_end_does_nothing(app: App) -> None:
+    worker = app.worker(drain=True)
+    asyncio.run(worker.run())
+    worker.stop()

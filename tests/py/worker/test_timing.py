@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 from tests.py.support import Session, beside, final
-from tests.py.worker_support import idle, seconds_to_start
+from tests.py.worker_support import deafen, idle, seconds_to_start
 from underway_pg import (
     App,
     Context,
     RetryPolicy,
-    Worker,
 )
 
 
@@ -76,10 +73,7 @@ def test_enqueueing_wakes_an_idle_worker(app: App, session: Session) -> None:
 def test_a_worker_that_hears_nothing_finds_tasks_within_a_second_or_so(
     app: App, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def deaf(self: Worker) -> None:
-        await asyncio.Event().wait()
-
-    monkeypatch.setattr(Worker, "_listen", deaf)
+    deafen(monkeypatch)
 
     @app.job(queue="q")
     def job() -> None: ...

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
-from tests.py.support import Session, beside, final
-from tests.py.worker_support import Seen, messages
+from tests.py.support import SECONDS, Session, beside, final
+from tests.py.worker_support import ONCE, Seen, messages
 from underway_pg import (
     App,
     Context,
@@ -115,3 +117,23 @@ def test_an_error_after_a_handlers_own_completion_does_not_undo_it(app: App) -> 
     with beside(app.worker()) as worker:
         assert final(app, id, worker).output == "kept"
         assert final(app, plain.enqueue(), worker).output == "kept"
+
+
+def test_a_handler_that_hangs_in_its_transaction_leaves_a_connection_for_the_next(app: App) -> None:
+    release = threading.Event()
+
+    @app.job(queue="q", retry=ONCE)
+    def hangs(context: Context) -> None:
+        with context.transaction():
+            release.wait(SECONDS)
+
+    @app.job(queue="q", retry=ONCE)
+    def next_one(context: Context) -> None:
+        with context.transaction():
+            context.output = "done"
+
+    first = hangs.options(timeout=0.3, heartbeat=1).enqueue()
+    with beside(app.worker(concurrency=1)) as worker:
+        assert final(app, first, worker).state == "failed"
+        assert final(app, next_one.enqueue(), worker).output == "done"
+        release.set()

@@ -1,5 +1,5 @@
 begin;
-select plan(47);
+select plan(50);
 
 create temp table given (code text);
 
@@ -53,6 +53,22 @@ select is(
     'queued counts the tasks ahead of it and names the workers'
 )
 from second;
+
+-- a job that workers do not know
+
+select underway.set_skipped_jobs((select id from worker), '{export}');
+create temp table unknown as select underway.enqueue('email', job => 'export') as id;
+select is(pg_temp.codes(id), 'skipped', 'a task that every live worker puts back is skipped') from unknown;
+select is(
+    pg_temp.sentence(id, 'skipped'),
+    'put back by workers that do not know job ''export'', or not with the arguments of all its tasks: w1',
+    'skipped names the job and the workers'
+)
+from unknown;
+create temp table newer as select underway.register_worker('w2', '{email}') as id;
+select is(pg_temp.codes(id), 'skipped queued', 'a task that another worker may know is queued as well') from unknown;
+select underway.unregister_worker(id) from newer;
+select underway.cancel(id) from unknown;
 
 -- running and finished
 

@@ -59,7 +59,8 @@ select set_eq(
     $$ select pg_temp.callable_by('underway_worker') $$,
     '{
         dequeue, complete, complete_many, complete_and_dequeue, fail, fail_many, snooze, release, release_many,
-        heartbeat, report_progress, register_worker, unregister_worker, set_idle, next_wakeup, worker_state, maintain,
+        heartbeat, report_progress, report_progress_many, register_worker, unregister_worker, set_idle, set_skipped_jobs,
+        snooze_many, next_wakeup, worker_state, maintain,
         run_schedules
     }'::text[],
     'a worker can dequeue, settle and maintain'

@@ -1,5 +1,5 @@
 begin;
-select plan(86);
+select plan(89);
 
 create function pg_temp.as_role(role text, statement text)
 returns void
@@ -117,6 +117,17 @@ select pg_temp.may(
 );
 select pg_temp.may('worker', $$ select underway.register_worker('host-1', '{email}') $$, 'a worker registers');
 select pg_temp.may('worker', 'select underway.set_idle(1, true)', 'a worker reports that it is idle');
+select pg_temp.may(
+    'worker', $$ select underway.set_skipped_jobs(1, '{export}') $$, 'a worker records which jobs it does not know'
+);
+select pg_temp.may(
+    'worker', format('select underway.snooze_many(%s, %L)', pg_temp.batch_of_held_task(), '{1 s}'),
+    'a worker snoozes a batch'
+);
+select pg_temp.may(
+    'worker', format('select underway.report_progress_many(%s, %L)', pg_temp.batch_of_held_task(), '{1}'),
+    'a worker reports the progress of a batch'
+);
 select pg_temp.may('worker', $$ select underway.next_wakeup('{email}') $$, 'a worker asks how long it may sleep');
 select pg_temp.may('worker', 'select underway.worker_state(1)', 'a worker reads its own state');
 select pg_temp.may('worker', 'select underway.maintain()', 'a worker calls maintain');

@@ -1,342 +1,270 @@
-"""What runs in a process of its own for a worker: one task after the other, as the worker sends them.
+"""What runs in a process of a process executor: one task after the other, as the worker sends them.
 
-The main thread runs the handlers, since only there an exception can be raised from outside. Another one listens to the
-worker, and ends the process, with all that it has started, when the worker is gone.
+The main thread runs the handlers, because a signal can raise an exception only there. Another thread listens to the
+worker, and kills the process, with all that it has started, when the worker has died.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import faulthandler
-import importlib
-import importlib.util
-import logging
+import fcntl
 import os
-import pickle
 import signal
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from datetime import timedelta
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from queue import SimpleQueue
-from types import FrameType, ModuleType
-from typing import Any, Literal, NamedTuple
+from types import FrameType
+from typing import Any
 
-import psycopg
+from ...connections import Session
+from ...errors import LeaseLost, Snooze
+from ..attempt import Attempt, Environment
+from ..execution import run_plain
+from ..failure import Failure
+from ..stacks import thread_stack
+from .connection import NewConnections
+from .messages import (
+    Ended,
+    FromProcess,
+    HowEnded,
+    Program,
+    Progress,
+    RunTask,
+    SessionOpened,
+    Shutdown,
+    Started,
+    Stopping,
+    StopTask,
+    Terminate,
+    ToProcess,
+)
+from .program import import_job
+from .thread import exit_fork
 
-from ... import connections
-from ...connections import AnyConnection, Session
-from ...context import Context
-from ...errors import ConfigurationError, LeaseLost, Snooze
-from ...job import Job
-from ...models import ClaimedTask
-from .. import execution
-from ..execution import Report
+__all__ = ["Child", "serve"]
 
-__all__ = ["Ended", "Program", "address", "is_child", "serve"]
-
-# The name of the worker's main module here, which is the one that multiprocessing gives it too.
-_MAIN = "__mp_main__"
-
-# Seconds. So often the worker is told how far a handler is.
-_PROGRESS_EVERY = 0.5
-# And so soon a signal is sent again that the main thread has not handled.
+# Seconds between two looks at the handler: its progress, and whether its transaction gets answers.
+_CHECK_EVERY = 0.5
+# Seconds after which a signal is sent again that the main thread has not handled.
 _SIGNAL_AGAIN_AFTER = 0.05
 
-_serving = False
 
-
-def is_child() -> bool:
-    """Whether this process runs tasks for a worker."""
-    return _serving
-
-
-def address(job: Job[..., Any]) -> tuple[str, str]:
-    """The module of a job and its name there, by which another process finds it.
-
-    Raises ConfigurationError for a job that cannot be found so.
-    """
-    module_name = job.function.__module__
-    module = sys.modules.get(module_name)
-    names = [name for name, value in vars(module).items() if value is job] if module is not None else []
-    if not names:
-        raise ConfigurationError(
-            f"job {job.name}: a process finds it by its name in module {module_name!r}, where it is not;"
-            " define it at the top level of a module"
-        )
-    if module_name == "__main__" and not hasattr(module, "__file__"):
-        raise ConfigurationError(f"job {job.name}: a process cannot import a program that has no file")
-    return module_name, names[0]
-
-
-class Program(NamedTuple):
-    """What a process has to know of the worker's to find its jobs: the main module by name or file, and arguments."""
-
-    dsn: str
-    argv: list[str]
-    main_name: str | None
-    main_file: str | None
-    log_level: int
-    log_formatter: bytes | None
-
-    @classmethod
-    def here(cls, dsn: str) -> Program:
-        """The program that runs here."""
-        main = sys.modules["__main__"]
-        spec = getattr(main, "__spec__", None)
-        file = getattr(main, "__file__", None)
-        return cls(
-            dsn=dsn,
-            argv=sys.argv,
-            main_name=None if spec is None else spec.name,
-            main_file=None if file is None else str(Path(file).absolute()),
-            log_level=logging.getLogger().getEffectiveLevel(),
-            log_formatter=_formatter(),
-        )
-
-
-def _formatter() -> bytes | None:
-    """That of the first handler of the log, pickled, where it can be."""
-    for handler in logging.getLogger().handlers:
-        with contextlib.suppress(Exception):  # whatever a formatter of somebody else's raises
-            return None if handler.formatter is None else pickle.dumps(handler.formatter)
-        return None
-    return None
-
-
-class Ended(NamedTuple):
-    """How a handler ended. `value` is the output as JSON text, the delay of a snooze, or the report of what was raised.
-
-    `memory` is what the process has in memory, in bytes; `lost` are the sessions of broken transactions.
-    """
-
-    how: Literal["returned", "raised", "snoozed", "lost", "stopped"]
-    value: str | timedelta | Report | None
-    completed: bool
-    memory: int
-    lost: tuple[Session, ...]
-
-
-def serve(connection: Connection[Any, Any], trace: int) -> None:
-    """Run tasks until the worker lets this process go, or is gone. Asked by SIGUSR2, write where it is into a file."""
-    global _serving
-    _serving = True
-    for file in (connection.fileno(), trace):
+def serve(connection: Connection[Any, Any], trace: int, lifeline: int) -> None:
+    """Run tasks until the worker lets this process exit, or has died. On SIGUSR2, write the stack into `trace`."""
+    for file in (connection.fileno(), trace, lifeline):
         os.set_inheritable(file, False)
+    os.set_blocking(trace, False)
     faulthandler.register(signal.SIGUSR2, file=trace, all_threads=False)
+    _die_with(lifeline)
     Child(connection, connection.recv()).serve()
 
 
+def _die_with(lifeline: int) -> None:
+    """Have the kernel kill this process group when the worker dies, whatever runs here at that moment."""
+    if sys.platform == "linux":  # elsewhere the listening thread does it, once C code lets go of the interpreter
+        fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgrp())
+        fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
+        fcntl.fcntl(lifeline, fcntl.F_SETFL, os.O_ASYNC)
+
+
 class Child:
-    """The process: its connection to the worker, and the task that it runs."""
+    """The process: its connection to the worker, and the attempt that it runs."""
 
     def __init__(self, connection: Connection[Any, Any], program: Program) -> None:
         self._connection = connection
-        self._sending = threading.Lock()
         self._program = program
+        self._sending = threading.Lock()
+        self._pid = os.getpid()
         self._main_thread = threading.get_ident()
-        self._tasks: SimpleQueue[tuple[tuple[str, str], Context] | None] = SimpleQueue()
-        self._context: Context | None = None
-        self._told: Context | None = None
+        self._tasks: SimpleQueue[tuple[RunTask, Attempt] | None] = SimpleQueue()
+        self._attempt: Attempt | None = None
+        self._stop: tuple[Attempt, StopTask] | None = None
         self._may_raise = False
-        self._reason = ""
-        self._main_module: ModuleType | None = None
+        self._is_terminating = False
+        self._ignored_sigterm = False
 
     def serve(self) -> None:
-        """Run what comes, in the main thread."""
+        """Run the tasks that the worker sends, in the main thread."""
         signal.signal(signal.SIGUSR1, self._raise)
+        # Functions, because what is ignored would be ignored in all programs that a handler starts.
+        signal.signal(signal.SIGTERM, self._on_sigterm)
+        signal.signal(signal.SIGINT, _ignore)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
         threading.Thread(target=self._listen, name="underway-worker", daemon=True).start()
-        while (sent := self._tasks.get()) is not None:
-            self._send(self._attempt(*sent))
+        while (next_task := self._tasks.get()) is not None:
+            self._send(self._run(*next_task))
 
-    def _send(self, ended: Ended) -> None:
+    def _send(self, message: FromProcess) -> None:
         with self._sending:
-            self._connection.send(ended)
+            self._connection.send(message)
 
-    def _tell(self, context: Context | None, kind: str, what: str | Session) -> None:
-        """Tell something of a task, unless its end is told."""
+    def _send_about(self, attempt: Attempt | None, message: FromProcess) -> None:
+        """Send something about an attempt, unless its end was sent."""
         with self._sending:
-            if self._context is context:
-                self._connection.send((kind, what))
-
-    def _tell_session(self, session: Session) -> None:
-        """Tell of a session before a transaction begins in it: nobody else can if this process is killed."""
-        self._tell(self._context, "session", session)
+            if self._attempt is attempt:
+                self._connection.send(message)
 
     # The worker
 
     def _listen(self) -> None:
         try:
             while True:
-                if self._connection.poll(_SIGNAL_AGAIN_AFTER if self._is_signalled() else _PROGRESS_EVERY):
-                    self._hear(self._connection.recv())
+                if self._connection.poll(_SIGNAL_AGAIN_AFTER if self._is_signalled() else _CHECK_EVERY):
+                    self._on_message(self._connection.recv())
                 else:
-                    self._look()
+                    self._check_handler()
         except (EOFError, OSError):
-            pass  # the worker is gone
+            pass  # the worker has died, or the handler has closed the connection
         finally:
             with contextlib.suppress(OSError):
-                os.killpg(os.getpid(), signal.SIGKILL)
+                os.killpg(self._pid, signal.SIGKILL)
             os._exit(1)
 
-    def _hear(self, message: Any) -> None:
-        """A task to run, the reason why it is to stop, or None: there are no more."""
-        if message is None:
-            self._tasks.put(None)
-        elif isinstance(message, str):
-            self._interrupt(message)
-        else:
-            self._begin(*message)
+    def _on_message(self, message: ToProcess) -> None:
+        match message:
+            case RunTask():
+                self._begin(message)
+            case StopTask():
+                self._interrupt(message)
+            case Terminate():
+                self._is_terminating = True  # before the other is read: `_on_sigterm` does it in the opposite order
+                if self._ignored_sigterm:
+                    os.kill(self._pid, signal.SIGTERM)
+            case Shutdown():
+                self._tasks.put(None)
 
-    def _begin(self, where: tuple[str, str], task: ClaimedTask) -> None:
-        # Here, so that whatever comes next finds the context.
-        self._context = Context(task, None, _Connections(self._program.dsn, self._tell_session))
-        self._tell(self._context, "begun", "")
-        self._tasks.put((where, self._context))
+    def _begin(self, message: RunTask) -> None:
+        # Here, so that the next message finds the attempt.
+        environment = Environment(
+            connections=NewConnections(self._dsn, self._announce_session),
+            max_output_size=message.max_output_size,
+            skip_unknown=message.skip_unknown,
+        )
+        attempt = Attempt(message.task, environment)
+        self._attempt = attempt
+        self._send_about(attempt, Started())
+        self._tasks.put((message, attempt))
 
-    def _look(self) -> None:
-        """See how far the handler is, whether its transaction is answered, and whether it has noticed its interrupt."""
-        context = self._context
-        if context is None:
+    def _dsn(self) -> str:
+        if self._program.dsn is not None:
+            return self._program.dsn
+        assert self._attempt is not None
+        assert self._attempt.job is not None
+        dsn: str = self._attempt.job.app.dsn
+        return dsn
+
+    def _announce_session(self, session: Session) -> None:
+        self._send_about(self._attempt, SessionOpened(session))
+
+    def _check_handler(self) -> None:
+        """Send the handler's progress, break its transaction if the server is silent, repeat a signal it missed."""
+        attempt = self._attempt
+        if attempt is None:
             return
         if self._is_signalled():
             signal.pthread_kill(self._main_thread, signal.SIGUSR1)
-        context.abandon_if_silent()
-        if context._progress is not None:
-            progress, context._progress = context._progress, None
-            self._tell(context, "progress", progress)
+        attempt.sever_if_silent()
+        if (progress := attempt.take_progress()) is not None:
+            self._send_about(attempt, Progress(progress))
 
-    def _interrupt(self, reason: str) -> None:
-        """The handler is to stop: say where it is, and raise the exception there."""
-        context = self._context
-        if context is not None:
-            self._reason, self._told = reason, context
-            self._tell(context, "stack", execution.thread_stack(self._main_thread))
+    def _interrupt(self, message: StopTask) -> None:
+        """Send where the handler is, and raise the exception there."""
+        attempt = self._attempt
+        if attempt is not None:
+            attempt.timeout_stack = thread_stack(self._main_thread)
+            self._stop = attempt, message
+            self._send_about(attempt, Stopping(attempt.timeout_stack))
             signal.pthread_kill(self._main_thread, signal.SIGUSR1)
 
     def _is_signalled(self) -> bool:
-        """Whether the main thread has a signal to handle.
+        """Whether the main thread has still to handle a signal.
 
         One that arrives just before it waits for a lock does not end that wait, and is handled only after it.
         """
-        context = self._context
-        return context is not None and context is self._told and not context.cancelled
+        return self._stop is not None and self._stop[0] is self._attempt and self._stop[0].stop_reason is None
+
+    # Signals, in the main thread
 
     def _raise(self, number: int, frame: FrameType | None) -> None:
-        # In the main thread, so that a handler that looks by itself is not interrupted once more while it cleans up.
-        if self._context is None or self._context is not self._told:
-            return  # the one that was meant has ended meanwhile
-        self._context.interrupt(self._reason)
-        # Once, and only into the handler: not while its end is told.
+        # `stop_reason` is set here and not earlier, so that a handler which has noticed it is not interrupted once more
+        # while it cleans up.
+        if self._stop is None or self._stop[0] is not self._attempt:
+            return  # the handler has ended meanwhile
+        attempt, message = self._stop
+        attempt.request_stop(message.reason)
+        # Once, and only into the handler: not while its end is sent.
         if self._may_raise:
             self._may_raise = False
             raise asyncio.CancelledError
 
+    def _on_sigterm(self, number: int, frame: FrameType | None) -> None:
+        """Die, if it is the worker's. One that was sent to all processes of a service is for the worker alone."""
+        self._ignored_sigterm = True
+        if self._is_terminating:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os.kill(self._pid, signal.SIGTERM)
+
     # A task
 
-    def _attempt(self, where: tuple[str, str], context: Context) -> Ended:
+    def _run(self, message: RunTask, attempt: Attempt) -> Ended:
         try:
-            how, value = self._run(where, context)
-        except BaseException as error:  # the one that comes from outside, just as the handler had ended
-            how, value = _end(error, context)
+            ended = self._run_handler(message, attempt)
+        except BaseException as error:  # the exception of a stop, just as the handler had ended
+            ended = _ended(attempt, error)
         self._may_raise = False
-        self._context = None
-        return Ended(how, value, context._completed, _memory(), context.take_lost())
+        self._attempt = None
+        return ended
 
-    def _run(self, where: tuple[str, str], context: Context) -> Any:
+    def _run_handler(self, message: RunTask, attempt: Attempt) -> Ended:
+        output = error = None
         try:
-            job = self._find(*where)
-            context.state = job.enqueuer.state
+            job = import_job(self._program, message.module, message.name)
+            attempt.job = job
+            attempt.environment = replace(attempt.environment, state=job.app.state, middleware=job.app.middleware)
             self._may_raise = True
-            if context.cancelled:
+            if attempt.stop_reason is not None:
                 raise asyncio.CancelledError
-            output = execution.run(job, context)
+            output = contextvars.copy_context().run(run_plain, attempt)
             self._may_raise = False
-        except BaseException as error:  # whatever it is, it belongs to the worker
+        except BaseException as raised:  # whatever it is, it belongs to the attempt
             self._may_raise = False
-            return _end(error, context)
-        return "returned", output
-
-    def _find(self, module_name: str, name: str) -> Job[..., Any]:
-        program = self._program
-        sys.argv[:] = program.argv
-        os.environ["DATABASE_URL"] = program.dsn  # for an application that is given none, as the worker's may be
-        module = self._main() if module_name == "__main__" else importlib.import_module(module_name)
-        job: Job[..., Any] = getattr(module, name)
-        job.enqueuer.dsn = program.dsn
-        self._log()
-        return job
-
-    def _log(self) -> None:
-        """Log as the worker does, unless the application has seen to it while it was imported."""
-        if logging.getLogger().handlers:
-            return
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        # Only now, when the application is there; a class of the program itself is not found under its name here.
-        with contextlib.suppress(Exception):
-            if self._program.log_formatter is not None:
-                handler.setFormatter(pickle.loads(self._program.log_formatter))
-        logging.basicConfig(level=self._program.log_level, handlers=[handler])
-
-    def _main(self) -> ModuleType:
-        """The worker's main module, under another name, so that it does not start a worker."""
-        if self._program.main_name is not None:
-            return importlib.import_module(self._program.main_name)
-        if self._main_module is None:
-            spec = importlib.util.spec_from_file_location(_MAIN, self._program.main_file or "")
-            assert spec is not None
-            assert spec.loader is not None
-            module = sys.modules[_MAIN] = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(module)
-            self._main_module = module  # only now: one that failed is tried again with the next task
-        return self._main_module
+            error = raised
+        if os.getpid() != self._pid:
+            exit_fork(error)
+        return _ended(attempt, error, output)
 
 
-def _end(error: BaseException, context: Context) -> tuple[Any, Any]:
-    if isinstance(error, asyncio.CancelledError) and context.cancelled:
-        return "stopped", None
-    if isinstance(error, LeaseLost):
-        return "lost", None
-    if isinstance(error, Snooze):
-        return "snoozed", error.delay
-    return "raised", Report.of(error)
+def _ignore(number: int, frame: FrameType | None) -> None:
+    pass
+
+
+def _ended(attempt: Attempt, error: BaseException | None, output: str | None = None) -> Ended:
+    how, failure, delay = HowEnded.RETURNED, None, None
+    if isinstance(error, asyncio.CancelledError) and attempt.stop_reason is not None:
+        how = HowEnded.STOPPED
+    elif isinstance(error, LeaseLost):
+        how = HowEnded.LEASE_LOST
+    elif isinstance(error, Snooze):
+        how, delay = HowEnded.SNOOZED, error.delay
+    elif error is not None:
+        how, failure = HowEnded.RAISED, Failure.of(error, attempt.job)
+    lost = attempt.take_lost_sessions()
+    return Ended(how, output, failure, delay, attempt.completed, _memory(), lost)
 
 
 def _memory() -> int:
-    """What this process has in memory, in bytes; the most that it had where the system does not say more."""
+    """The bytes that this process has in memory; the most that it had where the system does not say more."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
     except OSError:
-        import resource  # which is not there where nothing but enqueueing is possible
+        import resource  # which Windows lacks
 
         most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return most if sys.platform == "darwin" else most * 1024
     return pages * os.sysconf("SC_PAGE_SIZE")
-
-
-class _Connections:
-    """A connection for each transaction of a handler. `tell` is called with the session that it leads to."""
-
-    def __init__(self, dsn: str, tell: Callable[[Session], None]) -> None:
-        self._dsn = dsn
-        self._tell = tell
-
-    def _introduce(self, connection: AnyConnection) -> None:
-        if (session := connections.session(connection)) is not None:
-            self._tell(session)
-
-    @contextlib.contextmanager
-    def connection(self) -> Iterator[psycopg.Connection[Any]]:
-        with connections.connect(self._dsn) as connection:
-            self._introduce(connection)
-            yield connection
-
-    @contextlib.asynccontextmanager
-    async def async_connection(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
-        async with await connections.connect_async(self._dsn) as connection:
-            self._introduce(connection)
-            yield connection

@@ -1,279 +1,160 @@
-"""Processes for handlers that must not share the worker's: they can be killed, and be replaced.
+"""Processes for handlers that must not share the worker's: they can be killed and replaced.
 
-A thread of the worker waits for each handler, so that all of them end in the same way.
+A thread of the worker waits for each handler, so that the end of all plain handlers is reported in the same way.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
-import os
-import signal
-import subprocess
-import sys
-import tempfile
 import threading
-import time
-from datetime import timedelta
-from multiprocessing import Pipe
-from typing import Any
 
-from ...context import Context
-from ...errors import LeaseLost, Snooze, UnderwayError
-from ...job import Job
-from ..execution import RemoteError, Report
-from .child import Ended, Program, address
+from ...connections import Dsn
+from ...errors import LeaseLost, Snooze
+from ..attempt import Attempt
+from ..failure import RemoteError
+from . import OnEnd
+from .messages import Ended, HowEnded, Progress, RunTask, SessionOpened, Started, Stopping, StopTask
+from .pool import Process, ProcessDied, ProcessPool
+from .program import describe_program, import_path
+from .thread import AttemptThreads
 
-__all__ = ["InProcess", "ProcessDied", "Processes"]
-
-logger = logging.getLogger("underway_pg")
-
-# Seconds. So often it is looked whether a process is there that says nothing; and it may take so long to leave.
-_LOOK_EVERY = 1.0
-_LEAVE_WITHIN = 5.0
-
-_TRACE_BYTES = 65536
-
-_PROGRAM = """
-import sys
-from multiprocessing.connection import Connection
-connection = Connection(int(sys.argv[1]))
-sys.path[:] = connection.recv()
-from underway_pg.child import serve
-serve(connection, int(sys.argv[2]))
-"""
+__all__ = ["ProcessExecutor"]
 
 
-class ProcessDied(UnderwayError):
-    """The process of a handler has ended, and not by itself."""
+class ProcessExecutor:
+    """Runs plain handlers in processes. A process runs `max_tasks`, and may have `max_memory` bytes after each."""
 
-    def __init__(self, code: int) -> None:
-        how = f"with exit code {code}" if code >= 0 else f"by signal {-code} ({signal.strsignal(-code)})"
-        super().__init__(f"the process that ran the task ended {how}")
+    def __init__(self, on_end: OnEnd, dsn: Dsn, max_tasks: int, max_memory: int | None) -> None:
+        self._threads = AttemptThreads(on_end)
+        self._pool = ProcessPool(describe_program(dsn), max_tasks, max_memory)
 
+    def start(self, attempt: Attempt) -> None:
+        """Start the handler in a process."""
+        attempt.handle = run = ProcessRun(self._pool, attempt)
+        self._threads.call(attempt, run)
 
-class Process:
-    """A process of this worker. It is in a group of its own: signals of a terminal are for the worker alone."""
+    def stop(self, attempt: Attempt) -> bool:
+        """Raise an exception in the handler; then SIGTERM; then SIGKILL."""
+        run: ProcessRun = attempt.handle
+        run.stop(attempt.stop_level)
+        return attempt.stop_level < 3
 
-    def __init__(self, program: Program) -> None:
-        self._connection, theirs = Pipe()
-        self._trace = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115, for it lives as long as the process
-        with theirs:
-            fds = theirs.fileno(), self._trace.fileno()
-            self._popen = subprocess.Popen(
-                [sys.executable, "-c", _PROGRAM, *map(str, fds)],
-                pass_fds=fds,
-                stdin=subprocess.DEVNULL,
-                process_group=0,
-            )
-        self.tasks = 0
-        self.memory = 0
-        self._is_ending = False
-        self.send(sys.path)
-        self.send(program)
+    def stack(self, attempt: Attempt) -> str:
+        """Where the handler was when it was asked to stop."""
+        run: ProcessRun = attempt.handle
+        return run.stack()
 
-    @property
-    def is_there(self) -> bool:
-        """Whether it lives, and was not told to end."""
-        return not self._is_ending and self._popen.poll() is None
-
-    def send(self, message: Any) -> None:
-        """Send something. One that is dead is found by `receive`."""
-        try:
-            self._connection.send(message)
-        except OSError:
-            logger.debug("process %s does not listen", self._popen.pid)
-
-    def receive(self) -> Any:
-        """What it says next. Raises ProcessDied."""
-        try:
-            while not self._connection.poll(_LOOK_EVERY):
-                if self._popen.poll() is not None and not self._connection.poll():
-                    raise EOFError
-            return self._connection.recv()
-        except (EOFError, ConnectionError):
-            raise ProcessDied(self._popen.wait()) from None
-
-    def signal(self, number: signal.Signals) -> None:
-        """Send a signal to it and all that it has started."""
-        self._is_ending = True
-        if self._popen.poll() is None:
-            with contextlib.suppress(ProcessLookupError):  # its thread has just seen it die
-                os.killpg(self._popen.pid, number)
-
-    def ask_where(self) -> None:
-        """Have it write down where it is, which it does in C code too that does not let go of the interpreter."""
-        self._trace.truncate(0)
-        self._trace.seek(0)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self._popen.pid, signal.SIGUSR2)
-
-    def where(self) -> str:
-        """What it has written down; the innermost call is the first."""
-        return os.pread(self._trace.fileno(), _TRACE_BYTES, 0).decode(errors="replace")
-
-    def leave(self) -> None:
-        """Let it go, and wait until it is gone."""
-        self.send(None)
-        self.await_end(time.monotonic() + _LEAVE_WITHIN)
-
-    def await_end(self, until: float) -> None:
-        """Wait until it is gone, having been let go; one that is not by that time is killed."""
-        try:
-            self._popen.wait(max(0.0, until - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            self.signal(signal.SIGKILL)
-            self._popen.wait()
-        self.close()
-
-    def close(self) -> None:
-        """Let go of what leads to it."""
-        self._connection.close()
-        self._trace.close()
+    async def close(self) -> None:
+        """End the processes, and wait until they have exited."""
+        self._threads.close()
+        await asyncio.to_thread(self._pool.close)
 
 
-class Processes:
-    """As many processes as there are handlers at once; they are kept for the next ones.
+class ProcessRun:
+    """One attempt in a process: called in a thread, which waits for its end; stopped on the loop."""
 
-    max_tasks    how many tasks one runs before another takes its place
-    max_memory   how many bytes it may have in memory after a task to be kept; None for any
-    """
-
-    def __init__(self, dsn: str, max_tasks: int, max_memory: int | None) -> None:
-        self._program = Program.here(dsn)
-        self._max_tasks = max_tasks
-        self._max_memory = max_memory
-        self._free: list[Process] = []
-        self._busy: set[Process] = set()
-        self._lock = threading.Lock()
-        self._closed = False
-
-    def take(self) -> Process:
-        """A process that is free, or a new one."""
-        with self._lock:
-            while self._free:
-                process = self._free.pop()
-                if process.is_there:
-                    break
-                process.close()
-            else:
-                process = Process(self._program)
-            self._busy.add(process)
-            return process
-
-    def give_back(self, process: Process) -> None:
-        """Keep a process for another task, or let it go: it has done enough, has grown too large, or is dead."""
-        process.tasks += 1
-        is_large = self._max_memory is not None and process.memory > self._max_memory
-        with self._lock:
-            self._busy.discard(process)
-            if not (self._closed or is_large or process.tasks >= self._max_tasks) and process.is_there:
-                self._free.append(process)
-                return
-        threading.Thread(target=process.leave, name="underway-leave", daemon=True).start()
-
-    def close(self) -> None:
-        """Let all processes go, and wait until they are gone; one that still runs a handler is killed."""
-        with self._lock:
-            self._closed = True
-            free, self._free = self._free, []
-            for process in self._busy:
-                process.signal(signal.SIGKILL)
-        for process in free:
-            process.send(None)  # to all of them first, for each takes its time
-        until = time.monotonic() + _LEAVE_WITHIN
-        for process in free:
-            process.await_end(until)
-
-
-class InProcess:
-    """A plain handler that runs in a process."""
-
-    def __init__(self, processes: Processes, job: Job[..., Any], context: Context) -> None:
-        self._processes = processes
-        self._where = address(job)
-        self._context = context
+    def __init__(self, pool: ProcessPool, attempt: Attempt) -> None:
+        assert attempt.job is not None
+        self._pool = pool
+        self._attempt = attempt
+        self._module, self._name = import_path(attempt.job)
         self._lock = threading.Lock()
         self._process: Process | None = None
-        self._has_begun = False
-        self._was_begun = False
+        self._is_sent = False
+        self._has_started = False
         self._stack = ""
 
-    def run(self) -> str | None:
-        """Run it; called in a thread, which waits. Returns the output as JSON text."""
+    def __call__(self) -> str | None:
+        """Run the handler. Returns its output as JSON text; raises what it has raised, or ProcessDied."""
         while True:
-            if self._context.cancelled:
+            if self._attempt.stop_reason is not None:
                 raise asyncio.CancelledError
-            process = self._processes.take()
+            process = self._pool.take()
             was_idle = process.tasks > 0
             try:
-                return self._run_in(process)
+                ended = self._run_in(process)
             except ProcessDied:
-                # One that was dying already when it was taken has not begun, and costs no attempt.
-                if self._was_begun or not was_idle:
+                # An idle process that was dying when it was taken has not started the handler: no attempt is used.
+                if self._has_started or not was_idle:
                     raise
+            else:
+                return self._result(ended)
 
-    def _run_in(self, process: Process) -> str | None:
+    def _run_in(self, process: Process) -> Ended:
+        attempt = self._attempt
         with self._lock:
             self._process = process
-            self._has_begun = False
+            self._is_sent = False
         try:
-            process.send((self._where, self._context._task))  # unlocked: it may take a while, and `stop` must not wait
+            # Without the lock: a large input takes its time, and `stop` must not wait for it.
+            limits = attempt.environment.max_output_size, attempt.environment.skip_unknown
+            process.send(RunTask(self._module, self._name, attempt.task, *limits))
             with self._lock:
-                self._has_begun = True
-                if self._context.cancelled:
-                    process.send(self._context._interrupted)
+                self._is_sent = True
+                if attempt.stop_reason is not None:
+                    process.send(StopTask(attempt.stop_reason))
             ended = self._wait(process)
             process.memory = ended.memory
+            attempt.completed = ended.completed
+            attempt.lost_sessions = ended.lost_sessions
+            return ended
         finally:
             with self._lock:
+                self._read_traceback()
                 self._process = None
-                if self._context.cancelled and not self._stack:
-                    self._stack = process.where()
-            self._processes.give_back(process)
-        self._context._completed = ended.completed
-        self._context._lost = ended.lost
-        return self._result(ended)
+            self._pool.give_back(process)
 
     def _wait(self, process: Process) -> Ended:
-        while not isinstance(message := process.receive(), Ended):
-            kind, what = message
-            if kind == "begun":
-                self._was_begun = True
-            elif kind == "stack":
-                self._stack = what
-            elif kind == "session":
-                self._context._lost += (what,)  # unless it is heard that the transaction ended well
-            else:
-                self._context._progress = what
-        return message
+        while True:
+            match process.receive():
+                case Ended() as ended:
+                    return ended
+                case Started():
+                    self._has_started = True
+                case Stopping(stack):
+                    self._stack = stack
+                case SessionOpened(session):
+                    # Lost, unless the end of the handler says that its transaction has ended well.
+                    self._attempt.lost_sessions += (session,)
+                case Progress(text):
+                    self._attempt.set_progress(text)
 
     def _result(self, ended: Ended) -> str | None:
-        if ended.how == "stopped":
-            raise asyncio.CancelledError
-        if ended.how == "lost":
-            raise LeaseLost("the lease was lost")
-        if isinstance(ended.value, Report):
-            raise RemoteError(ended.value)
-        if isinstance(ended.value, timedelta):
-            raise Snooze(ended.value)
-        return ended.value
-
-    def stop(self, times: int) -> bool:
-        """Raise an exception in it; then end its process by SIGTERM, and then by SIGKILL."""
-        with self._lock:
-            if self._process is None:
-                return times < 3
-            if times == 0:
-                if self._was_begun:
-                    self._process.ask_where()
-                if self._has_begun:
-                    self._process.send(self._context._interrupted)
-            else:
-                self._process.signal(signal.SIGTERM if times == 1 else signal.SIGKILL)
-        return times < 3
+        match ended.how:
+            case HowEnded.RETURNED:
+                return ended.output
+            case HowEnded.STOPPED:
+                raise asyncio.CancelledError
+            case HowEnded.LEASE_LOST:
+                raise LeaseLost("the lease was lost")
+            case HowEnded.SNOOZED:
+                assert ended.delay is not None
+                raise Snooze(ended.delay)
+            case HowEnded.RAISED:
+                assert ended.failure is not None
+                raise RemoteError(ended.failure)
 
     def stack(self) -> str:
-        """Where it was when it was told to stop."""
+        """Where the handler was when it was asked to stop."""
+        with self._lock:
+            self._read_traceback()
         return self._stack
+
+    def _read_traceback(self) -> None:
+        if self._process is not None and self._attempt.stop_reason is not None and not self._stack:
+            self._stack = self._process.read_traceback()
+
+    def stop(self, level: int) -> None:
+        """Ask the handler to stop; then terminate its process, and then kill it."""
+        with self._lock:
+            if self._process is None or self._attempt.stop_reason is None:
+                return
+            if level == 0:
+                if self._has_started:
+                    self._process.request_traceback()
+                if self._is_sent:
+                    self._process.send(StopTask(self._attempt.stop_reason))
+            elif level == 1:
+                self._process.terminate()
+            else:
+                self._process.kill()

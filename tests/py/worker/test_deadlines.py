@@ -1,0 +1,73 @@
+"""The heap of what is due for attempts. No database, no loop, no clock."""
+
+from __future__ import annotations
+
+import struct
+import time
+from typing import Any
+
+from underway_pg.models import ClaimedTask
+from underway_pg.worker.attempt import Attempt, AttemptState, Environment
+from underway_pg.worker.deadlines import DeadlineHeap
+
+
+def interval(seconds: float) -> bytes:
+    return struct.pack("!qii", int(seconds * 1_000_000), 0, 0)
+
+
+def attempt(id: int = 1, *, timeout: float = 60.0, heartbeat: float = 30.0, claimed_at: float = 0.0) -> Attempt:
+    fields: dict[str, Any] = dict.fromkeys(ClaimedTask._fields)
+    fields |= {"id": id, "timeout": interval(timeout), "heartbeat": interval(heartbeat), "attempt": 1}
+    return Attempt(ClaimedTask(**fields), Environment(), claimed_at)
+
+
+def test_a_lease_is_due_after_a_third_of_its_heartbeat_and_a_timeout_at_its_time() -> None:
+    held = {one := attempt(timeout=60, heartbeat=30)}
+    heap = DeadlineHeap(held.__contains__)
+    heap.add(0.5, [one])
+    assert heap.pop(9.9) == ([], [])
+    assert heap.next_at == 10.0
+    assert heap.pop(10.0) == ([], [one])
+    one.renew_at = 70.0
+    heap.add(60.0, [one])
+    assert heap.pop(60.0) == ([one], [])
+
+
+def test_an_attempt_that_is_not_held_any_more_is_dropped() -> None:
+    held = {one := attempt(1), other := attempt(2)}
+    heap = DeadlineHeap(held.__contains__)
+    heap.add(0.5, [one, other])
+    held.discard(one)
+    assert heap.pop(1.0) == ([], [])
+    held.discard(other)
+    assert heap.pop(20.0) == ([], [])
+    assert heap.next_at == float("inf")
+
+
+def test_an_attempt_whose_result_waits_is_renewed_and_does_not_time_out() -> None:
+    held = {one := attempt(timeout=5, heartbeat=30)}
+    one.state = AttemptState.ENDED
+    heap = DeadlineHeap(held.__contains__)
+    heap.add(5.0, [one])
+    assert heap.pop(6.0) == ([], [])
+    assert heap.pop(10.0) == ([], [one])
+
+
+def test_renewing_many_leases_takes_time_in_proportion_to_their_number() -> None:
+    def seconds(count: int) -> float:
+        attempts = [attempt(id, claimed_at=id / count) for id in range(count)]
+        held = set(attempts)
+        heap = DeadlineHeap(held.__contains__)
+        heap.add(0.5, attempts)
+        started_at = time.process_time()
+        for step in range(100):
+            _, due = heap.pop(9.5 + step / 50)
+            for one in due:
+                one.renew_at += 10
+            if due:
+                heap.add(min(one.renew_at for one in due), due)
+        return time.process_time() - started_at
+
+    seconds(100)
+    few, many = (min(seconds(count) for _ in range(3)) for count in (1_000, 10_000))
+    assert many < 40 * max(few, 0.001)

@@ -1,0 +1,65 @@
+"""LISTEN: ready tasks and cancellations. Without it a worker finds them by polling and by its heartbeats."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+
+from .. import connections
+
+__all__ = ["Listener"]
+
+logger = logging.getLogger(__name__)
+
+
+class Listener:
+    """Listens over a connection of its own, and connects again when that breaks.
+
+    `on_connected` is called when it listens, for what was notified before was missed. `on_notify` gets notifications.
+    """
+
+    def __init__(
+        self, dsn: Any, name: str, on_connected: Callable[[], None], on_notify: Callable[[psycopg.Notify], None]
+    ) -> None:
+        self._dsn = dsn
+        self._name = name
+        self._on_connected = on_connected
+        self._on_notify = on_notify
+        self._pause = 0.1
+
+    async def run(self) -> None:
+        """Listen until this is cancelled."""
+        while True:
+            try:
+                await self._listen()
+            except psycopg.Error as error:
+                logger.warning("worker %s: LISTEN connection lost, reconnecting: %s", self._name, str(error).strip())
+            await asyncio.sleep(self._pause * random.uniform(0.5, 1))
+            self._pause = min(2 * self._pause, 5.0)
+
+    async def _listen(self) -> None:
+        application_name = f"underway worker {self._name}"
+        async with await connections.connect_async(self._dsn, application_name=application_name) as connection:
+            if connections.is_pooled(connection):
+                # The notifications would go to the next client of the server's session.
+                logger.info(
+                    "worker %s: connected through a pooler, LISTEN unavailable, polling; set listen_dsn", self._name
+                )
+                await asyncio.Event().wait()
+            with connections.answer_within(connections.SILENT_AFTER, connection):
+                await connection.execute("listen underway_ready")
+                await connection.execute("listen underway_cancelled")
+            self._pause = 0.1
+            self._on_connected()
+            while True:
+                async with contextlib.aclosing(connection.notifies(timeout=connections.SILENT_AFTER)) as notifications:
+                    async for notification in notifications:
+                        self._on_notify(notification)
+                with connections.answer_within(connections.SILENT_AFTER, connection):
+                    await connection.execute("")  # does the server still answer?

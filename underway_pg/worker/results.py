@@ -1,0 +1,144 @@
+"""What the end of an attempt means for its task: which report the settler sends, and what the log says."""
+
+from __future__ import annotations
+
+import logging
+import time
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+
+from ..errors import DatabaseRefusal, Fatal, Snooze
+from ..models import FailedTask
+from . import log
+from .attempt import Attempt, AttemptState
+from .context import Outcome, OutcomeKind
+from .failure import Failure
+from .settler import Failed, Settler
+from .shared import Shared
+from .stacks import handler_traceback
+
+__all__ = ["Results"]
+
+logger = logging.getLogger(__name__)
+
+# A task that this worker does not know is put back for half of its age, within these bounds: a backlog of such tasks
+# would otherwise be claimed over and over.
+_SKIP_AT_LEAST = timedelta(seconds=1)
+_SKIP_AT_MOST = timedelta(seconds=30)
+
+# The same result would be refused again: errors of ours, data that does not fit, limits of the server.
+_REFUSED_AGAIN = ("UW", "22", "54")
+
+
+class Results:
+    """Turns outcomes into reports. `log_tasks` says whether lines about tasks that go well are logged."""
+
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+        self.settler = Settler(shared, self)
+        self.log_tasks = False
+
+    def record(self, attempt: Attempt, output: str | None, outcome: Outcome) -> None:
+        """An attempt has ended with this outcome."""
+        kind, error = outcome.kind, outcome.error
+        self.settler.lost_sessions += attempt.take_lost_sessions()
+        if kind is OutcomeKind.SUCCEEDED and attempt.completed:
+            self._shared.counters.succeeded += 1
+            self._shared.forget(attempt)
+        elif kind is OutcomeKind.SUCCEEDED:
+            self.settler.succeeded.append((attempt, output))
+        elif kind is OutcomeKind.FAILED:
+            assert error is not None
+            self._fail(attempt, error)
+            return
+        elif kind is OutcomeKind.SNOOZED:
+            assert isinstance(error, Snooze)
+            self.settler.snoozed.append((attempt, error.delay))
+        elif kind is OutcomeKind.SKIPPED:
+            self._skip(attempt, str(error))
+            return
+        elif kind is OutcomeKind.RELEASED:
+            self.settler.released.append(attempt)
+        else:
+            self._shared.forget(attempt)
+        self._shared.settle_wanted.set()
+        if self.log_tasks or kind in (OutcomeKind.CANCELLED, OutcomeKind.RELEASED):
+            log.ended(attempt, outcome)
+
+    def returned(self, attempt: Attempt) -> None:
+        """A handler that was abandoned has ended after all. Its transaction may have left a session."""
+        self._shared.abandoned.discard(attempt)
+        if lost := attempt.take_lost_sessions():
+            self.settler.lost_sessions += lost
+            self._shared.settle_wanted.set()
+
+    def release(self, attempt: Attempt) -> None:
+        """Give a prefetched task back."""
+        attempt.state = AttemptState.ENDED
+        self.settler.released.append(attempt)
+        self._shared.settle_wanted.set()
+
+    def unknown(self, attempt: Attempt) -> None:
+        """The worker has no such job."""
+        attempt.state = AttemptState.ENDED
+        task = attempt.task
+        known = ", ".join(sorted(self._shared.jobs)) or "none"
+        problem = f"job {task.job!r} of queue {task.queue!r} is not known here; known jobs: {known}"
+        if self._shared.settings.unknown_jobs == "fail":
+            self._fail(attempt, Fatal(problem), retryable=False)
+        else:
+            self._skip(attempt, problem)
+
+    def refused(self, attempt: Attempt, error: DatabaseRefusal | psycopg.Error) -> None:
+        """The database refuses the result: the attempt fails. It is retried if another result may be accepted."""
+        retryable = (error.sqlstate or "")[:2] not in _REFUSED_AGAIN
+        if not isinstance(error, DatabaseRefusal):
+            error = DatabaseRefusal(f"{error.diag.message_primary or error} (SQLSTATE {error.sqlstate})")
+        self._fail(attempt, error, retryable=retryable)
+
+    def lost(self, attempt: Attempt) -> None:
+        """The database does not know the lease of a result."""
+        logger.warning(
+            "task %s: lease lost, result discarded (unless it was already recorded)",
+            attempt.task.id, extra={"task": attempt.task.id},
+        )  # fmt: skip
+
+    def failed(self, result: Failed, settled: FailedTask) -> None:
+        """The database has recorded a failed attempt."""
+        will_retry = settled.state == "pending"
+        counters = self._shared.counters
+        if will_retry:
+            counters.retried += 1
+        else:
+            counters.failed += 1
+        log.failed(result.attempt, result.failure, result.exc_info, settled.ready_at if will_retry else None)
+
+    def _fail(self, attempt: Attempt, error: BaseException, *, retryable: bool | None = None) -> None:
+        failure = Failure.of(error, attempt.job)
+        exc_info = None if failure.intentional else (type(error), error, handler_traceback(error))
+        attempt.ended_at = time.monotonic()
+        self.settler.failed.append(
+            Failed(
+                attempt=attempt,
+                failure=failure,
+                text=failure.text(),
+                retryable=failure.retryable if retryable is None else retryable,
+                after=failure.after,
+                exc_info=exc_info,
+            )
+        )
+        self._shared.settle_wanted.set()
+
+    def _skip(self, attempt: Attempt, problem: str) -> None:
+        job = attempt.task.job or ""
+        # A name may be misspelt: the first such task is logged as a warning. It returns until another worker runs it.
+        level = logging.DEBUG if job in self._shared.skipped else logging.WARNING
+        self._shared.skipped.add(job)
+        logger.log(
+            level, "task %s: worker %s skips it, another worker may know it: %s",
+            attempt.task.id, self._shared.name, problem, extra={"task": attempt.task.id},
+        )  # fmt: skip
+        age = datetime.now(UTC) - attempt.context.enqueued_at
+        self.settler.snoozed.append((attempt, min(max(age / 2, _SKIP_AT_LEAST), _SKIP_AT_MOST)))
+        self._shared.settle_wanted.set()

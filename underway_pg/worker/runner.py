@@ -1,0 +1,122 @@
+"""Starting handlers in free slots, and taking their ends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+from ..job import Job
+from ..settings import Executor as ExecutorName
+from ..wire import seconds
+from . import log
+from .attempt import Attempt, AttemptState
+from .context import Outcome, OutcomeKind
+from .execution import decide
+from .executors import Executor
+from .failure import Failure
+from .results import Results
+from .shared import Shared
+
+__all__ = ["Runner"]
+
+logger = logging.getLogger(__name__)
+
+_SUCCEEDED = Outcome(OutcomeKind.SUCCEEDED)
+
+
+class Runner:
+    """Starts claimed tasks on their executors."""
+
+    def __init__(self, shared: Shared, results: Results) -> None:
+        self._shared = shared
+        self._results = results
+        self._loop = asyncio.get_running_loop()
+        self._starting = False
+        self._of_queue = _only_jobs(shared.jobs)
+        self.executors: Mapping[ExecutorName, Executor]
+
+    def start_ready(self) -> None:
+        """Start handlers while tasks and slots are there, for at most one slice of the loop's time."""
+        if self._starting:  # an eager handler has just ended
+            return
+        self._starting = True
+        slice_ends = time.monotonic() + self._shared.settings.max_loop_slice
+        try:
+            for lane in self._shared.lanes:
+                while lane.ready and lane.running < lane.concurrency and not self._shared.stops:
+                    attempt = lane.ready.popleft()
+                    if attempt.state is not AttemptState.CLAIMED:
+                        continue  # it was lost meanwhile
+                    self._start(attempt)
+                    if attempt.started_at is not None and attempt.started_at > slice_ends:
+                        self._loop.call_soon(self.start_ready)
+                        return
+        finally:
+            self._starting = False
+
+    def _start(self, attempt: Attempt) -> None:
+        task, lane = attempt.task, attempt.lane
+        assert lane is not None
+        job = self._shared.jobs.get(task.job) if task.job is not None else self._of_queue.get(task.queue)
+        if job is None:
+            self._results.unknown(attempt)
+            return
+        attempt.job = job
+        attempt.state = AttemptState.RUNNING
+        attempt.started_at = time.monotonic()
+        attempt.deadline = attempt.started_at + seconds(task.timeout)
+        lane.running += 1
+        if self._results.log_tasks:
+            log.started(attempt, with_input=self._shared.settings.log_inputs)
+        attempt.executor = executor = self.executors[job.executor]
+        executor.start(attempt)
+
+    def ended(self, attempt: Attempt, output: str | None, error: BaseException | None) -> None:
+        """A handler has ended."""
+        shared, lane = self._shared, attempt.lane
+        assert lane is not None
+        if attempt.state is AttemptState.ABANDONED:
+            self._results.returned(attempt)
+            return
+        attempt.state = AttemptState.ENDED
+        lane.running -= 1
+        assert attempt.started_at is not None
+        shared.prefetch.ended(time.monotonic() - attempt.started_at)
+        if error is None and attempt.stop_reason is None and not attempt.completed:
+            outcome = _SUCCEEDED
+        else:
+            outcome = decide(attempt, error)
+            if attempt.completed and error is not None:
+                logger.warning(
+                    "task %s is complete, but its handler raised afterwards: %s",
+                    attempt.task.id, Failure.of(error, None).message, extra={"task": attempt.task.id},
+                )  # fmt: skip
+        self._results.record(attempt, output, outcome)
+        if lane.backlog_likely:
+            shared.claim_wanted.set()
+        if lane.ready:
+            self.start_ready()
+
+    def release_unstarted(self, claimed_before: float = float("inf")) -> bool:
+        """Give back tasks that were claimed before a time and have not started. Returns whether there were any."""
+        found = False
+        for lane in self._shared.lanes:
+            for attempt in lane.ready:
+                if attempt.claimed_at < claimed_before and attempt.state is AttemptState.CLAIMED:
+                    self._results.release(attempt)
+                    found = True
+            if found:
+                lane.ready = deque(each for each in lane.ready if each.state is AttemptState.CLAIMED)
+        return found
+
+
+def _only_jobs(jobs: Mapping[str, Job[..., Any]]) -> dict[str, Job[..., Any]]:
+    """The jobs that are the only ones of their queues: they run tasks that were enqueued without a job."""
+    by_queue: dict[str, list[Job[..., Any]]] = {}
+    for job in jobs.values():
+        by_queue.setdefault(job.queue, []).append(job)
+    return {queue: found[0] for queue, found in by_queue.items() if len(found) == 1}

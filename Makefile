@@ -1,6 +1,8 @@
 python = .venv/bin/python
-# Two processes; whichever is done first takes over from the other.
-suite = $(python) -m pytest -n 2 --dist worksteal
+# More processes than cores, for tests wait more than they compute. Each takes the next test in their order, in which
+# those that take longest come first (tests/conftest.py).
+PROCESSES = 4
+suite = $(python) -m pytest -n $(PROCESSES) --dist loadgroup --no-loadscope-reorder --durations=30
 RUNS = 20
 
 help:  ## what can be made
@@ -12,10 +14,13 @@ wheel: venv  ## build the wheel, install it into an empty environment, and run a
 demo: venv  ## workers, a few jobs, a killed worker, and the outcome of each task
 	$(python) examples/demo.py
 
-test: venv  ## the whole suite, pgTAP included
+test: venv  ## the suite, pgTAP included, but for its thorough tests
+	$(suite) -m 'not thorough'
+
+test-all: venv  ## the whole suite
 	$(suite)
 
-check: lint types bench-short wheel test  ## all that a change has to pass
+check: lint types bench-short wheel test-all  ## all that a change has to pass
 
 lint: venv  ## format, style and the direction of imports
 	$(python) -m ruff format --check .
@@ -88,4 +93,4 @@ clean:  ## remove what was made
 venv:
 	@tools/venv
 
-.PHONY: help wheel demo test check lint format types sql reference sync-client bench bench-peers bench-short bench-cron bench-instructions steady long chaos soak matrix clean venv
+.PHONY: help wheel demo test test-all check lint format types sql reference sync-client bench bench-peers bench-short bench-cron bench-instructions steady long chaos soak matrix clean venv

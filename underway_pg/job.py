@@ -175,12 +175,14 @@ class BoundJob(Generic[P, R]):
 
     def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> TaskHandle[R]:
         """Enqueue a task with these arguments. Returns its id, which can also wait for the result."""
+        stop_import_of_program()
         input = self.job.arguments.to_input(args, kwargs)
         id = self._run(statements.enqueue(self.queue, input, self.job.name, self.task_options))
         return TaskHandle(id, self.job.app)
 
     async def enqueue_async(self, *args: P.args, **kwargs: P.kwargs) -> TaskHandle[R]:
         """Enqueue a task with these arguments. Returns its id, which can also wait for the result."""
+        stop_import_of_program()
         input = self.job.arguments.to_input(args, kwargs)
         id = await self._run_async(statements.enqueue(self.queue, input, self.job.name, self.task_options))
         return TaskHandle(id, self.job.app)
@@ -264,11 +266,13 @@ class BoundJob(Generic[P, R]):
     def _many(
         self, calls: Iterable[Mapping[str, Any]], unique_keys: Iterable[str | None] | None
     ) -> Statement[list[int]]:
+        stop_import_of_program()
         return statements.enqueue_many(self.queue, self._inputs(calls), self.job.name, self.task_options, unique_keys)
 
     def _unique(
         self, calls: Iterable[Mapping[str, Any]], unique_keys: Iterable[str | None]
     ) -> Statement[list[Enqueued]]:
+        stop_import_of_program()
         return statements.enqueue_unique(self.queue, self._inputs(calls), unique_keys, self.job.name, self.task_options)
 
     def _inputs(self, calls: Iterable[Mapping[str, Any]]) -> list[Any]:
@@ -278,13 +282,11 @@ class BoundJob(Generic[P, R]):
         return [TaskHandle(id, self.job.app) for id in ids]
 
     def _run(self, statement: Statement[T]) -> T:
-        stop_import_of_program()
         if self._connection is not None:
             return execute(self._connection, statement)
         return self.job.app.client.run(statement)
 
     async def _run_async(self, statement: Statement[T]) -> T:
-        stop_import_of_program()
         if self._connection is not None:
             return await execute_async(self._connection, statement)
         return await (await self.job.app.async_client()).run(statement)

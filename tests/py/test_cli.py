@@ -841,7 +841,9 @@ def test_cron_previews_on_the_clocks_of_the_zone(underway: Underway) -> None:
 
 
 def test_cron_needs_no_database_of_ones_own(bare: Underway) -> None:
-    answer = bare("cron", "@daily[Asia/Tokyo]", "--after", "2026-01-01T00:00:00Z", "-n", 1)
+    arguments = ["cron", "@daily[Asia/Tokyo]", "--after", "2026-01-01T00:00:00Z", "-n", 1]
+    assert_refused(bare(*arguments), 2, "--dsn", "DATABASE_URL")
+    answer = bare(*arguments, "--embedded")
     assert (answer.code, answer.out) == (0, "At 00:00\nFri 2026-01-02 00:00:00 +0900\n")
 
 

@@ -12,6 +12,7 @@ import typer
 
 from ..app import App
 from ..cron import MACROS
+from .database import require_dsn
 from .options import Dsn, Json, time_option
 from .output import echo, echo_json
 
@@ -35,14 +36,17 @@ def cron(
     zone: Zone = None,
     count: Annotated[int, typer.Option("-n", "--count", min=1, max=1000, help="How many times to preview.")] = 5,
     after: Annotated[datetime | None, time_option("Preview from this time instead of now.")] = None,
+    embedded: Annotated[
+        bool,
+        typer.Option(
+            "--embedded", envvar="UNDERWAY_EMBEDDED", help="Use an embedded PostgreSQL, which is deleted afterwards."
+        ),
+    ] = False,
     dsn: Dsn = None,
     as_json: Json = False,
 ) -> None:
-    """Describe a cron expression and preview its next times, as the database computes them.
-
-    Without a database, an embedded PostgreSQL computes them.
-    """
-    with App(dsn, embedded=not dsn) as app:
+    """Describe a cron expression and preview its next times, as the database computes them."""
+    with App(embedded=True) if embedded else App(require_dsn(dsn)) as app:
         found = app.client.cron_preview(expression, zone, after=after, count=count)
     if as_json:
         echo_json({"cron": expression, "in_words": in_words(expression), "next": found})

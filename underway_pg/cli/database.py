@@ -21,11 +21,12 @@ NO_DATABASE = "no database: use --dsn postgresql://user@host/database, or set DA
 
 
 def require_dsn(dsn: str | None) -> str:
-    """The dsn. Raises WrongUsage if there is none, and if it cannot be read."""
-    if not dsn:
+    """The dsn, else that of the environment. Raises WrongUsage if there is none, and if it cannot be read."""
+    found = dsn or connections.dsn_of_environment()
+    if found is None:
         raise WrongUsage(NO_DATABASE)
     try:
-        return connections.read_dsn(dsn)
+        return connections.read_dsn(found)
     except ConfigurationError as error:
         raise WrongUsage(str(error)) from None
 

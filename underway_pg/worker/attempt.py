@@ -65,8 +65,8 @@ class Attempt:
     """An attempt of a worker, or of a process that runs a handler for it. Times are those of time.monotonic().
 
     job            known when the attempt starts
-    deadline       when it times out, or when the next step of stopping it is due
-    renew_at       when its lease is to be renewed
+    deadline       when it times out, or when the next step of stopping it is due; 0 until it is computed
+    renew_at       when its lease is to be renewed; 0 until it is computed
     stop_reason    set once, by `request_stop`
     stop_level     how often the executor has asked the handler to stop
     timeout_stack  where the handler was when it timed out
@@ -76,53 +76,40 @@ class Attempt:
     executor, handle  what runs the handler, and what this executor needs to find it
     """
 
-    __slots__ = (
-        "_context",
-        "_progress",
-        "_wakeups",
-        "claimed_at",
-        "completed",
-        "deadline",
-        "ended_at",
-        "environment",
-        "executor",
-        "guard",
-        "handle",
-        "job",
-        "lane",
-        "lost_sessions",
-        "renew_at",
-        "started_at",
-        "state",
-        "stop_level",
-        "stop_reason",
-        "task",
-        "timeout_stack",
-    )
+    # Most attempts change few of these, so they are defaults of the class: an attempt is made for each task.
+    job: Job[..., Any] | None = None
+    state = AttemptState.CLAIMED
+    started_at: float | None = None
+    ended_at = 0.0
+    deadline = 0.0
+    renew_at = 0.0
+    stop_reason: StopReason | None = None
+    stop_level = 0
+    timeout_stack = ""
+    completed = False
+    guard: Guard | None = None
+    lost_sessions: tuple[Session, ...] = ()
+    executor: Executor | None = None
+    handle: Any = None
+    _context: Context | None = None
+    _progress: str | None = None
+    _wakeups: SimpleQueue[None] | None = None
 
-    def __init__(self, task: ClaimedTask, environment: Environment, claimed_at: float = 0.0) -> None:
+    def __init__(
+        self, task: ClaimedTask, environment: Environment, claimed_at: float = 0.0, lane: Lane | None = None
+    ) -> None:
         self.task = task
         self.environment = environment
         self.claimed_at = claimed_at
-        self.renew_at = claimed_at + seconds(task.heartbeat) / 3
-        # It starts later, and so times out later; nobody needs to look before.
-        self.deadline = claimed_at + seconds(task.timeout)
-        self.state = AttemptState.CLAIMED
-        self.job: Job[..., Any] | None = None
-        self.lane: Lane | None = None
-        self.started_at: float | None = None
-        self.ended_at = 0.0
-        self.stop_reason: StopReason | None = None
-        self.stop_level = 0
-        self.timeout_stack = ""
-        self.completed = False
-        self.guard: Guard | None = None
-        self.lost_sessions: tuple[Session, ...] = ()
-        self.executor: Executor | None = None
-        self.handle: Any = None
-        self._context: Context | None = None
-        self._progress: str | None = None
-        self._wakeups: SimpleQueue[None] | None = None
+        self.lane = lane
+
+    def set_deadlines(self) -> None:
+        """Compute `deadline` and `renew_at`. Not done for tasks that are too short to need them."""
+        if not self.renew_at:
+            self.renew_at = self.claimed_at + seconds(self.task.heartbeat) / 3
+        if not self.deadline:
+            # Until it has started it times out later; nobody needs to look before.
+            self.deadline = (self.started_at or self.claimed_at) + seconds(self.task.timeout)
 
     @property
     def context(self) -> Context:

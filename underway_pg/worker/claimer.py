@@ -108,9 +108,7 @@ class Claimer:
             again = {task.id for task in tasks}
             for attempt in [attempt for attempt in shared.held if attempt.task.id in again]:
                 self._stopping.interrupt(attempt, StopReason.CLAIMED_AGAIN)
-        attempts = [Attempt(task, self._environment, claimed_at) for task in tasks]
-        for attempt in attempts:
-            attempt.lane = lane
+        attempts = [Attempt(task, self._environment, claimed_at, lane) for task in tasks]
         shared.counters.claimed += len(attempts)
         shared.held.update(attempts)
         lane.ready.extend(attempts)

@@ -24,6 +24,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from ..wire import seconds
 from .attempt import Attempt
 from .executors.loop import LoopExecutor
 from .shared import Shared
@@ -68,6 +69,7 @@ class DeadlineHeap:
             for attempt in heapq.heappop(self._heap)[2]:
                 if not self._is_held(attempt):
                     continue
+                attempt.set_deadlines()
                 if attempt.is_live and attempt.deadline <= now:
                     expired.append(attempt)
                 if attempt.renew_at <= now:
@@ -109,8 +111,9 @@ class Deadlines(threading.Thread):
 
     def claimed(self, attempts: list[Attempt], now: float) -> None:
         """Watch attempts that have just been claimed together."""
-        first = min(min(attempt.renew_at, attempt.deadline) for attempt in attempts)
-        self.watch(attempts, min(first, now + _FIRST_CHECK))
+        limits = {(attempt.task.timeout, attempt.task.heartbeat) for attempt in attempts}
+        first = min(min(seconds(timeout), seconds(heartbeat) / 3) for timeout, heartbeat in limits)
+        self.watch(attempts, now + min(first, _FIRST_CHECK))
 
     def watch(self, attempts: Iterable[Attempt], at: float) -> None:
         """Look at attempts at a time, whatever else is known of them."""
@@ -162,7 +165,7 @@ class Deadlines(threading.Thread):
         if now - self._asked_at < self._block_warning or self._is_blocked:
             return
         self._is_blocked = True
-        self._blamed = self._handlers.running_now()
+        self._blamed = self._handlers.running_now(list(self._held))
         stack = thread_stack(self._loop_thread).rstrip()
         logger.warning(
             "worker %s: the event loop has been blocked for %.1f s by %s; use a plain function, or await"

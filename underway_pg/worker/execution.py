@@ -13,7 +13,7 @@ from .attempt import Attempt, StopReason
 from .context import CURRENT, Outcome, OutcomeKind
 from .failure import Failure, RemoteError
 
-__all__ = ["decide", "run_async", "run_plain"]
+__all__ = ["call", "decide", "output_text", "run_async", "run_plain"]
 
 
 def run_plain(attempt: Attempt) -> str | None:
@@ -21,32 +21,29 @@ def run_plain(attempt: Attempt) -> str | None:
     CURRENT.set(attempt)
     middleware = attempt.environment.middleware
     if not middleware:
-        return _output(attempt, _call(attempt))
+        return output_text(attempt, call(attempt))
     with ExitStack() as stack:
         for make in middleware:
             manager: Any = make(attempt.context)
             if hasattr(manager, "__enter__"):
                 stack.enter_context(manager)
                 stack.push(_Judge(attempt))
-        return _output(attempt, _call(attempt))
+        return output_text(attempt, call(attempt))
     return None  # a middleware has swallowed the error
 
 
 async def run_async(attempt: Attempt) -> str | None:
-    """Run an async handler to its end, in a task of its own. Returns its output as JSON text."""
+    """Run an async handler inside the middleware, in a task of its own. Returns its output as JSON text."""
     CURRENT.set(attempt)
-    middleware = attempt.environment.middleware
-    if not middleware:
-        return _output(attempt, await _call(attempt))
     async with AsyncExitStack() as stack:
-        for make in middleware:
+        for make in attempt.environment.middleware:
             manager: Any = make(attempt.context)
             if hasattr(manager, "__aenter__"):
                 await stack.enter_async_context(manager)
             else:
                 stack.enter_context(manager)
             stack.push(_Judge(attempt))
-        return _output(attempt, await _call(attempt))
+        return output_text(attempt, await call(attempt))
     return None  # a middleware has swallowed the error
 
 
@@ -62,7 +59,7 @@ class _Judge:
         self._attempt.context.outcome = decide(self._attempt, error)
 
 
-def _call(attempt: Attempt) -> Any:
+def call(attempt: Attempt) -> Any:
     """Call the handler: its result, or what an async one gives to be awaited."""
     job = attempt.job
     assert job is not None
@@ -72,7 +69,7 @@ def _call(attempt: Attempt) -> Any:
     return job.function(**arguments)
 
 
-def _output(attempt: Attempt, output: Any) -> str | None:
+def output_text(attempt: Attempt, output: Any) -> str | None:
     """The output as JSON text, unless the handler's transaction has stored it. Raises OutputTooLarge."""
     if output is None or attempt.completed:
         return None

@@ -31,6 +31,9 @@ _SKIP_AT_MOST = timedelta(seconds=30)
 _REFUSED_AGAIN = ("UW", "22", "54")
 
 
+_SUCCEEDED = Outcome(OutcomeKind.SUCCEEDED)
+
+
 class Results:
     """Turns outcomes into reports. `log_tasks` says whether lines about tasks that go well are logged."""
 
@@ -38,6 +41,15 @@ class Results:
         self._shared = shared
         self.settler = Settler(shared, self)
         self.log_tasks = False
+
+    def succeeded(self, attempt: Attempt, output: str | None) -> None:
+        """A handler has returned, and nobody has asked it to stop: what most attempts come to."""
+        if attempt.lost_sessions:
+            self.settler.lost_sessions += attempt.take_lost_sessions()
+        self.settler.succeeded.append((attempt, output))
+        self._shared.settle_wanted.set()
+        if self.log_tasks:
+            log.ended(attempt, _SUCCEEDED)
 
     def record(self, attempt: Attempt, output: str | None, outcome: Outcome) -> None:
         """An attempt has ended with this outcome."""
@@ -47,7 +59,8 @@ class Results:
             self._shared.counters.succeeded += 1
             self._shared.forget(attempt)
         elif kind is OutcomeKind.SUCCEEDED:
-            self.settler.succeeded.append((attempt, output))
+            self.succeeded(attempt, output)
+            return
         elif kind is OutcomeKind.FAILED:
             assert error is not None
             self._fail(attempt, error)

@@ -14,7 +14,6 @@ from ..settings import Executor as ExecutorName
 from ..wire import seconds
 from . import log
 from .attempt import Attempt, AttemptState
-from .context import Outcome, OutcomeKind
 from .execution import decide
 from .executors import Executor
 from .failure import Failure
@@ -25,8 +24,6 @@ __all__ = ["Runner"]
 
 logger = logging.getLogger(__name__)
 
-_SUCCEEDED = Outcome(OutcomeKind.SUCCEEDED)
-
 
 class Runner:
     """Starts claimed tasks on their executors."""
@@ -35,28 +32,24 @@ class Runner:
         self._shared = shared
         self._results = results
         self._loop = asyncio.get_running_loop()
-        self._starting = False
+        self._will_start = False
         self._of_queue = _only_jobs(shared.jobs)
         self.executors: Mapping[ExecutorName, Executor]
 
     def start_ready(self) -> None:
         """Start handlers while tasks and slots are there, for at most one slice of the loop's time."""
-        if self._starting:  # an eager handler has just ended
-            return
-        self._starting = True
+        self._will_start = True  # while handlers start that may end at once
         slice_ends = time.monotonic() + self._shared.settings.max_loop_slice
-        try:
-            for lane in self._shared.lanes:
-                while lane.ready and lane.running < lane.concurrency and not self._shared.stops:
-                    attempt = lane.ready.popleft()
-                    if attempt.state is not AttemptState.CLAIMED:
-                        continue  # it was lost meanwhile
-                    self._start(attempt)
-                    if attempt.started_at is not None and attempt.started_at > slice_ends:
-                        self._loop.call_soon(self.start_ready)
-                        return
-        finally:
-            self._starting = False
+        for lane in self._shared.lanes:
+            while lane.ready and lane.running < lane.concurrency and not self._shared.stops:
+                attempt = lane.ready.popleft()
+                if attempt.state is not AttemptState.CLAIMED:
+                    continue  # it was lost meanwhile
+                self._start(attempt)
+                if attempt.started_at is not None and attempt.started_at > slice_ends:
+                    self._loop.call_soon(self.start_ready)
+                    return
+        self._will_start = False
 
     def _start(self, attempt: Attempt) -> None:
         task, lane = attempt.task, attempt.lane
@@ -68,7 +61,8 @@ class Runner:
         attempt.job = job
         attempt.state = AttemptState.RUNNING
         attempt.started_at = time.monotonic()
-        attempt.deadline = attempt.started_at + seconds(task.timeout)
+        if attempt.deadline:
+            attempt.deadline = attempt.started_at + seconds(task.timeout)
         lane.running += 1
         if self._results.log_tasks:
             log.started(attempt, with_input=self._shared.settings.log_inputs)
@@ -87,7 +81,7 @@ class Runner:
         assert attempt.started_at is not None
         shared.prefetch.ended(time.monotonic() - attempt.started_at)
         if error is None and attempt.stop_reason is None and not attempt.completed:
-            outcome = _SUCCEEDED
+            self._results.succeeded(attempt, output)
         else:
             outcome = decide(attempt, error)
             if attempt.completed and error is not None:
@@ -95,11 +89,13 @@ class Runner:
                     "task %s is complete, but its handler raised afterwards: %s",
                     attempt.task.id, Failure.of(error, None).message, extra={"task": attempt.task.id},
                 )  # fmt: skip
-        self._results.record(attempt, output, outcome)
+            self._results.record(attempt, output, outcome)
         if lane.backlog_likely:
             shared.claim_wanted.set()
-        if lane.ready:
-            self.start_ready()
+        if lane.ready and not self._will_start:
+            # In the next turn of the loop, for all slots that are freed until then.
+            self._will_start = True
+            self._loop.call_soon(self.start_ready)
 
     def release_unstarted(self, claimed_before: float = float("inf")) -> bool:
         """Give back tasks that were claimed before a time and have not started. Returns whether there were any."""

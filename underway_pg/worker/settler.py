@@ -81,7 +81,7 @@ class _Kind(Generic[R, A]):
     id: Callable[[A], int]
     attempt: Callable[[R], Attempt]
     size: Callable[[R], int]
-    settled: Callable[[R, A], None]
+    settled: Callable[[R, A], None] | None
     refused: Callable[[R, DatabaseRefusal | psycopg.Error], None]
 
 
@@ -109,7 +109,7 @@ class Settler:
             id=int,
             attempt=lambda result: result[0],
             size=lambda result: len(result[1] or ""),
-            settled=self._count_success,
+            settled=None,
             refused=lambda result, error: refused(result[0], error),
         )
         self._failure = _Kind[Failed, FailedTask](
@@ -130,7 +130,7 @@ class Settler:
             id=int,
             attempt=lambda result: result[0],
             size=lambda result: 0,
-            settled=lambda result, answer: None,
+            settled=None,
             refused=lambda result, error: refused(result[0], error),
         )
         self._release = _Kind[Attempt, int](
@@ -138,7 +138,7 @@ class Settler:
             id=int,
             attempt=lambda result: result,
             size=lambda result: 0,
-            settled=lambda result, answer: None,
+            settled=None,
             refused=self._let_lapse,
         )
 
@@ -191,18 +191,19 @@ class Settler:
             self._settled(results, kind, answers)
 
     def _settled(self, results: list[R], kind: _Kind[R, A], answers: list[A]) -> None:
+        attempts = list(map(kind.attempt, results))
+        self._shared.forget(*attempts)
         by_task = {kind.id(answer): answer for answer in answers}
-        for result in results:
-            attempt = kind.attempt(result)
-            self._shared.forget(attempt)
-            answer = by_task.get(attempt.task.id)
-            if answer is None:
-                self._listeners.lost(attempt)
-            else:
-                kind.settled(result, answer)
-
-    def _count_success(self, result: tuple[Attempt, str | None], answer: int) -> None:
-        self._shared.counters.succeeded += 1
+        if len(by_task) < len(attempts):
+            for attempt in attempts:
+                if attempt.task.id not in by_task:
+                    self._listeners.lost(attempt)
+        if kind.settled is not None:
+            for result, attempt in zip(results, attempts, strict=True):
+                if (answer := by_task.get(attempt.task.id)) is not None:
+                    kind.settled(result, answer)
+        if kind is self._success:
+            self._shared.counters.succeeded += len(by_task)
 
     def _failure_refused(self, result: Failed, error: DatabaseRefusal | psycopg.Error) -> None:
         if result.escaped:

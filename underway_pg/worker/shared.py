@@ -88,9 +88,9 @@ class Shared:
         if step.tick_after is not None:
             asyncio.get_running_loop().call_later(step.tick_after, self.tick_wanted.set)
 
-    def forget(self, attempt: Attempt) -> None:
-        """The worker does not hold a task any more."""
-        self.held.discard(attempt)
+    def forget(self, *attempts: Attempt) -> None:
+        """The worker does not hold these tasks any more."""
+        self.held.difference_update(attempts)
         self.settle_wanted.set()  # this may be all that a stop waits for
-        if self.settings.drain or attempt.lane is None or attempt.lane.backlog_likely:
+        if self.settings.drain or any(lane.backlog_likely for lane in self.lanes):
             self.claim_wanted.set()

@@ -38,7 +38,10 @@ class Stopping:
             if attempt.state is AttemptState.CLAIMED:
                 attempt.deadline = now + seconds(attempt.task.timeout)  # as if it started now
             elif attempt.state is AttemptState.RUNNING:
-                self._time_out(attempt)
+                assert attempt.started_at is not None
+                attempt.deadline = attempt.started_at + seconds(attempt.task.timeout)
+                if attempt.deadline <= now:  # else it has started while the thread looked
+                    self._time_out(attempt)
             else:
                 self._ask(attempt)
         again = [attempt for attempt in attempts if attempt.is_live]

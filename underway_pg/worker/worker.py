@@ -156,7 +156,7 @@ class Worker:
         )
         results = Results(shared)
         runner = self._runner = Runner(shared, results)
-        on_loop = LoopExecutor(runner.ended)
+        on_loop = LoopExecutor(runner.ended, shared.held)
         runner.executors = {
             "async": on_loop,
             "thread": ThreadExecutor(runner.ended),

@@ -68,8 +68,10 @@ def test_a_worker_runs_at_most_as_many_tasks_of_each_queue_as_its_settings_say(d
         assert worker.concurrency == 6
         done = "select count(*) from underway.task_history"
         with beside(worker) as beside_it:
-            beside_it.until(lambda: worker.stats().running == 6, "all slots are taken")
-            assert (running["email"].running, running["reports"].running) == (4, 2)
+            beside_it.until(
+                lambda: (running["email"].running, running["reports"].running) == (4, 2), "all slots are taken"
+            )
+            assert worker.stats().running == 6
             release.set()
             beside_it.until(lambda: session.value(done) == 16, "all are done")
     assert (running["email"].most_running, running["reports"].most_running) == (4, 2)

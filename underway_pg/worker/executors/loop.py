@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import sys
+from collections.abc import Collection, Iterable
 from typing import Any
 
-from ..attempt import Attempt, AttemptState
-from ..execution import run_async
+from ..attempt import Attempt
+from ..context import CURRENT
+from ..execution import call, output_text, run_async
 from ..stacks import waiting_stack
 from . import OnEnd
 
@@ -22,13 +24,13 @@ _END_WITHIN = 1.0  # seconds
 
 
 class LoopExecutor:
-    """Runs async handlers on the loop that runs when this is made."""
+    """Runs async handlers on the loop that runs when this is made. `held` are the attempts of the worker."""
 
-    def __init__(self, on_end: OnEnd) -> None:
+    def __init__(self, on_end: OnEnd, held: Collection[Attempt]) -> None:
         self._on_end = on_end
+        self._held = held
         self._loop = asyncio.get_running_loop()
         self._context = contextvars.copy_context()
-        self._tasks: dict[asyncio.Task[None], Attempt] = {}
 
     def start(self, attempt: Attempt) -> None:
         """Start the handler in a task of its own; until Python 3.12 it begins with the next turn of the loop."""
@@ -38,15 +40,17 @@ class LoopExecutor:
         )
         if not task.done():
             attempt.handle = task
-            self._tasks[task] = attempt
 
     async def _run(self, attempt: Attempt) -> None:
         output = error = None
         try:
-            output = await run_async(attempt)
+            if attempt.environment.middleware:
+                output = await run_async(attempt)
+            else:
+                CURRENT.set(attempt)
+                output = output_text(attempt, await call(attempt))
         except BaseException as raised:  # it belongs to the attempt, whatever it is
             error = raised
-        self._tasks.pop(attempt.handle, None)
         attempt.handle = None
         self._on_end(attempt, output, error)
 
@@ -63,15 +67,16 @@ class LoopExecutor:
         """Where the handler waits."""
         return "" if attempt.handle is None else waiting_stack(attempt.handle.get_coro())
 
-    def running_now(self) -> Attempt | None:
-        """The attempt whose handler holds the loop at this moment. May be called in another thread."""
+    def running_now(self, attempts: Iterable[Attempt]) -> Attempt | None:
+        """Which of these attempts has the handler that holds the loop at this moment. For other threads."""
         task = asyncio.current_task(self._loop)
-        return None if task is None else self._tasks.get(task)
+        return None if task is None else next((attempt for attempt in attempts if attempt.handle is task), None)
 
     async def close(self) -> None:
-        """Cancel the handlers that still run."""
-        running = [task for task, attempt in self._tasks.items() if attempt.state is not AttemptState.ABANDONED]
-        for task in running:
+        """Cancel the handlers that still run, but for those that were abandoned."""
+        running = [attempt.handle for attempt in self._held if attempt.is_live and attempt.executor is self]
+        tasks = [task for task in running if task is not None]
+        for task in tasks:
             task.cancel()
-        if running:
-            await asyncio.wait(running, timeout=_END_WITHIN)
+        if tasks:
+            await asyncio.wait(tasks, timeout=_END_WITHIN)

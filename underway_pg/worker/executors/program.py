@@ -98,8 +98,9 @@ def _import_main(program: Program) -> ModuleType:
         spec = importlib.util.find_spec(name)
     else:
         spec = importlib.util.spec_from_file_location(name, program.main_file or "")
-    if name in sys.modules:
-        return sys.modules[name]
+    known = sys.modules.get(name)
+    if known is not None and known is not sys.modules["__main__"]:  # which multiprocessing has under this name too
+        return known
     assert spec is not None
     assert spec.loader is not None
     module = sys.modules[name] = importlib.util.module_from_spec(spec)

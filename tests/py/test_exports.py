@@ -11,7 +11,17 @@ import underway_pg
 from underway_pg import errors
 
 # Types that a caller gets and never names, or that are not of this package's users.
-NOT_NAMED = {"Arguments", "Application", "ClaimedTask", "Clients", "Connections", "Session", "Statement"}
+NOT_NAMED = {
+    "Application",
+    "Arguments",
+    "Attempt",
+    "ClaimedTask",
+    "Clients",
+    "Connections",
+    "Session",
+    "Statement",
+    "Transaction",
+}
 
 
 def named(annotation: Any) -> set[type]:

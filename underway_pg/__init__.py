@@ -62,6 +62,7 @@ from .models import (
     State,
     TaskInfo,
     TaskSummary,
+    WorkerCounters,
     WorkerStats,
 )
 from .schema import (
@@ -160,6 +161,7 @@ __all__ = [
     "UnsupportedConnection",
     "WaitTimeout",
     "Worker",
+    "WorkerCounters",
     "WorkerOptions",
     "WorkerSettings",
     "WorkerStats",

@@ -290,6 +290,19 @@ def test_an_async_call_that_is_cancelled_leaves_the_pool_whole(database: str) ->
         asyncio.run(main())
 
 
+def test_a_session_that_is_ended_in_the_middle_of_a_statement_costs_no_call(database: str) -> None:
+    terminate = "select pg_terminate_backend(pid, 10000) from pg_stat_activity where wait_event_type = 'Lock'"
+    with Client(database) as client, Session(database) as session, ThreadPoolExecutor(1) as thread:
+        client.create_queue(Queue(name="q"))
+        session.run("begin")
+        session.run("lock table underway.task in access exclusive mode")
+        enqueueing = thread.submit(client.enqueue, "q", 1)
+        assert wait_until(lambda: session.column(terminate), "it waits for the lock, and is ended") == [True]
+        session.run("rollback")
+        assert enqueueing.result(SECONDS)
+        assert session.value("select count(*) from underway.task") == 1
+
+
 def test_a_former_primary_costs_one_call(database: str) -> None:
     with Client(database) as client:
         client.create_queue(Queue(name="q"))

@@ -21,7 +21,18 @@ from tests.py import process_jobs
 from tests.py.support import SECONDS, Beside, Session, beside, final, wait_until
 from tests.py.worker_support import Seen, listening
 from tests.servers import Server
-from underway_pg import App, AsyncClient, Client, Context, Queue, RetryPolicy, Worker, connections, schema
+from underway_pg import (
+    App,
+    AsyncClient,
+    Client,
+    Context,
+    Queue,
+    RetryPolicy,
+    Worker,
+    WorkerSettings,
+    connections,
+    schema,
+)
 from underway_pg.connections import sessions
 from underway_pg.settings import Options
 
@@ -106,8 +117,8 @@ def silence_once(monkeypatch: pytest.MonkeyPatch, proxy: Proxy, name: str) -> No
         fall_silent()
         return real(connection)
 
-    async def after(dsn: str) -> Any:
-        connection = await real(dsn)
+    async def after(dsn: str, **settings: Any) -> Any:
+        connection = await real(dsn, **settings)
         fall_silent()
         return connection
 
@@ -342,7 +353,8 @@ def test_the_session_of_a_process_that_ends_in_a_silent_transaction_is_ended(
     retry = RetryPolicy(max_attempts=9, initial_interval=0)
     with App(database, queues=[Queue(name="q", heartbeat=6, retry=retry)]) as app, Session(database) as session:
         first = app.client.enqueue("q", {}, job="pid")
-        worker = Worker(f"{proxy.dsn}?connect_timeout=2", process_jobs.app.jobs, queues=["q"], concurrency=1)
+        settings = WorkerSettings(queues=["q"], concurrency=1)
+        worker = Worker(f"{proxy.dsn}?connect_timeout=2", process_jobs.app.jobs, settings)
         with beside(worker) as running:
             final(app, first, running)  # the process is there
             session.run("select pg_advisory_lock(1)")

@@ -11,7 +11,17 @@ import underway_pg
 from underway_pg import errors
 
 # Types that a caller gets and never names, or that are not of this package's users.
-NOT_NAMED = {"Arguments", "Application", "ClaimedTask", "Clients", "Connections", "Session", "Statement"}
+NOT_NAMED = {
+    "Application",
+    "Arguments",
+    "Attempt",
+    "ClaimedTask",
+    "Clients",
+    "Connections",
+    "Session",
+    "Statement",
+    "Transaction",
+}
 
 
 def named(annotation: Any) -> set[type]:
@@ -35,7 +45,9 @@ def types_of(kind: type) -> set[type]:
 def lazily_imported() -> dict[str, Any]:
     import psycopg_pool
 
-    return vars(psycopg_pool)
+    from underway_pg.worker import attempt
+
+    return {**vars(psycopg_pool), **vars(attempt)}
 
 
 def test_every_type_in_a_public_signature_is_exported() -> None:

@@ -7,6 +7,7 @@ import copy
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from types import TracebackType
@@ -17,6 +18,7 @@ import psycopg
 from .. import connections, statements
 from ..connections import AsyncPool, Dsn, after_fork, answer_within, connect_async, dsn_of_pool, is_outage, unavailable
 from ..connections.primitives import keep_for_ever, wait_for_event_async
+from ..connections.sessions import may_have_committed
 from ..errors import ConfigurationError, DatabaseRefusal, DatabaseUnavailable
 from ..models import (
     BatchStats,
@@ -273,6 +275,17 @@ class AsyncClient:
         """Run one statement of the SQL contract; all other calls do it by this one."""
         if connection is not None:
             return await execute_async(connection, statement)
+        with suppress(psycopg.errors.AdminShutdown, psycopg.errors.IdleSessionTimeout):
+            return await self._run_pooled(statement)
+        # The server ended the session, most likely while it was idle, and did not commit: once more, in a new session.
+        try:
+            return await self._run_pooled(statement)
+        except psycopg.OperationalError as error:
+            if not is_outage(error) or isinstance(error, DatabaseUnavailable):
+                raise
+            raise unavailable(error) from error
+
+    async def _run_pooled(self, statement: Statement[T]) -> T:
         timeout, started_at = self._timeout, time.monotonic()
         try:
             async with self._pool.connection(_FREE_CONNECTION if timeout is None else timeout) as pooled:
@@ -280,6 +293,11 @@ class AsyncClient:
                     return await execute_async(pooled, statement)
                 with answer_within(max(0.0, timeout - (time.monotonic() - started_at)), pooled):
                     return await execute_async(pooled, statement)
+        except (psycopg.errors.AdminShutdown, psycopg.errors.IdleSessionTimeout) as error:
+            self.drain()  # the other idle sessions have ended too, or will
+            if self._pool is not self._own_pool or may_have_committed(pooled):
+                raise unavailable(error) from error
+            raise
         except psycopg.errors.ReadOnlySqlTransaction:
             self.drain()  # a former primary: the next connection may lead to the new one
             raise

@@ -8,6 +8,7 @@ import copy
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from types import TracebackType
@@ -18,6 +19,7 @@ import psycopg
 from .. import connections, statements
 from ..connections import Dsn, Pool, after_fork, answer_within_sync, connect, dsn_of_pool, is_outage, unavailable
 from ..connections.primitives import keep_for_ever, wait_for_event
+from ..connections.sessions import may_have_committed
 from ..errors import ConfigurationError, DatabaseRefusal, DatabaseUnavailable
 from ..models import (
     BatchStats,
@@ -274,6 +276,17 @@ class Client:
         """Run one statement of the SQL contract; all other calls do it by this one."""
         if connection is not None:
             return execute(connection, statement)
+        with suppress(psycopg.errors.AdminShutdown, psycopg.errors.IdleSessionTimeout):
+            return self._run_pooled(statement)
+        # The server ended the session, most likely while it was idle, and did not commit: once more, in a new session.
+        try:
+            return self._run_pooled(statement)
+        except psycopg.OperationalError as error:
+            if not is_outage(error) or isinstance(error, DatabaseUnavailable):
+                raise
+            raise unavailable(error) from error
+
+    def _run_pooled(self, statement: Statement[T]) -> T:
         timeout, started_at = self._timeout, time.monotonic()
         try:
             with self._pool.connection(_FREE_CONNECTION if timeout is None else timeout) as pooled:
@@ -281,6 +294,11 @@ class Client:
                     return execute(pooled, statement)
                 with answer_within_sync(max(0.0, timeout - (time.monotonic() - started_at)), pooled):
                     return execute(pooled, statement)
+        except (psycopg.errors.AdminShutdown, psycopg.errors.IdleSessionTimeout) as error:
+            self.drain()  # the other idle sessions have ended too, or will
+            if self._pool is not self._own_pool or may_have_committed(pooled):
+                raise unavailable(error) from error
+            raise
         except psycopg.errors.ReadOnlySqlTransaction:
             self.drain()  # a former primary: the next connection may lead to the new one
             raise

@@ -37,6 +37,7 @@ async def connect_async(
         connection = await psycopg.AsyncConnection.connect(text, autocommit=True)
     except psycopg.OperationalError as error:
         raise unavailable(error) from error
+    sessions.watch_warnings(connection)
     try:
         await connection.set_isolation_level(sessions.ISOLATION_LEVEL)
         with answer_within(sessions.SILENT_AFTER, connection):

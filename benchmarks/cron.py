@@ -1,10 +1,10 @@
-"""What one look at a cron expression costs: underway.cron_next in the server, beside croniter in Python.
+"""The cost of evaluating a cron expression: underway.cron_next in the server, compared with croniter in Python.
 
     python benchmarks/cron.py [--dsn DSN] [--rounds N] [--json]
 
-Without a dsn it starts an embedded PostgreSQL; a database that is given must have the schema. The time of a call is
-taken inside the server, over many calls that each have another time to start from, so neither the way there and back
-nor a folded constant counts. Croniter's includes reading the expression, as ours does. Shown are medians over rounds.
+Without a dsn it starts an embedded PostgreSQL; a given database must have the schema. The time of a call is measured
+inside the server, over many calls with different start times, so it includes neither the round trip nor the effect of
+constant folding. Both sides parse the expression in each call. The figures are medians over rounds.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ CASES = [
 
 @dataclass(frozen=True)
 class Result:
-    """Medians in microseconds for a call."""
+    """Medians, in microseconds a call."""
 
     kind: str
     cron: str
@@ -77,7 +77,7 @@ class Result:
 
     @property
     def ratio(self) -> float:
-        """How many times as long croniter takes in the zone of the case."""
+        """Return how many times longer croniter takes, in the time zone of the case."""
         return self.croniter_in_zone / self.underway
 
 
@@ -107,7 +107,7 @@ def by_underway(connection: psycopg.Connection[Any], case: Case, calls: int) -> 
 
 
 def by_croniter(case: Case, zone: tzinfo, calls: int) -> float:
-    # All years for the list of years, and as many as we look for what never comes.
+    # With a year field, all years; otherwise as many years as cron_next searches for an expression that never matches.
     years = 200 if len(case.cron.split()) == 7 else 41
     starts = [(FIRST + number * STEP).astimezone(zone) for number in range(1, calls + 1)]
     begun = time.perf_counter()
@@ -139,7 +139,7 @@ def connected(dsn: str | None) -> Iterator[psycopg.Connection[Any]]:
 
 
 def show(results: list[Result], title: str) -> None:
-    table = Table(title=title, caption="Microseconds for a call, the reading of the expression included.")
+    table = Table(title=title, caption="Microseconds a call, including parsing of the expression.")
     for heading in ("", "expression", "zone"):
         table.add_column(heading, no_wrap=True)
     for heading in ("underway", "croniter", "in zone", "ratio"):
@@ -147,14 +147,14 @@ def show(results: list[Result], title: str) -> None:
     for one in results:
         times = (one.underway, one.croniter_in_utc, one.croniter_in_zone)
         table.add_row(one.kind, one.cron, one.zone, *(f"{value:,.0f}" for value in times), f"{one.ratio:.1f}")
-    # Wide enough for all columns where nothing says how wide the output is.
+    # Wide enough for all columns if the width of the output is unknown.
     Console(width=max(Console().width, 100)).print(table)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dsn", help="a database with the schema; by default an embedded PostgreSQL is started")
-    parser.add_argument("--rounds", type=int, default=7, help="how often each is measured (default: 7)")
+    parser.add_argument("--dsn", help="a database with the schema (default: start an embedded PostgreSQL)")
+    parser.add_argument("--rounds", type=int, default=7, help="number of measurements of each expression (default: 7)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     arguments = parser.parse_args()
     with connected(arguments.dsn) as connection:

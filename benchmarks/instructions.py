@@ -1,12 +1,12 @@
-"""What a plain task costs the server, counted in instructions, which do not swing with the machine as times do.
+"""The cost of a plain task, in instructions of the server. Unlike times, they do not vary with the load of the machine.
 
     python benchmarks/instructions.py                        this version
     python benchmarks/instructions.py before.sql after.sql   others, each as the one file that `make sql` writes
 
-Needs valgrind, and binaries of PostgreSQL that the account of the server may run (`--bin`, by default the system's). A
-server is filled with tasks and stopped; `postgres --single` then runs a block that claims, completes or enqueues, with
-a commit after each call, under callgrind: once few times and once more often. The difference is what is shown. Two runs
-agree within a hundredth of a percent.
+Needs valgrind, and PostgreSQL binaries that the account of the server may run (`--bin`, by default the system's). A
+server is filled with tasks and stopped. `postgres --single` then runs a block under callgrind that claims, completes or
+enqueues, with a commit after each call: once with few calls, and once with more. The figures are the difference of the
+two, divided by the number of tasks. Two runs agree within 0.01%.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ ENQUEUE = (
     "perform underway.enqueue_many('q', array(select jsonb_build_object('i', n, 'text', repeat('x', 90))"
     " from generate_series(1, {size}) n)); commit;"
 )
-SEED = "perform setseed(0.5);"  # floors are raised by chance
+SEED = "perform setseed(0.5);"  # a claim advances the watermark at random
 ENQUEUE_ONE = "perform underway.enqueue('q', '{{\"i\": 1}}'); commit;"
 
 
 @dataclass(frozen=True)
 class Work:
-    """What is done in each turn of the block, with how many tasks, and how often at least and at most."""
+    """A step of the block, the number of tasks in each call, and the two numbers of calls that are compared."""
 
     name: str
     step: str
@@ -73,7 +73,7 @@ WORKS = [
 
 
 def filled(directory: Path, binaries: Path, sql: Path | None) -> Path:
-    """The data of a server that was stopped, with that schema and many ready tasks."""
+    """Return the data directory of a stopped server with the given schema and many ready tasks."""
     data = directory / "data"
     with (
         EmbeddedPostgres(bin_directory=binaries, data_directory=data, settings=SETTINGS) as server,
@@ -91,7 +91,7 @@ def filled(directory: Path, binaries: Path, sql: Path | None) -> Path:
 
 
 def instructions(data: Path, binaries: Path, block: str) -> int:
-    """How many a stand-alone backend executes for a block, on a copy of the data."""
+    """Return how many instructions a stand-alone backend executes for a block, on a copy of the data."""
     copy = data.with_name("copy")
     shutil.rmtree(copy, ignore_errors=True)
     owner = pwd.getpwuid(data.stat().st_uid)
@@ -103,12 +103,12 @@ def instructions(data: Path, binaries: Path, block: str) -> int:
     )  # fmt: skip
     counted = re.search(r"Collected : (\d+)", ended.stderr)
     if counted is None or "ERROR" in ended.stderr:
-        raise SystemExit(f"nothing was counted:\n{ended.stderr}")
+        raise SystemExit(f"the block failed:\n{ended.stderr}")
     return int(counted[1])
 
 
 def measure(binaries: Path, sql: Path | None, console: Console) -> dict[str, int]:
-    """The instructions for each task, by the name of the work."""
+    """Return the instructions for each task, by the name of the work."""
     with tempfile.TemporaryDirectory(prefix="underway-") as path:
         directory = Path(path)
         directory.chmod(0o755)
@@ -130,15 +130,15 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     given = parser.parse_args()
     if shutil.which("valgrind") is None or given.bin is None:
-        missing = "binaries of PostgreSQL (--bin)" if given.bin is None else "valgrind"
-        print(f"there are no {missing}" if given.bin is None else f"{missing} is not installed", file=sys.stderr)
+        missing = "valgrind is not installed" if given.bin else "PostgreSQL binaries were not found; set --bin"
+        print(missing, file=sys.stderr)
         return 2
     console = Console(stderr=True)
     columns = {str(sql or "this version"): measure(given.bin, sql, console) for sql in given.sql or [None]}
     if given.json:
         print(json.dumps(columns, indent=1))
         return 0
-    table = Table("instructions a task", *columns, title="What a plain task costs the server")
+    table = Table("instructions a task", *columns, title="Instructions of the server for a plain task")
     for work in WORKS:
         table.add_row(work.name, *(f"{counts[work.name]:,}" for counts in columns.values()))
     Console().print(table)

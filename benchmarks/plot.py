@@ -29,7 +29,7 @@ def draw(report: Report, path: Path) -> None:
 
 
 def _backlog(axes: Axes, curves: list[Curve]) -> None:
-    """A point for each kind of backlog: the median, and a bar from the slowest round to the fastest."""
+    """Draw a point for each kind of backlog: the median, with a bar from the slowest round to the fastest."""
     for curve in curves:
         places = range(len(curve.x))
         by_place = list(zip(*curve.rounds, strict=True))
@@ -42,10 +42,10 @@ def _backlog(axes: Axes, curves: list[Curve]) -> None:
 
 
 def _snapshot(axes: Axes, curves: list[Curve]) -> None:
-    """A line for each system: the rate of each round over the tasks that have passed through."""
+    """Draw a line for each system: the rate of each round over the number of tasks so far."""
     for curve in curves:
         axes.plot(curve.x, curve.medians, marker="o", label=curve.name)
-    axes.set_xlabel("tasks that have passed through since the snapshot was taken")
+    axes.set_xlabel("tasks since the snapshot was taken")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / 1000:,.0f}k"))
     _rates(axes, "Drain rate while a snapshot is held open")
 

@@ -1,7 +1,7 @@
-"""What a run gives: lines of a table, each a figure of ours beside another's, with its ratio and its goal.
+"""The results of a run: lines of a table, each with our figure, the other system's figure, their ratio and its goal.
 
-Figures are kept round by round. Shown are medians; a ratio is the median over the rounds of the ratios within a round,
-so that an hour in which the machine is slow counts for both sides alike.
+The figures of all rounds are kept. The table shows medians. A ratio is the median of the ratios within the rounds, so a
+slow phase of the machine affects both sides equally.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import statistics
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,7 +23,7 @@ NEWEST = re.compile(r"(?<=<!-- newest -->\n).*?(?=<!-- /newest -->)", re.DOTALL)
 
 @dataclass(frozen=True)
 class Goal:
-    """What a ratio, or the figure itself where there is nothing beside it, is to be."""
+    """The required value of a ratio, or of the figure itself if it is not compared with another."""
 
     relation: Literal[">=", "<="]
     limit: float
@@ -44,9 +45,10 @@ def at_most(limit: float) -> Goal:
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """One line of the table. `ours` and `theirs` hold a figure for each round; `theirs` is empty if nothing is beside.
+    """One line of the table.
 
-    `row` is the name for `--only`, `workload` and `figure` say what was measured, `against` beside what.
+    `row` is the name for `--only`, `workload` is what was measured, and `against` what it is compared with. `ours` and
+    `theirs` hold one figure for each round; `theirs` is empty without a comparison.
     """
 
     row: str
@@ -59,7 +61,7 @@ class Line:
 
     @property
     def ratios(self) -> list[float]:
-        """Ours divided by theirs, round by round."""
+        """Return our figure divided by theirs, for each round."""
         return [one / other for one, other in zip(self.ours, self.theirs, strict=True)] if self.theirs else []
 
     @property
@@ -76,14 +78,14 @@ class Line:
 
     @property
     def met(self) -> bool | None:
-        """Whether the goal is met; None where there is none."""
+        """Return whether the goal is met, or None without a goal."""
         if self.goal is None:
             return None
         return self.goal.is_met(self.figure if self.ratio is None else self.ratio)
 
     @property
     def is_aside(self) -> bool:
-        """Whether it is about another queue, and for information only."""
+        """Return whether the line compares with another queue without a goal."""
         return self.goal is None and self.against != RAW
 
     def as_json(self) -> dict[str, Any]:
@@ -97,7 +99,7 @@ class Line:
         return cls(**{name: given[name] for name in names}, goal=goal)
 
     def cells(self) -> list[str]:
-        """The line in the order of HEADINGS."""
+        """Return the cells of the line in the order of HEADINGS."""
         ratio = ""
         if self.ratio is not None:
             ratio = f"{self.ratio:.2f}"
@@ -128,7 +130,7 @@ def _number(value: float) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """One line of a plot: at each x the figures of all rounds. An x may be a word."""
+    """One line of a plot: the figures of all rounds at each x. An x may be a word."""
 
     panel: Literal["backlog", "snapshot"]
     name: str
@@ -142,7 +144,7 @@ class Curve:
 
 @dataclass(kw_only=True)
 class Report:
-    """A run: when and on what, its lines, what is plotted, and what could not be measured."""
+    """A run: its time and machine, the lines, the curves, and the rows that could not be measured."""
 
     taken_at: str
     machine: dict[str, str]
@@ -170,7 +172,7 @@ class Report:
         return cls(**given)
 
     def facts(self) -> list[tuple[str, str]]:
-        """What one has to know of the run to read its figures."""
+        """Return the facts that a reader of the figures needs."""
         return [
             ("taken", f"{self.taken_at}, in {self.seconds / 60:.1f} minutes"),
             ("machine", ", ".join(f"{value}" for value in self.machine.values())),
@@ -179,13 +181,13 @@ class Report:
         ]
 
     def tables(self) -> Iterator[tuple[str, list[Line]]]:
-        """The lines with goals, and the raw limit; then other queues, where some were measured."""
+        """Yield the lines with goals and of the raw limit, then those of other queues, if any were measured."""
         yield f"Underway, {self.date}", [line for line in self.lines if not line.is_aside]
         if aside := [line for line in self.lines if line.is_aside]:
             yield "Beside other queues, without a goal", aside
 
     def as_markdown(self, picture: str | None = None) -> str:
-        lines = [f"- {name}: {value}" for name, value in self.facts()]
+        lines = [textwrap.fill(f"- {name}: {value}", 120, subsequent_indent="  ") for name, value in self.facts()]
         for title, content in self.tables():
             lines += ["", f"**{title}**", "", f"| {' | '.join(HEADINGS)} |"]
             lines += [f"|{'|'.join('---:' if name in _RIGHT else '---' for name in HEADINGS)}|"]
@@ -198,7 +200,7 @@ class Report:
 
     def show(self, console: Console) -> None:
         for title, content in self.tables():
-            table = Table(title=title, caption="Medians; the ratio's spread over the rounds in brackets.")
+            table = Table(title=title, caption="Medians; in brackets the lowest and the highest ratio of a round.")
             for name in HEADINGS:
                 table.add_column(name, justify="right" if name in _RIGHT else "left")
             for line in content:
@@ -217,7 +219,7 @@ class Report:
         written[0].write_text(self.as_json())
         picture = None
         if self.curves:
-            from plot import draw  # matplotlib, which only this needs
+            from plot import draw  # imports matplotlib, which nothing else needs
 
             written.append(directory / f"{self.date}.png")
             draw(self, written[-1])

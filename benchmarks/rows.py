@@ -1,7 +1,7 @@
-"""The rows of the benchmark: what is measured, beside what, and the goal.
+"""The rows of the benchmark: what is measured, what it is compared with, and the goal.
 
-A row is a function that gives lines of the table and curves of the plot. What is beside ours is measured in the same
-round, next to it; the order alternates from round to round.
+A row is a function that yields lines of the table and curves of the plot. Both sides of a comparison are measured in
+the same round, one after the other; the order alternates from round to round.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Scale:
-    """How much of everything: tasks, seconds, rounds."""
+    """The size of a run: numbers of tasks and rounds, and durations."""
 
     rounds: int = 3
-    short_rounds: int = 5  # of what takes little time and varies much
+    short_rounds: int = 5  # of the rows that take little time and vary much
     drained: int = 100_000
     bulk: int = 100_000
     single_seconds: float = 1.5
@@ -46,12 +46,12 @@ class Scale:
 
 @dataclass
 class Bench:
-    """A run: the server, the scale, the peers that are installed, and whom to tell what is going on."""
+    """A run: the server, the scale, the installed peers, and the function that shows the current step."""
 
     server: Server
     scale: Scale
     peers: list[System] = field(default_factory=list)
-    tell: Callable[[str], None] = lambda text: None
+    show: Callable[[str], None] = lambda text: None
 
     def ours(self, variant: str | None = None) -> System:
         return System(self.server, "underway", variant)
@@ -59,16 +59,16 @@ class Bench:
     def raw(self, variant: str | None = None) -> System:
         return System(self.server, "raw", variant)
 
-    def everyone(self) -> list[System]:
-        """Ours, the raw limit, and the peers."""
+    def all_systems(self) -> list[System]:
+        """Return Underway, the raw limit and the peers."""
         return [self.ours(), self.raw(), *self.peers]
 
     def in_turns(self, runs: Mapping[str, Callable[[], T]], rounds: int) -> dict[str, list[T]]:
-        """What each run gives, round by round; within a round one after the other, in alternating order."""
+        """Return the results of each run, round by round. The order of the runs alternates from round to round."""
         figures: dict[str, list[T]] = {name: [] for name in runs}
         for number in range(rounds):
             for name in list(runs) if number % 2 == 0 else reversed(list(runs)):
-                self.tell(f"round {number + 1} of {rounds}: {name}")
+                self.show(f"round {number + 1} of {rounds}: {name}")
                 figures[name].append(runs[name]())
         return figures
 
@@ -76,7 +76,7 @@ class Bench:
 Row = Callable[[Bench], Iterator[Line | Curve]]
 ROWS: dict[str, Row] = {}
 
-# What the short form measures.
+# The rows of the short form.
 SHORT = ["drain-1", "bulk", "single"]
 
 
@@ -103,7 +103,7 @@ def drained(system: System, tasks: int, workers: int = 1) -> float:
 
 
 def drain_lines(bench: Bench, name: str, workload: str, workers: int) -> Iterator[Line]:
-    systems = {beside(system): system for system in bench.everyone()}
+    systems = {beside(system): system for system in bench.all_systems()}
     figures = bench.in_turns(
         {name: lambda system=system: drained(system, bench.scale.drained, workers) for name, system in systems.items()},
         bench.scale.rounds,
@@ -160,8 +160,8 @@ def drain_in_threads(bench: Bench) -> Iterator[Line]:
 def enqueue_lines(
     bench: Bench, name: str, workload: str, run: Callable[[System], float], goal: Goal, rounds: int
 ) -> Iterator[Line]:
-    # One database for all rounds: that it holds some tasks more does not show.
-    systems = {beside(system): system.start() for system in bench.everyone()}
+    # One database for all rounds: a few more tasks in it make no measurable difference.
+    systems = {beside(system): system.start() for system in bench.all_systems()}
     runs = {name: lambda system=system: run(system) for name, system in systems.items()}
     figures = bench.in_turns(runs, rounds)
     ours, *others = figures
@@ -201,7 +201,7 @@ def enqueue_one_by_one(bench: Bench) -> Iterator[Line]:
 
 @row("single-busy")
 def enqueue_while_a_worker_is_busy(bench: Bench) -> Iterator[Line]:
-    # Handlers that wait 5 ms: a load that is the same beside either producer, since it is not the machine that sets it.
+    # Handlers that wait 5 ms: the load does not depend on the machine, so it is the same beside both producers.
     worked = bench.ours("50:nap")
 
     def run(producer: System) -> float:
@@ -284,17 +284,17 @@ def drain_under_a_held_snapshot(bench: Bench) -> Iterator[Line | Curve]:
     passed = [scale.snapshot_tasks * number for number in range(1, scale.snapshot_rounds + 1)]
     curves: dict[str, list[list[float]]] = {}
     for repeat in range(scale.rounds):
-        # The others are there to be seen, not to be held to a goal: once will do.
-        for system in bench.everyone() if repeat == 0 else [bench.ours()]:
+        # The others have no goal and are only plotted: one pass is enough.
+        for system in bench.all_systems() if repeat == 0 else [bench.ours()]:
             if system.most_tasks is None or system.most_tasks >= scale.snapshot_tasks:
-                bench.tell(f"pass {repeat + 1} of {scale.rounds}: {beside(system)}")
+                bench.show(f"pass {repeat + 1} of {scale.rounds}: {beside(system)}")
                 curves.setdefault(beside(system), []).append(rounds_under_a_snapshot(system.start(), scale))
     ours = next(iter(curves))
     yield Line(
         row="snapshot",
         workload=f"a snapshot held open while {passed[-1] // 1000}k tasks pass, last rounds",
         unit="tasks/s",
-        # Three each, for one takes half a second and swings with the machine.
+        # The median of three rounds, because one takes half a second and varies with the machine.
         ours=[median(rates[-3:]) for rates in curves[ours]],
         against="our first rounds",
         theirs=[median(rates[:3]) for rates in curves[ours]],
@@ -318,7 +318,7 @@ def rounds_under_a_snapshot(system: System, scale: Scale) -> list[float]:
     return rates
 
 
-# Whatever else there is
+# Backlogs
 
 FILL = """
     select count(underway.enqueue_many(%(queue)s, batch.inputs, %(job)s, delay => %(delay)s, priority => %(priority)s))
@@ -337,7 +337,7 @@ def fill(
         connection.execute(FILL, {"queue": queue, "job": job, "tasks": tasks, "delay": delay, "priority": priority})
 
 
-# Where the tasks that are drained go to as well: finished today, kept for the usual fourteen days.
+# In the partition that the drained tasks are moved to: finished today, kept for the default fourteen days.
 HISTORY = """
     insert into underway.task_history (
         id, enqueued_at, started_at, finished_at, expires_at, expires_slot,
@@ -370,7 +370,7 @@ def drain_beside_a_backlog(bench: Bench) -> Iterator[Line | Curve]:
     }
     systems: dict[str, System] = {}
     for number, (beside_it, fill_it) in enumerate(prepare.items()):
-        bench.tell(f"making {beside_it}")
+        bench.show(f"making {beside_it}")
         systems[beside_it] = bench.ours().start(f"bench_backlog_{number}")
         fill_it(systems[beside_it])
         with systems[beside_it].connect() as connection:
@@ -381,7 +381,7 @@ def drain_beside_a_backlog(bench: Bench) -> Iterator[Line | Curve]:
         fill(system, scale.backlog_drained)
         return system.drain_some(scale.backlog_drained)
 
-    run(systems["an empty table"])  # the first is slower than all that follow
+    run(systems["an empty table"])  # the first drain is slower than all later ones
     figures = bench.in_turns(
         {name: lambda system=system: run(system) for name, system in systems.items()}, scale.short_rounds
     )
@@ -402,17 +402,17 @@ def drain_beside_a_backlog(bench: Bench) -> Iterator[Line | Curve]:
     yield Curve(panel="backlog", name="Underway", x=list(systems), rounds=rounds)
 
 
-# A million tasks of one concurrency key, enqueued at once; one of them is claimed and runs for a day.
+# A million tasks of one concurrency key, enqueued in one call. One of them is claimed and runs for a day.
 BLOCKED = """
     select
         underway.create_queue('bench', heartbeat => '1 day', timeout => '1 day'),
         underway.enqueue_many(
-            'bench', array_fill('{}'::jsonb, array[%(tasks)s::integer]), 'noop', concurrency_key => 'taken'
+            'bench', array_fill('{}'::jsonb, array[%(tasks)s::integer]), 'noop', concurrency_key => 'full'
         )"""
 
 
 @row("parked")
-def drain_beside_a_taken_key(bench: Bench) -> Iterator[Line]:
+def drain_beside_a_full_key(bench: Bench) -> Iterator[Line]:
     scale = bench.scale
 
     def start(number: int, blocked: int | None) -> System:
@@ -425,7 +425,7 @@ def drain_beside_a_taken_key(bench: Bench) -> Iterator[Line]:
         return system
 
     def claim_another_key(system: System) -> float:
-        """Milliseconds of the claim that gets the task of another key; the first round is the first claim."""
+        """Return the milliseconds of a claim of a task of another key. The first round is the first claim."""
         with system.connect() as connection:
             connection.execute("select underway.enqueue('bench', '{}', 'noop', concurrency_key => 'other')")
             begun_at = time.monotonic()
@@ -447,7 +447,7 @@ def drain_beside_a_taken_key(bench: Bench) -> Iterator[Line]:
     for system in keyed.values():
         with system.connect() as connection:
             connection.execute("vacuum analyze underway.task")
-    run(systems["a plain queue"])  # the first is slower than all that follow
+    run(systems["a plain queue"])  # the first drain is slower than all later ones
     figures = bench.in_turns(
         {name: lambda system=system: run(system) for name, system in systems.items()}, scale.short_rounds
     )
@@ -455,7 +455,7 @@ def drain_beside_a_taken_key(bench: Bench) -> Iterator[Line]:
         bench.server.drop(system.database)
     yield Line(
         row="parked",
-        workload=f"claim another key's task with {scale.backlog / 1e6:g}M of a blocked key before it, first claim on",
+        workload=f"claim a task of another key behind {scale.backlog / 1e6:g}M of a full key, from the first claim on",
         unit="ms",
         ours=claims["many"],
         against="the same queue, one task of the key",
@@ -528,7 +528,7 @@ def what_an_idle_worker_does(bench: Bench) -> Iterator[Line]:
         (worker,) = ours.work(1, stop)
         time.sleep(2.5)
         before = bench.server.admin.execute(counted, [ours.database]).fetchone()
-        bench.tell(f"watching for {seconds:g} seconds")
+        bench.show(f"watching for {seconds:g} seconds")
         time.sleep(seconds)
         after = bench.server.admin.execute(counted, [ours.database]).fetchone()
         worker.check()
@@ -574,14 +574,14 @@ def drain_many_queues(bench: Bench) -> Iterator[Line]:
     )
 
 
-# A claimer that waits for nobody but the server: a batch, a commit.
+# A session that claims and completes batches without a pause, each in a transaction of its own.
 CLAIMER = """
     do $$
     declare
         v_tasks  bigint[];
         v_leases uuid[];
     begin
-        for v_number in 1..{most} loop
+        for v_number in 1..{calls} loop
             select array_agg(c.id), array_agg(c.lease)
             into v_tasks, v_leases
             from underway.dequeue('bench', {batch}) c;
@@ -603,11 +603,11 @@ def claim_in_a_crowd(bench: Bench) -> Iterator[Line]:
             connections = [stack.enter_context(ours.connect()) for _ in range(sessions)]
             pool = stack.enter_context(ThreadPoolExecutor(sessions))
 
-            def claim(batch: int, most: int) -> None:
-                statement = CLAIMER.format(batch=batch, most=most).encode()
+            def claim(batch: int, calls: int) -> None:
+                statement = CLAIMER.format(batch=batch, calls=calls).encode()
                 list(pool.map(lambda connection: connection.execute(statement), connections))
 
-            # A session's first calls are slow, whatever they find.
+            # The first calls of a session are slow, because they plan their statements.
             fill(ours, sessions)
             claim(1, 1)
             fill(ours, tasks)

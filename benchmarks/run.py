@@ -1,11 +1,11 @@
-"""The benchmark of Underway: ratios, taken side by side in one run.
+"""The benchmark of Underway: ratios to other systems, measured side by side in one run.
 
     python benchmarks/run.py                      the whole table, on a PostgreSQL of its own
     python benchmarks/run.py --only drain-1,bulk  some rows
-    python benchmarks/run.py --short              a few, small, beside the raw limit only
+    python benchmarks/run.py --short              a few small rows, compared with the raw limit only
 
-The rows are described in docs/benchmarks.md. Whatever the figures are, the exit status is 0, unless something could not
-be measured.
+The rows are described in docs/benchmarks.md. The exit status does not depend on the figures: it is 0 unless a row could
+not be measured.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", type=_names(ROWS), metavar="ROWS", help=f"some of: {', '.join(ROWS)}")
     parser.add_argument("--short", action="store_true", help=f"small, and only: {', '.join(SHORT)}")
-    parser.add_argument("--rounds", type=int, help="rounds of each row, instead of the three or five that it has")
+    parser.add_argument("--rounds", type=int, help="rounds of each row, instead of three or five")
     parser.add_argument("--bin", type=Path, help="the directory of the PostgreSQL binaries to use")
     parser.add_argument("--dsn", help="a superuser's URI of a running PostgreSQL to use instead")
     parser.add_argument("--peers", type=Path, default=ROOT / ".cache/peers", help="where the peers are installed")
@@ -73,7 +73,7 @@ def server(given: argparse.Namespace) -> Iterator[Server]:
 
 
 def installed(server: Server, names: list[str], directory: Path, console: Console) -> list[System]:
-    """The peers that answer; the others are named."""
+    """Return the peers that are installed, and print the names of the others."""
     peers = []
     for name in names:
         try:
@@ -84,7 +84,7 @@ def installed(server: Server, names: list[str], directory: Path, console: Consol
 
 
 def commit() -> str:
-    """Which state of the repository this is, where it is one."""
+    """Return the commit of the repository, or an empty string outside of one."""
     command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
     with contextlib.suppress(OSError, subprocess.CalledProcessError):
         described = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
@@ -127,8 +127,8 @@ def measure(given: argparse.Namespace, console: Console) -> Report:
             bench = Bench(postgres, scale, peers, lambda text: progress.update(bar, description=f"{name}: {text}"))  # noqa: B023
             started = time.monotonic()
             try:
-                for gained in ROWS[name](bench):
-                    (report.lines if isinstance(gained, Line) else report.curves).append(gained)
+                for result in ROWS[name](bench):
+                    (report.lines if isinstance(result, Line) else report.curves).append(result)
             except (Failure, psycopg.Error) as error:
                 report.missing[name] = str(error).strip().partition("\n")[0]
             progress.advance(bar)
@@ -144,7 +144,7 @@ def main() -> int:
     if given.json:
         print(report.as_json(), end="")
     else:
-        # Wide enough for all columns where nothing says how wide the output is.
+        # Wide enough for all columns if the width of the output is unknown.
         report.show(Console(width=max(Console().width, 150)))
     for path in report.write(given.write) if given.write else []:
         progress_console.print(f"written: {path}", highlight=False, soft_wrap=True)

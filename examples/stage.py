@@ -1,4 +1,4 @@
-"""What the demo is set on: a mail server and a screen. Nothing here is about Underway."""
+"""The surroundings of the demo: a mail server and the screen. Nothing here is about Underway."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class MailServer:
 
     busy   an address that is refused twice with 451, try again later, and then accepted
     gone   an address that is always refused with 550
-    mute   an address whose first mail is accepted, but the sender never hears so
+    mute   an address whose first mail is accepted without a response to the sender
     """
 
     def __init__(self, *, busy: str, gone: str, mute: str) -> None:
@@ -55,12 +55,12 @@ class MailServer:
         self.deliveries[mail["Message-ID"]] += 1
         if mail["To"] == self._mute and self.unconfirmed is None:
             self.unconfirmed = mail["Message-ID"]
-            await asyncio.Event().wait()  # until the sender is gone
+            await asyncio.Event().wait()  # until the sender has disconnected
         return "250 OK"
 
     @contextmanager
     def running(self) -> Iterator[int]:
-        """Runs in a thread, on a free port of this machine. Gives the port."""
+        """Run the server in a thread, on a free port of this machine. Yields the port."""
         controller = UnthreadedController(self, "127.0.0.1", 0, server_hostname="localhost")
         controller.begin()
         server = cast(asyncio.Server, controller.server)
@@ -74,7 +74,7 @@ class MailServer:
 
 
 class Screen:
-    """Tells how it goes: with a progress bar on a terminal, where rich is installed; else in plain lines."""
+    """Prints the progress: with a progress bar on a terminal if rich is installed, otherwise as plain lines."""
 
     def __init__(self) -> None:
         self._console = Console(highlight=False, markup=False) if HAS_RICH and sys.stdout.isatty() else None
@@ -87,7 +87,7 @@ class Screen:
 
     @contextmanager
     def progress(self, total: int) -> Iterator[Callable[[int], None]]:
-        """Gives what is to be called with the number of mails that are done."""
+        """Yield a function to be called with the number of mails that are done."""
         if self._console:
             with Progress(console=self._console) as bars:
                 bar = bars.add_task("mails", total=total)
@@ -95,11 +95,11 @@ class Screen:
         else:
             milestones = [*range(total, 0, -10)]
 
-            def tell(done: int) -> None:
+            def print_milestones(done: int) -> None:
                 while milestones and done >= milestones[-1]:
                     self.say(f"  {milestones.pop()} of {total} mails are done")
 
-            yield tell
+            yield print_milestones
 
     def table(self, head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
         if self._console:

@@ -1,8 +1,8 @@
-"""Exactly once: what a handler writes and the completion of its task commit together, or not at all.
+"""Exactly once: the writes of a handler and the completion of its task commit together, or not at all.
 
-The first attempt dies between the two halves of a transfer; a second transfer is cancelled between them.
+The first attempt of one transfer fails between its two updates. A second transfer is cancelled between them.
 
-python examples/transaction.py
+DATABASE_URL=postgresql://user@host/database python examples/transaction.py
 """
 
 import logging
@@ -21,9 +21,9 @@ def transfer(context: underway.Context, source: str, target: str, amount: int, c
     with context.transaction() as connection:
         add(connection, source, -amount)
         if cancelled:
-            app.cancel(context.id)  # as an operator might do at this moment
+            app.cancel(context.id)  # as an operator might do at that moment
         elif context.attempt == 1:
-            raise ConnectionError("the power is gone")
+            raise ConnectionError("the power failed")
         context.output = {target: add(connection, target, amount)}
 
 
@@ -51,3 +51,9 @@ if __name__ == "__main__":
                 print(f"{name} has {balance}")
         finally:
             connection.execute("drop schema bank cascade")
+
+# Output:
+# transfer of 30: succeeded in attempt 2, output {'grace': 130}
+# transfer of 50: cancelled in attempt 1, output None
+# ada has 70
+# grace has 130

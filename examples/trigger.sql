@@ -1,4 +1,4 @@
--- Underway in plain SQL: a trigger enqueues, and psql is the worker. All is rolled back at the end.
+-- Underway in plain SQL: a trigger enqueues, and psql is the worker. Everything is rolled back at the end.
 --
 --   psql -v ON_ERROR_STOP=1 -f examples/trigger.sql $DATABASE_URL
 
@@ -9,7 +9,7 @@ select underway.create_queue('shipping', dead_letter_queue => 'shipping-dead');
 
 create table orders (id integer primary key, address text not null);
 
--- An order and the task that ships it are one: rolled back, there is neither.
+-- The order and the task that ships it are one transaction: after a rollback neither exists.
 
 create function ship_order() returns trigger
 language plpgsql as $$
@@ -27,7 +27,7 @@ savepoint before_the_third;
 insert into orders values (3, 'Mill Lane 3');
 rollback to before_the_third;
 
--- The worker claims what is ready, under a lease. A program would keep the rows; this script has a table for them.
+-- The worker claims the ready tasks under a lease. A program would keep the rows in memory; this script uses a table.
 
 create temporary table claimed on commit drop as
 select * from underway.dequeue('shipping', max_tasks => 10);

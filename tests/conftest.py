@@ -8,6 +8,9 @@ import pytest
 from tests.servers import Server, Servers, ServersError, Source, choose, docker_answers
 from underway_pg.embedded import system_binaries, wheel_binaries
 
+# The files with the longest tests, which begin first, so that none is left alone at the end of a parallel run.
+LONGEST = ("test_chaos.py", "test_model.py", "test_plans.py", "test_pairs.py", "test_schedule_races.py")
+
 SERVERS = pytest.StashKey[Servers]()
 
 
@@ -34,6 +37,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("server", sources, ids=ids, indirect=True, scope="session")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
 # Last, after the fixtures; and not later than this, for a process of a parallel run has ten seconds from here.
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -57,8 +65,8 @@ def server(request: pytest.FixtureRequest) -> Server:
 
 @pytest.fixture
 def database(server: Server) -> Iterator[str]:
-    """The dsn of a fresh database with the schema of Underway."""
-    with server.new_database(server.template) as dsn:
+    """The dsn of a database as `migrate` leaves it."""
+    with server.database() as dsn:
         yield dsn
 
 

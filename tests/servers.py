@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 
+from tests.databases import Databases
 from tools import pgtap
 from underway_pg import schema
 from underway_pg.embedded import EmbeddedPostgres
@@ -159,21 +160,46 @@ class Server:
             connection.execute(HELPERS.read_bytes())
         return dsn
 
+    @functools.cached_property
+    def _databases(self) -> Databases:
+        databases = Databases(
+            f"{NAMES}_used",
+            connect=functools.partial(psycopg.connect, self.dsn, autocommit=True),
+            make=functools.partial(self._make, template=self.template),
+            drop=self._drop,
+        )
+        self._cleanup.callback(databases.close)
+        return databases
+
+    @contextlib.contextmanager
+    def database(self) -> Iterator[str]:
+        """A database as `migrate` leaves it, which may have been given to others before; yields its dsn."""
+        with self._databases.one() as name:
+            yield self._dsn_of(name)
+
     def new_database(self, template: str = "template1") -> AbstractContextManager[str]:
-        """A fresh database, dropped at the end with whoever is still connected; yields its dsn."""
+        """A new database, dropped at the end together with the sessions in it; yields its dsn."""
         return self._database(f"{NAMES}_{next(self._numbers)}", template)
 
     @contextlib.contextmanager
     def _database(self, name: str, template: str) -> Iterator[str]:
-        drop = f"drop database if exists {name} with (force)"
-        with psycopg.connect(self.dsn, autocommit=True) as connection:
-            connection.execute(drop)  # one may be left from a run that was killed
-            connection.execute(f"create database {name} template {template}")
+        self._make(name, template)
         try:
-            yield urlsplit(self.dsn)._replace(path=f"/{name}").geturl()
+            yield self._dsn_of(name)
         finally:
-            with psycopg.connect(self.dsn, autocommit=True) as connection:
-                connection.execute(drop)
+            self._drop(name)
+
+    def _dsn_of(self, database: str) -> str:
+        return urlsplit(self.dsn)._replace(path=f"/{database}").geturl()
+
+    def _make(self, name: str, template: str) -> None:
+        self._drop(name)  # one may be left from a run that was killed
+        with psycopg.connect(self.dsn, autocommit=True) as connection:
+            connection.execute(f"create database {name} template {template}")
+
+    def _drop(self, name: str) -> None:
+        with psycopg.connect(self.dsn, autocommit=True) as connection:
+            connection.execute(f"drop database if exists {name} with (force)")
 
 
 class Servers:

@@ -1,7 +1,7 @@
 """Find pgTAP and load it into a database.
 
-pgTAP is plain SQL: a server that does not offer it as an extension takes its file as it is. Run
-as a program, this prints the path of that file.
+pgTAP is plain SQL, so a server that does not offer it as an extension can run its file. Run as a program, this prints
+the path of that file.
 """
 
 import re
@@ -19,11 +19,11 @@ SCRIPT = re.compile(r"pgtap--(\d+(?:\.\d+)+)\.sql")
 
 
 class PgTapError(RuntimeError):
-    """pgTAP is neither installed nor to be had."""
+    """pgTAP is not installed, and could not be downloaded."""
 
 
 def find() -> Path:
-    """The newest pgTAP installed here, else the one of Debian's packages, unpacked below .cache."""
+    """Return the file of the newest installed pgTAP. If none is installed, unpack that of Debian below .cache."""
     found = _newest(INSTALLED) or _newest(UNPACKED)
     if found is None:
         unpacking = subprocess.run([ROOT / "tools" / "apt-unpack", PACKAGE, UNPACKED], capture_output=True, text=True)
@@ -37,14 +37,14 @@ def find() -> Path:
 
 
 def load(connection: psycopg.Connection) -> None:
-    """Put pgTAP into the schema pgtap of the connection's database."""
+    """Load pgTAP into the schema pgtap of the connection's database."""
     connection.execute("create schema pgtap")
     offered = connection.execute("select from pg_available_extensions where name = 'pgtap'")
     if offered.fetchone():
         connection.execute("create extension pgtap schema pgtap")
         return
     lines = find().read_text().splitlines(keepends=True)
-    # The file belongs into an extension, and its psql commands refuse to run it elsewhere.
+    # The file is written for an extension. Its psql commands prevent other uses, so they are left out.
     script = "".join(line for line in lines if not line.startswith("\\"))
     with connection.transaction():
         connection.execute("set local search_path = pgtap")

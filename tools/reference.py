@@ -1,6 +1,7 @@
 """Write docs/reference from the database's catalogue, the headers of the SQL files, and the command line.
 
-Run as a program it starts an embedded PostgreSQL and writes the pages; `make reference` does that. A test compares.
+`make reference` runs it: it starts an embedded PostgreSQL, installs the schema, and writes the pages. A test fails if
+the pages in the repository differ from what it would write.
 """
 
 import inspect
@@ -41,7 +42,7 @@ TYPES = ("retry_policy", "claimed_task", "failed_task", "task_info")
 
 
 def render(connection: psycopg.Connection[Any]) -> dict[str, str]:
-    """The pages by their file names, from a database with the schema installed."""
+    """Return the pages by their file names. The database must have the schema."""
     return {"sql.md": _sql(connection), "errors.md": _errors(connection), "cli.md": _cli()}
 
 
@@ -73,9 +74,10 @@ def _errors(connection: psycopg.Connection[Any]) -> str:
     lines = [
         NOTE,
         "# Errors\n",
-        "What Underway refuses, as `underway.error_code` lists it. The message holds the values;",
+        "The errors that the functions of Underway raise, from the view `underway.error_code`. The message contains",
+        "the offending values, and the hint says what to do. In Python, each is an exception of the package",
+        "`underway_pg`, and a subclass of `DatabaseRefusal`.\n",
     ]
-    lines += ["the hint says what to do. In Python each is an exception of the same name.\n"]
     lines += ["| SQLSTATE | name | Python | meaning |", "|---|---|---|---|"]
     for sqlstate, name, meaning in connection.execute("select * from underway.error_code order by sqlstate"):
         exception = "".join(word.capitalize() for word in name.split("_"))
@@ -84,7 +86,7 @@ def _errors(connection: psycopg.Connection[Any]) -> str:
 
 
 def _sql(connection: psycopg.Connection[Any]) -> str:
-    lines = [NOTE, "# SQL\n", "Everything in the schema `underway` that is there to be called or read.\n"]
+    lines = [NOTE, "# SQL\n", "The functions and views of the schema `underway` that may be called or read.\n"]
     for room, title in ROOMS.items():
         lines.append(f"## {title}\n")
         for path in sorted((FUNCTIONS / room).glob("[a-z]*.sql")):
@@ -96,7 +98,7 @@ def _sql(connection: psycopg.Connection[Any]) -> str:
 
 
 def _columns(connection: psycopg.Connection[Any], name: str) -> str:
-    """The columns of a view or a composite type, as a table."""
+    """Return the columns of a view or a composite type as a table."""
     columns = connection.execute(
         """select a.attname, replace(format_type(a.atttypid, a.atttypmod), 'timestamp with time zone', 'timestamptz')
         from pg_attribute a where a.attrelid = %s::regclass and a.attnum > 0 order by a.attnum""",
@@ -131,17 +133,17 @@ def _entry(connection: psycopg.Connection[Any], path: Path) -> list[str]:
     header = text.split("create or replace", 1)[0]
     arrows = re.findall(r"^--   (\S.*->.*|-> .*)$", header, re.M)
     if arrows and names:
-        lines.append("Draws " + ", ".join(f"`{arrow}`" for arrow in arrows) + ".")
-    refuses = re.search(r"^-- Refuses: (.*)\.$", header, re.M)
-    if refuses and names:
-        lines.append(f"Refuses {refuses[1]}.")
+        lines.append("Transitions: " + ", ".join(f"`{arrow}`" for arrow in arrows) + ".")
+    raises = re.search(r"^-- Raises: (.*)\.$", header, re.M)
+    if raises and names:
+        lines.append(f"Raises: {raises[1]}.")
     if lines and lines[-1] and not lines[-1].endswith("\n"):
         lines.append("")
     return lines
 
 
 def _signature(name: str, arguments: str, result: str) -> str:
-    """One argument a line where there are many; types without their schema and defaults without their casts."""
+    """Return a signature: a long one with one argument a line, types without schema, and defaults without casts."""
     arguments = re.sub(r" DEFAULT ", " default ", arguments)
     arguments = re.sub(r"(NULL|'[^']*')::[\w.\[\]]+( with(out)? time zone| precision)?", r"\1", arguments)
     arguments = arguments.replace("NULL", "null").replace("timestamp with time zone", "timestamptz")

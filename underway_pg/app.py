@@ -3,52 +3,62 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
-import os
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, Self, TypeAlias, TypeVar, Unpack, overload
 
 import psycopg
 
-from . import connections, schema
-from .client import AsyncClient, Client
+from . import connections, schema, statements
+from .client import AsyncClient, Client, TaskHandle, execute, execute_async
+from .connections import Dsn
 from .cron import check_cron
 from .errors import ConfigurationError, DatabaseRefusal, InputError
 from .importing import stop_import_of_program
-from .job import Job
-from .models import Enqueued, ScheduleSyncResult, TaskInfo
+from .job import Job, is_same_definition, job_name
+from .models import ScheduleSyncResult, TaskInfo
 from .service.run import run_worker
-from .settings import Duration, Executor, Options, Queue, RetryPolicy, Schedule, ScheduleSettings
+from .settings import Executor, NewTask, Options, Queue, Schedule, ScheduleSettings, TaskOptions
 from .worker import Context, Middleware, Worker, WorkerOptions, WorkerSettings
 
 if TYPE_CHECKING:
+    from psycopg_pool import AsyncConnectionPool, ConnectionPool
+
     from .embedded import EmbeddedPostgres
 
 __all__ = ["App"]
 
-Lifespan: TypeAlias = "Callable[[App], AbstractAsyncContextManager[Any]]"
+Lifespan: TypeAlias = Callable[["App"], AbstractAsyncContextManager[Any]]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Q = ParamSpec("Q")
+C = TypeVar("C")
 
-logger = logging.getLogger("underway_pg")
+logger = logging.getLogger(__name__)
 
 
 class App:
     """Jobs and queues, and the database that holds them.
 
-    The database is `dsn`, else the environment's DATABASE_URL, else an embedded PostgreSQL that starts at the first use
-    and whose data is gone when the application is closed: for first steps and tests. `state` is anything that handlers
-    may need; they find it as `context.state`. `queues` declares settings; one that only a job names has the defaults.
-    `name` tells the schedules that this application declares from those of others in the same database.
+    dsn         the database: a URI, a conninfo string, or a function that returns one and is called for each new
+                connection. Without it: the environment's DATABASE_URL, else the database that libpq finds by PGHOST,
+                PGSERVICE or PGDATABASE. The environment is read at the first use
+    name        distinguishes the schedules that this application declares from others in the same database
+    queues      queues with settings; a queue that only a job names has the defaults
+    state       anything that handlers may need; they find it as `context.state`
+    pool_size   at most so many connections at once for plain code, and for each event loop
+    pool        your own psycopg_pool.ConnectionPool for the calls of plain code; you open and close it
+    async_pool  your own psycopg_pool.AsyncConnectionPool for the calls of async code
+    timeout     seconds that a call may take, the wait for a free connection included; see `Client`
+    embedded    start a PostgreSQL server at the first use, whose data is deleted when the application is closed: for
+                first steps and tests
 
     `middleware` wraps each attempt, the first one outermost: functions that take the Context and return a context
     manager. A plain context manager wraps every handler, in its own task, thread or process; an async one wraps async
@@ -56,19 +66,27 @@ class App:
     that stays open on the worker's loop while the worker runs; what it yields is `context.state`, except in processes.
 
     The queues are created when the application needs the database, the schedules when its worker starts. An
-    application is a context manager; closing it closes its connections, and the embedded server.
+    application is a context manager, plain and async. Closing it closes its connections, and stops the embedded server;
+    it can be used again.
     """
 
     def __init__(
         self,
-        dsn: str | None = None,
+        dsn: Dsn | None = None,
         *,
         name: str = "app",
         queues: Iterable[Queue] = (),
         state: Any = None,
+        pool_size: int = 4,
+        pool: ConnectionPool[Any] | None = None,
+        async_pool: AsyncConnectionPool[Any] | None = None,
+        timeout: float | None = None,
+        embedded: bool = False,
         middleware: Iterable[Middleware] = (),
         lifespan: Lifespan | None = None,
     ) -> None:
+        if embedded and (dsn is not None or pool is not None or async_pool is not None):
+            raise ConfigurationError("the application has a database and embedded=True; leave out one of them")
         self.name = name
         self.jobs: dict[str, Job[..., Any]] = {}
         self._schedules: dict[str, _Declared] = {}
@@ -76,12 +94,26 @@ class App:
         self.middleware: Sequence[Middleware] = tuple(middleware)
         self.lifespan = lifespan
         self._queues = {queue.name: queue for queue in queues}
-        self._dsn = dsn or os.environ.get("DATABASE_URL") or None
+        self._dsn = dsn or None
+        self._pool = pool
+        self._async_pool = async_pool
+        self._client_settings: dict[str, Any] = {"pool_size": pool_size, "timeout": timeout}
+        self._use_embedded = embedded
         self._embedded: EmbeddedPostgres | None = None
-        self._lock = threading.RLock()
-        self._client: Client | None = None
         self._created: set[str] = set()
-        self._async_client: tuple[asyncio.AbstractEventLoop, AsyncClient] | None = None
+        self._jobs_with_queues: int | None = None  # how many jobs there were when all queues had been created
+        self._start()
+        connections.after_fork(self)
+
+    def _start(self) -> None:
+        self._lock = threading.RLock()
+        self._creating = threading.Lock()  # held while plain code creates the queues
+        self._client: Client | None = None
+        # For each event loop its client, and the lock under which its first use creates the queues.
+        self._async_clients: dict[asyncio.AbstractEventLoop, tuple[AsyncClient, asyncio.Lock]] = {}
+
+    def _after_fork(self) -> None:
+        self._start()
 
     def __enter__(self) -> Self:
         return self
@@ -91,28 +123,46 @@ class App:
     ) -> None:
         self.close()
 
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close_async()
+
     def close(self) -> None:
-        """Close the connections and stop the embedded server. Use `close_async` where async calls were made."""
-        client, self._client = self._client, None
-        if client is not None:
-            client.close()
-        embedded, self._embedded = self._embedded, None
+        """Close the connections, also those for async code, and stop the embedded server."""
+        with self._lock:
+            plain, self._client = self._client, None
+            asynchronous = [client for client, _ in self._async_clients.values()]
+            embedded, self._embedded = self._embedded, None
+            self._async_clients.clear()
+            self._created.clear()
+            self._jobs_with_queues = None
+        if plain is not None:
+            plain.drain()
+        for client in asynchronous:
+            client.drain()
         if embedded is not None:
             embedded.stop()
 
     async def close_async(self) -> None:
-        """Close the connections, the async ones too, and stop the embedded server."""
-        opened, self._async_client = self._async_client, None
-        if opened is not None:
-            await opened[1].close()
+        """Close the connections, and stop the embedded server, without blocking the event loop."""
         await asyncio.to_thread(self.close)
 
     # Jobs
 
     @overload
-    def job(self, function: Callable[Concatenate[Context, P], R], /) -> Job[P, R]: ...
+    def job(
+        self, function: Callable[Concatenate[Context, P], Coroutine[Any, Any, R]], /
+    ) -> Job[P, R, Concatenate[Context, P], Coroutine[Any, Any, R]]: ...
     @overload
-    def job(self, function: Callable[P, R], /) -> Job[P, R]: ...
+    def job(self, function: Callable[Concatenate[Context, P], R], /) -> Job[P, R, Concatenate[Context, P], R]: ...
+    @overload
+    def job(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> Job[P, R, P, Coroutine[Any, Any, R]]: ...
+    @overload
+    def job(self, function: Callable[P, R], /) -> Job[P, R, P, R]: ...
     @overload
     def job(
         self,
@@ -121,11 +171,7 @@ class App:
         name: str | None = ...,
         queue: str = ...,
         executor: Executor | None = ...,
-        priority: int = ...,
-        retry: RetryPolicy | None = ...,
-        timeout: Duration | None = ...,
-        heartbeat: Duration | None = ...,
-        retention: Duration | None = ...,
+        **options: Unpack[TaskOptions],
     ) -> _Decorator: ...
     def job(
         self,
@@ -135,33 +181,34 @@ class App:
         name: str | None = None,
         queue: str = "default",
         executor: Executor | None = None,
-        priority: int = 0,
-        retry: RetryPolicy | None = None,
-        timeout: Duration | None = None,
-        heartbeat: Duration | None = None,
-        retention: Duration | None = None,
+        **options: Unpack[TaskOptions],
     ) -> Any:
         """Make a function a job.
 
-        Its name (the function's, unless given) is kept with its tasks: do not change it while tasks are waiting. An
+        Its name (the function's, unless given) is stored with its tasks: do not change it while tasks are pending. An
         async function runs on the event loop, a plain one in a thread, or with the executor "process" in a process of
-        its own. The other arguments are the settings of its tasks; None leaves them to the queue.
+        its own. The other keywords are the options of its tasks, as in `Job.options`; None leaves them to the queue.
+
+        Raises ConfigurationError for a function that cannot be a job, and for a second job of the same name. A function
+        that is defined again in a notebook or an interpreter, or by a second import of its module, replaces its job.
         """
 
         def decorate(function: Callable[..., Any]) -> Job[..., Any]:
-            of_queue = self._queues[queue].executor if queue in self._queues else None
+            of_queue = self._queues.get(queue) or Queue(name=queue)
+            given = {name: value for name, value in options.items() if value is not None}
             job: Job[..., Any] = Job(
                 function,
-                name=name or function.__name__,
+                name=name or job_name(function),
                 queue=queue,
-                executor=executor or (None if inspect.iscoroutinefunction(function) else of_queue),
-                options=Options(
-                    priority=priority, retry=retry, timeout=timeout, heartbeat=heartbeat, retention=retention
-                ),
-                enqueuer=self,
+                executor=executor,
+                default_executor=of_queue.executor,
+                options=Options(**given),  # type: ignore[arg-type]
+                retry=options.get("retry") or of_queue.retry,
+                app=self,
                 context_type=Context,
             )
-            if job.name in self.jobs:
+            other = self.jobs.get(job.name)
+            if other is not None and not is_same_definition(job, other):
                 raise ConfigurationError(f"two jobs are named {job.name!r}; give one another name: @app.job(name=...)")
             self.jobs[job.name] = job
             return job
@@ -192,16 +239,17 @@ class App:
         except ConfigurationError as error:
             raise ConfigurationError(f"{line}: {error}") from None
 
-        def decorate(job: Job[P, R]) -> Job[P, R]:
+        def decorate(job: Job[P, R, Q, C]) -> Job[P, R, Q, C]:
             if not isinstance(job, Job):
                 raise ConfigurationError(f"{line}: @app.schedule is for a job; put it above @app.job")
             declared = _Declared(name or job.name, job, cron, arguments, settings, line)
-            other = self._schedules.setdefault(declared.name, declared)
-            if other is not declared:
+            other = self._schedules.get(declared.name)
+            if other is not None and self.jobs.get(other.job.name) is other.job:
                 raise ConfigurationError(
                     f"{line}: there is a schedule {declared.name!r} already, at {other.line}; give one another name:"
                     " @app.schedule(..., name=...)"
                 )
+            self._schedules[declared.name] = declared
             return job
 
         return decorate
@@ -215,7 +263,7 @@ class App:
         """
         client = self.client
         schedules = [self._schedules[name].schedule(self.name) for name in sorted(self._schedules)]
-        with connections.connect(self.dsn) as connection, connection.transaction():
+        with connections.connect(self._find_dsn()) as connection, connection.transaction():
             before = {each.schedule: each for each in client.schedules(connection=connection)}
             for schedule in schedules:
                 try:
@@ -240,145 +288,173 @@ class App:
             removed=gone if remove else [],
         )
 
+    async def sync_schedules_async(self, *, remove: bool = False) -> ScheduleSyncResult:
+        """Put the declared schedules into the database, as `sync_schedules` does."""
+        return await asyncio.to_thread(self.sync_schedules, remove=remove)
+
     def unschedule(self, name: str) -> bool:
         """Remove a schedule; the tasks that it has enqueued stay. Returns whether there was one."""
         return self.client.unschedule(name)
 
-    def add_schedule(self, schedule: Schedule, connection: psycopg.Connection[Any] | None = None) -> datetime | None:
-        """Create a schedule, or replace the one of its name. Returns its next time."""
-        return self.client.schedule(schedule, connection=connection)
-
-    async def add_schedule_async(
-        self, schedule: Schedule, connection: psycopg.AsyncConnection[Any] | None = None
-    ) -> datetime | None:
-        """Create a schedule, or replace the one of its name. Returns its next time."""
-        return await (await self.async_client()).schedule(schedule, connection=connection)
+    async def unschedule_async(self, name: str) -> bool:
+        """Remove a schedule; the tasks that it has enqueued stay. Returns whether there was one."""
+        return await (await self.async_client()).unschedule(name)
 
     # The database
 
     @property
     def dsn(self) -> str:
-        """Where the database is. Starts the embedded PostgreSQL if that is the one."""
-        with self._lock:
-            if self._dsn is None:
-                logger.warning("no dsn, no DATABASE_URL: using an embedded PostgreSQL, whose data is gone at the end")
-                from .embedded import EmbeddedPostgres  # needs POSIX, and few need it
-
-                self._embedded = EmbeddedPostgres()
-                self._embedded.start()
-                self._dsn = self._embedded.dsn
-                schema.migrate(self._dsn)
-            return self._dsn
+        """The dsn of the database now. Starts the embedded server. Raises ConfigurationError where there is none."""
+        return connections.read_dsn(self._find_dsn())
 
     @dsn.setter
-    def dsn(self, dsn: str) -> None:
+    def dsn(self, dsn: Dsn) -> None:
         """Use another database; before the first use of the application."""
-        if dsn != self._dsn and (self._client is not None or self._embedded is not None):
+        used = self._client is not None or self._async_clients or self._embedded is not None
+        if used and dsn != self._find_dsn():
             raise ConfigurationError("the application has already used its database; set the dsn before that")
         self._dsn = dsn
 
     @property
     def has_dsn(self) -> bool:
-        """Whether a database is given; otherwise the embedded one is used."""
-        return self._dsn is not None
+        """Whether a database is given, by a dsn, a pool or the environment."""
+        return bool(self._dsn or self._pool or self._async_pool or connections.dsn_of_environment() is not None)
+
+    def _find_dsn(self) -> Dsn:
+        if self._dsn is not None:
+            return self._dsn
+        if self._pool is not None or self._async_pool is not None:
+            return connections.dsn_of_pool(self._pool or self._async_pool)
+        if self._use_embedded:
+            return self._embedded_dsn()
+        found = connections.dsn_of_environment()
+        if found is None:
+            raise ConfigurationError(
+                "no database is given: use App(dsn), or set DATABASE_URL=postgresql://user:password@host/database, or"
+                " PGHOST and PGDATABASE; App(embedded=True) starts a server whose data is deleted at the end"
+            )
+        return found
+
+    def _embedded_dsn(self) -> str:
+        with self._lock:
+            if self._embedded is None:
+                from .embedded import EmbeddedPostgres  # needs POSIX, and few need it
+
+                logger.info("starting an embedded PostgreSQL, whose data is deleted at the end")
+                embedded = EmbeddedPostgres()
+                embedded.start()
+                schema.migrate(embedded.dsn)
+                self._embedded = embedded
+            return self._embedded.dsn
 
     @property
     def client(self) -> Client:
-        """The calls of the SQL contract, for plain code."""
+        """The client for plain code. The first use creates the queues."""
         with self._lock:
             if self._client is None:
-                self._client = Client(self.dsn)
-            if not self._created.issuperset(self.queues):
-                self._create_queues(self._client)
-            return self._client
+                self._client = Client(self._find_dsn(), pool=self._pool, **self._client_settings)
+            client = self._client
+        if self._needs_queues():
+            with self._creating:
+                jobs = len(self.jobs)
+                for queue in self._missing_queues():
+                    try:
+                        client.create_queue(queue)
+                    except psycopg.errors.InsufficientPrivilege:
+                        self._cannot_create(queue)
+                    self._created.add(queue.name)
+                self._jobs_with_queues = jobs
+        return client
 
     async def async_client(self) -> AsyncClient:
-        """The calls of the SQL contract, for async code, on the running event loop."""
+        """The client for async code, on the running event loop. The first use creates the queues."""
         loop = asyncio.get_running_loop()
-        if self._async_client is None or self._async_client[0] is not loop:
-            await asyncio.to_thread(lambda: self.client)
-            self._async_client = (loop, AsyncClient(self.dsn))
-        return self._async_client[1]
+        if loop not in self._async_clients:
+            found = await asyncio.to_thread(self._find_dsn) if self._use_embedded else self._find_dsn()
+            self._make_async_client(loop, found)
+        client, creating = self._async_clients[loop]
+        if self._needs_queues():
+            async with creating:
+                jobs = len(self.jobs)
+                for queue in self._missing_queues():
+                    try:
+                        await client.create_queue(queue)
+                    except psycopg.errors.InsufficientPrivilege:
+                        self._cannot_create(queue)
+                    self._created.add(queue.name)
+                self._jobs_with_queues = jobs
+        return client
 
-    def migrate(self) -> schema.Plan:
-        """Install or upgrade the schema. Returns what was done."""
-        return schema.migrate(self.dsn)
+    def _make_async_client(self, loop: asyncio.AbstractEventLoop, dsn: Dsn) -> None:
+        with self._lock:
+            for old in [each for each in self._async_clients if each.is_closed()]:
+                self._async_clients.pop(old)[0].drain()
+            if loop not in self._async_clients:
+                client = AsyncClient(dsn, pool=self._async_pool, **self._client_settings)
+                self._async_clients[loop] = (client, asyncio.Lock())
 
     @property
     def queues(self) -> list[str]:
         """The names of the queues that are declared or that a job names."""
         return list(dict.fromkeys([*self._queues, *(job.queue for job in self.jobs.values())]))
 
-    def _create_queues(self, client: Client) -> None:
+    def create_queues(self) -> None:
+        """Create the queues of this application that do not exist, with their settings.
+
+        The first use of a client does it too. An enqueue on your own connection does not.
+        """
+        _ = self.client
+
+    async def create_queues_async(self) -> None:
+        """Create the queues of this application that do not exist, with their settings."""
+        await self.async_client()
+
+    def _needs_queues(self) -> bool:
+        return self._jobs_with_queues != len(self.jobs)
+
+    def _missing_queues(self) -> list[Queue]:
+        """The queues that this application has not created yet, in the order in which they can be created."""
         new = [self._queues.get(name, Queue(name=name)) for name in self.queues if name not in self._created]
-        # A dead-letter queue that nobody works on need not be declared; others refer to it, so it is created first.
+        # A dead-letter queue that is not declared has the defaults. Others refer to it, so it is created first.
         letters = [Queue(name=queue.dead_letter_queue) for queue in new if queue.dead_letter_queue]
-        try:
-            for queue in letters + new:
-                client.create_queue(queue)
-        except psycopg.errors.InsufficientPrivilege:
-            logger.debug("this role may not create queues; they have to exist")
-        self._created.update(queue.name for queue in new)
+        return letters + new
 
-    # Enqueueing, for jobs
+    def _cannot_create(self, queue: Queue) -> None:
+        logger.debug("this role may not create queue %r; it has to exist", queue.name)
 
-    def enqueue(
-        self,
-        queue: str,
-        inputs: list[Any],
-        unique_keys: Iterable[str | None] | None,
-        job: str,
-        options: Options,
-        connection: psycopg.Connection[Any] | None,
-    ) -> list[int]:
-        """Enqueue tasks of a job, for `Job`. To enqueue without one, use `app.client`."""
-        if len(inputs) == 1 and unique_keys is None:
-            return [self.client.enqueue(queue, inputs[0], job=job, options=options, connection=connection)]
-        return self.client.enqueue_many(
-            queue, inputs, unique_keys=unique_keys, job=job, options=options, connection=connection
-        )
+    def migrate(self) -> schema.MigrationPlan:
+        """Install or upgrade the schema. Returns what was done, and the version of the schema."""
+        return schema.migrate(self._find_dsn())
 
-    def enqueue_unique(
-        self,
-        queue: str,
-        inputs: list[Any],
-        unique_keys: Iterable[str | None],
-        job: str,
-        options: Options,
-        connection: psycopg.Connection[Any] | None,
-    ) -> list[Enqueued]:
-        """Enqueue tasks of a job with unique keys, for `Job`. To enqueue without one, use `app.client`."""
-        return self.client.enqueue_unique(queue, inputs, unique_keys, job=job, options=options, connection=connection)
+    async def migrate_async(self) -> schema.MigrationPlan:
+        """Install or upgrade the schema, without blocking the event loop."""
+        return await asyncio.to_thread(self.migrate)
 
-    async def enqueue_async(
-        self,
-        queue: str,
-        inputs: list[Any],
-        unique_keys: Iterable[str | None] | None,
-        job: str,
-        options: Options,
-        connection: psycopg.AsyncConnection[Any] | None,
-    ) -> list[int]:
-        """Enqueue tasks of a job, for `Job`. To enqueue without one, use `app.async_client()`."""
-        client = await self.async_client()
-        if len(inputs) == 1 and unique_keys is None:
-            return [await client.enqueue(queue, inputs[0], job=job, options=options, connection=connection)]
-        return await client.enqueue_many(
-            queue, inputs, unique_keys=unique_keys, job=job, options=options, connection=connection
-        )
+    # Tasks of several jobs
 
-    async def enqueue_unique_async(
-        self,
-        queue: str,
-        inputs: list[Any],
-        unique_keys: Iterable[str | None],
-        job: str,
-        options: Options,
-        connection: psycopg.AsyncConnection[Any] | None,
-    ) -> list[Enqueued]:
-        """Enqueue tasks of a job with unique keys, for `Job`. To enqueue without one, use `app.async_client()`."""
-        client = await self.async_client()
-        return await client.enqueue_unique(queue, inputs, unique_keys, job=job, options=options, connection=connection)
+    def enqueue_many(
+        self, tasks: Iterable[NewTask], *, connection: psycopg.Connection[Any] | None = None
+    ) -> list[TaskHandle[Any]]:
+        """Enqueue tasks of any jobs and queues, made by `Job.task`, all or none. Returns their handles in order.
+
+        On a `connection` of yours they are part of its transaction, and their queues have to exist.
+        """
+        stop_import_of_program()
+        statement = statements.enqueue_tasks(tasks)
+        ids = self.client.run(statement) if connection is None else execute(connection, statement)
+        return [TaskHandle(id, self) for id in ids]
+
+    async def enqueue_many_async(
+        self, tasks: Iterable[NewTask], *, connection: psycopg.AsyncConnection[Any] | None = None
+    ) -> list[TaskHandle[Any]]:
+        """Enqueue tasks of any jobs and queues, made by `Job.task`, all or none. Returns their handles in order."""
+        stop_import_of_program()
+        statement = statements.enqueue_tasks(tasks)
+        if connection is None:
+            ids = await (await self.async_client()).run(statement)
+        else:
+            ids = await execute_async(connection, statement)
+        return [TaskHandle(id, self) for id in ids]
 
     # What one asks of tasks most often; the rest is on `client`
 
@@ -402,9 +478,17 @@ class App:
         """All that is known of a task; None when there is no such task."""
         return self.client.task(task)
 
+    async def task_async(self, task: int) -> TaskInfo | None:
+        """All that is known of a task; None when there is no such task."""
+        return await (await self.async_client()).task(task)
+
     def cancel(self, task: int) -> bool:
         """Cancel a live task, running or not. Returns whether something changed."""
         return self.client.cancel(task)
+
+    async def cancel_async(self, task: int) -> bool:
+        """Cancel a live task, running or not. Returns whether something changed."""
+        return await (await self.async_client()).cancel(task)
 
     # The worker
 
@@ -422,13 +506,17 @@ class App:
                 self._client = None
                 client.close()
         return Worker(
-            self.dsn,
+            self._find_dsn(),
             self.jobs,
             chosen,
             state=self.state,
             middleware=self.middleware,
             lifespan=None if self.lifespan is None else partial(self.lifespan, self),
         )
+
+    async def worker_async(self, **settings: Unpack[WorkerOptions]) -> Worker:
+        """A worker for this application, made without blocking the event loop."""
+        return await asyncio.to_thread(lambda: self.worker(**settings))
 
     def _declare_schedules(self) -> None:
         if not self._schedules:
@@ -462,7 +550,7 @@ class _Declared:
 
     def schedule(self, owner: str) -> Schedule:
         try:
-            return self.job.options().as_schedule(self.cron, self.name, self.arguments, self.settings, owner)
+            return self.job.as_schedule(self.cron, self.name, self.arguments, self.settings, owner)
         except InputError as error:
             raise ConfigurationError(f"{self.line}: {error}") from error
 
@@ -470,14 +558,20 @@ class _Declared:
 class _ScheduleDecorator(Protocol):
     """The type of `app.schedule(...)`, which takes the job."""
 
-    def __call__(self, job: Job[P, R], /) -> Job[P, R]: ...
+    def __call__(self, job: Job[P, R, Q, C], /) -> Job[P, R, Q, C]: ...
 
 
-class _Decorator:
+class _Decorator(Protocol):
     """The type of `app.job(...)`, which takes the function."""
 
     @overload
-    def __call__(self, function: Callable[Concatenate[Context, P], R], /) -> Job[P, R]: ...
+    def __call__(
+        self, function: Callable[Concatenate[Context, P], Coroutine[Any, Any, R]], /
+    ) -> Job[P, R, Concatenate[Context, P], Coroutine[Any, Any, R]]: ...
     @overload
-    def __call__(self, function: Callable[P, R], /) -> Job[P, R]: ...
+    def __call__(self, function: Callable[Concatenate[Context, P], R], /) -> Job[P, R, Concatenate[Context, P], R]: ...
+    @overload
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> Job[P, R, P, Coroutine[Any, Any, R]]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> Job[P, R, P, R]: ...
     def __call__(self, function: Any, /) -> Any: ...

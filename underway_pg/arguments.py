@@ -1,154 +1,299 @@
-"""Arguments of a job: from Python to the JSON of a task, and back."""
+"""The arguments of a job: from Python to the JSON of a task, and back."""
 
 from __future__ import annotations
 
+import functools
 import inspect
 import json
-from collections.abc import Callable, Iterable, Mapping
-from importlib.util import find_spec
-from typing import Any, get_type_hints
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, NotRequired, get_type_hints
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
+from pydantic.fields import FieldInfo
+from pydantic_core import from_json
+from typing_extensions import TypedDict
 
 from .errors import ConfigurationError, InputError, UnknownArguments
 
-__all__ = ["Signature"]
+__all__ = ["Arguments", "UnresolvedAnnotation", "innermost_function"]
 
 
-class Signature:
-    """The parameters of a job: what an input must hold, and how it becomes arguments and back.
+class UnresolvedAnnotation(ConfigurationError):
+    """An annotation names something that does not exist, or not yet."""
 
-    An input is a JSON object with the parameters' names as keys. With pydantic installed, values are validated and
-    converted by the annotations, both when enqueueing and when running; without, only names are checked.
+
+class Arguments:
+    """The parameters of a job's function: what an input holds, how it is made of arguments, and how it is read.
+
+    An input is a JSON object whose keys are the names of the parameters. One pydantic schema describes all of it. An
+    argument is validated and converted by its annotation when a task is enqueued and again when it runs. So that the
+    handler receives what was enqueued, every input is read once more before it is enqueued, and compared.
     """
 
-    def __init__(self, function: Callable[..., Any], context_type: type) -> None:
-        self._name = function.__name__
-        try:
-            hints = get_type_hints(function)
-        except NameError as error:
-            raise ConfigurationError(f"job {self._name}: an annotation cannot be resolved: {error}") from error
-        parameters = list(inspect.signature(function).parameters.values())
+    def __init__(self, job: str, function: Callable[..., Any], context_type: type) -> None:
+        self._job = job
+        parameters, hints = _parameters(job, function)
         self.takes_context = bool(parameters) and hints.get(parameters[0].name) is context_type
         if self.takes_context:
             del parameters[0]
         for parameter in parameters:
             if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL):
                 raise ConfigurationError(
-                    f"job {self._name}: parameter {parameter} has no name that an input could use; make it a named one"
+                    f"job {job}: the parameter {parameter} has no name that an input could use: make it a named one;"
+                    " a decorator that takes *args needs functools.wraps"
                 )
             if hints.get(parameter.name) is context_type:
-                raise ConfigurationError(f"job {self._name}: the Context must be the first parameter")
+                raise ConfigurationError(f"job {job}: the Context must be the first parameter")
+            if isinstance(parameter.default, FieldInfo):
+                raise ConfigurationError(
+                    f"job {job}: the default of {parameter.name} is a pydantic Field: write Annotated[..., Field(...)]"
+                )
         self._signature = inspect.Signature(parameters)
-        named = [parameter for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD]
-        self._known = {parameter.name for parameter in named}
-        self._required = {parameter.name for parameter in named if parameter.default is parameter.empty}
-        self._converters = _converters(self._name, parameters, hints) if find_spec("pydantic") else {}
-        self._whole = self._validator() if self._converters and len(named) == len(parameters) else None
-
-    def _validator(self) -> Any:
-        """A validator of whole inputs: one call for all arguments."""
-        from pydantic_core import SchemaError, SchemaValidator, core_schema
-
-        fields = {
-            name: core_schema.typed_dict_field(
-                self._converters[name].schema if name in self._converters else core_schema.any_schema(),
-                required=name in self._required,
-            )
-            for name in self._known
-        }
-        try:
-            return SchemaValidator(core_schema.typed_dict_schema(fields, extra_behavior="forbid"))
-        except SchemaError:  # two arguments of one model, which cannot be defined twice in a schema
-            return None
+        adapter = _adapter(job, parameters, hints)
+        self._validator, self._serializer = adapter.validator, adapter.serializer
 
     def to_input(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        """The input of a task for these arguments. Raises InputError when they do not fit."""
+        """The input of a task with these arguments.
+
+        Raises InputError when their names or values do not fit, or when the handler would not receive them as they are.
+        """
+        given = self._by_name(args, kwargs) if args else kwargs
+        try:
+            arguments = self._validator.validate_python(given)
+        except ValidationError as error:
+            raise self._does_not_fit(error, given) from error
+        try:
+            text = self._serializer.to_json(arguments, by_alias=True, round_trip=True, warnings=False)
+        except (ValueError, TypeError, RecursionError) as error:
+            raise InputError(f"job {self._job}: {_short(given)} cannot be kept as JSON: {error}") from error
+        try:
+            received = self._read(_as_stored(text))
+        except ValidationError as error:
+            why = "; ".join(f"{_path(detail['loc'])}: {detail['msg']}" for detail in error.errors())
+            raise InputError(
+                f"job {self._job}: the worker could not read the arguments back from JSON: {why}"
+            ) from error
+        if not _equal(arguments, received):
+            for name, value in arguments.items():
+                if not _equal(value, received.get(name)):
+                    raise InputError(
+                        f"job {self._job}: argument {name}={_short(value)} does not survive the way through JSON: the"
+                        f" handler would receive {_short(received.get(name))}; annotate the parameter with a type that"
+                        " does"
+                    )
+        input: dict[str, Any] = from_json(text)
+        return input
+
+    def from_input(self, text: bytes) -> dict[str, Any]:
+        """The arguments in an input, which is JSON text.
+
+        Raises UnknownArguments when the names in it do not fit the function, and InputError when a value does not fit.
+        """
+        try:
+            return self._read(text)
+        except ValidationError as error:
+            # The values are in the task. They must not appear in logs and errors, as pydantic's own text has them.
+            raise self._does_not_fit(error, None) from None
+
+    def _read(self, text: bytes) -> dict[str, Any]:
+        arguments: dict[str, Any] = self._validator.validate_json(text, by_alias=True, by_name=True)
+        return arguments
+
+    def _by_name(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         try:
             bound = self._signature.bind(*args, **kwargs)
         except TypeError as error:
-            raise InputError(f"job {self._name}: {error}") from None
-        return self._convert(_flat(self._signature, bound.arguments), "to_input")
-
-    def to_arguments(self, text: bytes) -> dict[str, Any]:
-        """The arguments that an input, as JSON text, holds. Raises InputError when they do not fit."""
-        if self._whole is not None:
-            try:
-                arguments: dict[str, Any] = self._whole.validate_json(text)
-            except ValueError:
-                pass  # said argument by argument below
+            raise InputError(f"job {self._job}: {error}") from None
+        given: dict[str, Any] = {}
+        for name, value in bound.arguments.items():
+            if self._signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD:
+                given.update(value)
             else:
-                return arguments
-        try:
-            input = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"job {self._name}: the input cannot be read: {error}") from None
-        if not isinstance(input, dict):
-            raise InputError(f"job {self._name}: the input is not an object with the arguments")
-        if self._whole is not None or not self._required <= input.keys() <= self._known:
-            try:
-                self._signature.bind(**input)
-            except TypeError as error:
-                raise UnknownArguments(f"job {self._name}: {error}") from None
-        return self._convert(input, "to_arguments")
+                given[name] = value
+        return given
 
-    def _convert(self, values: Mapping[str, Any], direction: str) -> dict[str, Any]:
-        converted = {}
-        for name, value in values.items():
-            converter = self._converters.get(name)
-            try:
-                converted[name] = value if converter is None else getattr(converter, direction)(value)
-            except ValueError as error:
-                # The value of a task is in its input, and must not appear in the worker's log.
-                what = f"{name}={value!r:.200}" if direction == "to_input" else name
-                raise InputError(f"job {self._name}: argument {what} does not fit: {_why(error)}") from error
-        return converted
+    def _does_not_fit(self, error: ValidationError, given: Mapping[str, Any] | None) -> InputError:
+        """The error to raise for one of pydantic; with the values of the arguments when they are given."""
+        missing, unknown, wrong = [], [], []
+        for detail in error.errors(include_url=False, include_input=False):
+            path, problem = detail["loc"], detail["type"]
+            if problem == "missing" and len(path) == 1:
+                missing.append(repr(path[0]))
+            elif problem == "extra_forbidden" and len(path) == 1:
+                unknown.append(repr(path[0]))
+            elif not path:
+                return InputError(f"job {self._job}: the input is not an object with the arguments: {detail['msg']}")
+            else:
+                value = f"={_short(given.get(str(path[0])))}" if given is not None and len(path) == 1 else ""
+                wrong.append(f"argument {_path(path)}{value} does not fit: {detail['msg']}")
+        names = [f"missing argument {name}" for name in missing] + [f"unknown argument {name}" for name in unknown]
+        if names:
+            # Not from an enqueue: a worker puts a task with UnknownArguments back, and a handler may enqueue.
+            kind = UnknownArguments if given is None else InputError
+            return kind(f"job {self._job}: {', '.join(names)}; it takes {self._signature}")
+        return InputError(f"job {self._job}: {'; '.join(wrong)}")
 
 
-def _why(error: ValueError) -> str:
-    """What is wrong, in one line; pydantic's errors know several."""
-    details = getattr(error, "errors", None)
-    return "; ".join(detail["msg"] for detail in details()) if callable(details) else str(error)
+# What a function takes
 
 
-def _flat(signature: inspect.Signature, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Bound arguments by name, those of a `**kwargs` among them."""
-    flat: dict[str, Any] = {}
-    for name, value in arguments.items():
-        if signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD:
-            flat.update(value)
+def innermost_function(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function inside decorators, partials, methods and callable objects: the one whose code runs in the end."""
+    while True:
+        function = inspect.unwrap(function)
+        if isinstance(function, functools.partial):
+            function = function.func
+        elif inspect.ismethod(function):
+            function = function.__func__
+        elif not inspect.isroutine(function) and inspect.isfunction(call := type(function).__call__):
+            function = call
         else:
-            flat[name] = value
-    return flat
+            return function
 
 
-class _Converter:
-    """One parameter's values between Python and JSON, by pydantic."""
+def _parameters(job: str, function: Callable[..., Any]) -> tuple[list[inspect.Parameter], dict[str, Any]]:
+    """The parameters of a function and their resolved annotations."""
 
-    def __init__(self, adapter: Any) -> None:
-        self._adapter = adapter
-        self.schema = adapter.core_schema
+    def annotated() -> None: ...
 
-    def to_input(self, value: Any) -> Any:
-        import pydantic_core
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+        annotated.__annotations__ = {
+            each.name: each.annotation for each in parameters if each.annotation is not each.empty
+        }
+        namespace = getattr(innermost_function(function), "__globals__", {})
+        return parameters, get_type_hints(annotated, globalns=namespace, include_extras=True)
+    except NameError as error:
+        raise UnresolvedAnnotation(
+            f"job {job}: an annotation cannot be resolved: {error}; import it at run time as well, not only under"
+            " TYPE_CHECKING"
+        ) from error
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(f"job {job}: its parameters cannot be read: {error}") from error
 
-        # Not dump_python(mode="json"), which makes a null of what is not a number.
-        return pydantic_core.to_jsonable_python(self._adapter.dump_python(self._adapter.validate_python(value)))
 
-    def to_arguments(self, value: Any) -> Any:
-        return self._adapter.validate_python(value)
-
-
-def _converters(job: str, parameters: Iterable[inspect.Parameter], hints: Mapping[str, Any]) -> dict[str, _Converter]:
-    import pydantic
-
-    converters = {}
+def _adapter(job: str, parameters: list[inspect.Parameter], hints: Mapping[str, Any]) -> TypeAdapter[Any]:
+    """What validates and serializes all arguments. Raises ConfigurationError for a type that JSON cannot carry."""
+    types: dict[str, Any] = {}
+    others: dict[str, Any] = {"closed": True}
     for parameter in parameters:
-        if parameter.kind is parameter.VAR_KEYWORD or parameter.name not in hints:
-            continue
+        kind = hints.get(parameter.name, Any)
+        if parameter.kind is parameter.VAR_KEYWORD:
+            others = {"extra_items": kind}
+        else:
+            types[parameter.name] = kind if parameter.default is parameter.empty else NotRequired[kind]
+    make: Any = TypedDict
+    shape = make("Arguments", types, **others)
+    cause: PydanticUserError | None = None
+    why = ""
+    try:
+        adapter: TypeAdapter[Any] = TypeAdapter(shape)
+        if not any(_unfit(adapter.core_schema)):
+            return adapter
+    except PydanticUndefinedAnnotation as error:
+        raise UnresolvedAnnotation(f"job {job}: an annotation cannot be resolved: {error}") from error
+    except PydanticUserError as error:
+        cause, why = error, error.message.splitlines()[0]
+    for parameter in parameters:
         try:
-            converters[parameter.name] = _Converter(pydantic.TypeAdapter(hints[parameter.name]))
-        except pydantic.errors.PydanticSchemaGenerationError as error:
+            unfit = list(_unfit(TypeAdapter(hints.get(parameter.name, Any)).core_schema))
+        except PydanticUserError as error:
+            cause, unfit = error, [error.message.splitlines()[0]]
+        if unfit:
             raise ConfigurationError(
-                f"job {job}: parameter {parameter} has a type that JSON cannot carry; "
-                "pass an id or plain data and look the object up in the job"
-            ) from error
-    return converters
+                f"job {job}: parameter {parameter} has a type that JSON cannot carry: {unfit[0]}. Pass an id or plain"
+                " data, and look the object up in the job"
+            ) from cause
+    raise ConfigurationError(f"job {job}: its parameters cannot be validated: {why}") from cause
+
+
+_UNFIT_KINDS = {
+    "callable": "a callable",
+    "is-subclass": "a class",
+    "generator": "an iterator or Iterable, whose type does not say what to make of it; take a list",
+}
+
+
+def _unfit(schema: Any) -> Iterator[str]:
+    """Why values of a type cannot pass through JSON, as far as pydantic's schema of the type shows it."""
+    if isinstance(schema, (list, tuple)):
+        for each in schema:
+            yield from _unfit(each)
+    elif isinstance(schema, dict):
+        if schema.get("type") in _UNFIT_KINDS:
+            yield _UNFIT_KINDS[schema["type"]]
+        # A serializer replaces those of the parts: one that reveals a secret makes it pass.
+        serializer = schema.get("serialization")
+        if serializer is not None:
+            function = serializer.get("function")
+            if getattr(function, "__module__", "") == "pydantic.types" and "secret" in function.__name__:
+                yield "a secret, which is stored as asterisks; store the secret elsewhere and pass its name"
+        else:
+            for each in schema.values():
+                yield from _unfit(each)
+
+
+# Comparing
+
+
+def _as_stored(text: bytes) -> bytes:
+    """JSON text as PostgreSQL returns it from jsonb: without exponents, so that 1e+25 is an integer."""
+    if b"e+" not in text:
+        return text
+    return json.dumps(json.loads(text, parse_float=_plain_number)).encode()
+
+
+def _plain_number(text: str) -> int | float:
+    number = Decimal(text)
+    return int(number) if "e+" in text and number == number.to_integral_value() else float(text)
+
+
+def _equal(given: Any, received: Any) -> bool:
+    """Whether a handler would see no difference.
+
+    Where == says no, the parts of both are compared: a class may not define ==, and an ambiguous local time equals no
+    time with another kind of zone.
+    """
+    try:
+        if bool(given == received):
+            return True
+        if isinstance(given, datetime) and isinstance(received, datetime):
+            return bool(given.tzinfo and received.tzinfo) and given.astimezone(UTC) == received.astimezone(UTC)
+    except Exception:  # as of an array, any class's own ==, or a time at the end of the calendar
+        return False
+    if type(given) is not type(received):
+        return False
+    if isinstance(given, dict):
+        return given.keys() == received.keys() and all(_equal(value, received[key]) for key, value in given.items())
+    if isinstance(given, (list, tuple)):
+        return len(given) == len(received) and all(map(_equal, given, received))
+    return _equal_parts(given, received)
+
+
+def _equal_parts(given: Any, received: Any) -> bool:
+    if isinstance(given, BaseModel):
+        names = [*type(given).model_fields, "__pydantic_extra__", "__pydantic_private__"]
+    elif is_dataclass(given):
+        names = [field.name for field in fields(given)]
+    else:
+        defines_equality = any("__eq__" in vars(kind) for kind in type(given).__mro__[:-1])
+        names = [] if defines_equality else list(getattr(given, "__dict__", ()))
+    return bool(names) and all(_equal(getattr(given, name), getattr(received, name, None)) for name in names)
+
+
+# Words
+
+
+def _path(path: tuple[int | str, ...]) -> str:
+    return ".".join(map(str, path))
+
+
+def _short(value: Any) -> str:
+    try:
+        return f"{value!r:.200}"
+    except Exception:  # somebody else's code, and only for a message
+        return f"an object of type {type(value).__name__}"

@@ -1,4 +1,8 @@
-"""An early check of cron expressions, by croniter; the database has the last word (sql/functions/10_cron)."""
+"""Early checks of cron expressions and time zones, so that a mistake is reported at the line that makes it.
+
+The grammar is that of `sql/functions/10_cron`, where the database checks every expression again. Its fields are
+checked with croniter, which accepts more than the database does; what it accepts in addition is refused here first.
+"""
 
 from __future__ import annotations
 
@@ -23,13 +27,17 @@ MACROS = {
 
 @dataclass(frozen=True, kw_only=True)
 class _Field:
-    """What is allowed in a field, in the words of the database; its values; the unit of its steps in `@every`."""
+    """One field of a cron expression.
+
+    `allowed` describes the allowed values, with the same text as the database's error. `names` are the names of the
+    values from `low` on. `unit` is the unit of an `@every` interval that could replace a step in this field.
+    """
 
     allowed: str
     low: int
     high: int
     names: tuple[str, ...] = ()
-    unit: str | None = None  # months and years have none: their length is not fixed
+    unit: str | None = None  # None for months and years: their length is not fixed
 
     def number(self, value: str) -> int:
         return int(value) if value.isdecimal() else self.names.index(value) + self.low
@@ -62,7 +70,7 @@ _FIELDS = {
     ),
     "year": _Field(allowed="a year is 1970-2099", low=1970, high=2099),
 }
-# Intervals as the database reads them; whether one is within the bounds, the database says.
+# The syntax of intervals, as in _cron_every. The database checks their bounds.
 _EVERY = re.compile(
     r"@every\s+(?=.)([0-9]{1,9}(\.[0-9]{1,6})?\s*"
     r"(w|weeks?|d|days?|h|hrs?|hours?|m|mins?|minutes?|s|secs?|seconds?),?\s*)*"
@@ -71,7 +79,7 @@ _EVERY = re.compile(
 )
 _WITH_ZONE = re.compile(r"\s*([^\[\]]*?)\s*\[([^\[\]]*)\]\s*")
 
-# What the database reads; croniter has more spellings, among them times at random.
+# The items of a field that the database accepts. croniter accepts others, such as random times.
 _PLAIN = re.compile(r"(\*|\?|[a-z]{3}|\d{1,4})(-([a-z]{3}|\d{1,4}))?(/\d{1,9})?", re.ASCII)
 _BY_RULE = {
     "day of month": re.compile(r"l|lw|([1-9]|[12]\d|3[01])w"),
@@ -80,7 +88,7 @@ _BY_RULE = {
 
 
 def check_cron(cron: str, time_zone: str | None) -> None:
-    """Refuse a cron expression or a time zone that cannot be right. Raises ConfigurationError, which says why."""
+    """Check a cron expression and a time zone, without the database. Raises ConfigurationError with the reason."""
     found = _WITH_ZONE.fullmatch(cron)
     expression, zone = (found[1], found[2]) if found else (cron, time_zone)
     if found and time_zone is not None and time_zone != zone:
@@ -98,7 +106,7 @@ def _check_time_zone(zone: str) -> None:
     try:
         zoneinfo.ZoneInfo(zone)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        # The database does not mind the case of the letters. Where Python has no zones at all, it knows of no mistake.
+        # The database ignores case. If Python has no time zone data at all, leave the check to the database.
         known = {name.lower() for name in zoneinfo.available_timezones()}
         if known and zone.lower() not in known:
             raise ConfigurationError(
@@ -116,7 +124,7 @@ def _check_every(cron: str, text: str) -> None:
 
 
 def _check_expression(cron: str, expression: str) -> None:
-    import croniter  # not needed where nothing is scheduled
+    import croniter  # imported late: programs without schedules do not need it
 
     fields = expression.lower().split()
     if not 5 <= len(fields) <= 7:
@@ -139,7 +147,7 @@ def _check_expression(cron: str, expression: str) -> None:
 
 
 def _step_error(name: str, item: str) -> str | None:
-    """Why a step is refused: one that is larger than its range would match the first value alone."""
+    """Return why a step is refused, or None. A step that is larger than its range would match the first value only."""
     ends, _, step = item.partition("/")
     if not step:
         return None
@@ -148,7 +156,7 @@ def _step_error(name: str, item: str) -> str | None:
     start = field.low if ends == "*" else field.number(first)
     end = field.number(last) if dash else field.high
     if name == "day of week":
-        # 7 is Sunday, and 0-7 the whole week.
+        # 7 is Sunday, so 0-7 is the whole week.
         start, end = start % 7, 6 if (start, end) == (0, 7) else end % 7
     span = (end - start) % (field.high - field.low + 1)
     if int(step) <= max(span, 1):
@@ -161,6 +169,6 @@ def _step_error(name: str, item: str) -> str | None:
 
 
 def _is_by_rule(field: str, item: str) -> bool:
-    """Whether an item is a day that the database knows and croniter does not, or not in a list."""
+    """Return whether an item is a day rule such as LW or fri#2. croniter does not accept all of them."""
     rule = _BY_RULE.get(field)
     return rule is not None and rule.fullmatch(item) is not None

@@ -1,34 +1,38 @@
 """The exceptions of Underway.
 
 UnderwayError
-├── DatabaseRefusal                    what the database refused; one class for each SQLSTATE of underway.error_code
-│   ├── InvalidArgument        UW001
-│   ├── LeaseLost              UW002
-│   ├── QueueNotFound          UW003
-│   ├── TaskNotFound           UW004
-│   ├── WrongState             UW005
-│   ├── QueueInUse             UW006
-│   ├── InputTooLarge          UW007
-│   ├── InvalidCron            UW008
-│   ├── ScheduleNotFound       UW009
-│   ├── UniqueConflict         UW010
-│   ├── QueueFull              UW011
-│   ├── BatchNotFound          UW012
-│   ├── BatchFinal             UW013
-│   ├── OutputTooLarge         UW014
-│   └── TaskLocked             UW015
-├── MigrationBlocked           an open transaction kept the installation from the tables that it changes
-├── ConfigurationError         the application is put together wrongly
-│   ├── SchemaMissing          the database has no schema underway: run `underway migrate`
-│   └── SchemaNewer            the database is newer than this package
-├── InputError                 arguments that do not fit the job
-│   └── UnknownArguments       their names do not
-├── TaskFailed, TaskCancelled  how a task that was waited for ended
-├── WaitTimeout                a task that was waited for is not final yet
-└── HandlerSignal                    raised by a handler to say how its attempt ends
-├── Retry                  try again, after a time of the handler's choice
-├── Fatal                  do not try again
-└── Snooze                 put the task back; the attempt does not count
+├── DatabaseRefusal              the database refused a call; one class for each SQLSTATE of underway.error_code
+│   ├── InvalidArgument          UW001
+│   ├── LeaseLost                UW002
+│   ├── QueueNotFound            UW003
+│   ├── TaskNotFound             UW004
+│   ├── WrongState               UW005
+│   ├── QueueInUse               UW006
+│   ├── InputTooLarge            UW007
+│   ├── InvalidCron              UW008
+│   ├── ScheduleNotFound         UW009
+│   ├── UniqueConflict           UW010
+│   ├── QueueFull                UW011
+│   ├── BatchNotFound            UW012
+│   ├── BatchFinal               UW013
+│   ├── OutputTooLarge           UW014
+│   └── TaskLocked               UW015
+├── DatabaseUnavailable          the database cannot be reached; also a psycopg.OperationalError
+│   └── ServerUnresponsive       the database has not answered in time
+├── MigrationBlocked             an open transaction kept the migration from the tables that it changes
+├── ConfigurationError           the application is put together wrongly
+│   ├── UnsupportedConnection    the object given as a connection is not supported; also a TypeError
+│   ├── SchemaMissing            the database has no schema underway: run `underway migrate`
+│   └── SchemaNewer              the schema in the database is newer than this package
+├── InputError                   the arguments do not fit the job
+│   └── UnknownArguments         the names of the arguments do not fit the job's function
+├── TaskFailed                   a task that was waited for has failed
+├── TaskCancelled                a task that was waited for was cancelled
+├── WaitTimeout                  a task that was waited for is not final yet; also a TimeoutError
+└── HandlerSignal                raised by a handler to say how its attempt ends
+    ├── Retry                    try again, after a delay that the handler chooses
+    ├── Fatal                    do not try again
+    └── Snooze                   put the task back; the attempt does not count
 """
 
 from __future__ import annotations
@@ -36,7 +40,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import psycopg
 
@@ -45,6 +49,7 @@ __all__ = [
     "BatchNotFound",
     "ConfigurationError",
     "DatabaseRefusal",
+    "DatabaseUnavailable",
     "Fatal",
     "HandlerSignal",
     "InputError",
@@ -61,6 +66,7 @@ __all__ = [
     "ScheduleNotFound",
     "SchemaMissing",
     "SchemaNewer",
+    "ServerUnresponsive",
     "Snooze",
     "TaskCancelled",
     "TaskFailed",
@@ -69,6 +75,7 @@ __all__ = [
     "UnderwayError",
     "UniqueConflict",
     "UnknownArguments",
+    "UnsupportedConnection",
     "WaitTimeout",
     "WrongState",
     "translate_errors",
@@ -77,6 +84,16 @@ __all__ = [
 
 class UnderwayError(Exception):
     """The base of every exception of this package."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exception would call the class with the message, which is not what all of them take.
+        return _restore, (type(self), self.args, self.__dict__)
+
+
+def _restore(kind: type[UnderwayError], args: tuple[object, ...], attributes: dict[str, Any]) -> UnderwayError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(attributes)
+    return error
 
 
 class DatabaseRefusal(UnderwayError):
@@ -187,12 +204,28 @@ class TaskLocked(DatabaseRefusal):
     sqlstate = "UW015"
 
 
+class DatabaseUnavailable(UnderwayError, psycopg.OperationalError):
+    """The database cannot be reached; `__cause__` is the error of psycopg.
+
+    Raised for the connections of this package, never for one of the caller's. A statement that was sent before the
+    connection broke may have been executed.
+    """
+
+
+class ServerUnresponsive(DatabaseUnavailable):
+    """The database has not answered in time; whether the statement was executed is not known."""
+
+
 class MigrationBlocked(UnderwayError):
     """An open transaction kept the installation from tables that it has to change; nothing was done."""
 
 
 class ConfigurationError(UnderwayError):
     """The application is put together wrongly; the message says what to change."""
+
+
+class UnsupportedConnection(ConfigurationError, TypeError):
+    """Tasks cannot be enqueued on the object that was given as a connection; the message lists what is supported."""
 
 
 class SchemaMissing(ConfigurationError):
@@ -208,7 +241,7 @@ class InputError(UnderwayError):
 
 
 class UnknownArguments(InputError):
-    """Arguments whose names the job does not know, or that lack a required one."""
+    """The names of the arguments do not fit the parameters of the job's function."""
 
 
 class TaskFailed(UnderwayError):
@@ -229,7 +262,7 @@ class WaitTimeout(UnderwayError, TimeoutError):
 
 
 class HandlerSignal(UnderwayError):
-    """RemoteError by a handler to say how its attempt ends."""
+    """Raised by a handler to say how its attempt ends."""
 
 
 def _delay(value: float | timedelta) -> timedelta:
@@ -245,7 +278,7 @@ def _delay(value: float | timedelta) -> timedelta:
 class Retry(HandlerSignal):
     """Try the task again, `after` a time of the handler's choice (seconds or timedelta; else the backoff)."""
 
-    def __init__(self, message: str = "retry asked for", *, after: float | timedelta | None = None) -> None:
+    def __init__(self, message: str = "retry requested", *, after: float | timedelta | None = None) -> None:
         super().__init__(message)
         self.after = None if after is None else _delay(after)
 

@@ -2,240 +2,218 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from functools import cached_property, update_wrapper
-from importlib.util import find_spec
-from typing import Any, Generic, ParamSpec, Protocol, TypeVar, Unpack
+from pathlib import Path
+from types import CodeType
+from typing import Any, Generic, Literal, Protocol, Unpack
 
-import psycopg
+import pydantic_core
+from typing_extensions import ParamSpec, TypeVar
 
-from .arguments import Signature
+from . import statements
+from .arguments import Arguments, UnresolvedAnnotation, innermost_function
+from .client import Clients, TaskHandle, check_connection, execute, execute_async
 from .cron import check_cron
-from .errors import ConfigurationError, Fatal, InputError, OutputTooLarge
+from .errors import ConfigurationError, Fatal, InputError, OutputTooLarge, Retry
 from .importing import stop_import_of_program
 from .models import Enqueued
-from .settings import (
-    AfterFailure,
-    Duration,
-    Executor,
-    NewTask,
-    OnConflict,
-    Options,
-    RetryPolicy,
-    Schedule,
-    ScheduleSettings,
-    UniqueUntil,
-)
-from .statements import dump_json
+from .settings import Executor, NewTask, Options, RetryPolicy, Schedule, ScheduleSettings, TaskOptions
+from .statements import Statement, dump_json
 
-__all__ = ["BoundJob", "Job"]
+__all__ = ["Application", "BoundJob", "Job", "is_same_definition", "job_name"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Q = ParamSpec("Q", default=...)
+C = TypeVar("C", default=Any)
+T = TypeVar("T")
 
-AnyConnection = psycopg.Connection[Any] | psycopg.AsyncConnection[Any]
-
-
-class Enqueuer(Protocol):
-    """What a job needs of its application."""
-
-    dsn: str
-    state: Any
-
-    @property
-    def middleware(self) -> Sequence[Any]:
-        """What wraps each attempt."""
-
-    def enqueue(
-        self,
-        queue: str,
-        inputs: list[Any],
-        unique_keys: Iterable[str | None] | None,
-        job: str,
-        options: Options,
-        connection: psycopg.Connection[Any] | None,
-    ) -> list[int]:
-        """Enqueue tasks; gives their ids."""
-
-    async def enqueue_async(
-        self,
-        queue: str,
-        inputs: list[Any],
-        unique_keys: Iterable[str | None] | None,
-        job: str,
-        options: Options,
-        connection: psycopg.AsyncConnection[Any] | None,
-    ) -> list[int]:
-        """Enqueue tasks; gives their ids."""
-
-    def enqueue_unique(
-        self,
-        queue: str,
-        inputs: list[Any],
-        unique_keys: Iterable[str | None],
-        job: str,
-        options: Options,
-        connection: psycopg.Connection[Any] | None,
-    ) -> list[Enqueued]:
-        """Enqueue tasks whose unique keys are free; returns an outcome for each."""
-
-    async def enqueue_unique_async(
-        self,
-        queue: str,
-        inputs: list[Any],
-        unique_keys: Iterable[str | None],
-        job: str,
-        options: Options,
-        connection: psycopg.AsyncConnection[Any] | None,
-    ) -> list[Enqueued]:
-        """Enqueue tasks whose unique keys are free; returns an outcome for each."""
-
-    def add_schedule(self, schedule: Schedule, connection: psycopg.Connection[Any] | None) -> datetime | None:
-        """Create or replace a schedule; gives its next time."""
-
-    async def add_schedule_async(
-        self, schedule: Schedule, connection: psycopg.AsyncConnection[Any] | None
-    ) -> datetime | None:
-        """Create or replace a schedule; gives its next time."""
+# What the same arguments, or the handler's own decision, would only repeat.
+_NEVER_RETRIED = (InputError, OutputTooLarge, Fatal)
 
 
-def _executor(job: str, function: Callable[..., Any], wanted: Executor | None) -> Executor:
+def job_name(function: Callable[..., Any]) -> str:
+    """The name of a job whose function is given no other. Raises ConfigurationError when the function has none."""
+    name: str | None = getattr(function, "__name__", None)
+    if name is None or name == "<lambda>":
+        raise ConfigurationError(f"{function!r} has no name for a job; give one: app.job(name=...)(...)")
+    return name
+
+
+def is_same_definition(job: Job[..., Any], other: Job[..., Any]) -> bool:
+    """Whether two jobs come from one definition that was executed twice.
+
+    It was if a module is imported under two names or reloaded, or if the code is typed into an interpreter or a cell of
+    a notebook, where defining a function again replaces it.
+    """
+    functions = [inspect.unwrap(each.function) for each in (job, other)]
+    if not all(map(inspect.isfunction, functions)):
+        return False
+    one, two = (function.__code__ for function in functions)
+    # One code object that makes two functions is a loop, or a function that declares jobs: a name for two jobs.
+    if one is two or one.co_qualname != two.co_qualname or "<locals>" in one.co_qualname:
+        return False
+    if (one.co_filename, one.co_firstlineno) == (two.co_filename, two.co_firstlineno):
+        return True
+    return all(function.__module__ == "__main__" and _is_interactive(function.__code__) for function in functions)
+
+
+def _is_interactive(code: CodeType) -> bool:
+    main = getattr(sys.modules.get("__main__"), "__file__", None)
+    return main is None or Path(main).resolve() != Path(code.co_filename).resolve()
+
+
+def _is_async(function: Any) -> bool:
+    call = (
+        function if inspect.isroutine(function) or isinstance(function, functools.partial) else type(function).__call__
+    )
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
+
+
+def _check_function(job: str, function: Any) -> None:
+    """Refuse what cannot be the function of a job."""
+    if isinstance(function, BoundJob):
+        raise ConfigurationError(f"job {job}: the function is the job {function.job.name} already; use its .function")
+    if inspect.isclass(function):
+        raise ConfigurationError(f"job {job}: {function.__qualname__} is a class; give a function")
+    if not callable(function):
+        kind = type(function).__name__
+        raise ConfigurationError(f"job {job}: a {kind} cannot be called; put @{kind} above @app.job")
+    inner = innermost_function(function)
+    if inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):
+        raise ConfigurationError(f"job {job}: it is a generator function; nothing would run its body; use no yield")
+    within, _, _ = getattr(function, "__qualname__", "").rpartition(".")
+    if inspect.isfunction(function) and within and not within.endswith("<locals>"):
+        first = next(iter(inspect.signature(function).parameters), None)
+        if first in ("self", "cls"):
+            raise ConfigurationError(
+                f"job {job}: {function.__qualname__} is a method, and a task cannot carry its object; use a function"
+                " or a static method"
+            )
+
+
+def _executor(
+    job: str, function: Callable[..., Any], wanted: Executor | None, default: Literal["thread", "process"]
+) -> Executor:
     """Where a job runs. Raises ConfigurationError where its function cannot."""
-    is_async = inspect.iscoroutinefunction(function)
-    fits: tuple[Executor, ...] = ("async",) if is_async else ("thread", "process")
-    executor = wanted or fits[0]
+    fits: tuple[Executor, ...]
+    if _is_async(function):
+        kind, fits = "an async function", ("async",)
+    elif _is_async(innermost_function(function)):
+        kind, fits = "a plain function around an async one", ("async", "thread", "process")
+        if wanted is None:
+            raise ConfigurationError(
+                f"job {job}: it is {kind}. Give executor='async' if it returns what the async one returns, to be"
+                " awaited, or executor='thread' if it runs the async one itself; or make it async"
+            )
+    else:
+        kind, fits = "a plain function", ("thread", "process")
+    executor = wanted or ("async" if fits == ("async",) else default)
     if executor not in fits:
-        kind = "an async function" if is_async else "a plain function"
         raise ConfigurationError(f"job {job}: executor is {executor!r}; for {kind} it is {' or '.join(fits)}")
     return executor
 
 
-class Job(Generic[P, R]):
-    """A named definition of work: a function and how its tasks are treated. It stays a function that can be called."""
+class Application(Clients, Protocol):
+    """What a job needs of its application."""
 
-    def __init__(
-        self,
-        function: Callable[..., R],
-        *,
-        name: str,
-        queue: str,
-        executor: Executor | None,
-        options: Options,
-        enqueuer: Enqueuer,
-        context_type: type,
-    ) -> None:
-        update_wrapper(self, function)
-        self.function = function
-        self.name = name
+    dsn: Any
+    state: Any
+    middleware: Any
+
+
+class BoundJob(Generic[P, R]):
+    """A job with the options and the connection for its next tasks; `Job.options` and `Job.using` make it."""
+
+    def __init__(self, job: Job[Any, R], queue: str, task_options: Options, connection: Any) -> None:
+        self.job = job
         self.queue = queue
-        self.executor = _executor(name, function, executor)
-        self.enqueuer = enqueuer
-        self._options = options
-        self._context_type = context_type
-
-    @cached_property
-    def signature(self) -> Signature:
-        """The parameters; read at the first use, when all annotations can be resolved."""
-        return Signature(self.function, self._context_type)
-
-    def output_text(self, output: Any) -> str:
-        """What the function returned as JSON text. Raises InputError when JSON cannot carry it."""
-        if find_spec("pydantic") is not None:
-            import pydantic_core
-
-            try:
-                output = pydantic_core.to_jsonable_python(output)
-            except ValueError as error:
-                raise InputError(f"job {self.name}: the output does not fit into JSON: {error}") from error
-        return dump_json(output)
-
-    def is_retryable(self, error: BaseException) -> bool:
-        """Whether another attempt may succeed after this error."""
-        return not isinstance(error, (InputError, OutputTooLarge, Fatal))
-
-    def __call__(self, *args: Any, **kwargs: Any) -> R:
-        """Call the function, here and now."""
-        return self.function(*args, **kwargs)
+        self.task_options = task_options
+        self._connection = connection
 
     def __repr__(self) -> str:
-        return f"<Job {self.name} on {self.queue}>"
+        return f"<Job {self.job.name} on {self.queue}>"
 
-    def options(
-        self,
-        *,
-        queue: str | None = None,
-        delay: Duration | None = None,
-        run_at: datetime | None = None,
-        priority: int | None = None,
-        retry: RetryPolicy | None = None,
-        timeout: Duration | None = None,
-        heartbeat: Duration | None = None,
-        retention: Duration | None = None,
-        headers: Mapping[str, Any] | None = None,
-        unique_key: str | None = None,
-        on_conflict: OnConflict | None = None,
-        unique_for: Duration | None = None,
-        unique_until: UniqueUntil | None = None,
-        concurrency_key: str | None = None,
-        after: Sequence[int] | None = None,
-        after_failure: AfterFailure | None = None,
-        connection: AnyConnection | None = None,
-    ) -> BoundJob[P]:
-        """The job with options for the tasks that are enqueued through what is returned.
+    def options(self, *, queue: str | None = None, **options: Unpack[TaskOptions]) -> BoundJob[P, R]:
+        """The job with options for the tasks that are enqueued through the returned object.
 
-        `connection` is the caller's psycopg connection: the tasks are part of its transaction.
+        Options that are omitted, or None, stay as they are. Raises ConfigurationError for a retry policy with other
+        `retry_on` or `give_up_on` than the job's: a worker reads these from the job, not from the task.
         """
-        given: dict[str, Any] = {
-            "delay": delay, "run_at": run_at, "priority": priority, "retry": retry, "timeout": timeout,
-            "heartbeat": heartbeat, "retention": retention, "headers": headers, "unique_key": unique_key,
-            "on_conflict": on_conflict, "unique_for": unique_for, "unique_until": unique_until,
-            "concurrency_key": concurrency_key, "after": after, "after_failure": after_failure,
-        }  # fmt: skip
-        options = replace(self._options, **{name: value for name, value in given.items() if value is not None})
-        return BoundJob(self, queue or self.queue, options, connection, self.enqueuer)
+        given = {name: value for name, value in options.items() if value is not None}
+        retry = options.get("retry")
+        if retry is not None and not self.job.has_error_rules_of(retry):
+            raise ConfigurationError(
+                f"job {self.job.name}: retry_on and give_up_on cannot differ between its tasks; give them to the job:"
+                " @app.job(retry=...)"
+            )
+        task_options = replace(self.task_options, **given)  # type: ignore[arg-type]
+        return BoundJob(self.job, queue or self.queue, task_options, self._connection)
+
+    def using(self, connection: Any) -> BoundJob[P, R]:
+        """The job on your own connection: tasks become part of its transaction.
+
+        No other connection is opened, and no queue is created. Raises UnsupportedConnection, a TypeError, for an object
+        that is no supported connection.
+        """
+        check_connection(connection)
+        return BoundJob(self.job, self.queue, self.task_options, connection)
 
     def task(self, *args: P.args, **kwargs: P.kwargs) -> NewTask:
         """A task with these arguments that is not enqueued yet, for a batch."""
-        return self.options().task(*args, **kwargs)
+        if self._connection is not None:
+            raise ConfigurationError("a task that is not enqueued yet has no connection; give it to the call that does")
+        input = self.job.arguments.to_input(args, kwargs)
+        return NewTask(queue=self.queue, input=input, job=self.job.name, options=self.task_options)
 
-    def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> int:
-        """Enqueue a task with these arguments. Returns its id."""
-        return self.options().enqueue(*args, **kwargs)
+    def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> TaskHandle[R]:
+        """Enqueue a task with these arguments. Returns its id, which can also wait for the result."""
+        stop_import_of_program()
+        input = self.job.arguments.to_input(args, kwargs)
+        id = self._run(statements.enqueue(self.queue, input, self.job.name, self.task_options))
+        return TaskHandle(id, self.job.app)
 
-    async def enqueue_async(self, *args: P.args, **kwargs: P.kwargs) -> int:
-        """Enqueue a task with these arguments. Returns its id."""
-        return await self.options().enqueue_async(*args, **kwargs)
+    async def enqueue_async(self, *args: P.args, **kwargs: P.kwargs) -> TaskHandle[R]:
+        """Enqueue a task with these arguments. Returns its id, which can also wait for the result."""
+        stop_import_of_program()
+        input = self.job.arguments.to_input(args, kwargs)
+        id = await self._run_async(statements.enqueue(self.queue, input, self.job.name, self.task_options))
+        return TaskHandle(id, self.job.app)
 
     def enqueue_many(
         self, calls: Iterable[Mapping[str, Any]], *, unique_keys: Iterable[str | None] | None = None
-    ) -> list[int]:
+    ) -> list[TaskHandle[R]]:
         """Enqueue a task for each mapping of arguments, in one statement. Returns their ids in order.
 
         `unique_keys` has a key for each of them, or None; a key that is taken gives the id of the task that has it.
         """
-        return self.options().enqueue_many(calls, unique_keys=unique_keys)
-
-    def enqueue_unique(self, calls: Iterable[Mapping[str, Any]], unique_keys: Iterable[str | None]) -> list[Enqueued]:
-        """Enqueue a task for each mapping of arguments whose unique key is free. Returns an outcome for each."""
-        return self.options().enqueue_unique(calls, unique_keys)
+        return self._handles(self._run(self._many(calls, unique_keys)))
 
     async def enqueue_many_async(
         self, calls: Iterable[Mapping[str, Any]], *, unique_keys: Iterable[str | None] | None = None
-    ) -> list[int]:
+    ) -> list[TaskHandle[R]]:
         """Enqueue a task for each mapping of arguments, in one statement. Returns their ids in order.
 
         `unique_keys` has a key for each of them, or None; a key that is taken gives the id of the task that has it.
         """
-        return await self.options().enqueue_many_async(calls, unique_keys=unique_keys)
+        return self._handles(await self._run_async(self._many(calls, unique_keys)))
+
+    def enqueue_unique(self, calls: Iterable[Mapping[str, Any]], unique_keys: Iterable[str | None]) -> list[Enqueued]:
+        """Enqueue a task for each mapping of arguments whose unique key is free. Returns an outcome for each."""
+        return self._run(self._unique(calls, unique_keys))
 
     async def enqueue_unique_async(
         self, calls: Iterable[Mapping[str, Any]], unique_keys: Iterable[str | None]
     ) -> list[Enqueued]:
         """Enqueue a task for each mapping of arguments whose unique key is free. Returns an outcome for each."""
-        return await self.options().enqueue_unique_async(calls, unique_keys)
+        return await self._run_async(self._unique(calls, unique_keys))
 
     def schedule(
         self,
@@ -251,7 +229,7 @@ class Job(Generic[P, R]):
         the database and replaces one of this name (the job's by default). Any worker runs it, until it is unscheduled.
         The settings are those of `ScheduleSettings`.
         """
-        return self.options().schedule(cron, name=name, arguments=arguments, **settings)
+        return self._run(statements.schedule(self.as_schedule(cron, name, arguments, settings)))
 
     async def schedule_async(
         self,
@@ -262,91 +240,7 @@ class Job(Generic[P, R]):
         **settings: Unpack[ScheduleSettings],
     ) -> datetime | None:
         """Enqueue this job with these arguments at each time of a cron expression. Returns the next time."""
-        return await self.options().schedule_async(cron, name=name, arguments=arguments, **settings)
-
-
-@dataclass(frozen=True)
-class BoundJob(Generic[P]):
-    """A job with the options for its next tasks; `Job.options` makes it."""
-
-    job: Job[P, Any]
-    queue: str
-    options: Options
-    connection: AnyConnection | None
-    enqueuer: Enqueuer
-
-    def task(self, *args: P.args, **kwargs: P.kwargs) -> NewTask:
-        """A task with these arguments that is not enqueued yet, for a batch."""
-        if self.connection is not None:
-            raise ConfigurationError("a task that is not enqueued yet has no connection; give it to the call that does")
-        input = self.job.signature.to_input(args, kwargs)
-        return NewTask(queue=self.queue, input=input, job=self.job.name, options=self.options)
-
-    def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> int:
-        """Enqueue a task with these arguments. Returns its id."""
-        return self._enqueue([self.job.signature.to_input(args, kwargs)])[0]
-
-    async def enqueue_async(self, *args: P.args, **kwargs: P.kwargs) -> int:
-        """Enqueue a task with these arguments. Returns its id."""
-        return (await self._enqueue_async([self.job.signature.to_input(args, kwargs)]))[0]
-
-    def enqueue_many(
-        self, calls: Iterable[Mapping[str, Any]], *, unique_keys: Iterable[str | None] | None = None
-    ) -> list[int]:
-        """Enqueue a task for each mapping of arguments, in one statement. Returns their ids in order.
-
-        `unique_keys` has a key for each of them, or None; a key that is taken gives the id of the task that has it.
-        """
-        return self._enqueue(self._inputs(calls), unique_keys)
-
-    def enqueue_unique(self, calls: Iterable[Mapping[str, Any]], unique_keys: Iterable[str | None]) -> list[Enqueued]:
-        """Enqueue a task for each mapping of arguments whose unique key is free. Returns an outcome for each."""
-        stop_import_of_program()
-        inputs, connection = self._inputs(calls), self._sync_connection()
-        return self.enqueuer.enqueue_unique(self.queue, inputs, unique_keys, self.job.name, self.options, connection)
-
-    async def enqueue_many_async(
-        self, calls: Iterable[Mapping[str, Any]], *, unique_keys: Iterable[str | None] | None = None
-    ) -> list[int]:
-        """Enqueue a task for each mapping of arguments, in one statement. Returns their ids in order.
-
-        `unique_keys` has a key for each of them, or None; a key that is taken gives the id of the task that has it.
-        """
-        return await self._enqueue_async(self._inputs(calls), unique_keys)
-
-    async def enqueue_unique_async(
-        self, calls: Iterable[Mapping[str, Any]], unique_keys: Iterable[str | None]
-    ) -> list[Enqueued]:
-        """Enqueue a task for each mapping of arguments whose unique key is free. Returns an outcome for each."""
-        stop_import_of_program()
-        inputs, connection = self._inputs(calls), self._async_connection()
-        return await self.enqueuer.enqueue_unique_async(
-            self.queue, inputs, unique_keys, self.job.name, self.options, connection
-        )
-
-    def schedule(
-        self,
-        cron: str,
-        *,
-        name: str | None = None,
-        arguments: Mapping[str, Any] | None = None,
-        **settings: Unpack[ScheduleSettings],
-    ) -> datetime | None:
-        """Enqueue this job with these arguments at each time of a cron expression. Returns the next time."""
-        schedule = self.as_schedule(cron, name, arguments, settings)
-        return self.enqueuer.add_schedule(schedule, self._sync_connection())
-
-    async def schedule_async(
-        self,
-        cron: str,
-        *,
-        name: str | None = None,
-        arguments: Mapping[str, Any] | None = None,
-        **settings: Unpack[ScheduleSettings],
-    ) -> datetime | None:
-        """Enqueue this job with these arguments at each time of a cron expression. Returns the next time."""
-        schedule = self.as_schedule(cron, name, arguments, settings)
-        return await self.enqueuer.add_schedule_async(schedule, self._async_connection())
+        return await self._run_async(statements.schedule(self.as_schedule(cron, name, arguments, settings)))
 
     def as_schedule(
         self,
@@ -362,32 +256,108 @@ class BoundJob(Generic[P]):
             name=name or self.job.name,
             queue=self.queue,
             cron=cron,
-            input=self.job.signature.to_input((), arguments or {}),
+            input=self.job.arguments.to_input((), arguments or {}),
             job=self.job.name,
-            options=self.options,
+            options=self.task_options,
             owner=owner,
             **settings,
         )
 
+    def _many(
+        self, calls: Iterable[Mapping[str, Any]], unique_keys: Iterable[str | None] | None
+    ) -> Statement[list[int]]:
+        stop_import_of_program()
+        return statements.enqueue_many(self.queue, self._inputs(calls), self.job.name, self.task_options, unique_keys)
+
+    def _unique(
+        self, calls: Iterable[Mapping[str, Any]], unique_keys: Iterable[str | None]
+    ) -> Statement[list[Enqueued]]:
+        stop_import_of_program()
+        return statements.enqueue_unique(self.queue, self._inputs(calls), unique_keys, self.job.name, self.task_options)
+
     def _inputs(self, calls: Iterable[Mapping[str, Any]]) -> list[Any]:
-        return [self.job.signature.to_input((), call) for call in calls]
+        return [self.job.arguments.to_input((), call) for call in calls]
 
-    def _enqueue(self, inputs: list[Any], keys: Iterable[str | None] | None = None) -> list[int]:
-        stop_import_of_program()
-        connection = self._sync_connection()
-        return self.enqueuer.enqueue(self.queue, inputs, keys, self.job.name, self.options, connection)
+    def _handles(self, ids: list[int]) -> list[TaskHandle[R]]:
+        return [TaskHandle(id, self.job.app) for id in ids]
 
-    async def _enqueue_async(self, inputs: list[Any], keys: Iterable[str | None] | None = None) -> list[int]:
-        stop_import_of_program()
-        connection = self._async_connection()
-        return await self.enqueuer.enqueue_async(self.queue, inputs, keys, self.job.name, self.options, connection)
+    def _run(self, statement: Statement[T]) -> T:
+        if self._connection is not None:
+            return execute(self._connection, statement)
+        return self.job.app.client.run(statement)
 
-    def _sync_connection(self) -> psycopg.Connection[Any] | None:
-        if isinstance(self.connection, psycopg.AsyncConnection):
-            raise ConfigurationError("the connection is async: use enqueue_async, enqueue_many_async or schedule_async")
-        return self.connection
+    async def _run_async(self, statement: Statement[T]) -> T:
+        if self._connection is not None:
+            return await execute_async(self._connection, statement)
+        return await (await self.job.app.async_client()).run(statement)
 
-    def _async_connection(self) -> psycopg.AsyncConnection[Any] | None:
-        if isinstance(self.connection, psycopg.Connection):
-            raise ConfigurationError("the connection is not async: use enqueue, enqueue_many or schedule")
-        return self.connection
+
+class Job(BoundJob[P, R], Generic[P, R, Q, C]):
+    """A named definition of work: a function and how its tasks are treated. It stays a function that can be called.
+
+    P are the parameters of its tasks and R is its result. Q and C are those of the function itself: Q has the Context
+    as well, and C is a coroutine if the function is async.
+    """
+
+    def __init__(
+        self,
+        function: Callable[Q, C],
+        *,
+        name: str,
+        queue: str,
+        executor: Executor | None,
+        default_executor: Literal["thread", "process"],
+        options: Options,
+        retry: RetryPolicy | None,
+        app: Application,
+        context_type: type,
+    ) -> None:
+        super().__init__(self, queue, options, None)
+        _check_function(name, function)
+        update_wrapper(self, function, updated=())
+        self.function = function
+        self.name = name
+        self.executor = _executor(name, function, executor, default_executor)
+        self.app = app
+        self._retry = retry or RetryPolicy()
+        self._context_type = context_type
+        with suppress(UnresolvedAnnotation):  # until its first use, when all that the module defines exists
+            _ = self.arguments
+
+    @cached_property
+    def arguments(self) -> Arguments:
+        """The parameters of the function, without the context."""
+        return Arguments(self.name, self.function, self._context_type)
+
+    def __call__(self, *args: Q.args, **kwargs: Q.kwargs) -> C:
+        """Call the function, here and now."""
+        return self.function(*args, **kwargs)
+
+    def is_retryable(self, error: BaseException) -> bool:
+        """Whether a task is retried after its handler raised this error, if attempts remain.
+
+        Never after Fatal, arguments that do not fit, and an output that is too large; always after Retry; else as
+        `retry_on` and `give_up_on` of the job's retry policy say, or of its queue's. A group of errors is retryable if
+        each of its errors is.
+        """
+        if isinstance(error, Retry):
+            return True
+        if isinstance(error, (*_NEVER_RETRIED, *self._retry.give_up_on)):
+            return False
+        retry_on = self._retry.retry_on
+        if isinstance(error, BaseExceptionGroup) and not isinstance(error, retry_on):
+            return all(map(self.is_retryable, error.exceptions))
+        return not retry_on or isinstance(error, retry_on)
+
+    def has_error_rules_of(self, retry: RetryPolicy) -> bool:
+        """Whether a retry policy gives up on the same errors as the job's, or leaves that to the job."""
+        rules = (retry.retry_on, retry.give_up_on)
+        return rules in (((), ()), (self._retry.retry_on, self._retry.give_up_on))
+
+    def output_text(self, output: Any) -> str:
+        """What the function returned as JSON text. Raises InputError when JSON cannot carry it."""
+        try:
+            output = pydantic_core.to_jsonable_python(output)
+        except ValueError as error:
+            raise InputError(f"job {self.name}: the output does not fit into JSON: {error}") from error
+        return dump_json(output)

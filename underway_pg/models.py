@@ -1,4 +1,4 @@
-"""What the calls of the SQL contract return, as typed values."""
+"""The typed results of the calls of the SQL contract."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FINAL_STATES: frozenset[State] = frozenset(("succeeded", "failed", "cancelled"))
 
 
 class ClaimedTask(NamedTuple):
-    """A task as `dequeue` hands it to a worker; most of it as bytes, since few handlers look at it.
+    """A task as `dequeue` returns it. Most columns are bytes, which are decoded when a handler reads them.
 
     `input`, `headers` and `dead_letter` are jsonb, `lease` is a uuid, `timeout` and `heartbeat` are intervals and
     `enqueued_at` is a timestamptz, each in PostgreSQL's binary format.
@@ -59,7 +59,11 @@ class FailedTask(NamedTuple):
 
 @dataclass(frozen=True)
 class Enqueued:
-    """What an enqueue with a unique key gave: the task that has the key, and whether it is new or was changed."""
+    """The result of an enqueue with a unique key.
+
+    `id` is the task that has the key. `created` is true if this call created it, `replaced` if this call replaced its
+    input and options. If both are false, the task existed and was not changed.
+    """
 
     id: int
     created: bool
@@ -68,9 +72,10 @@ class Enqueued:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskInfo:
-    """All that is known of one task, live or finished. `errors` holds its failed attempts, the oldest first.
+    """Everything that is stored about one task, live or finished.
 
-    JSON that Python cannot read (a number of more than 4300 digits, very deep nesting) is given as its text.
+    `errors` holds the errors of its failed attempts, the oldest first. JSON that Python cannot parse (a number of more
+    than 4300 digits, very deep nesting) is returned as text.
     """
 
     id: int
@@ -99,7 +104,10 @@ class TaskInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class BlockedReason:
-    """Why a task does not run, or that it does: a `code` for programs, a sentence for people, and the numbers in it."""
+    """A reason why a task is not running, or the statement that it is running or final.
+
+    `code` is for programs, `reason` is a sentence for people, and `details` holds the values in that sentence.
+    """
 
     code: str
     reason: str
@@ -108,7 +116,7 @@ class BlockedReason:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskSummary:
-    """A task in a list: live or finished, without its payload."""
+    """A task in a list, live or finished, without its input, output and errors."""
 
     id: int
     queue: str
@@ -127,10 +135,11 @@ class TaskSummary:
 
 @dataclass(frozen=True, kw_only=True)
 class QueueStats:
-    """A queue, and how many tasks lie in it: ready, parked, scheduled for later, in progress, waiting; dead letters.
+    """The settings of a queue, and the number of its tasks in each state.
 
-    `parked` are due too, but their concurrency key is taken or paused; in a fair queue they count as ready. A limit
-    that is None is none.
+    `scheduled` tasks are pending and not due yet. `parked` tasks are due, but their concurrency key is full, paused or
+    out of tokens; in a fair queue they are counted as `ready`. `waiting` tasks depend on others. `dead_letters` counts
+    the live tasks of this queue that are dead letters of other tasks. A limit of None means that there is no limit.
     """
 
     queue: str
@@ -160,10 +169,11 @@ class QueueStats:
 
 @dataclass(frozen=True, kw_only=True)
 class BatchStats:
-    """A batch, and how far it is: `progress` is the part of its tasks that are final, from 0 to 1.
+    """A batch and its progress.
 
-    `state` is "live", "succeeded" or "failed": all are final, and not all have succeeded, which a retry may change.
-    `on_success`, `on_final` and `on_failure` are the ids of the tasks that wait, or have waited, for that.
+    `progress` is the fraction of its tasks that are final, from 0 to 1. `state` is "live"; or "succeeded" when all
+    tasks have succeeded; or "failed" when all are final and some have not succeeded, which a retry may change.
+    `on_success`, `on_final` and `on_failure` are the ids of the callbacks.
     """
 
     batch: int
@@ -187,9 +197,10 @@ class BatchStats:
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleStats:
-    """A schedule: what it says, its next and its last time, its last task, and its last error until a time succeeds.
+    """A schedule: its settings, its next and last time, its last task and its last error.
 
-    `next_at` is None when no time comes any more. `last_error` is an object with type, message and hint.
+    `next_at` is None if no time is left. `last_error` is an object with type, message and hint; it is None after a
+    time that succeeded.
     """
 
     schedule: str
@@ -216,9 +227,10 @@ class ScheduleStats:
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleSyncResult:
-    """What became of the schedules that an application declares, by their names.
+    """The result of `sync_schedules`: the names of the application's schedules, by what happened to them.
 
-    `vanished` ones are in the database and not declared any more; `removed` ones were, and are gone.
+    `vanished` schedules are in the database, but the application no longer declares them. `removed` ones were in that
+    state, and this call deleted them.
     """
 
     created: list[str]
@@ -230,7 +242,11 @@ class ScheduleSyncResult:
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerStats:
-    """A worker that is known, what it holds, and whether it is lost: not seen for a minute."""
+    """A registered worker, and the number of tasks that it has claimed.
+
+    `lost` is true if the worker has not been seen for a minute. `stop_asked_at` is when `stop_workers` asked it to
+    stop.
+    """
 
     id: int
     name: str
@@ -247,11 +263,11 @@ class WorkerStats:
 
 @dataclass(frozen=True, kw_only=True)
 class Health:
-    """How a worker is.
+    """The health of a worker.
 
-    `ready` says that it claims: it is registered, has reached the database lately, has queues and does not stop.
-    `last_claim_at` is the last time that it has asked for tasks, whether there were any or not. `schema_version` is the
-    number of the newest migration that it knows.
+    `ready` is true while the worker claims tasks: it is registered, has reached the database within the last five
+    seconds, serves at least one queue, and is not shutting down. `last_claim_at` is the time of its last claim, even if
+    that returned no task. `schema_version` is the number of the newest migration that this package contains.
     """
 
     ready: bool

@@ -13,17 +13,19 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
 import psycopg
 
+from . import connections
+from .connections import Dsn
 from .errors import ConfigurationError, MigrationBlocked, SchemaNewer
 
-logger = logging.getLogger("underway_pg")
+logger = logging.getLogger(__name__)
 
-__all__ = ["Migration", "Plan", "migrate", "migrations", "plan", "script"]
+__all__ = ["Migration", "MigrationPlan", "migrate", "migrations", "plan", "script"]
 
 # Seconds. An installation that open transactions block tries again for so long, with pauses in which others go on.
 _GIVE_UP_AFTER = 60.0
@@ -38,17 +40,6 @@ class Migration:
     name: str
     sql: str
     checksum: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What an installation would do: the names of the migrations to apply, and whether the functions change."""
-
-    migrations: tuple[str, ...]
-    functions: bool
-
-    def __bool__(self) -> bool:
-        return bool(self.migrations) or self.functions
 
 
 def _sql_directory() -> Path:
@@ -74,6 +65,21 @@ def migrations() -> tuple[Migration, ...]:
             Migration(version=int(path.stem.split("_", 1)[0]), name=path.stem, sql=text, checksum=_checksum(text))
         )
     return tuple(found)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MigrationPlan:
+    """What a migration does: the names of the migrations to apply, and whether the functions change.
+
+    `version` is that of the schema afterwards: the number of its newest migration.
+    """
+
+    migrations: tuple[str, ...]
+    functions: bool
+    version: int = field(default_factory=lambda: migrations()[-1].version)
+
+    def __bool__(self) -> bool:
+        return bool(self.migrations) or self.functions
 
 
 @cache
@@ -206,7 +212,7 @@ def script() -> str:
     return "".join(parts)
 
 
-def plan(connection: psycopg.Connection) -> Plan:
+def plan(connection: psycopg.Connection) -> MigrationPlan:
     """What `migrate` would do to this database.
 
     Raises SchemaNewer when the database has migrations that this package does not know, and ConfigurationError when a
@@ -237,18 +243,19 @@ def plan(connection: psycopg.Connection) -> Plan:
             raise ConfigurationError(
                 f"migration {migration.name} was changed after it had been applied here; put the change into a new one"
             )
-    return Plan(
+    return MigrationPlan(
         migrations=tuple(m.name for m in migrations() if m.version not in applied),
         functions=not functions,
     )
 
 
-def migrate(dsn: str) -> Plan:
-    """Install or upgrade Underway in a database. Returns what was done; an empty plan when nothing was to do.
+def migrate(dsn: Dsn) -> MigrationPlan:
+    """Install or upgrade Underway in a database. Returns what was done, and the version; falsy if nothing was to do.
 
-    Raises what `plan` raises, and MigrationBlocked when an open transaction has used the tables for a minute.
+    Raises what `plan` raises, DatabaseUnavailable, and MigrationBlocked when an open transaction has used the tables
+    for a minute.
     """
-    with psycopg.connect(dsn, autocommit=True) as connection:
+    with connections.connect(dsn, application_name="underway migrate") as connection:
         connection.add_notice_handler(lambda notice: logger.warning("%s", notice.message_primary))
         todo = plan(connection)
         give_up_at = time.monotonic() + _GIVE_UP_AFTER

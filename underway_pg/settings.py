@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypedDict
 
-from .errors import InputError
+from .errors import ConfigurationError, InputError
 
-__all__ = ["Executor", "NewTask", "Options", "Queue", "RetryPolicy", "Schedule", "ScheduleSettings"]
+__all__ = ["Executor", "NewTask", "Options", "Queue", "RetryPolicy", "Schedule", "ScheduleSettings", "TaskOptions"]
 
 Duration = float | timedelta
 """A length of time: seconds, or a timedelta."""
 
 OnConflict = Literal["return", "error", "replace"]
-"""What becomes of an enqueue whose unique key is taken."""
+"""What an enqueue does when its unique key is taken."""
 
 UniqueUntil = Literal["finish", "start"]
 """How long a task holds its unique key: until it is final, or until it begins."""
 
 AfterFailure = Literal["wait", "fail", "run"]
-"""What becomes of a task when one that it comes after does not succeed."""
-
+"""What happens to a task when one of the tasks that it depends on does not succeed."""
 
 Executor = Literal["async", "thread", "process"]
 """Where a handler runs: on the event loop, in a thread of the worker, or in a process of its own."""
@@ -33,12 +32,31 @@ def interval(value: Duration | None) -> timedelta | None:
     return value if value is None or isinstance(value, timedelta) else timedelta(seconds=value)
 
 
+def interval_text(value: Duration | None) -> str:
+    """A duration as text that PostgreSQL reads as an interval; empty for None."""
+    length = interval(value)
+    return "" if length is None else f"{length.total_seconds():.6f} s"
+
+
+def exact_time(name: str, at: datetime | None) -> datetime | None:
+    """A time that means one moment. Raises InputError when it has no time zone."""
+    if at is not None and at.tzinfo is None:
+        raise InputError(f"{name} {at} has no time zone; give one, such as datetime.timezone.utc")
+    return at
+
+
 @dataclass(frozen=True, kw_only=True)
 class RetryPolicy:
-    """How often a task is tried, and how long it waits in between.
+    """How often a task is tried, how long it waits in between, and after which errors.
 
     After attempt n: `target = min(initial_interval * factor ** (n - 1), max_interval)`; the delay is uniform in
     `[target * (1 - jitter), target]`. The database checks the bounds.
+
+    `retry_on` and `give_up_on` are classes of exceptions. If `retry_on` is given, a task is retried only after an error
+    that is an instance of one of them. After an error that is an instance of one in `give_up_on`, the task fails for
+    good, even if `retry_on` covers the error as well. Both concern the exceptions that a handler raises; a timeout and
+    a process that died are retried as usual. The worker applies them, so they belong to the policy of a job or of a
+    queue of the application: the database does not know them.
     """
 
     max_attempts: int = 5
@@ -46,12 +64,26 @@ class RetryPolicy:
     max_interval: Duration = 60
     factor: float = 2.0
     jitter: float = 0.5
+    retry_on: tuple[type[BaseException], ...] = ()
+    give_up_on: tuple[type[BaseException], ...] = ()
 
-    def parts(self) -> tuple[int, timedelta | None, timedelta | None, float, float]:
-        """The arguments of the SQL function `underway.retry_policy`, in order."""
-        return (
-            self.max_attempts, interval(self.initial_interval), interval(self.max_interval), self.factor, self.jitter
-        )  # fmt: skip
+    def __post_init__(self) -> None:
+        for name in ("retry_on", "give_up_on"):
+            classes = getattr(self, name)
+            if not isinstance(classes, tuple) or not all(
+                isinstance(each, type) and issubclass(each, BaseException) for each in classes
+            ):
+                raise ConfigurationError(f"{name} is {classes!r}; give a tuple of exception classes")
+
+    def fields(self) -> dict[str, Any]:
+        """The fields of the SQL type `underway.retry_policy`, in order."""
+        return {
+            "max_attempts": self.max_attempts,
+            "initial_interval": interval_text(self.initial_interval),
+            "max_interval": interval_text(self.max_interval),
+            "factor": self.factor,
+            "jitter": self.jitter,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,15 +121,43 @@ class Queue:
     executor: Literal["thread", "process"] = "thread"
 
 
+@dataclass(frozen=True)
+class OptionMapping:
+    """How an option is sent to the database: the name of its SQL argument, its type, and how its value becomes JSON.
+
+    `no_schedule` says why the tasks of a schedule cannot have it.
+    """
+
+    argument: str
+    cast: str = "text"
+    as_json: Callable[[Any], Any] | None = None
+    no_schedule: str | None = None
+
+
+_WHEN = "its cron expression says when its tasks run"
+_KEY = "overlap='skip' keeps its tasks from running at once"
+_AFTER = "its tasks run at its times"
+
+
+def _sql(
+    argument: str, cast: str = "text", as_json: Callable[[Any], Any] | None = None, *, no_schedule: str | None = None
+) -> dict[str, OptionMapping]:
+    return {"sql": OptionMapping(argument, cast, as_json, no_schedule)}
+
+
+def _run_at(at: datetime) -> str:
+    return f"{exact_time('run_at', at)}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How a task is enqueued. What is None is as its queue says.
+    """How a task is enqueued. An option that is None has the queue's value.
 
     `delay` (from now) or `run_at` (a time with a zone) put it off; of `priority`, from -100 to 100, higher runs first;
     `headers` is a mapping for tracing and metadata that the handler sees.
 
     At most one live task of a queue has a `unique_key`. With `unique_for` the key is taken for that long, even if the
-    task succeeds before; with `unique_until="start"` it is free as soon as the task begins. When the key is taken,
+    task succeeds before; with `unique_until="start"` it is free as soon as the task starts. When the key is taken,
     `on_conflict` says what happens: "return" the id of the task that holds it, "error", or "replace" that task while it
     is pending. Tasks that share a `concurrency_key` take turns.
 
@@ -106,25 +166,56 @@ class Options:
     when all are final.
     """
 
-    delay: Duration | None = None
-    run_at: datetime | None = None
-    priority: int = 0
-    retry: RetryPolicy | None = None
-    timeout: Duration | None = None
-    heartbeat: Duration | None = None
-    retention: Duration | None = None
-    headers: Mapping[str, Any] | None = None
-    unique_key: str | None = None
-    on_conflict: OnConflict = "return"
-    unique_for: Duration | None = None
-    unique_until: UniqueUntil = "finish"
-    concurrency_key: str | None = None
-    after: Sequence[int] | None = None
-    after_failure: AfterFailure = "wait"
+    # The metadata of a field is its way into SQL: `statements` reads it. `TaskOptions` has the same names for callers.
+    delay: Duration | None = field(
+        default=None, metadata=_sql("delay", "text::interval", interval_text, no_schedule=_WHEN)
+    )
+    run_at: datetime | None = field(
+        default=None, metadata=_sql("run_at", "text::timestamptz", _run_at, no_schedule=_WHEN)
+    )
+    priority: int = field(default=0, metadata=_sql("priority", "integer"))
+    retry: RetryPolicy | None = field(
+        default=None, metadata=_sql("retry_policy", "text::underway.retry_policy", RetryPolicy.fields)
+    )
+    timeout: Duration | None = field(default=None, metadata=_sql("timeout", "text::interval", interval_text))
+    heartbeat: Duration | None = field(default=None, metadata=_sql("heartbeat", "text::interval", interval_text))
+    retention: Duration | None = field(default=None, metadata=_sql("retention", "text::interval", interval_text))
+    headers: Mapping[str, Any] | None = field(default=None, metadata=_sql("headers", "text::jsonb", dict))
+    unique_key: str | None = field(default=None, metadata=_sql("unique_key", no_schedule=_KEY))
+    on_conflict: OnConflict = field(default="return", metadata=_sql("on_conflict", no_schedule=_KEY))
+    unique_for: Duration | None = field(
+        default=None, metadata=_sql("unique_for", "text::interval", interval_text, no_schedule=_KEY)
+    )
+    unique_until: UniqueUntil = field(default="finish", metadata=_sql("unique_until", no_schedule=_KEY))
+    concurrency_key: str | None = field(default=None, metadata=_sql("concurrency_key", no_schedule=_KEY))
+    after: Sequence[int] | None = field(
+        default=None, metadata=_sql("after", "text::bigint[]", list, no_schedule=_AFTER)
+    )
+    after_failure: AfterFailure = field(default="wait", metadata=_sql("after_failure", no_schedule=_AFTER))
 
     def __post_init__(self) -> None:
         if not -100 <= self.priority <= 100:
             raise InputError(f"priority is {self.priority}; give an integer from -100 to 100, where higher runs first")
+
+
+class TaskOptions(TypedDict, total=False):
+    """The options of `Options` as keywords, as `App.job` and `Job.options` take them; None means not given."""
+
+    delay: Duration | None
+    run_at: datetime | None
+    priority: int | None
+    retry: RetryPolicy | None
+    timeout: Duration | None
+    heartbeat: Duration | None
+    retention: Duration | None
+    headers: Mapping[str, Any] | None
+    unique_key: str | None
+    on_conflict: OnConflict | None
+    unique_for: Duration | None
+    unique_until: UniqueUntil | None
+    concurrency_key: str | None
+    after: Sequence[int] | None
+    after_failure: AfterFailure | None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,6 @@ from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any, Generic, TypeVar
 
-from .connections import Session
 from .errors import InputError
 from .models import (
     FINAL_STATES,
@@ -25,7 +24,7 @@ from .models import (
     TaskSummary,
     WorkerStats,
 )
-from .settings import Duration, NewTask, Options, Queue, RetryPolicy, Schedule, interval
+from .settings import Duration, NewTask, OptionMapping, Options, Queue, Schedule, exact_time, interval
 from .wire import uuid_text
 
 __all__ = ["Statement", "dump_json", "load_json"]
@@ -107,81 +106,55 @@ def _columns(kind: type) -> str:
 _CLAIMED = ", ".join(ClaimedTask._fields)
 
 
-def _policy(retry: RetryPolicy | None) -> str | None:
-    """A retry policy as the text of the composite type."""
-    if retry is None:
-        return None
-    attempts, initial, longest, factor, jitter = retry.parts()
-    return f"({attempts},{_seconds(initial)},{_seconds(longest)},{factor},{jitter})"
+def _composite(fields: Mapping[str, Any]) -> str:
+    """The fields of a composite type as its text."""
+    return f"({','.join(map(str, fields.values()))})"
 
 
-def _seconds(value: timedelta | None) -> str:
-    return "" if value is None else f"{value.total_seconds():.6f} s"
+_OPTIONS: dict[str, tuple[Any, OptionMapping]] = {
+    field.name: (field.default, field.metadata["sql"]) for field in fields(Options)
+}
 
-
-def _exact(name: str, at: datetime | None) -> datetime | None:
-    """A time that means one moment."""
-    if at is not None and at.tzinfo is None:
-        raise InputError(f"{name} {at} has no time zone; give one, such as datetime.timezone.utc")
-    return at
-
-
-def _options(options: Options) -> dict[str, Any]:
-    return {
-        "delay": interval(options.delay),
-        "run_at": _exact("run_at", options.run_at),
-        "priority": options.priority,
-        "retry": _policy(options.retry),
-        "timeout": interval(options.timeout),
-        "heartbeat": interval(options.heartbeat),
-        "retention": interval(options.retention),
-        "headers": None if options.headers is None else dump_json(dict(options.headers)),
-        "unique_key": options.unique_key,
-        "on_conflict": None if options.on_conflict == "return" else options.on_conflict,
-        "unique_for": interval(options.unique_for),
-        "unique_until": None if options.unique_until == "finish" else options.unique_until,
-        "concurrency_key": options.concurrency_key,
-        "after": _ids(options.after) if options.after else None,
-        "after_failure": None if options.after_failure == "wait" else options.after_failure,
-    }
-
-
-_ARGUMENTS = {
-    "job": "job => %(job)s",
-    "delay": "delay => %(delay)s",
-    "run_at": "run_at => %(run_at)s",
-    "priority": "priority => %(priority)s::integer",
-    "retry": "retry_policy => %(retry)s::underway.retry_policy",
-    "timeout": "timeout => %(timeout)s",
-    "heartbeat": "heartbeat => %(heartbeat)s",
-    "retention": "retention => %(retention)s",
-    "headers": "headers => %(headers)s::jsonb",
-    "unique_key": "unique_key => %(unique_key)s",
-    "unique_keys": "unique_keys => %(unique_keys)s::text::text[]",
-    "on_conflict": "on_conflict => %(on_conflict)s",
-    "unique_for": "unique_for => %(unique_for)s",
-    "unique_until": "unique_until => %(unique_until)s",
-    "concurrency_key": "concurrency_key => %(concurrency_key)s",
-    "after": "after => %(after)s::text::bigint[]",
-    "after_failure": "after_failure => %(after_failure)s",
+# Values that have another form as a parameter than in a JSON object, by their type in SQL.
+_AS_PARAMETER: dict[str, Callable[[Any], str]] = {
+    "text::underway.retry_policy": _composite,
+    "text::bigint[]": lambda ids: _ids(ids),
 }
 
 
-def _enqueue(
-    function: str, given: dict[str, Any], options: dict[str, Any], columns: str | None = None
-) -> tuple[str, dict[str, Any]]:
-    """A call with what is given and no more: each parameter costs, and most tasks have few options."""
-    optional = {name: value for name, value in options.items() if value not in (None, 0)}
-    arguments = "".join(f", {_ARGUMENTS[name]}" for name in optional)
-    what = f"{columns} from " if columns else ""
-    return f"select {what}underway.{function}{arguments})", {**given, **optional}
+def _given_options(options: Options) -> list[tuple[OptionMapping, Any]]:
+    """The options that differ from their defaults, with their values as JSON. Most tasks have few of them."""
+    given = []
+    for name, (default, mapping) in _OPTIONS.items():
+        value = getattr(options, name)
+        if value is not default and value != default:
+            given.append((mapping, value if mapping.as_json is None else mapping.as_json(value)))
+    return given
+
+
+def _arguments(options: Options, job: str | None) -> tuple[str, dict[str, Any]]:
+    """The options as arguments of a call, and their parameters; only those that are given, because each one costs."""
+    sql, parameters = [], {}
+    if job is not None:
+        sql.append(", job => %(job)s")
+        parameters["job"] = job
+    for mapping, value in _given_options(options):
+        sql.append(f", {mapping.argument} => %({mapping.argument})s::{mapping.cast}")
+        convert = _AS_PARAMETER.get(mapping.cast)
+        if convert is not None:
+            value = convert(value)
+        parameters[mapping.argument] = dump_json(value) if isinstance(value, dict) else value
+    return "".join(sql), parameters
 
 
 def enqueue(queue: str, input: Any, job: str | None, options: Options) -> Statement[int]:
-    """A new task; gives its id."""
-    given = {"queue": queue, "input": dump_json(input)}
-    named = {"job": job, **_options(options)}
-    return Statement(*_enqueue("enqueue(%(queue)s, %(input)s::jsonb", given, named), _scalar)
+    """A new task; returns its id."""
+    arguments, parameters = _arguments(options, job)
+    return Statement(
+        f"select underway.enqueue(%(queue)s, %(input)s::jsonb{arguments})",
+        {"queue": queue, "input": dump_json(input), **parameters},
+        _scalar,
+    )
 
 
 def enqueue_many(
@@ -191,22 +164,46 @@ def enqueue_many(
     options: Options,
     unique_keys: Iterable[str | None] | None = None,
 ) -> Statement[list[int]]:
-    """New tasks with the same options but for their unique keys; gives their ids in the order of the inputs."""
-    given = {"queue": queue, "inputs": _texts(map(dump_json, inputs))}
-    named = _options_of_many(job, options, unique_keys)
-    return Statement(*_enqueue("enqueue_many(%(queue)s, %(inputs)s::text::jsonb[]", given, named), _scalar)
+    """New tasks with the same options but for their unique keys; returns their ids in the order of the inputs."""
+    return Statement(*_for_many("select underway.enqueue_many", queue, inputs, job, options, unique_keys), _scalar)
 
 
 def enqueue_unique(
     queue: str, inputs: Iterable[Any], unique_keys: Iterable[str | None], job: str | None, options: Options
 ) -> Statement[list[Enqueued]]:
     """New tasks for the inputs whose unique keys are free; returns for each input whether a task was added."""
-    given = {"queue": queue, "inputs": _texts(map(dump_json, inputs))}
-    named = _options_of_many(job, options, unique_keys)
-    call = "enqueue_unique(%(queue)s, %(inputs)s::text::jsonb[]"
+    call = "select id, created, replaced from underway.enqueue_unique"
     return Statement(
-        *_enqueue(call, given, named, "id, created, replaced"), lambda rows: [Enqueued(*row) for row in rows]
+        *_for_many(call, queue, inputs, job, options, unique_keys), lambda rows: [Enqueued(*row) for row in rows]
     )
+
+
+def _for_many(
+    call: str,
+    queue: str,
+    inputs: Iterable[Any],
+    job: str | None,
+    options: Options,
+    unique_keys: Iterable[str | None] | None,
+) -> tuple[str, dict[str, Any]]:
+    if options.unique_key is not None:
+        raise InputError(
+            f"unique_key {options.unique_key!r} is one key for several tasks; give unique_keys, one for each"
+        )
+    arguments, parameters = _arguments(options, job)
+    if unique_keys is not None:
+        arguments += ", unique_keys => %(unique_keys)s::text::text[]"
+        parameters["unique_keys"] = _texts(unique_keys)
+    return f"{call}(%(queue)s, %(inputs)s::text::jsonb[]{arguments})", {
+        "queue": queue,
+        "inputs": _texts(map(dump_json, inputs)),
+        **parameters,
+    }
+
+
+def enqueue_tasks(tasks: Iterable[NewTask]) -> Statement[list[int]]:
+    """New tasks of any jobs and queues; returns their ids in order."""
+    return Statement("select underway.enqueue_many(%(tasks)s::jsonb)", {"tasks": _objects(tasks)}, _scalar)
 
 
 def enqueue_batch(
@@ -247,48 +244,10 @@ def _objects(tasks: Iterable[NewTask]) -> str:
 
 def _object(task: NewTask) -> dict[str, Any]:
     """A task as the JSON object that the database takes."""
-    options = task.options
-    given = {
-        "queue": task.queue,
-        "input": task.input,
-        "job": task.job,
-        "delay": _seconds(interval(options.delay)),
-        "run_at": None if options.run_at is None else f"{_exact('run_at', options.run_at)}",
-        "priority": options.priority,
-        "retry_policy": None if options.retry is None else _policy_object(options.retry),
-        "timeout": _seconds(interval(options.timeout)),
-        "heartbeat": _seconds(interval(options.heartbeat)),
-        "retention": _seconds(interval(options.retention)),
-        "headers": None if options.headers is None else dict(options.headers),
-        "unique_key": options.unique_key,
-        "on_conflict": None if options.on_conflict == "return" else options.on_conflict,
-        "unique_for": _seconds(interval(options.unique_for)),
-        "unique_until": None if options.unique_until == "finish" else options.unique_until,
-        "concurrency_key": options.concurrency_key,
-        "after": list(options.after or ()) or None,
-        "after_failure": None if options.after_failure == "wait" else options.after_failure,
-    }
-    return {name: value for name, value in given.items() if name == "input" or value not in (None, "", 0)}
-
-
-def _policy_object(retry: RetryPolicy) -> dict[str, Any]:
-    attempts, initial, longest, factor, jitter = retry.parts()
-    return {
-        "max_attempts": attempts,
-        "initial_interval": _seconds(initial),
-        "max_interval": _seconds(longest),
-        "factor": factor,
-        "jitter": jitter,
-    }
-
-
-def _options_of_many(job: str | None, options: Options, unique_keys: Iterable[str | None] | None) -> dict[str, Any]:
-    if options.unique_key is not None:
-        raise InputError(
-            f"unique_key {options.unique_key!r} is one key for several tasks; give unique_keys, one for each"
-        )
-    keys = None if unique_keys is None else _texts(unique_keys)
-    return {"job": job, **_options(options), "unique_keys": keys}
+    given = {"queue": task.queue, "input": task.input}
+    if task.job is not None:
+        given["job"] = task.job
+    return given | {mapping.argument: value for mapping, value in _given_options(task.options)}
 
 
 def dequeue(queues: Sequence[str], max_tasks: int, worker: int | None = None) -> Statement[list[ClaimedTask]]:
@@ -395,14 +354,14 @@ def heartbeat(tasks: list[int], leases: list[bytes]) -> Statement[list[int]]:
     )
 
 
-def end_sessions(sessions: Sequence[Session]) -> Statement[int]:
+def end_sessions(sessions: Sequence[tuple[int, int]]) -> Statement[int]:
     """End sessions of this role that are still there; gives how many."""
     return Statement(
         """select pg_terminate_backend(a.pid)
         from unnest(%(pids)s::integer[], %(started_at)s::bigint[]) as lost(pid, started_at)
         join pg_stat_activity a on a.pid = lost.pid
         where (extract(epoch from a.backend_start) * 1000000)::bigint = lost.started_at""",
-        {"pids": [each.pid for each in sessions], "started_at": [each.started_at for each in sessions]},
+        {"pids": [pid for pid, _ in sessions], "started_at": [started_at for _, started_at in sessions]},
         len,
     )
 
@@ -502,7 +461,7 @@ def create_queue(queue: Queue) -> Statement[None]:
         {
             "name": queue.name,
             "dead_letter_queue": queue.dead_letter_queue,
-            "retry": _policy(queue.retry),
+            "retry": None if queue.retry is None else _composite(queue.retry.fields()),
             "timeout": interval(queue.timeout),
             "heartbeat": interval(queue.heartbeat),
             "retention": interval(queue.retention),
@@ -546,38 +505,28 @@ def drop_queue(name: str, force: bool) -> Statement[None]:
 
 def schedule(schedule: Schedule) -> Statement[datetime | None]:
     """Create or replace a schedule; gives its next time."""
-    options = schedule.options
-    if options.delay is not None or options.run_at is not None:
-        raise InputError(
-            f"schedule {schedule.name!r} has a delay or run_at; its cron expression says when its tasks run"
-        )
-    if options.after:
-        raise InputError(f"schedule {schedule.name!r} has an after; its tasks come at its times")
-    keys = (options.unique_key, options.unique_for, options.unique_until, options.concurrency_key)
-    if keys != (None, None, "finish", None):
-        raise InputError(f"schedule {schedule.name!r} has a key; overlap='skip' keeps its tasks from running at once")
+    for mapping, _ in _given_options(schedule.options):
+        if mapping.no_schedule is not None:
+            raise InputError(f"schedule {schedule.name!r} has the option {mapping.argument}; {mapping.no_schedule}")
+    arguments, parameters = _arguments(schedule.options, schedule.job)
     return Statement(
-        """select underway.schedule(%(name)s, %(queue)s, %(cron)s, %(time_zone)s, %(input)s::jsonb, job => %(job)s,
-            priority => %(priority)s::integer, retry_policy => %(retry)s::underway.retry_policy,
-            timeout => %(timeout)s, heartbeat => %(heartbeat)s,
-            retention => %(retention)s, headers => %(headers)s::jsonb,
+        f"""select underway.schedule(%(name)s, %(queue)s, %(cron)s, %(time_zone)s, %(input)s::jsonb,
             catch_up => %(catch_up)s, catch_up_limit => %(catch_up_limit)s::integer, overlap => %(overlap)s,
-            jitter => %(jitter)s, starts_at => %(starts_at)s, ends_at => %(ends_at)s, owner => %(owner)s)""",
+            jitter => %(jitter)s, starts_at => %(starts_at)s, ends_at => %(ends_at)s, owner => %(owner)s{arguments})""",
         {
-            **_options(options),
             "name": schedule.name,
             "queue": schedule.queue,
             "cron": schedule.cron,
             "time_zone": schedule.time_zone,
             "input": dump_json(schedule.input),
-            "job": schedule.job,
             "catch_up": schedule.catch_up,
             "catch_up_limit": schedule.catch_up_limit,
             "overlap": schedule.overlap,
             "jitter": interval(schedule.jitter),
-            "starts_at": _exact("starts_at", schedule.starts_at),
-            "ends_at": _exact("ends_at", schedule.ends_at),
+            "starts_at": exact_time("starts_at", schedule.starts_at),
+            "ends_at": exact_time("ends_at", schedule.ends_at),
             "owner": schedule.owner,
+            **parameters,
         },
         _scalar,
     )
@@ -608,7 +557,7 @@ def cron_preview(cron: str, time_zone: str | None, after: datetime | None, count
     return Statement(
         """select * from underway.cron_preview(%(cron)s, %(time_zone)s,
             coalesce(%(after)s, clock_timestamp()), %(count)s::integer)""",
-        {"cron": cron, "time_zone": time_zone, "after": _exact("after", after), "count": count},
+        {"cron": cron, "time_zone": time_zone, "after": exact_time("after", after), "count": count},
         _column,
     )
 

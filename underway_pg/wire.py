@@ -1,4 +1,8 @@
-"""PostgreSQL's binary formats, where a worker reads them by itself: late, or not at all, or once for a whole batch."""
+"""Decoding of PostgreSQL's binary formats.
+
+A worker receives most columns of a claimed task as bytes. It decodes a column when a handler reads it, so a column that
+no handler reads costs nothing.
+"""
 
 from __future__ import annotations
 
@@ -22,35 +26,35 @@ _LEFT = ("jsonb", "uuid", "interval", "timestamptz")
 
 
 def return_bytes(cursor: psycopg.Cursor[Any] | psycopg.AsyncCursor[Any]) -> None:
-    """Have a cursor leave these types as the bytes that they come in."""
+    """Make a cursor return values of the types in `_LEFT` as the bytes that the server sent."""
     for name in _LEFT:
         cursor.adapters.register_loader(name, ByteaBinaryLoader)
 
 
 def json_text(value: bytes) -> bytes:
-    """A jsonb as JSON text: the format has a version before it."""
+    """Return a jsonb value as JSON text. The binary format is one byte with a version, then the text."""
     return value[1:]
 
 
 def json_value(value: bytes | None) -> Any:
-    """A jsonb, or None."""
+    """Parse a jsonb value. None stays None."""
     return None if value is None else json.loads(value[1:])
 
 
 @lru_cache(maxsize=1024)
 def seconds(value: bytes) -> float:
-    """An interval in seconds; a month has 30 days and a day 24 hours, as in extract(epoch ...) within a year."""
+    """Return an interval in seconds. A month has 30 days and a day 24 hours, as in extract(epoch ...) below a year."""
     microseconds, days, months = _INTERVAL.unpack(value)
     return timedelta(microseconds=microseconds, days=days + 30 * months).total_seconds()
 
 
 def time(value: bytes) -> datetime:
-    """A timestamptz, in UTC."""
+    """Return a timestamptz as a datetime in UTC."""
     (microseconds,) = _TIMESTAMP.unpack(value)
     return _EPOCH + timedelta(microseconds=microseconds)
 
 
 @lru_cache(maxsize=1024)
 def uuid_text(value: bytes) -> str:
-    """A uuid as text."""
+    """Return a uuid as text."""
     return str(UUID(bytes=value))

@@ -1,4 +1,7 @@
-"""The scenarios in a short form, or with UNDERWAY_LONG in their long one: nothing is lost, and nothing is doubled."""
+"""The scenarios in a short form, or with UNDERWAY_LONG in their long one: nothing is lost, and nothing is doubled.
+
+`make test` runs a few of them, `make check` all.
+"""
 
 import os
 
@@ -7,8 +10,16 @@ import pytest
 from tests.chaos.arena import LONG, SHORT, Arena, Scale, run
 from tests.chaos.scenarios import SCENARIOS, cluster
 
+# One after the other in one process: each has a server and four workers of its own, and waits more than it computes.
+pytestmark = pytest.mark.xdist_group("chaos")
 
-@pytest.mark.parametrize("name", SCENARIOS)
+# Those that show most of the others' faults: a worker dies, a server dies, connections fall silent.
+ALWAYS = ("calm", "kill_workers", "restart_server", "black_hole")
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in ALWAYS else pytest.param(name, marks=pytest.mark.thorough) for name in SCENARIOS]
+)
 def test_nothing_is_lost_and_nothing_is_doubled(name: str) -> None:
     scale = LONG if os.environ.get("UNDERWAY_LONG") else SHORT
     outcome = SCENARIOS[name](name, scale)

@@ -78,7 +78,7 @@ def application(dsn: str, ledger: Ledger | None) -> App:
     @contextlib.contextmanager
     def noted(context: Context, n: int) -> Iterator[None]:
         _, _, key = job_of(n)
-        run = {"task": context.id, "lease": context._task.lease.hex()}
+        run = {"task": context.id, "lease": context._attempt.task.lease.hex()}
         ledger.write("begin", **run, n=n, attempt=context.attempt, queue=context.queue, key=key)
         try:
             yield

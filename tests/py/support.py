@@ -70,6 +70,15 @@ def refused(sqlstate: str, match: str | None = None) -> Iterator[None]:
     assert caught.value.sqlstate == sqlstate, caught.value
 
 
+@contextlib.contextmanager
+def listed(offenders: list[str], case: object) -> Iterator[None]:
+    """Add a case that fails here to the offenders, with its error, for a test that names all of them at its end."""
+    try:
+        yield
+    except (AssertionError, psycopg.Error) as error:
+        offenders.append(f"{case}: {error}")
+
+
 class Session:
     """A connection whose transactions a test moves step by step. What may wait is started in a thread.
 

@@ -195,7 +195,7 @@ def test_a_new_task_has_no_connection(app: App, database: str) -> None:
     def step() -> None: ...
 
     with psycopg.connect(database) as connection, pytest.raises(ConfigurationError, match="connection"):
-        step.options(connection=connection).task()
+        step.using(connection).task()
 
 
 def test_a_new_task_is_checked_as_an_enqueue_is(app: App) -> None:

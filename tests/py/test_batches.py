@@ -55,7 +55,7 @@ TABLES = "task, task_history, batch, batch_task, dependent, batch_to_reevaluate,
 @pytest.fixture(scope="module")
 def database(server: Server) -> Iterator[str]:
     """One for all of them, for each is short."""
-    with server.new_database(server.template) as dsn:
+    with server.database() as dsn:
         yield dsn
 
 

@@ -21,7 +21,19 @@ from tests.py import process_jobs
 from tests.py.support import SECONDS, Beside, Session, beside, final, wait_until
 from tests.py.worker_support import Seen, listening
 from tests.servers import Server
-from underway_pg import App, AsyncClient, Client, Context, Queue, RetryPolicy, Worker, connections, schema
+from underway_pg import (
+    App,
+    AsyncClient,
+    Client,
+    Context,
+    Queue,
+    RetryPolicy,
+    Worker,
+    WorkerSettings,
+    connections,
+    schema,
+)
+from underway_pg.connections import sessions
 from underway_pg.settings import Options
 
 
@@ -33,7 +45,8 @@ def proxy(database: str) -> Iterator[Proxy]:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "SILENT_AFTER", 0.5)
+    for module in (connections, sessions):
+        monkeypatch.setattr(module, "SILENT_AFTER", 0.5)
 
 
 def test_what_a_dsn_says_of_patience_counts(database: str) -> None:
@@ -52,7 +65,7 @@ def test_the_server_looks_for_a_vanished_client_as_the_client_does_for_the_serve
         return [connection.execute(f"show {name}".encode()).fetchone()[0] for name in names]  # type: ignore[index]
 
     with cluster() as server:  # which is reached over TCP; elsewhere there is nothing to look for
-        with connections.pool(server.dsn, most=1, name="test") as pool, pool.connection() as connection:
+        with connections.Pool(server.dsn, max_size=1) as pool, pool.connection() as connection:
             assert said(connection) == ["10", "5", "3", "20000"]
         with connections.connect(make_conninfo(server.dsn, keepalives_idle=7, tcp_user_timeout=7000)) as connection:
             assert said(connection) == ["7", "5", "3", "7000"]
@@ -91,7 +104,8 @@ def test_an_error_is_not_silence(database: str) -> None:
 
 def silence_once(monkeypatch: pytest.MonkeyPatch, proxy: Proxy, name: str) -> None:
     """Have the proxy fall silent for all connections there are, when this function is called for the first time."""
-    real, called = getattr(connections, name), threading.Event()
+    module = connections if name == "connect_async" else sessions
+    real, called = getattr(module, name), threading.Event()
 
     def fall_silent() -> None:
         if not called.is_set():
@@ -103,24 +117,24 @@ def silence_once(monkeypatch: pytest.MonkeyPatch, proxy: Proxy, name: str) -> No
         fall_silent()
         return real(connection)
 
-    async def after(dsn: str) -> Any:
-        connection = await real(dsn)
+    async def after(dsn: str, **settings: Any) -> Any:
+        connection = await real(dsn, **settings)
         fall_silent()
         return connection
 
-    monkeypatch.setattr(connections, name, after if name == "connect_async" else before)
+    monkeypatch.setattr(module, name, after if name == "connect_async" else before)
 
 
 @pytest.mark.usefixtures("impatient")
 def test_a_connection_that_falls_silent_after_the_login_keeps_no_place_in_its_pool(
     proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    silence_once(monkeypatch, proxy, "_introduction")
-    with (
-        connections.pool(proxy.dsn, most=1, name="test") as pool,
-        pool.connection(timeout=SECONDS / 3) as connection,
-    ):
-        assert connection.execute("select 1").fetchone() == (1,)
+    silence_once(monkeypatch, proxy, "session_parameters")
+    with connections.Pool(proxy.dsn, max_size=1) as pool:
+        with pytest.raises(connections.ServerUnresponsive), pool.connection():
+            pass
+        with pool.connection(timeout=SECONDS / 3) as connection:
+            assert connection.execute("select 1").fetchone() == (1,)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -128,13 +142,14 @@ def test_an_async_connection_that_falls_silent_after_the_login_keeps_no_place_in
     proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def main() -> None:
-        async with (
-            connections.async_pool(proxy.dsn, most=1, name="test") as pool,
-            pool.connection(timeout=SECONDS / 3) as connection,
-        ):
-            assert await (await connection.execute("select 1")).fetchone() == (1,)
+        async with connections.AsyncPool(proxy.dsn, max_size=1) as pool:
+            with pytest.raises(connections.ServerUnresponsive):
+                async with pool.connection():
+                    pass
+            async with pool.connection(timeout=SECONDS / 3) as connection:
+                assert await (await connection.execute("select 1")).fetchone() == (1,)
 
-    silence_once(monkeypatch, proxy, "_introduction")
+    silence_once(monkeypatch, proxy, "session_parameters")
     asyncio.run(main())
 
 
@@ -338,7 +353,8 @@ def test_the_session_of_a_process_that_ends_in_a_silent_transaction_is_ended(
     retry = RetryPolicy(max_attempts=9, initial_interval=0)
     with App(database, queues=[Queue(name="q", heartbeat=6, retry=retry)]) as app, Session(database) as session:
         first = app.client.enqueue("q", {}, job="pid")
-        worker = Worker(f"{proxy.dsn}?connect_timeout=2", process_jobs.app.jobs, queues=["q"], concurrency=1)
+        settings = WorkerSettings(queues=["q"], concurrency=1)
+        worker = Worker(f"{proxy.dsn}?connect_timeout=2", process_jobs.app.jobs, settings)
         with beside(worker) as running:
             final(app, first, running)  # the process is there
             session.run("select pg_advisory_lock(1)")
@@ -472,14 +488,14 @@ def test_every_connection_is_read_committed_whatever_the_database_prefers(isolat
 
     async def main() -> None:
         async with (
-            connections.async_pool(isolated, most=1, name="test") as pool,
+            connections.AsyncPool(isolated, max_size=1) as pool,
             pool.connection() as pooled,
             await connections.connect_async(isolated) as single,
         ):
             assert await levels_async(pooled) == await levels_async(single) == [("read committed",)] * 2
 
     with (
-        connections.pool(isolated, most=1, name="test") as pool,
+        connections.Pool(isolated, max_size=1) as pool,
         pool.connection() as pooled,
         connections.connect(isolated) as single,
     ):
@@ -535,7 +551,7 @@ def test_a_worker_of_a_database_with_strict_isolation_runs_every_kind_of_task(is
 # Encodings
 
 
-@pytest.fixture(params=["LATIN1", "SQL_ASCII"])
+@pytest.fixture(params=["LATIN1", "SQL_ASCII", "EUC_JP"])
 def encoded(request: pytest.FixtureRequest, server: Server) -> Iterator[str]:
     """A database with an encoding that is not UTF8."""
     encoding = f"template0 encoding '{request.param}' lc_collate 'C' lc_ctype 'C'"

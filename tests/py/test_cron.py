@@ -40,7 +40,7 @@ NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC)
 
 @pytest.fixture(scope="module")
 def session(server: Server) -> Iterator[Session]:
-    with server.new_database(server.template) as dsn, Session(dsn) as session:
+    with server.database() as dsn, Session(dsn) as session:
         session.run("set timezone = 'UTC'")
         yield session
 

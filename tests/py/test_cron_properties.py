@@ -46,7 +46,7 @@ MINUTE, HOUR, DAY = 60, 3_600, 86_400
 
 @pytest.fixture(scope="module")
 def database_of_module(server: Server) -> Iterator[str]:
-    with server.new_database(server.template) as dsn:
+    with server.database() as dsn:
         yield dsn
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from underway_pg import embedded
+from underway_pg import App, embedded
 from underway_pg.embedded import EmbeddedError, EmbeddedPostgres
 
 SECONDS = 30
@@ -338,3 +338,20 @@ def test_dies_with_its_owner_and_the_next_start_sweeps_up(death: signal.Signals)
         wait_for_the_end(watch)
     with EmbeddedPostgres():
         assert not directory.exists()
+
+
+def test_an_embedded_application_starts_a_server_and_can_be_used_again_after_its_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://nowhere/of-no-interest")
+    app = App(embedded=True)
+
+    @app.job
+    def work() -> int:
+        return 42
+
+    for _ in range(2):
+        with app:
+            task = work.enqueue()
+            app.run(drain=True)
+            assert app.wait_for(task, timeout=60) == 42

@@ -20,10 +20,10 @@ import pytest
 from tests.py import process_jobs
 from tests.py.support import SECONDS, Beside, Session, beside, final, wait_until
 from tests.py.worker_support import AT_ONCE, ONCE, Seen, deafen, info, listening, messages
-from underway_pg import App, Context, Queue, TaskInfo, Worker, WorkerSettings
+from underway_pg import App, Context, Queue, TaskInfo, Worker
 from underway_pg.errors import ConfigurationError
 from underway_pg.settings import Options
-from underway_pg.worker import WorkerOptions
+from underway_pg.worker.settings import WorkerOptions, WorkerSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -136,17 +136,26 @@ def test_a_handler_in_a_process_says_how_its_attempt_ends(app: App, session: Ses
     ("job", "arguments", "type_name", "why"),
     [
         ("gives_no_json", {}, "InputError", "the output does not fit into JSON"),
-        ("pid", {"unknown": 1}, "InputError", "unexpected keyword argument 'unknown'"),
+        ("grows", {"megabytes": "many"}, "InputError", "argument megabytes does not fit"),
+        ("pid", {"unknown": 1}, "UnknownArguments", "unknown"),
     ],
 )
 def test_what_does_not_fit_fails_for_good_in_a_process_too(
     app: App, job: str, arguments: dict[str, Any], type_name: str, why: str
 ) -> None:
     id = enqueue(app, job, **arguments)
-    with beside(of_processes(app)) as worker:
+    with beside(of_processes(app, unknown_jobs="fail")) as worker:
         task = final(app, id, worker)
     assert (task.state, task.attempt, error(task)["type"]) == ("failed", 1, type_name)
     assert why in error(task)["message"]
+
+
+def test_arguments_that_a_job_in_a_process_does_not_know_wait_for_another_worker(app: App, session: Session) -> None:
+    id = enqueue(app, "pid", unknown=1)
+    with beside(of_processes(app)) as worker:
+        put_back = "select 1 from underway.task where id = %s and attempt = 0 and ready_at > enqueued_at"
+        worker.until(lambda: session.column(put_back, id), "it is put back")
+    assert info(app, id).errors is None
 
 
 def test_the_progress_of_a_handler_in_a_process_is_seen(app: App, session: Session) -> None:
@@ -248,7 +257,7 @@ def test_plain_jobs_of_a_queue_run_in_processes_where_it_says_so_and_the_job_doe
 
 def test_an_executor_that_does_not_fit_its_function_is_refused(app: App) -> None:
     with pytest.raises(ConfigurationError, match="'async'; for a plain function it is thread or process"):
-        app.job(executor="async")(lambda: None)
+        app.job(name="work", executor="async")(lambda: None)
 
     async def asynchronous() -> None: ...
 
@@ -261,7 +270,7 @@ def test_a_job_that_a_process_can_not_find_is_refused_when_the_worker_starts(app
     def inside() -> None: ...
 
     worker = app.worker()
-    with pytest.raises(ConfigurationError, match=r"job inside: .* define it at the top level of a module"):
+    with pytest.raises(ConfigurationError, match=r"job inside: .* define the job at the top level of a module"):
         asyncio.run(worker.run())
 
 
@@ -279,7 +288,7 @@ def test_a_task_that_kills_its_process_each_time_ends_as_failed_and_the_worker_l
 ) -> None:
     with beside(of_processes(app, concurrency=1)) as worker:
         poison = enqueue(
-            app, "dies", queue="poison", options=Options(retry=process_jobs.dies.options().options.retry), how=how
+            app, "dies", queue="poison", options=Options(retry=process_jobs.dies.task_options.retry), how=how
         )
         others = [enqueue(app, "pid") for _ in range(3)]
         task = final(app, poison, worker)
@@ -361,7 +370,7 @@ def test_an_attempt_that_takes_too_long_has_failed_where_it_hung(app: App, sessi
     assert error(task)["message"] == f"the attempt timed out after {timeout:g} s"
     hung = {"async": "hang_in_a_coroutine", "thread": "hang_in_a_thread", "process": "hang_deep_inside"}[kind]
     assert f"in {hung}" in error(task)["traceback"]
-    assert "underway_pg/worker/" not in error(task)["traceback"]
+    assert "underway_pg/worker/executors/" not in error(task)["traceback"]
 
 
 def test_where_a_process_hung_is_known_though_nothing_in_it_could_say_so(app: App, session: Session) -> None:

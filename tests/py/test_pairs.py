@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
-from tests.py.support import Session, wait_until
+from tests.py.support import Session, listed, wait_until
 from tests.servers import Server
 
 VERBS = {
@@ -86,6 +86,8 @@ class Stage:
 
     def set(self, start: str) -> None:
         """A task in this state, and nothing else."""
+        for session in (self.first, self.second, self.observer):
+            session.connection.rollback()  # where the pair before this one has failed
         for table in ("task", "task_history"):
             self.observer.run(f"delete from underway.{table}")
         self.observer.run("select underway.resume_queue('q')")
@@ -109,7 +111,7 @@ class Stage:
         (state,) = self.observer.rows(STATE.format(**self.named))
         return in_order(answers), state
 
-    @functools.cache  # noqa: B019  # as long as the module
+    @functools.cache  # noqa: B019  # as long as the test
     def one_after_the_other(self, start: str, *verbs: str) -> Came:
         """What the verbs give without anybody else."""
         self.set(start)
@@ -134,10 +136,10 @@ class Stage:
         return self.came([(first, one), *answers] if end == "commit" else answers)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def stage(server: Server) -> Iterator[Stage]:
     with contextlib.ExitStack() as stack:
-        database = stack.enter_context(server.new_database(server.template))
+        database = stack.enter_context(server.database())
         stage = Stage(*(stack.enter_context(Session(database)) for _ in range(3)))
         stage.observer.create_queue("dead")
         at_once = "retry_policy => underway.retry_policy(initial_interval => '1 hour', jitter => 0)"
@@ -145,14 +147,20 @@ def stage(server: Server) -> Iterator[Stage]:
         yield stage
 
 
-@pytest.mark.parametrize("second", VERBS)
-@pytest.mark.parametrize("first", VERBS)
-def test_two_verbs_that_meet_are_as_one_after_the_other(stage: Stage, first: str, second: str) -> None:
-    for start, end in itertools.product(STARTS, ("commit", "rollback")):
-        came = stage.interleaved(start, first, second, end)
-        done = [first] if end == "commit" else []
-        may_be = {stage.one_after_the_other(start, *order) for order in itertools.permutations([*done, second])}
-        # Or the second has passed over it, and all is as the first alone has left it.
-        answers, state = stage.one_after_the_other(start, *done)
-        may_be |= {(in_order([*answers, (second, passed)]), state) for passed in PASSING.get(second, ())}
-        assert came in may_be, f"{start}: {first}, {second}, {end}"
+def see_as_one_after_the_other(stage: Stage, start: str, first: str, second: str, end: str) -> None:
+    came = stage.interleaved(start, first, second, end)
+    done = [first] if end == "commit" else []
+    may_be = {stage.one_after_the_other(start, *order) for order in itertools.permutations([*done, second])}
+    # Or the second has passed over it, and all is as the first alone has left it.
+    answers, state = stage.one_after_the_other(start, *done)
+    may_be |= {(in_order([*answers, (second, passed)]), state) for passed in PASSING.get(second, ())}
+    assert came in may_be
+
+
+@pytest.mark.parametrize("start", STARTS)
+def test_two_verbs_that_meet_are_as_one_after_the_other(stage: Stage, start: str) -> None:
+    offenders: list[str] = []
+    for first, second, end in itertools.product(VERBS, VERBS, ("commit", "rollback")):
+        with listed(offenders, (first, second, end)):
+            see_as_one_after_the_other(stage, start, first, second, end)
+    assert not offenders, "\n".join(offenders)

@@ -408,6 +408,10 @@ async def main():
     async with test_processes.executor() as running:
         attempt = running.start(process_jobs.says_that_it_hangs_in_c)
         await asyncio.to_thread(sys.stdin.readline)
+        process = attempt.handle._process
+        while "in hangs_in_c" not in process.read_traceback():  # it may be still on its way there
+            process.request_traceback()
+            await asyncio.sleep(0.01)
         running.stop(attempt)
         await test_processes.until(lambda: running.executor.stack(attempt), "it has written its stack")
         for _ in range(2):

@@ -27,8 +27,8 @@ from underway_pg.settings import Options, Queue
 
 ROOT = Path(__file__).resolve().parents[2]
 
-EVERYTHING = schema.Plan(migrations=tuple(migration.name for migration in schema.migrations()), functions=True)
-NOTHING = schema.Plan(migrations=(), functions=False)
+EVERYTHING = schema.MigrationPlan(migrations=tuple(migration.name for migration in schema.migrations()), functions=True)
+NOTHING = schema.MigrationPlan(migrations=(), functions=False)
 
 # All that an installation makes, without what differs from one database to the next: object ids and times.
 CATALOGUE = {
@@ -73,7 +73,8 @@ TRACES = """
 
 
 def rows(dsn: str, query: str) -> list[Any]:
-    with psycopg.connect(dsn, autocommit=True) as connection:
+    # Without a timeout, whatever the database prefers: the catalogue takes longer to read than 20 ms.
+    with psycopg.connect(dsn, autocommit=True, options="-c statement_timeout=0") as connection:
         return connection.execute(query.encode()).fetchall()
 
 
@@ -86,7 +87,7 @@ def catalogue(dsn: str) -> dict[str, list[Any]]:
     return {name: rows(dsn, query) for name, query in CATALOGUE.items()}
 
 
-def plan(dsn: str) -> schema.Plan:
+def plan(dsn: str) -> schema.MigrationPlan:
     with psycopg.connect(dsn, autocommit=True) as connection:
         return schema.plan(connection)
 
@@ -227,8 +228,8 @@ def test_functions_are_installed_again_when_they_differ(database: str, another_d
         begin atomic select null::boolean; end""",
     )
     run_sql(database, "drop function underway.cancel(bigint)")
-    assert plan(database) == schema.Plan(migrations=(), functions=True)
-    assert schema.migrate(database) == schema.Plan(migrations=(), functions=True)
+    assert plan(database) == schema.MigrationPlan(migrations=(), functions=True)
+    assert schema.migrate(database) == schema.MigrationPlan(migrations=(), functions=True)
     assert schema.migrate(database) == NOTHING
     assert catalogue(database) == catalogue(another_database)
 

@@ -201,7 +201,7 @@ def test_settings_of_the_database_change_no_answer(server: Server, expected: lis
                     )
                 )
         schema.migrate(dsn)
-        assert schema.migrate(dsn) == schema.Plan(migrations=(), functions=False)
+        assert schema.migrate(dsn) == schema.MigrationPlan(migrations=(), functions=False)
         answers = live(dsn)
     different = {
         call: [pair for pair in zip_longest(wanted, answer) if pair[0] != pair[1]]

@@ -1,11 +1,15 @@
-"""The files of sql/functions keep the house rules: header, room, calls, comments, tests."""
+"""The files of sql/functions keep the house rules: header, room, calls, comments, tests.
+
+A rule is a function of one file, and one test that lists all files that break it.
+"""
 
 import functools
 import re
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
-import pytest
+from tests.py.support import listed
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "sql" / "functions").glob("*/*.sql"))
@@ -58,7 +62,19 @@ CALLED = re.compile(r"(?<!insert into )\bunderway\.(\w+)\(|\b(?:from|join) under
 RAISED = re.compile(r"errcode = '(UW\d{3})'")
 LISTED = re.compile(r"\('(UW\d{3})', '(\w+)',")
 
-every_file = pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}/{file.stem}")
+
+def every_file(rule: Callable[[Path], None]) -> Callable[[], None]:
+    """A test that fails with the list of the files that break the rule, each with the assertion that failed."""
+
+    def test() -> None:
+        offenders: list[str] = []
+        for file in FILES:
+            with listed(offenders, file.relative_to(ROOT)):
+                rule(file)
+        assert not offenders, "\n".join(offenders)
+
+    test.__name__ = rule.__name__
+    return test
 
 
 def room(file: Path) -> str:

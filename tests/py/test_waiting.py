@@ -1,4 +1,4 @@
-"""TaskWaiter for tasks, without a database: what is open, when to look again, when to give up."""
+"""TaskWaiter, without a database: which tasks are open, how the waiting ends, and when to give up."""
 
 from dataclasses import fields
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from underway_pg.client.waiter import TaskWaiter
-from underway_pg.errors import WaitTimeout
+from underway_pg.errors import TaskNotFound, WaitTimeout
 from underway_pg.models import State, TaskInfo
 
 
@@ -15,39 +15,46 @@ def task(id: int, state: State = "succeeded") -> TaskInfo:
     return TaskInfo(**{**given, "id": id, "state": state})
 
 
-def test_it_is_time_to_look_when_the_last_open_task_is_heard_of() -> None:
-    waiting = TaskWaiter([1, 2, 3], None)
-    waiting.note([task(2)])
-    waiting.listen()
-    assert [waiting.hear(payload) for payload in ("1", "1", "2", "4", "", "x", "-3", "3")] == [False] * 7 + [True]
-
-
-def test_what_was_heard_counts_until_the_next_look_only() -> None:
-    waiting = TaskWaiter([1, 2], None)
-    waiting.listen()
-    assert not waiting.hear("1")
-    waiting.note([])
-    waiting.listen()
-    assert not waiting.hear("2")
-    assert waiting.hear("1")
-
-
 def test_a_task_that_was_retried_before_it_was_read_stays_open() -> None:
-    waiting = TaskWaiter([1, 2], None)
-    waiting.note([task(1, "pending"), task(2, "failed")])
-    assert waiting.open == [1]
-    waiting.note([task(1)])
-    assert waiting.open == []
-    assert [(id, found.state) for id, found in waiting.final.items()] == [(1, "succeeded"), (2, "failed")]
+    waiter = TaskWaiter([1, 2])
+    waiter.record(task(1, "pending"))
+    waiter.record(task(2, "failed"))
+    assert waiter.open == {1}
+    assert not waiter.done
+    waiter.record(task(1))
+    assert waiter.done
+    assert [(id, found.state) for id, found in waiter.final.items()] == [(1, "succeeded"), (2, "failed")]
+
+
+def test_the_first_final_state_of_a_task_counts() -> None:
+    waiter = TaskWaiter([1, 2])
+    for state in ("failed", "succeeded"):
+        waiter.record(task(1, state))  # type: ignore[arg-type]
+    assert waiter.final[1].state == "failed"
 
 
 def test_a_task_that_is_given_twice_is_one() -> None:
-    assert TaskWaiter([3, 1, 3], None).open == [3, 1]
+    assert TaskWaiter([3, 1, 3]).tasks == [3, 1]
 
 
-def test_one_listens_for_a_second_at_most_and_not_beyond_the_time() -> None:
-    assert TaskWaiter([1], None).listen() == 1
-    assert TaskWaiter([1], 60).listen() == 1
-    assert 0.4 < TaskWaiter([1], 0.5).listen() <= 0.5
+def test_each_final_task_is_announced_once() -> None:
+    announced: list[int] = []
+    waiter = TaskWaiter([1, 2], on_final=lambda task: announced.append(task.id))
+    for found in (task(2), task(1, "pending"), task(2), task(3)):
+        waiter.record(found)
+    assert announced == [2]
+
+
+def test_waiting_that_failed_is_done_and_raises_its_error() -> None:
+    waiter = TaskWaiter([1])
+    waiter.fail(TaskNotFound("task 1 does not exist"))
+    assert waiter.done
+    with pytest.raises(TaskNotFound):
+        _ = waiter.final
+
+
+def test_the_time_left_ends_with_an_error_that_names_the_tasks() -> None:
+    assert TaskWaiter([1]).seconds_left() is None
+    assert 59 < (TaskWaiter([1], 60).seconds_left() or 0) <= 60
     with pytest.raises(WaitTimeout, match=r"^task 1 was not final after 0 s; it goes on$"):
-        TaskWaiter([1], 0).listen()
+        TaskWaiter([1], 0).seconds_left()

@@ -351,7 +351,7 @@ def test_a_transaction_that_writes_another_table_does_not_hold_the_watermark(
 
 def test_a_transaction_in_another_database_does_not_hold_the_watermark(session: Session, server: Server) -> None:
     """Not even one that writes the table of the same name, which has the same oid there."""
-    with server.new_database(server.template) as other, Session(other) as writer:
+    with server.database() as other, Session(other) as writer:
         writer.create_queue("q")
         writer.run("begin")
         writer.enqueue("q")

@@ -1,29 +1,36 @@
-"""The command line `underway`: install the schema, run workers, look after queues and tasks.
+"""The command line `underway`: install the schema, run workers, manage queues and tasks.
 
-Exit codes: 0 done, 1 refused or failed, 2 wrong usage. An error is one line on stderr that says what to do.
+Exit codes: 0 success, 1 failure, 2 wrong usage. An error is one line on stderr that says what to do.
+Each option can be set in the environment: UNDERWAY_WORKER_NAME for `underway worker --name`.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
+import sys
 from collections.abc import Sequence
 from typing import Annotated
 
-from .errors import explained
+from .. import __version__
+from .errors import exit_code_and_message
 
 try:
     import typer
     from typer.main import get_command
 
     from . import batches, cron, enqueue, migrate, queues, schedules, tasks, worker, workers
-    from .output import complain
+    from .output import print_error
 except ModuleNotFoundError as missing:
     raise SystemExit(f"underway: {missing.name} is not installed: pip install 'underway-pg[cli]'") from None
 
 __all__ = ["commands", "main"]
 
-commands = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-# In the order of the help; the commands of a group come after all that stand alone.
+commands = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # boxes leave no room for the names of the environment variables
+    context_settings={"auto_envvar_prefix": "UNDERWAY"},
+)
+# In the order of the help, which lists groups after commands.
 for part in (migrate, worker, enqueue, tasks, queues, batches, schedules, cron, workers):
     commands.add_typer(part.commands)
 commands.add_typer(queues.queue_commands, name="queue")
@@ -33,37 +40,37 @@ commands.add_typer(batches.batch_commands, name="batch")
 
 def _print_version(asked: bool) -> None:
     if asked:
-        try:
-            print(f"underway {importlib.metadata.version('underway-pg')}")
-        except importlib.metadata.PackageNotFoundError:
-            print("underway, not installed: run from a checkout")
+        print(f"underway {__version__}")
         raise typer.Exit
 
 
 @commands.callback()
 def underway(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, allow_from_autoenv=False, help="Print the version."
+        ),
     ] = False,
 ) -> None:
     """Underway: a job queue in PostgreSQL.
 
-    Durations are seconds (90, 1.5), or have a unit: 10s, 5m, 2h, 1d.
+    Durations are seconds (90, 1.5) or have a unit: 10s, 5m, 2h, 1d. Each option can be set in the environment:
+    UNDERWAY_WORKER_CONCURRENCY=20 stands for underway worker --concurrency 20.
     """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; `arguments` are those of the process by default. Returns the exit code."""
+    """Run the command line; `arguments` default to those of the process. Returns the exit code."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        code = get_command(commands).main(
-            args=None if arguments is None else list(arguments), prog_name="underway", standalone_mode=False
-        )
+        code = get_command(commands).main(args=arguments, prog_name="underway", standalone_mode=False, obj=arguments)
     except typer.Abort:
         return 130
     except Exception as error:
-        known = explained(error)
+        known = exit_code_and_message(error)
         if known is None:
             raise
         code, line = known
-        complain(line)
+        print_error(line)
     return code if isinstance(code, int) else 0

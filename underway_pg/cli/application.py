@@ -1,9 +1,8 @@
-"""The application that a command is told to import, as `MODULE:APP`."""
+"""The application that a command imports, named as `MODULE:APP`."""
 
 from __future__ import annotations
 
 import importlib
-import logging
 import os
 import sys
 import traceback
@@ -19,47 +18,47 @@ from .errors import WrongUsage
 
 __all__ = ["Application", "import_application"]
 
-logger = logging.getLogger("underway_pg")
-
-Application = Annotated[str, typer.Argument(metavar="MODULE:APP", help="Where the App is; APP is app by default.")]
+Application = Annotated[
+    str, typer.Argument(metavar="MODULE:APP", help="The module and the App in it; APP defaults to app.")
+]
 
 
 def import_application(path: str, dsn: str | None) -> App:
-    """Import the application `module:name`, and have it use the database `dsn` where one is given."""
+    """Import the application `module:name`. A `dsn` replaces that of the application."""
     module_name, _, name = path.partition(":")
     name = name or "app"
     if not all(part.isidentifier() for part in module_name.split(".")):
-        raise WrongUsage(f"{path!r} is no application; write MODULE:APP, such as tasks:app")
+        raise WrongUsage(f"{path!r} is not an application; write MODULE:APP, such as tasks:app")
     if dsn:
-        os.environ["DATABASE_URL"] = dsn  # for an application that connects while it is imported
+        os.environ["DATABASE_URL"] = dsn  # for an application that connects during its import
     sys.path.insert(0, str(Path.cwd()))
     try:
         module = importlib.import_module(module_name)
     except ConfigurationError:
-        raise  # it names its place itself
+        raise  # its message names the line
     except Exception as error:
         if isinstance(error, ModuleNotFoundError) and error.name and f"{module_name}.".startswith(f"{error.name}."):
-            raise WrongUsage(f"there is no module {error.name!r} in {Path.cwd()} or on the Python path") from None
-        logger.debug("importing %s failed", module_name, exc_info=error)
-        hint = "--log-level debug shows the traceback"
+            raise WrongUsage(f"module {error.name!r} was not found in {Path.cwd()} or on the Python path") from None
+        hint = f"for the traceback: python -c 'import {module_name}'"
         raise ConfigurationError(f"importing {module_name} failed: {_where(error)}; {hint}") from error
     application = getattr(module, name, None)
     if not isinstance(application, App):
         found = ", ".join(f"{module_name}:{key}" for key, value in vars(module).items() if isinstance(value, App))
         raise WrongUsage(
-            f"{name!r} in module {module_name!r} is no App; " + (f"found: {found}" if found else "it has none")
+            f"{name!r} in module {module_name!r} is not an App; "
+            + (f"found: {found}" if found else "the module has none")
         )
     if dsn:
         application.dsn = dsn
     if not application.has_dsn:
-        raise WrongUsage(f"{NO_DATABASE}, or give it to the App")
+        raise WrongUsage(f"{NO_DATABASE}, or pass a dsn to the App")
     return application
 
 
 def _where(error: Exception) -> str:
-    """An error of somebody else's code in one line, with its place."""
+    """An error of the application in one line, with its file and line."""
     text = f"{type(error).__name__}: {error}"
     if isinstance(error, SyntaxError):
-        return text  # it names its place itself
+        return text  # its message names the line
     last = traceback.extract_tb(error.__traceback__)[-1]
     return f"{text} ({last.filename}:{last.lineno})"

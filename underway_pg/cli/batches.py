@@ -1,4 +1,4 @@
-"""Commands about batches: list and cancel them."""
+"""Commands for batches: list and cancel them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 
 from .. import statements
-from .database import ask, ask_with_time
+from .database import query, query_with_time
 from .options import Dsn, Json
-from .output import relative, say, say_json, say_table
+from .output import echo, echo_json, echo_table, relative
 
 __all__ = ["batch_commands", "commands"]
 
@@ -21,16 +21,16 @@ batch_commands = typer.Typer(help="Cancel batches.")
 
 @commands.command()
 def batches(
-    limit: Annotated[int, typer.Option("-n", "--limit", min=1, help="How many at most.")] = 50,
+    limit: Annotated[int, typer.Option("-n", "--limit", min=1, help="The maximum number of batches.")] = 50,
     dsn: Dsn = None,
     as_json: Json = False,
 ) -> None:
-    """List the newest batches, and how far they are."""
-    found, now = ask_with_time(dsn, statements.batches(limit))
+    """List the newest batches and their progress."""
+    found, now = query_with_time(dsn, statements.batches(limit))
     if as_json:
-        say_json([asdict(batch) for batch in found])
+        echo_json([asdict(batch) for batch in found])
         return
-    say_table(
+    echo_table(
         ["id", "name", "state", "progress", "tasks", "live", "succeeded", "failed", "cancelled", "on success",
          "on final", "on failure", "created", "final"],
         [
@@ -51,9 +51,9 @@ def cancel_batch(
     dsn: Dsn = None,
     as_json: Json = False,
 ) -> None:
-    """Cancel the live tasks of a batch. What waits for its end runs then."""
-    count = ask(dsn, statements.cancel_batch(batch))
+    """Cancel the live tasks of a batch. Its callbacks then run."""
+    count = query(dsn, statements.cancel_batch(batch))
     if as_json:
-        say_json({"cancelled": count})
+        echo_json({"cancelled": count})
     else:
-        say(f"{count} {'task' if count == 1 else 'tasks'} of batch {batch} {'is' if count == 1 else 'are'} cancelled")
+        echo(f"batch {batch}: {count} {'task' if count == 1 else 'tasks'} cancelled")

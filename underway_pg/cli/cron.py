@@ -1,4 +1,4 @@
-"""The command `cron`, and what cron expressions say in plain English."""
+"""The command `cron`, and cron expressions in plain English."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import typer
 
 from ..app import App
 from ..cron import MACROS
+from .database import require_dsn
 from .options import Dsn, Json, time_option
-from .output import say, say_json
+from .output import echo, echo_json
 
 __all__ = ["Cron", "Zone", "commands", "in_words"]
 
@@ -23,42 +24,43 @@ Cron = Annotated[
     str,
     typer.Argument(
         metavar="CRON",
-        help="5 fields, minute first; 6, second first; 7, year last; @daily and the like; or '@every 90 minutes'.",
+        help="5 fields, minute first; 6 fields, second first; 7 fields, year last; @daily; @every 90 minutes.",
     ),
 ]
-Zone = Annotated[
-    str | None, typer.Option("--time-zone", help="Whose clocks count, such as Europe/Berlin; UTC by default.")
-]
+Zone = Annotated[str | None, typer.Option("--time-zone", help="The time zone, such as Europe/Berlin. Default: UTC.")]
 
 
 @commands.command()
 def cron(
     expression: Cron,
     zone: Zone = None,
-    count: Annotated[int, typer.Option("-n", "--count", min=1, max=1000, help="How many times.")] = 5,
-    after: Annotated[datetime | None, time_option("From when on, instead of now.")] = None,
+    count: Annotated[int, typer.Option("-n", "--count", min=1, max=1000, help="How many times to preview.")] = 5,
+    after: Annotated[datetime | None, time_option("Preview from this time instead of now.")] = None,
+    embedded: Annotated[
+        bool,
+        typer.Option(
+            "--embedded", envvar="UNDERWAY_EMBEDDED", help="Use an embedded PostgreSQL, which is deleted afterwards."
+        ),
+    ] = False,
     dsn: Dsn = None,
     as_json: Json = False,
 ) -> None:
-    """Say what a cron expression means, and preview its next times.
-
-    The database computes them. Without one, an embedded PostgreSQL does.
-    """
-    with App(dsn) as app:
+    """Describe a cron expression and preview its next times, as the database computes them."""
+    with App(embedded=True) if embedded else App(require_dsn(dsn)) as app:
         found = app.client.cron_preview(expression, zone, after=after, count=count)
     if as_json:
-        say_json({"cron": expression, "in_words": in_words(expression), "next": found})
+        echo_json({"cron": expression, "in_words": in_words(expression), "next": found})
         return
     if words := in_words(expression):
-        say(words)
+        echo(words)
     for at in found:
-        say(f"{at.astimezone(_clocks(expression, zone)):%a %Y-%m-%d %H:%M:%S %z}")
+        echo(f"{at.astimezone(_clocks(expression, zone)):%a %Y-%m-%d %H:%M:%S %z}")
     if not found:
-        say("it never comes")
+        echo("no more times")
 
 
 def _clocks(cron: str, zone: str | None) -> tzinfo:
-    """The zone whose clocks a cron expression goes by; UTC where Python does not know it."""
+    """The time zone of a cron expression; UTC if Python does not know it."""
     in_brackets = re.search(r"\[(.*)\]", cron)
     try:
         return zoneinfo.ZoneInfo(in_brackets[1] if in_brackets else zone or "UTC")
@@ -67,7 +69,7 @@ def _clocks(cron: str, zone: str | None) -> tzinfo:
 
 
 def in_words(cron: str) -> str | None:
-    """What a cron expression says, in plain English; None where the library has no words for it, or wrong ones."""
+    """A cron expression in plain English; None if the library does not understand it or describes it wrongly."""
     expression = cron.partition("[")[0].strip()
     if expression.lower().startswith("@every"):
         return f"Every{expression.lower().removeprefix('@every')}"
@@ -76,12 +78,12 @@ def in_words(cron: str) -> str | None:
     options.use_24hour_time_format = True
     try:
         words = str(cron_descriptor.get_description(" ".join(fields), options))
-    except Exception:  # somebody else's code, and only for a description
+    except Exception:  # of the library; a description is not worth a failure
         return None
     if len(fields) == 5:
         fields.insert(0, "0")
     days = fields[3:6:2]
-    # It misreads days by rule and a * in a list, and two day fields where one is a range: either matches, not both.
+    # The library misreads L, W and # in a list, and a * in a list. With two day fields it says that both have to match.
     by_rule_in_list = any("," in field and re.search(r"#|\dW|L", field) for field in days)
     star_in_list = any("," in field and "*" in field.split(",") for field in fields)
     both = " or " not in words and all(field not in ("*", "?") for field in days)

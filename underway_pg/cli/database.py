@@ -1,4 +1,4 @@
-"""The database that a command speaks to, for one question and its answer."""
+"""The database of a command, and queries over a connection of their own."""
 
 from __future__ import annotations
 
@@ -9,36 +9,41 @@ import psycopg
 
 from .. import connections
 from ..client import execute
+from ..errors import ConfigurationError
 from ..statements import Statement
 from .errors import WrongUsage
 
-__all__ = ["NO_DATABASE", "ask", "ask_with_time", "connect", "given"]
+__all__ = ["NO_DATABASE", "connect", "query", "query_with_time", "require_dsn"]
 
 T = TypeVar("T")
 
-NO_DATABASE = "no database is given: use --dsn postgresql://user@host/database, or set DATABASE_URL"
+NO_DATABASE = "no database: use --dsn postgresql://user@host/database, or set DATABASE_URL"
 
 
-def given(dsn: str | None) -> str:
-    """The database that is given. Raises WrongUsage where none is."""
-    if not dsn:
+def require_dsn(dsn: str | None) -> str:
+    """The dsn, else that of the environment. Raises WrongUsage if there is none, and if it cannot be read."""
+    found = dsn or connections.dsn_of_environment()
+    if found is None:
         raise WrongUsage(NO_DATABASE)
-    return dsn
+    try:
+        return connections.read_dsn(found)
+    except ConfigurationError as error:
+        raise WrongUsage(str(error)) from None
 
 
 def connect(dsn: str | None) -> psycopg.Connection[Any]:
-    """A connection to the database that is given."""
-    return connections.connect(given(dsn))
+    """Connect to the database. Raises WrongUsage if there is no dsn."""
+    return connections.connect(require_dsn(dsn))
 
 
-def ask(dsn: str | None, statement: Statement[T]) -> T:
-    """The answer to one statement, over a connection of its own."""
+def query(dsn: str | None, statement: Statement[T]) -> T:
+    """The result of one statement."""
     with connect(dsn) as connection:
         return execute(connection, statement)
 
 
-def ask_with_time(dsn: str | None, statement: Statement[T]) -> tuple[T, datetime]:
-    """The answer, and the time by the clock of the database, which its times are relative to."""
+def query_with_time(dsn: str | None, statement: Statement[T]) -> tuple[T, datetime]:
+    """The result of one statement, and the current time by the clock of the database."""
     with connect(dsn) as connection:
         answer = execute(connection, statement)
         now: datetime = connection.execute("select clock_timestamp()").fetchall()[0][0]

@@ -9,7 +9,7 @@ import typer
 
 from .. import statements
 from ..settings import AfterFailure, OnConflict, Options, UniqueUntil
-from .database import ask
+from .database import query
 from .options import (
     Dsn,
     Headers,
@@ -24,7 +24,7 @@ from .options import (
     parse_input,
     time_option,
 )
-from .output import say, say_json
+from .output import echo, echo_json
 
 __all__ = ["commands"]
 
@@ -36,43 +36,46 @@ def enqueue(
     queue: QueueName,
     input: Input = "{}",
     job: JobName = None,
-    delay: Annotated[timedelta | None, duration_option("Run it so much later.")] = None,
-    run_at: Annotated[datetime | None, time_option("Run it then: 2030-01-31T09:00:00Z.")] = None,
+    delay: Annotated[timedelta | None, duration_option("Run it this much later.")] = None,
+    run_at: Annotated[datetime | None, time_option("Run it at this time: 2030-01-31T09:00:00Z.")] = None,
     priority: Priority = 0,
     timeout: Timeout = None,
-    retention: Annotated[timedelta | None, duration_option("How long it is kept when it is finished.")] = None,
+    retention: Annotated[timedelta | None, duration_option("How long to keep it after it has finished.")] = None,
     header: Headers = None,
     unique_key: Annotated[
         str | None, typer.Option(help="At most one live task of the queue has this key.", show_default=False)
     ] = None,
-    on_conflict: Annotated[OnConflict, typer.Option(help="What to do when the unique key is taken.")] = "return",
+    on_conflict: Annotated[OnConflict, typer.Option(help="What to do if a live task has the unique key.")] = "return",
     unique_for: Annotated[
-        timedelta | None, duration_option("The unique key is taken for so long, even if the task succeeds before.")
+        timedelta | None, duration_option("Hold the unique key for this long, even if the task succeeds earlier.")
     ] = None,
     unique_until: Annotated[
         UniqueUntil, typer.Option(help="Hold the unique key until the task finishes, or until it starts.")
     ] = "finish",
     concurrency_key: Annotated[
-        str | None, typer.Option(help="Tasks that share this key take turns.", show_default=False)
+        str | None,
+        typer.Option(
+            help="Of the tasks with this key, only as many run at once as the queue allows.", show_default=False
+        ),
     ] = None,
     after: Annotated[
-        list[int] | None, typer.Option(metavar="ID", help="Run it when this task has succeeded; may be repeated.")
+        list[int] | None, typer.Option(metavar="ID", help="Run it after this task has succeeded; may be repeated.")
     ] = None,
     after_failure: Annotated[
-        AfterFailure, typer.Option(help="When one of those does not succeed: wait for its retry, fail, or run.")
+        AfterFailure, typer.Option(help="If one of those tasks does not succeed: wait for its retry, fail, or run.")
     ] = "wait",
     dsn: Dsn = None,
     as_json: Json = False,
 ) -> None:
-    """Enqueue a task, and print its id; where its unique key is taken, that of the task that has it."""
+    """Enqueue a task and print its id. If its unique key is taken, print the id of the task that has the key."""
     options = Options(
         delay=delay, run_at=run_at, priority=priority, timeout=timeout, retention=retention,
         headers=parse_headers(header) if header else None, unique_key=unique_key, on_conflict=on_conflict,
         unique_for=unique_for, unique_until=unique_until, concurrency_key=concurrency_key, after=after,
         after_failure=after_failure,
     )  # fmt: skip
-    id = ask(dsn, statements.enqueue(queue, parse_input(input), job, options))
+    id = query(dsn, statements.enqueue(queue, parse_input(input), job, options))
     if as_json:
-        say_json({"id": id})
+        echo_json({"id": id})
     else:
-        say(str(id))
+        echo(str(id))

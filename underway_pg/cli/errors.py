@@ -1,23 +1,23 @@
-"""What the command line says of an error, and the exit code."""
+"""Errors of the command line: the exit code and the one line of each."""
 
 from __future__ import annotations
 
 import psycopg
 
-from ..errors import UnderwayError
+from ..errors import DatabaseUnavailable, UnderwayError
 
-__all__ = ["WrongUsage", "explained"]
+__all__ = ["WrongUsage", "exit_code_and_message"]
 
 
 class WrongUsage(Exception):
-    """What is asked for makes no sense; the message says what would."""
+    """The command was used wrongly. The message says how to use it."""
 
 
-def explained(error: BaseException) -> tuple[int, str] | None:
-    """The exit code and the one line for an error; None for one that should not happen."""
+def exit_code_and_message(error: BaseException) -> tuple[int, str] | None:
+    """The exit code and the message of an expected error; None for any other."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    # typer's own, which come from click or from typer's copy of it, as its version has it.
+    # Errors of typer, which are those of click or of the copy of click that some versions of typer contain.
     if isinstance(error, Exception) and hasattr(error, "format_message"):
         path = getattr(getattr(error, "ctx", None), "command_path", "underway")
         message = error.format_message().replace("Value error, ", "").removesuffix(".")
@@ -25,16 +25,15 @@ def explained(error: BaseException) -> tuple[int, str] | None:
     match error:
         case WrongUsage():
             return 2, str(error)
+        case DatabaseUnavailable():
+            return 1, f"{error}; check --dsn or DATABASE_URL"
         case UnderwayError():
             return 1, str(error)
-        case psycopg.ProgrammingError(sqlstate=None):
-            return 2, "the dsn is no PostgreSQL URI; write it as postgresql://user:password@host:port/database"
-        case psycopg.OperationalError(sqlstate=None):
-            # The first line says where and why; what follows guesses.
-            return 1, f"cannot reach the database: {str(error).splitlines()[0]}; check --dsn or DATABASE_URL"
         case psycopg.Error():
             hint = error.diag.message_hint
-            return 1, f"the database refused: {error.diag.message_primary or error}" + (f". {hint}" if hint else "")
+            return 1, f"the database reported an error: {error.diag.message_primary or error}" + (
+                f". {hint}" if hint else ""
+            )
         case UnicodeEncodeError():
-            return 2, "an argument is no UTF-8 text; give it in UTF-8"
+            return 2, "an argument is not valid UTF-8"
     return None

@@ -1,4 +1,4 @@
-"""The command `migrate`: the schema, installed or upgraded."""
+"""The command `migrate`: install or upgrade the schema."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from .. import schema
-from .database import connect, given
+from .database import connect, require_dsn
 from .errors import WrongUsage
 from .options import Dsn, Json
-from .output import say, say_json
+from .output import echo, echo_json
 
 __all__ = ["commands"]
 
@@ -20,14 +20,14 @@ commands = typer.Typer()
 
 @commands.command()
 def migrate(
-    plan: Annotated[bool, typer.Option("--plan", help="Say what would be done, and do nothing.")] = False,
-    sql: Annotated[bool, typer.Option("--sql", help="Print the installation as SQL; needs no database.")] = False,
+    plan: Annotated[bool, typer.Option("--plan", help="Print what would be done, and do nothing.")] = False,
+    sql: Annotated[bool, typer.Option("--sql", help="Print the whole schema as SQL. Needs no database.")] = False,
     dsn: Dsn = None,
     as_json: Json = False,
 ) -> None:
-    """Install or upgrade the schema; run again, it changes nothing."""
+    """Install or upgrade the schema. An up-to-date schema is not changed."""
     if sql and (plan or as_json):
-        raise WrongUsage("--sql prints the whole script; leave out --plan and --json")
+        raise WrongUsage("--sql does not go together with --plan or --json")
     if sql:
         typer.echo(schema.script(), nl=False)
         return
@@ -35,13 +35,13 @@ def migrate(
         with connect(dsn) as connection:
             todo = schema.plan(connection)
     else:
-        todo = schema.migrate(given(dsn))
+        todo = schema.migrate(require_dsn(dsn))
     if as_json:
-        say_json(asdict(todo))
+        echo_json(asdict(todo))
         return
     for name in todo.migrations:
-        say(f"{'to apply' if plan else 'applied'}: migration {name}")
+        echo(f"{'to apply' if plan else 'applied'}: migration {name}")
     if todo.functions:
-        say(f"{'to install' if plan else 'installed'}: the functions")
+        echo(f"{'to install' if plan else 'installed'}: the functions")
     if not todo:
-        say("nothing to do")
+        echo("the schema is up to date")

@@ -1,4 +1,4 @@
-"""The arguments and options that commands share, and what they mean."""
+"""Arguments and options that several commands have, and the parsers of their values."""
 
 from __future__ import annotations
 
@@ -25,17 +25,23 @@ __all__ = [
     "duration_option",
     "parse_headers",
     "parse_input",
+    "seconds_option",
     "time_option",
 ]
 
 
 def duration_option(help: str) -> Any:
-    """An option for a length of time."""
+    """An option that takes a duration."""
     return typer.Option(parser=_duration, metavar="DURATION", help=help, show_default=False)
 
 
+def seconds_option(help: str) -> Any:
+    """An option that takes a duration and has its number of seconds as its value."""
+    return typer.Option(parser=lambda text: _duration(str(text)).total_seconds(), metavar="DURATION", help=help)
+
+
 def _duration(text: str) -> timedelta:
-    """A length of time: a number of seconds, or one with a unit."""
+    """A duration: a number of seconds, or a number with a unit."""
     units = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", text.strip(), re.ASCII)
     try:
@@ -43,11 +49,11 @@ def _duration(text: str) -> timedelta:
             return timedelta(seconds=float(match[1]) * units[match[2]])
     except OverflowError:
         pass
-    raise typer.BadParameter(f"{text!r} is no duration; write it as 90, 1.5, 10s, 5m, 2h or 1d")
+    raise typer.BadParameter(f"{text!r} is not a duration; write it as 90, 1.5, 10s, 5m, 2h or 1d")
 
 
 def time_option(help: str) -> Any:
-    """An option for a point in time."""
+    """An option that takes a point in time."""
     return typer.Option(parser=_time, metavar="TIME", help=help, show_default=False)
 
 
@@ -55,7 +61,7 @@ def _time(text: str) -> datetime:
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
-        raise typer.BadParameter(f"{text!r} is no time; write it as 2030-01-31T09:00:00Z") from None
+        raise typer.BadParameter(f"{text!r} is not a point in time; write it as 2030-01-31T09:00:00Z") from None
     if at.tzinfo is None:
         raise typer.BadParameter(f"{text!r} has no time zone; append Z or an offset such as +02:00")
     return at
@@ -68,30 +74,30 @@ Dsn = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 QueueName = Annotated[str, typer.Argument(metavar="QUEUE", help="The name of a queue.")]
 
-# What a task is enqueued with, now or by a schedule.
-Input = Annotated[str, typer.Argument(metavar="INPUT", help="The input as JSON; - reads it from stdin.")]
+# The options of a task, for `enqueue` and for schedules.
+Input = Annotated[str, typer.Argument(metavar="INPUT", help="The input, as JSON; - reads it from stdin.")]
 JobName = Annotated[str | None, typer.Option(help="The name of the job.")]
 Priority = Annotated[int, typer.Option(min=-100, max=100, help="From -100 to 100; higher runs first.")]
-Timeout = Annotated[timedelta | None, duration_option("The longest that one attempt may run.")]
+Timeout = Annotated[timedelta | None, duration_option("The maximum duration of one attempt.")]
 Headers = Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="A header; may be repeated.")]
 
 
 def parse_input(text: str) -> Any:
-    """A task's input from JSON text; `-` stands for what comes from stdin."""
+    """The input of a task from JSON text; `-` reads the text from stdin."""
     if text == "-":
         text = sys.stdin.read()
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise WrongUsage(f"the input is no JSON: {error}") from None
+        raise WrongUsage(f"the input is not JSON: {error}") from None
 
 
 def parse_headers(pairs: Iterable[str]) -> dict[str, str]:
-    """A task's headers from pairs of name=value."""
+    """The headers of a task from pairs of the form name=value."""
     headers = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not name or not equals:
-            raise WrongUsage(f"{pair!r} is no header; write it as name=value")
+            raise WrongUsage(f"{pair!r} is not a header; write it as name=value")
         headers[name] = value
     return headers

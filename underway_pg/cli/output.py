@@ -1,4 +1,4 @@
-"""What commands print: lines, tables and JSON, and times as words."""
+"""The output of commands: lines, tables and JSON, and times in words."""
 
 from __future__ import annotations
 
@@ -14,49 +14,49 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["complain", "exactly", "relative", "say", "say_json", "say_table"]
+__all__ = ["absolute_time", "echo", "echo_json", "echo_table", "print_error", "relative"]
 
 _STATE_STYLES = {
     "in_progress": "cyan", "busy": "cyan", "succeeded": "green", "failed": "red", "lost": "red", "paused": "yellow",
-    "cancelled": "dim", "failing": "red", "over": "dim",
+    "cancelled": "dim", "failing": "red", "ended": "dim",
 }  # fmt: skip
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def _printable(text: str) -> str:
-    """Text without control characters: what tasks bring along must not steer the terminal."""
+    """Text without control characters: the text of a task must not control the terminal."""
     return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
-def say(text: str) -> None:
-    """Print a line, or several, on stdout."""
+def echo(text: str) -> None:
+    """Print text on stdout."""
     typer.echo(_printable(text))
 
 
-def complain(text: str) -> None:
-    """Print what went wrong on stderr, in one line."""
+def print_error(text: str) -> None:
+    """Print an error on stderr, in one line."""
     typer.echo(_printable(f"underway: {' '.join(text.split())}"), err=True)
 
 
-def say_json(value: Any) -> None:
+def echo_json(value: Any) -> None:
     """Print a value as JSON."""
     typer.echo(json.dumps(value, indent=2, default=_json_value))
 
 
 def _json_value(value: object) -> object:
-    """Times as ISO text, lengths of time as seconds."""
+    """Points in time as ISO 8601, durations as seconds."""
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, timedelta):
         return value.total_seconds()
-    raise TypeError(f"{value!r} has no form in JSON")
+    raise TypeError(f"{value!r} cannot be written as JSON")
 
 
-def say_table(columns: Sequence[str], rows: Sequence[Sequence[object]], empty: str = "") -> None:
-    """A table. On a terminal cells fold rather than lose anything; elsewhere a row is a line, however long."""
+def echo_table(columns: Sequence[str], rows: Sequence[Sequence[object]], empty: str = "") -> None:
+    """Print a table, or `empty` without rows. On a terminal long cells wrap; elsewhere each row is one line."""
     if not rows:
-        say(empty)
+        echo(empty)
         return
     on_terminal = sys.stdout.isatty()
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
@@ -74,17 +74,17 @@ def say_table(columns: Sequence[str], rows: Sequence[Sequence[object]], empty: s
 
 
 def relative(at: datetime | None, now: datetime) -> str | None:
-    """How far away a time is, in words."""
+    """A point in time relative to now, in words."""
     if at is None:
         return None
     seconds = (at - now).total_seconds()
     units = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
-    # Half a second less does it: what was just put off for an hour is due in an hour.
+    # Half a second less is enough: a task that was just delayed by an hour is due in 1 h, not in 60 min.
     unit, length = next((unit for unit in units if abs(seconds) >= unit[1] - 0.5), units[-1])
     words = f"{abs(seconds) / length:.0f} {unit}"
     return f"in {words}" if seconds > 0 else f"{words} ago"
 
 
-def exactly(at: datetime | None, now: datetime) -> str | None:
-    """A time to the millisecond, and how far away it is in words."""
+def absolute_time(at: datetime | None, now: datetime) -> str | None:
+    """A point in time to the millisecond, and relative to now."""
     return None if at is None else f"{at.isoformat(' ', 'milliseconds')} ({relative(at, now)})"

@@ -1,4 +1,4 @@
-"""Commands about tasks that are there: list them, show them, wait for them, cancel them, have them run again."""
+"""Commands for tasks: list, show, wait, cancel, retry and redrive them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 
 from .. import statements
-from ..client import execute
-from ..client import wait as wait_on
-from ..client.waiter import TaskWaiter
+from ..client import Client, execute
 from ..errors import DatabaseRefusal, TaskNotFound, WrongState
 from ..models import State, TaskInfo
-from .database import ask, ask_with_time, connect
+from .database import connect, query, query_with_time, require_dsn
 from .options import Dsn, Json, QueueName, duration_option
-from .output import complain, exactly, relative, say, say_json, say_table
+from .output import absolute_time, echo, echo_json, echo_table, print_error, relative
 
 __all__ = ["commands"]
 
@@ -34,18 +32,18 @@ _Tasks = Annotated[list[int], typer.Argument(metavar="ID...", min=1, max=2**63 -
 
 @commands.command()
 def tasks(
-    queue: Annotated[str | None, typer.Option(help="Of this queue alone.")] = None,
-    state: Annotated[State | None, typer.Option(help="In this state alone.", show_default=False)] = None,
-    limit: Annotated[int, typer.Option(min=1, max=2**31 - 1, help="How many at most.")] = 50,
+    queue: Annotated[str | None, typer.Option(help="Only tasks of this queue.")] = None,
+    state: Annotated[State | None, typer.Option(help="Only tasks in this state.", show_default=False)] = None,
+    limit: Annotated[int, typer.Option(min=1, max=2**31 - 1, help="The maximum number of tasks.")] = 50,
     dsn: Dsn = None,
     as_json: Json = False,
 ) -> None:
     """List the newest tasks, live and finished."""
-    found, now = ask_with_time(dsn, statements.tasks(queue, state, limit))
+    found, now = query_with_time(dsn, statements.tasks(queue, state, limit))
     if as_json:
-        say_json([asdict(task) for task in found])
+        echo_json([asdict(task) for task in found])
         return
-    say_table(
+    echo_table(
         ["id", "queue", "job", "state", "attempt", "priority", "enqueued", "due", "started", "finished",
          "dead letter of"],
         [
@@ -62,18 +60,18 @@ def tasks(
 
 @commands.command()
 def task(id: _Task, dsn: Dsn = None, as_json: Json = False) -> None:
-    """Show all that is known of a task."""
-    found, now = ask_with_time(dsn, statements.task_info(id))
+    """Show one task in full."""
+    found, now = query_with_time(dsn, statements.task_info(id))
     if found is None:
         raise _no_task(id)
     if as_json:
-        say_json(asdict(found))
+        echo_json(asdict(found))
     else:
-        say(_shown(found, now))
+        echo(_shown(found, now))
 
 
 def _shown(task: TaskInfo, now: datetime) -> str:
-    """All that is known of a task, for people."""
+    """One task in full, as text."""
     letter = task.dead_letter or {}
     facts = {
         "task": task.id,
@@ -86,12 +84,12 @@ def _shown(task: TaskInfo, now: datetime) -> str:
         "unique key": task.unique_key,
         "concurrency": task.concurrency_key,
         "worker": task.worker,
-        "enqueued": exactly(task.enqueued_at, now),
-        "due": exactly(task.ready_at, now) if task.state == "pending" else None,
-        "started": exactly(task.started_at, now),
-        "lease until": exactly(task.lease_expires_at, now),
-        "finished": exactly(task.finished_at, now),
-        "kept until": exactly(task.expires_at, now),
+        "enqueued": absolute_time(task.enqueued_at, now),
+        "due": absolute_time(task.ready_at, now) if task.state == "pending" else None,
+        "started": absolute_time(task.started_at, now),
+        "lease until": absolute_time(task.lease_expires_at, now),
+        "finished": absolute_time(task.finished_at, now),
+        "kept until": absolute_time(task.expires_at, now),
     }
     lines = [f"{name:<12} {value}" for name, value in facts.items() if value is not None]
     for name in ("input", "output", "headers", "progress"):
@@ -117,37 +115,35 @@ def _indented(text: str) -> str:
 
 @commands.command()
 def why(id: _Task, dsn: Dsn = None, as_json: Json = False) -> None:
-    """Say why a task is not running."""
-    found = ask(dsn, statements.why(id))
+    """Explain why a task is not running."""
+    found = query(dsn, statements.why(id))
     if as_json:
-        say_json([asdict(reason) for reason in found])
+        echo_json([asdict(reason) for reason in found])
     else:
-        say_table(["code", "reason"], [[reason.code, reason.reason] for reason in found], "no reason is known")
+        echo_table(["code", "reason"], [[reason.code, reason.reason] for reason in found], "no reason found")
 
 
 @commands.command()
 def wait(
     ids: _Tasks,
-    timeout: Annotated[timedelta | None, duration_option("How long to wait at most.")] = None,
+    timeout: Annotated[timedelta | None, duration_option("The maximum time to wait.")] = None,
     dsn: Dsn = None,
     as_json: Json = False,
 ) -> None:
-    """Wait until tasks are final, and show how they ended; the exit code is 0 when all of them succeeded."""
-    waiting = TaskWaiter(ids, None if timeout is None else timeout.total_seconds())
-    # On stderr, so that what is told in the end can go elsewhere.
+    """Wait until tasks are final, and show how they ended. The exit code is 0 if all of them succeeded."""
+    # On stderr, so that the result on stdout can be redirected.
     progress = Progress(
         BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
         console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty(),
     )  # fmt: skip
-    with connect(dsn) as connection, progress:
-        bar = progress.add_task("", total=len(waiting.tasks))
-        for _ in wait_on(connection, waiting):
-            progress.update(bar, completed=len(waiting.final))
-    ended = list(waiting.final.values())
+    with Client(require_dsn(dsn)) as client, progress:
+        bar = progress.add_task("", total=len(set(ids)))
+        seconds = None if timeout is None else timeout.total_seconds()
+        ended = list(client.wait_for_many(ids, timeout=seconds, on_final=lambda _: progress.advance(bar)).values())
     if as_json:
-        say_json([asdict(task) for task in ended])
+        echo_json([asdict(task) for task in ended])
     else:
-        say_table(
+        echo_table(
             ["id", "queue", "job", "state", "attempt", "result"],
             [[task.id, task.queue, task.job, task.state, task.attempt, _result(task)] for task in ended],
         )
@@ -156,7 +152,7 @@ def wait(
 
 
 def _result(task: TaskInfo) -> str | None:
-    """What a final task gave, in a line: its output, or its last error."""
+    """The output of a final task, or its last error, in one line."""
     if task.state == "failed" and task.errors:
         return " ".join(_error_words(task.errors[-1]).split())
     return None if task.output is None else json.dumps(task.output, ensure_ascii=False)
@@ -164,7 +160,7 @@ def _result(task: TaskInfo) -> str | None:
 
 @commands.command()
 def cancel(ids: _Tasks, dsn: Dsn = None, as_json: Json = False) -> None:
-    """Cancel live tasks, running or not."""
+    """Cancel live tasks, including running ones."""
 
     def cancel_one(connection: psycopg.Connection[Any], id: int) -> None:
         if not execute(connection, statements.cancel(id)):
@@ -183,43 +179,43 @@ def retry(ids: _Tasks, dsn: Dsn = None, as_json: Json = False) -> None:
 
 
 def _each(
-    dsn: str | None, ids: list[int], act: Callable[[psycopg.Connection[Any], int], None], done: str, as_json: bool
+    dsn: str | None, ids: list[int], change: Callable[[psycopg.Connection[Any], int], None], done: str, as_json: bool
 ) -> None:
-    """Do something with each of these tasks. One that is refused does not stop the others; then the exit code is 1."""
-    acted: list[int] = []
+    """Change each task. A refusal does not stop the others, but makes the exit code 1."""
+    changed: list[int] = []
     refused: list[dict[str, Any]] = []
     with connect(dsn) as connection:
         for id in ids:
             try:
-                act(connection, id)
+                change(connection, id)
             except DatabaseRefusal as error:
                 refused.append({"id": id, "message": str(error)})
             else:
-                acted.append(id)
+                changed.append(id)
     if as_json:
-        say_json({done: acted, "refused": refused})
-    for id in acted if not as_json else ():
-        say(f"task {id} is {done}")
+        echo_json({done: changed, "refused": refused})
+    for id in changed if not as_json else ():
+        echo(f"task {id}: {done}")
     for refusal in refused:
-        complain(refusal["message"])
+        print_error(refusal["message"])
     if refused:
         raise typer.Exit(1)
 
 
 def _no_task(id: int) -> TaskNotFound:
-    return TaskNotFound(f"task {id} does not exist", "It was deleted, or its retention is over.")
+    return TaskNotFound(f"task {id} does not exist", "It never existed, or it was deleted after its retention.")
 
 
 @commands.command()
 def redrive(
     queue: QueueName,
-    max_tasks: Annotated[int, typer.Option("--max", min=1, max=2**31 - 1, help="How many at most.")] = 1000,
+    max_tasks: Annotated[int, typer.Option("--max", min=1, max=2**31 - 1, help="The maximum number of tasks.")] = 1000,
     dsn: Dsn = None,
     as_json: Json = False,
 ) -> None:
-    """Move the dead letters of a queue back to where they came from."""
-    count = ask(dsn, statements.redrive(queue, max_tasks))
+    """Move the dead letters of a queue back to the queues they came from."""
+    count = query(dsn, statements.redrive(queue, max_tasks))
     if as_json:
-        say_json({"redriven": count})
+        echo_json({"redriven": count})
     else:
-        say(f"{count} {'task is' if count == 1 else 'tasks are'} back in the queue of origin")
+        echo(f"{count} {'task' if count == 1 else 'tasks'} moved back to the original queue")

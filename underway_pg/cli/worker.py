@@ -1,165 +1,239 @@
-"""Commands that run jobs: the worker of an application, and the demo."""
+"""The command `worker`: run the jobs of an application, in one process or in several."""
 
 from __future__ import annotations
 
-import logging
+import asyncio
+import multiprocessing
+import os
 import re
 import signal
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Sequence
 from dataclasses import fields
-from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
-import watchfiles
-from pythonjsonlogger.json import JsonFormatter
 
-from ..service.run import run_worker
-from ..service.supervisor import Child, supervise
-from ..worker import WorkerOptions, WorkerSettings
+from ..errors import ConfigurationError
+from ..service.health import HealthAddress
+from ..service.run import LoopName, loop_factory, require_posix, run_worker
+from ..service.supervisor import Child, Supervisor, child_command
+from ..worker import WorkerSettings
 from .application import Application, import_application
 from .database import connect
 from .errors import WrongUsage
-from .options import duration_option
+from .logs import Format, Level, configure_logging
+from .options import seconds_option
 
-__all__ = ["commands"]
+__all__ = ["commands", "parse_queues"]
 
 commands = typer.Typer()
 
-# What a worker does when nothing is said.
-_WORKER: Mapping[str, Any] = {field.name: field.default for field in fields(WorkerSettings)}
+_DEFAULTS = WorkerSettings()
+
+# Seconds. watchfiles kills a process 5 seconds after it has asked it to stop.
+_MAX_SHUTDOWN_TIMEOUT_WITH_RELOAD = 3.0
 
 
 def _size(text: str) -> int:
-    """An amount of memory in bytes: a number, or one with a unit, which are powers of 1024."""
+    """An amount of memory in bytes: a number, optionally with a unit, each a power of 1024."""
     match = re.fullmatch(r"(\d+)\s*([KMGT]?)B?", text.strip(), re.ASCII | re.IGNORECASE)
     if not match:
-        raise typer.BadParameter(f"{text!r} is no size; write it as 512MB or 2GB")
+        raise typer.BadParameter(f"{text!r} is not a size; write it as 512MB or 2GB")
     return int(match[1]) << 10 * " KMGT".index(match[2].upper() or " ")
 
 
+def parse_queues(names: Sequence[str], concurrency: int) -> list[str] | dict[str, int]:
+    """Queues as `--queue` names them: NAME, or NAME:CONCURRENCY for at most so many tasks of that queue at once."""
+    queues = {}
+    limited = False
+    for text in names:
+        match = re.fullmatch(r"(.+):(\d+)", text)
+        if match and not int(match[2]):
+            raise WrongUsage(f"--queue {text}: the concurrency must be at least 1")
+        queues[match[1] if match else text] = int(match[2]) if match else concurrency
+        limited = limited or match is not None
+    return queues if limited else list(queues)
+
+
+_SETTINGS = {field.name for field in fields(WorkerSettings)}
+
+
+# The options that are settings of a worker have the names of the fields of WorkerSettings and are passed on by name.
 @commands.command()
 def worker(
+    context: typer.Context,
     application: Application,
     queue: Annotated[
-        list[str] | None, typer.Option("--queue", help="Serve this queue; may be repeated. By default all of the App.")
-    ] = None,
-    concurrency: Annotated[int, typer.Option(min=1, help="How many tasks run at once.")] = _WORKER["concurrency"],
-    shutdown_timeout: Annotated[
-        timedelta | None,
-        duration_option(
-            f"How long running tasks may take to end when the worker stops (default {_WORKER['shutdown_timeout']:g})."
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[:N]",
+            help="Serve this queue, with at most N of its tasks at once; may be repeated. Default: all queues of the"
+            " App.",
+            show_default=False,
         ),
     ] = None,
+    concurrency: Annotated[int, typer.Option(min=1, help="How many tasks run at once.")] = _DEFAULTS.concurrency,
+    shutdown_timeout: Annotated[
+        float,
+        seconds_option("How long running tasks may continue after the worker was asked to stop."),
+    ] = _DEFAULTS.shutdown_timeout,
     prefetch_seconds: Annotated[
-        float, typer.Option(min=0, max=1, help="Seconds of work to claim beyond what runs; 0 for none.")
-    ] = _WORKER["prefetch_seconds"],
-    drain: Annotated[bool, typer.Option("--drain", help="Stop when nothing is left to do.")] = False,
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="How many seconds of work to prefetch, estimated from the average task duration. A prefetched task"
+            " loses an attempt if the worker is killed. 0 disables prefetching.",
+        ),
+    ] = _DEFAULTS.prefetch_seconds,
+    drain: Annotated[bool, typer.Option("--drain", help="Stop when no task is ready and none is running.")] = False,
     max_tasks_per_process: Annotated[
-        int, typer.Option(min=1, help="How many tasks a process runs before another takes its place.")
-    ] = _WORKER["max_tasks_per_process"],
+        int, typer.Option(min=1, help="How many tasks a handler process runs before it is replaced.")
+    ] = _DEFAULTS.max_tasks_per_process,
     max_memory_per_process: Annotated[
         int | None,
         typer.Option(
             parser=_size,
             metavar="SIZE",
             show_default=False,
-            help="What a process may have in memory after a task, such as 512MB, else another takes its place.",
+            help="Replace a handler process that uses more memory than this after a task: 512MB, 2GB.",
         ),
     ] = None,
     unknown_jobs: Annotated[
         Literal["skip", "fail"],
         typer.Option(
-            help="Tasks of jobs that the App does not have: skip them, so that another worker runs them, or fail."
+            help="What to do with a task whose job the App does not have: skip leaves it to another worker, without"
+            " using up an attempt."
         ),
-    ] = _WORKER["unknown_jobs"],
-    name: Annotated[str | None, typer.Option(help="The worker's name; by default host and process id.")] = None,
+    ] = _DEFAULTS.unknown_jobs,
+    name: Annotated[
+        str | None, typer.Option(help="The name of the worker. Default: host and process id.", show_default=False)
+    ] = None,
     processes: Annotated[
-        int, typer.Option(min=1, help="How many such workers, each a process; one that dies is started again.")
+        int, typer.Option(min=1, help="How many workers to run, each in its own process; one that dies is restarted.")
     ] = 1,
     reload: Annotated[
-        bool, typer.Option("--reload", help="Restart when a Python file below this directory changes.")
+        bool,
+        typer.Option(
+            "--reload/--no-reload",
+            help="For development: restart when a Python file below the current directory changes.",
+        ),
     ] = False,
+    loop: Annotated[LoopName, typer.Option(help="The event loop. uvloop has to be installed.")] = "asyncio",
     health_port: Annotated[
         int | None,
         typer.Option(
             min=0,
             max=65535,
             show_default=False,
-            help="Answer /live and /ready on this port; of several processes, each takes the next port.",
+            help="Serve /live and /ready on this port, for all processes of this command.",
         ),
     ] = None,
-    log_level: Annotated[Literal["debug", "info", "warning", "error"], typer.Option(help="What is logged.")] = "info",
-    log_format: Annotated[Literal["text", "json"], typer.Option(help="How it is logged.")] = "text",
+    health_host: Annotated[
+        str | None,
+        typer.Option(
+            show_default=False, help="The address to serve them on. Default: all IPv4 and IPv6 addresses of the host."
+        ),
+    ] = None,
+    log_level: Annotated[
+        Level | None, typer.Option(help="The lowest level to log. Default: info.", show_default=False)
+    ] = None,
+    log_format: Annotated[
+        Format | None, typer.Option(help="The format of the log. Default: text.", show_default=False)
+    ] = None,
+    log_config: Annotated[
+        bool,
+        typer.Option(
+            "--log-config/--no-log-config",
+            help="Configure logging, unless the application has done so when it was imported.",
+        ),
+    ] = True,
     log_tasks: Annotated[
         bool, typer.Option("--log-tasks/--no-log-tasks", help="Log the start and the end of each task, at level info.")
-    ] = _WORKER["log_tasks"],
+    ] = _DEFAULTS.log_tasks,
     log_inputs: Annotated[
-        bool, typer.Option("--log-inputs", help="Log the input of each task with its start, up to 1000 characters.")
-    ] = _WORKER["log_inputs"],
+        bool, typer.Option("--log-inputs", help="Log the input of each task at its start, up to 1000 characters.")
+    ] = _DEFAULTS.log_inputs,
     dsn: Annotated[
-        str | None, typer.Option("--dsn", help="The database, instead of the App's.", show_default=False)
+        str | None,
+        typer.Option("--dsn", help="The database, instead of that of the App.", show_default=False),
     ] = None,
     listen_dsn: Annotated[
         str | None,
         typer.Option(
-            "--listen-dsn", help="The same database past the pooler, for notifications only.", show_default=False
+            "--listen-dsn",
+            help="Direct DSN used only for LISTEN/NOTIFY. Set it when the dsn goes through a pooler, which does not"
+            " deliver notifications.",
+            show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Run the jobs of an application until SIGTERM or SIGINT; a second signal gives running tasks back at once."""
-    if reload and drain:
-        raise WrongUsage("a worker that drains ends, and one that reloads does not: give --drain or --reload")
-    if health_port and health_port + processes - 1 > 65535:
-        raise WrongUsage(f"--health-port {health_port} leaves no port for the last of {processes} processes")
-    _log(log_level, log_format)
+    """Run the jobs of an application until SIGTERM or SIGINT. A second signal releases running tasks at once."""
+    require_posix()
+    if reload and (drain or processes > 1):
+        raise WrongUsage(f"--reload does not go together with {'--drain' if drain else '--processes'}")
+    if health_host is not None and health_port is None:
+        raise WrongUsage("--health-host needs --health-port")
     for number in (signal.SIGTERM, signal.SIGINT):
-        # Until the worker does: nothing is claimed yet, and process 1 of a container hears only what it handles.
+        # Until the worker handles them: no task is claimed yet, and process 1 of a container ignores unhandled signals.
         signal.signal(number, lambda *_: sys.exit(0))
-    child = Child.of_environment()
-    if child is None and (processes > 1 or reload):
-        if not reload:
-            with import_application(application, dsn) as app:
-                connect(app.dsn).close()
-        changes = watchfiles.awatch(Path.cwd(), watch_filter=watchfiles.PythonFilter()) if reload else None
-        raise typer.Exit(supervise(processes, changes))
-    if child is not None and processes > 1:
-        name = f"{name}-{child.number}" if name else None
-        health_port = health_port + child.number - 1 if health_port else health_port
-    settings = WorkerOptions(
-        concurrency=concurrency,
-        unknown_jobs=unknown_jobs,
-        prefetch_seconds=prefetch_seconds,
-        drain=drain,
-        max_tasks_per_process=max_tasks_per_process,
-        max_memory_per_process=max_memory_per_process,
-        log_tasks=log_tasks,
-        log_inputs=log_inputs,
-        name=name,
-        listen_dsn=listen_dsn,
-    )
-    if shutdown_timeout is not None:
-        settings["shutdown_timeout"] = shutdown_timeout.total_seconds()
-    if queue:
-        settings["queues"] = queue
+    if reload:
+        _reload(context.obj)
+        return
+    child = Child.from_environment(shutdown_timeout)
+    if _is_reloaded():
+        shutdown_timeout = min(shutdown_timeout, _MAX_SHUTDOWN_TIMEOUT_WITH_RELOAD)
     with import_application(application, dsn) as app:
-        connect(app.dsn).close()  # where that fails it says so at once, and names the host
-        run_worker(app.worker(**settings), health_port=health_port, parent=child.pipe if child else None)
+        if log_config:
+            configure_logging(log_level, log_format)
+        connect(app.dsn).close()  # if that fails, it fails now, with a message that names the host
+        health = None if health_port is None else HealthAddress(health_port, health_host)
+        if child is None and processes > 1:
+            loop_factory(loop)
+            supervisor = Supervisor(
+                child_command(context.obj), processes, shutdown_timeout=shutdown_timeout, health=health
+            )
+            raise typer.Exit(asyncio.run(supervisor.run()))
+        settings = {key: value for key, value in context.params.items() if key in _SETTINGS}
+        settings["shutdown_timeout"] = shutdown_timeout
+        if child is not None and name:
+            settings["name"] = f"{name}-{child.number}"
+        if queue:
+            settings["queues"] = parse_queues(queue, concurrency)
+        run_worker(app.worker(**settings), health=None if child else health, loop=loop, child=child)
 
 
-def _log(level: str, form: str) -> None:
-    """Log to stderr, in lines of text or of JSON."""
-    handler = logging.StreamHandler()
-    fields = "%(asctime)s %(levelname)s %(message)s"
-    handler.setFormatter(JsonFormatter(fields) if form == "json" else logging.Formatter(fields))
-    logging.basicConfig(level=level.upper(), handlers=[handler])
+def _reload(arguments: Sequence[str]) -> None:
+    """Run this command in a process that is restarted when code changes, until SIGTERM or SIGINT."""
+    try:
+        import watchfiles  # needed in development only
+    except ModuleNotFoundError:
+        raise ConfigurationError("watchfiles is not installed: pip install 'underway-pg[reload]'") from None
+
+    configure_logging(None, None)
+    try:
+        watchfiles.run_process(
+            Path.cwd(),
+            target="underway_pg.cli.main",
+            args=([*arguments, "--no-reload"],),
+            watch_filter=watchfiles.PythonFilter(),
+        )
+    except Exception as error:
+        raise ConfigurationError(f"cannot watch {Path.cwd()} for changes: {error}") from error
 
 
-@commands.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
-def demo(context: typer.Context) -> None:
-    """See a queue at work: workers, a few jobs, a killed worker, and the outcome of each task."""
-    from ..demo import main as run_demo
+def _is_reloaded() -> bool:
+    """Whether `_reload` has started this process, which then ends when its parent has died."""
+    parent = multiprocessing.parent_process()
+    if parent is None or "WATCHFILES_CHANGES" not in os.environ:  # which watchfiles sets for the process that it runs
+        return False
 
-    raise typer.Exit(run_demo(context.args))
+    def stop_after_parent() -> None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=stop_after_parent, name="underway-reload", daemon=True).start()
+    return True

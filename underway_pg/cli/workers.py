@@ -1,4 +1,4 @@
-"""Commands about the workers of a database and the whole installation: list them, count, ask them to stop."""
+"""Commands for workers: list them, stop them, and show the numbers of the whole installation."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import typer
 
 from .. import statements
 from ..models import WorkerStats
-from .database import ask, ask_with_time
+from .database import query, query_with_time
 from .errors import WrongUsage
 from .options import Dsn, Json
-from .output import relative, say, say_json, say_table
+from .output import echo, echo_json, echo_table, relative
 
 __all__ = ["commands"]
 
@@ -21,12 +21,12 @@ commands = typer.Typer()
 
 @commands.command()
 def workers(dsn: Dsn = None, as_json: Json = False) -> None:
-    """List the workers, and what they hold."""
-    found, now = ask_with_time(dsn, statements.workers())
+    """List the running workers."""
+    found, now = query_with_time(dsn, statements.workers())
     if as_json:
-        say_json([asdict(worker) for worker in found])
+        echo_json([asdict(worker) for worker in found])
         return
-    say_table(
+    echo_table(
         ["id", "name", "queues", "state", "running", "concurrency", "oldest task", "started", "seen"],
         [
             [
@@ -51,27 +51,29 @@ def _worker_state(worker: WorkerStats) -> str:
 
 @commands.command()
 def stats(dsn: Dsn = None, as_json: Json = False) -> None:
-    """Show the whole installation in a few numbers."""
-    numbers = ask(dsn, statements.stats())
+    """Show the numbers of the whole installation."""
+    numbers = query(dsn, statements.stats())
     if as_json:
-        say_json(numbers)
+        echo_json(numbers)
     else:
-        say_table(["what", "value"], [[name.replace("_", " "), f"{value:.10g}"] for name, value in numbers.items()])
+        echo_table(["number", "value"], [[name.replace("_", " "), f"{value:.10g}"] for name, value in numbers.items()])
 
 
 @commands.command()
 def stop(
-    worker: Annotated[int | None, typer.Option(metavar="ID", help="The worker of this id.", show_default=False)] = None,
+    worker: Annotated[
+        int | None, typer.Option(metavar="ID", help="The worker with this id.", show_default=False)
+    ] = None,
     queue: Annotated[str | None, typer.Option(help="The workers that serve this queue.", show_default=False)] = None,
     all_workers: Annotated[bool, typer.Option("--all", help="All workers.")] = False,
     dsn: Dsn = None,
     as_json: Json = False,
 ) -> None:
-    """Ask workers to stop, wherever they run: they let running tasks end, and give back the rest."""
+    """Ask workers to stop, on any host. Running tasks may finish within the shutdown timeout of their worker."""
     if [worker is not None, queue is not None, all_workers].count(True) != 1:
-        raise WrongUsage("say which workers are to stop: --worker ID, --queue NAME or --all")
-    count = ask(dsn, statements.stop_workers(worker, queue, all_workers))
+        raise WrongUsage("give exactly one of --worker ID, --queue NAME and --all")
+    count = query(dsn, statements.stop_workers(worker, queue, all_workers))
     if as_json:
-        say_json({"asked": count})
+        echo_json({"asked": count})
     else:
-        say(f"{count} {'worker is' if count == 1 else 'workers are'} asked to stop")
+        echo(f"{count} {'worker' if count == 1 else 'workers'} asked to stop")

@@ -1,5 +1,16 @@
 """Clients: the calls of the SQL contract, over a pool or in the caller's transaction."""
 
-from ._sync import AsyncClient, Client, execute, execute_async, wait
+from ._async import AsyncClient
+from ._sync import Client
+from .execute import check_connection, execute, execute_async
+from .handle import Clients, TaskHandle
 
-__all__ = ["AsyncClient", "Client", "execute", "execute_async", "wait"]
+__all__ = [
+    "AsyncClient",
+    "Client",
+    "Clients",
+    "TaskHandle",
+    "check_connection",
+    "execute",
+    "execute_async",
+]

@@ -1,45 +1,60 @@
-"""Health over HTTP, for those who start and stop workers: `/live`, `/ready`, and the same in JSON.
+"""Health over HTTP for orchestrators: `/live` and `/ready`, both with the same JSON about each worker.
 
-A thread answers, and asks the loop of the worker: a loop that does not answer in a second is not alive.
+A thread answers the requests and asks the event loop. A loop that does not answer within a second is not alive.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
+import socket
 import threading
-from collections.abc import Callable
-from concurrent.futures import Future
-from dataclasses import asdict
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict, dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from ..errors import ConfigurationError
-from ..models import Health
+from ..worker import Worker
 
-__all__ = ["HealthServer"]
+__all__ = ["HealthAddress", "HealthServer", "worker_health"]
 
-_ANSWERS_WITHIN = 1.0
+# Seconds; below the second that a Kubernetes probe waits by default.
+_ANSWER_TIMEOUT = 0.9
+
+# What a system says whose IPv6 is switched off.
+_NO_IPV6 = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+
+
+@dataclass(frozen=True)
+class HealthAddress:
+    """Where health is served. Without a `host`: on all addresses of this machine, IPv4 and IPv6."""
+
+    port: int
+    host: str | None = None
+
+
+def worker_health(worker: Worker) -> dict[str, Any]:
+    """The health of a worker, for JSON. Call it on the loop of the worker."""
+    return {"alive": True, **asdict(worker.health()), "counters": asdict(worker.stats())}
 
 
 class HealthServer:
-    """Answers on a port while the block runs: 200 for `/live` while the loop answers, for `/ready` while it claims.
+    """Serves health while the block runs: 200 for `/live` while all workers are alive, for `/ready` while all claim.
 
-    Else 503. Raises ConfigurationError when the port cannot be had.
+    Otherwise 503. `ask` gives the health of each worker and runs on the loop that made the server. Raises
+    ConfigurationError when the server cannot be bound to its address.
     """
 
-    def __init__(self, port: int, health: Callable[[], Health], *, host: str = "") -> None:
-        self._health = health
+    def __init__(self, address: HealthAddress, ask: Callable[[], Awaitable[Sequence[dict[str, Any]]]]) -> None:
+        self._ask = ask
         self._loop = asyncio.get_running_loop()
-        try:
-            self._server = ThreadingHTTPServer((host, port), self._handler())
-        except OSError as error:
-            raise ConfigurationError(f"health cannot be answered on port {port}: {error.strerror}") from error
-        self._server.daemon_threads = True
+        self._server = _bind(address, self._handler())
 
     @property
     def port(self) -> int:
-        """The port; of use when 0 was asked for, which takes any that is free."""
+        """The port: the one that was found if port 0 was given."""
         return int(self._server.server_address[1])
 
     def __enter__(self) -> HealthServer:
@@ -50,37 +65,83 @@ class HealthServer:
         self._server.shutdown()
         self._server.server_close()
 
-    def _ask(self) -> Health | None:
-        """How the worker says it is; None when its loop does not answer."""
-        answer: Future[Health] = Future()
+    def _report(self) -> dict[str, Any]:
+        async def ask() -> Sequence[dict[str, Any]]:
+            return await self._ask()
+
+        asking = ask()
         try:
-            self._loop.call_soon_threadsafe(lambda: answer.set_result(self._health()))
-            return answer.result(_ANSWERS_WITHIN)
-        except (TimeoutError, RuntimeError):  # it hangs, or is closed
-            return None
+            workers = asyncio.run_coroutine_threadsafe(asking, self._loop).result(_ANSWER_TIMEOUT)
+        except TimeoutError:  # the loop hangs
+            return {"alive": False, "ready": False, "workers": []}
+        except RuntimeError:  # the loop is closed
+            asking.close()
+            return {"alive": False, "ready": False, "workers": []}
+        return {
+            "alive": all(worker["alive"] for worker in workers),
+            "ready": all(worker["ready"] for worker in workers),
+            "workers": workers,
+        }
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
-        ask = self._ask
+        report = self._report
 
         class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                if self.path not in ("/", "/live", "/ready"):
-                    self._answer(404, {"error": f"{self.path} is not here; ask for /live or /ready"})
-                    return
-                health = ask()
-                body = {"alive": health is not None, **(asdict(health) if health else {"ready": False})}
-                good = body["ready"] if self.path == "/ready" else body["alive"]
-                self._answer(200 if good else 503, body)
+            timeout = 5.0  # seconds for a client that connects and sends nothing
 
-            def _answer(self, status: int, body: dict[str, Any]) -> None:
-                text = json.dumps(body, default=str).encode()
+            def do_GET(self) -> None:
+                self.wfile.write(self._respond())
+
+            def do_HEAD(self) -> None:
+                self._respond()
+
+            def _respond(self) -> bytes:
+                """Send status and headers. Returns the body."""
+                path = self.path.partition("?")[0]
+                if path in ("/", "/live", "/ready"):
+                    found = report()
+                    status = 200 if found["ready" if path == "/ready" else "alive"] else 503
+                else:
+                    found, status = {"error": f"{path} does not exist; request /live or /ready"}, 404
+                body = json.dumps(found, default=str).encode()
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(text)))
+                self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
-                self.wfile.write(text)
+                return body
 
             def log_message(self, format: str, *arguments: Any) -> None:
-                """Probes come every few seconds; nobody wants to read of them."""
+                """Probes arrive every few seconds and are not logged."""
 
         return Handler
+
+
+def _bind(address: HealthAddress, handler: type[BaseHTTPRequestHandler]) -> ThreadingHTTPServer:
+    """A server on a host, or on both the IPv4 and the IPv6 addresses of this machine where it has both."""
+    try:
+        if address.host is not None:
+            found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+            return _server(found[0][0], found[0][4][:2], handler)
+        if socket.has_dualstack_ipv6():
+            try:
+                return _server(socket.AF_INET6, ("::", address.port), handler)
+            except OSError as error:
+                if error.errno not in _NO_IPV6:
+                    raise
+        return _server(socket.AF_INET, ("0.0.0.0", address.port), handler)
+    except OSError as error:
+        place = f"port {address.port}" + (f" of host {address.host}" if address.host is not None else "")
+        raise ConfigurationError(f"cannot bind the health server to {place}: {error.strerror}") from error
+
+
+def _server(family: socket.AddressFamily, address: Any, handler: type[BaseHTTPRequestHandler]) -> ThreadingHTTPServer:
+    class Server(ThreadingHTTPServer):
+        address_family = family
+        daemon_threads = True
+
+        def server_bind(self) -> None:
+            if family == socket.AF_INET6 and address[0] == "::":
+                self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            super().server_bind()
+
+    return Server(address, handler)

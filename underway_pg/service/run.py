@@ -6,51 +6,114 @@ import asyncio
 import contextlib
 import logging
 import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any, Literal
 
+from ..errors import ConfigurationError
 from ..worker import Worker
 from ..worker.executors.thread import DaemonExecutor
-from .health import HealthServer
+from .health import HealthAddress, HealthServer, worker_health
+from .supervisor import Child
 
-__all__ = ["run_worker"]
+__all__ = ["LoopName", "loop_factory", "require_posix", "run_worker"]
 
-logger = logging.getLogger("underway_pg")
+LoopName = Literal["asyncio", "uvloop"]
 
 
-def run_worker(worker: Worker, *, health_port: int | None = None, parent: int | None = None) -> None:
-    """Run a worker until SIGTERM or SIGINT; a second signal gives its running tasks back at once.
+def run_worker(
+    worker: Worker, *, health: HealthAddress | None = None, loop: LoopName = "asyncio", child: Child | None = None
+) -> None:
+    """Run a worker until SIGTERM or SIGINT; a second signal makes it release its running tasks at once.
 
-    With `health_port`, `/live` and `/ready` are answered there. `parent` is a pipe whose end says that the parent of
-    this process is gone: the worker stops then.
+    With `health`, `/live` and `/ready` are served there. `child` is the link to the supervisor of this process, which
+    asks for the second stop by itself: there, any number of signals count as one. Raises ConfigurationError outside of
+    the main thread and under a running event loop, where signals cannot be handled.
     """
-    signals = (signal.SIGTERM, signal.SIGINT)
-
-    async def main() -> None:
-        loop = asyncio.get_running_loop()
-        loop.set_default_executor(DaemonExecutor())
-        for number in signals:
-            loop.add_signal_handler(number, worker.stop)
-
-        def parent_is_gone() -> None:
-            assert parent is not None
-            loop.remove_reader(parent)
-            logger.warning("worker %s: its parent is gone", worker.name)
-            worker.stop()
-
-        if parent is not None:
-            loop.add_reader(parent, parent_is_gone)
-        try:
-            with contextlib.ExitStack() as stack:
-                if health_port is not None:
-                    stack.enter_context(HealthServer(health_port, worker.health))
-                await worker.run()
-        finally:
-            for number in signals:
-                loop.remove_signal_handler(number)
-
-    runner = asyncio.Runner()
+    require_posix()
+    _require_main_thread()
+    _enable_loggers()
+    runner = asyncio.Runner(loop_factory=loop_factory(loop))
     try:
-        runner.run(main())
+        runner.run(_run(worker, health, child))
     finally:
-        # Closing waits for what still runs on the loop: for ever, where handlers were given up.
+        # Closing waits for the tasks that still run on the loop: forever, if handlers were abandoned.
         if not asyncio.all_tasks(runner.get_loop()):
             runner.close()
+
+
+async def _run(worker: Worker, health: HealthAddress | None, child: Child | None) -> None:
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(DaemonExecutor())
+    stops = 0
+
+    def on_signal() -> None:
+        nonlocal stops
+        wanted = stops + 1 if child is None else max(1, child.stops)
+        for _ in range(stops, wanted):
+            worker.stop()
+        stops = max(stops, wanted)
+
+    async def ask() -> list[dict[str, Any]]:
+        return [worker_health(worker)]
+
+    signals = (signal.SIGTERM, signal.SIGINT)
+    with contextlib.ExitStack() as stack:
+        for number in signals:
+            loop.add_signal_handler(number, on_signal)
+            stack.callback(loop.remove_signal_handler, number)
+        if child is not None:
+            _answer_supervisor(child, worker, loop)
+        if health is not None:
+            stack.enter_context(HealthServer(health, ask))
+        await worker.run()
+
+
+def _answer_supervisor(child: Child, worker: Worker, loop: asyncio.AbstractEventLoop) -> None:
+    def on_health() -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(lambda: child.send_health(worker_health(worker)))
+
+    child.answer_health(on_health)
+
+
+def loop_factory(name: LoopName) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """What makes the event loop; None for asyncio's own. Raises ConfigurationError if uvloop is not installed."""
+    if name == "asyncio":
+        return None
+    try:
+        import uvloop
+    except ModuleNotFoundError:
+        raise ConfigurationError("uvloop is not installed: pip install 'underway-pg[uvloop]'") from None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
+
+
+def require_posix() -> None:
+    """Raise ConfigurationError on Windows, which has neither the signals nor the processes that a worker needs."""
+    if sys.platform == "win32":
+        raise ConfigurationError(
+            "workers do not run on Windows: run them in WSL or in a container; enqueueing and the other commands work"
+        )
+
+
+def _require_main_thread() -> None:
+    instead = "run the worker on an event loop of your own instead: asyncio.run(app.worker().run())"
+    if threading.current_thread() is not threading.main_thread():
+        raise ConfigurationError(f"signals can be handled in the main thread only; {instead}")
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise ConfigurationError("an event loop is running already; run the worker on it: await app.worker().run()")
+
+
+def _enable_loggers() -> None:
+    """Enable the package's loggers, which `logging.config` disables by default if they exist when it is called.
+
+    Only loggers of other packages are meant by that default: the failures of tasks would be lost without a word.
+    """
+    for name, found in logging.root.manager.loggerDict.items():
+        if isinstance(found, logging.Logger) and f"{name}.".startswith("underway_pg."):
+            found.disabled = False

@@ -7,14 +7,14 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any, Self, TypeVar
+from collections.abc import Callable
+from typing import Self, TypeVar
 
 import psycopg
-from psycopg_pool import PoolTimeout
 
 from .. import connections, statements
 from ..client import execute_async
+from ..connections import Dsn
 from ..statements import Statement
 from .settings import WorkerSettings
 
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 # A former primary is read-only, until its name leads to the new one.
 _READ_ONLY = psycopg.errors.ReadOnlySqlTransaction
 
-_UNAVAILABLE = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, _READ_ONLY)
+_UNAVAILABLE = (psycopg.OperationalError, psycopg.InterfaceError, _READ_ONLY)
 
 
 class GaveUp(Exception):
@@ -40,25 +40,20 @@ class Database:
     `on_unresponsive` is called when the server has not answered in time: other connections may be as dead.
     """
 
-    def __init__(
-        self, dsn: Any, name: str, settings: WorkerSettings, on_unresponsive: Callable[[], Awaitable[None]]
-    ) -> None:
+    def __init__(self, dsn: Dsn, name: str, settings: WorkerSettings, on_unresponsive: Callable[[], None]) -> None:
         self._name = name
         self._settings = settings
         self._on_unresponsive = on_unresponsive
-        self._pool = connections.async_pool(
-            dsn, least=1, most=2, name="underway-worker", give_up_after=settings.connect_timeout
-        )
+        self._pool = connections.AsyncPool(dsn, max_size=2, application_name=f"underway worker {name}")
         self._away_since: float | None = None
         self.reached_at: float | None = None
         self.give_up_at = float("inf")
 
     async def __aenter__(self) -> Self:
-        await self._pool.open()
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        await self._pool.close()
+        self._pool.drain()
 
     @property
     def is_reachable(self) -> bool:
@@ -117,7 +112,7 @@ class Database:
                 if isinstance(error, connections.ServerUnresponsive):
                     silent += [session] if session is not None else []
                     patience *= 2  # it may only be slow
-                    await self._on_unresponsive()
+                    self._on_unresponsive()
                 if transient:
                     self.unavailable(error)
                 else:

@@ -63,9 +63,8 @@ def call(attempt: Attempt) -> Any:
     """Call the handler: its result, or what an async one gives to be awaited."""
     job = attempt.job
     assert job is not None
-    signature = job.signature
-    arguments = signature.to_arguments(json_text(attempt.task.input))
-    if signature.takes_context:
+    arguments = job.arguments.from_input(json_text(attempt.task.input))
+    if job.arguments.takes_context:
         return job.function(attempt.context, **arguments)
     return job.function(**arguments)
 

@@ -44,7 +44,8 @@ class Listener:
             self._pause = min(2 * self._pause, 5.0)
 
     async def _listen(self) -> None:
-        async with await connections.connect_async(self._dsn) as connection:
+        application_name = f"underway worker {self._name}"
+        async with await connections.connect_async(self._dsn, application_name=application_name) as connection:
             if connections.is_pooled(connection):
                 # The notifications would go to the next client of the server's session.
                 logger.info(

@@ -40,6 +40,7 @@ class Renewer(threading.Thread):
     ) -> None:
         super().__init__(name="underway-renewal", daemon=True)
         self._dsn = dsn
+        self._application_name = f"underway worker {shared.name}"
         self._database = shared.database
         self._held = shared.held
         self._deadlines = deadlines
@@ -113,14 +114,9 @@ class Renewer(threading.Thread):
 
     def _heartbeat(self, ids: list[int], leases: list[bytes]) -> list[int]:
         if self._connection is None:
-            self._connection = connections.connect(self._dsn)
-        timer = threading.Timer(connections.SILENT_AFTER, connections.sever, [self._connection])
-        timer.daemon = True
-        timer.start()
-        try:
+            self._connection = connections.connect(self._dsn, application_name=self._application_name)
+        with connections.answer_within_sync(connections.SILENT_AFTER, self._connection):
             return execute(self._connection, statements.heartbeat(ids, leases))
-        finally:
-            timer.cancel()
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None

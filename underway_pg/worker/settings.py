@@ -41,7 +41,7 @@ class WorkerSettings:
     max_claim             how many tasks one claim may return
     max_unsettled         no claims while so many results wait to be settled
     max_settlement_bytes  size of the results in one statement; a single larger result is sent alone
-    connect_timeout       how long to wait for a free connection before the database counts as unavailable
+    connect_timeout       how long to wait for a connection before the database counts as unavailable
     unready_after         a worker that has not reached the database for so long is not ready
     stop_step             how long a handler has to react before it is asked to stop harder
     forced_stop_step      the same while the worker gives everything back at once

@@ -12,7 +12,6 @@ from .deadlines import Deadlines
 from .execution import decide
 from .results import Results
 from .shared import Shared
-from .transaction import HandlerPools
 
 __all__ = ["Stopping"]
 
@@ -24,11 +23,10 @@ _NEVER = float("inf")
 class Stopping:
     """Asks handlers to stop; on the loop. `on_freed` is called when a slot is free again."""
 
-    def __init__(self, shared: Shared, results: Results, on_freed: Callable[[], None], pools: HandlerPools) -> None:
+    def __init__(self, shared: Shared, results: Results, on_freed: Callable[[], None]) -> None:
         self._shared = shared
         self._results = results
         self._on_freed = on_freed
-        self._pools = pools
         self.deadlines: Deadlines
 
     def expired(self, attempts: list[Attempt]) -> None:
@@ -137,6 +135,5 @@ class Stopping:
         assert attempt.lane is not None
         attempt.lane.running -= 1
         self._results.record(attempt, None, outcome)
-        self._pools.size += 1  # the handler may keep a connection as long as it hangs
         shared.claim_wanted.set()
         self._on_freed()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol
 
 import psycopg
 from psycopg.pq import TransactionStatus
@@ -19,7 +18,7 @@ from ..connections import AnyConnection, ServerUnresponsive, Session
 if TYPE_CHECKING:
     from .attempt import Attempt
 
-__all__ = ["Guard", "HandlerConnections", "HandlerPools", "Transaction"]
+__all__ = ["Guard", "HandlerConnections", "Transaction"]
 
 # A connection is severed only while it is that of the handler, and not of the next one in the pool.
 _SEVERING = threading.Lock()
@@ -33,47 +32,6 @@ class HandlerConnections(Protocol):
 
     def async_connection(self) -> AbstractAsyncContextManager[psycopg.AsyncConnection[Any]]:
         """A connection for a handler on the event loop."""
-
-
-class HandlerPools:
-    """The connections of a worker's handlers for their transactions; none until the first asks. `size` may grow."""
-
-    def __init__(self, dsn: Any, size: int) -> None:
-        self.size = size
-        self._sync = connections.pool(dsn, most=size, name="underway-handlers")
-        self._async = connections.async_pool(dsn, most=size, name="underway-async-handlers")
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    @contextmanager
-    def connection(self) -> Iterator[psycopg.Connection[Any]]:
-        """A connection for a plain handler."""
-        self._sync.open()
-        if self._sync.max_size < self.size:
-            self._sync.resize(0, self.size)
-        with self._sync.connection() as connection:
-            yield connection
-
-    @asynccontextmanager
-    async def async_connection(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
-        """A connection for a handler on the event loop."""
-        await self._async.open()
-        if self._async.max_size < self.size:
-            await self._async.resize(0, self.size)
-        async with self._async.connection() as connection:
-            yield connection
-
-    async def renew(self) -> None:
-        """Close the connections that are idle: they may be as dead as another one was."""
-        if not self._async.closed:
-            await self._async.drain()
-        if not self._sync.closed:
-            await asyncio.to_thread(self._sync.drain)
-
-    async def __aexit__(self, *error: object) -> None:
-        await self._async.close()
-        await asyncio.to_thread(self._sync.close)
 
 
 class Guard:

@@ -30,6 +30,7 @@ from typing import Any
 import psycopg
 
 from .. import schema, statements
+from ..connections import Dsn, HandlerConnections
 from ..job import Job
 from ..models import Health, WorkerCounters
 from .attempt import Environment
@@ -50,7 +51,6 @@ from .runner import Runner
 from .settings import WorkerSettings
 from .shared import Shared
 from .stopping import Stopping
-from .transaction import HandlerPools
 
 __all__ = ["Worker"]
 
@@ -66,7 +66,7 @@ class Worker:
 
     def __init__(
         self,
-        dsn: Any,
+        dsn: Dsn,
         jobs: Mapping[str, Job[..., Any]],
         settings: WorkerSettings,
         *,
@@ -99,14 +99,17 @@ class Worker:
         When it is cancelled it gives all its tasks back at once, unregisters, and raises CancelledError.
         """
         for job in self._jobs.values():
-            _ = job.signature  # a job that cannot be run is found now, and not at its first task
+            _ = job.arguments  # a job that cannot be run is found now, and not at its first task
             if job.executor == "process":
                 import_path(job)
         with self._lock:
             self._loop = asyncio.get_running_loop()
             if self._stops:
                 return
-        async with HandlerPools(self._dsn, self.concurrency) as pools, self._open_database(pools) as database:
+        async with (
+            HandlerConnections(self._dsn, f"underway worker {self.name}") as pools,
+            self._open_database(pools) as database,
+        ):
             shared = self._shared = Shared.of(self.settings, self.name, database, self._jobs)
             try:
                 await self._register()
@@ -125,8 +128,8 @@ class Worker:
         if self._cancelled is not None:
             raise self._cancelled
 
-    def _open_database(self, pools: HandlerPools) -> Database:
-        return Database(self._dsn, self.name, self.settings, pools.renew)
+    def _open_database(self, pools: HandlerConnections) -> Database:
+        return Database(self._dsn, self.name, self.settings, pools.drain)
 
     def _open_lifespan(self) -> AbstractAsyncContextManager[Any]:
         return contextlib.nullcontext(self._environment.state) if self._lifespan is None else self._lifespan()
@@ -143,7 +146,7 @@ class Worker:
             with contextlib.suppress(GaveUp):
                 await database.run(statements.unregister_worker(shared.id))
 
-    async def _work(self, shared: Shared, pools: HandlerPools, state: Any) -> None:
+    async def _work(self, shared: Shared, pools: HandlerConnections, state: Any) -> None:
         """Make all parts, and run them until everything is settled after a stop, or one of them fails."""
         environment = replace(
             self._environment,
@@ -161,7 +164,7 @@ class Worker:
                 runner.ended, self._dsn, self.settings.max_tasks_per_process, self.settings.max_memory_per_process
             ),
         }
-        stopping = self._stopping = Stopping(shared, results, runner.start_ready, pools)
+        stopping = self._stopping = Stopping(shared, results, runner.start_ready)
         deadlines = stopping.deadlines = Deadlines(self.name, shared, on_loop, stopping.expired)
         renewer = deadlines.renewer = Renewer(self._dsn, shared, deadlines, stopping.renewed)
         claimer = self._claimer = Claimer(shared, environment, runner, results, stopping, self._stop)

@@ -24,7 +24,7 @@ logging.getLogger("underway_pg").setLevel(logging.ERROR)
 
 class Producer:
     async def open(self):
-        self.client = underway.AsyncClient(DSN, max_connections=1)
+        self.client = underway.AsyncClient(DSN, pool_size=1)
         await self.client.__aenter__()
         return self
 

@@ -46,4 +46,5 @@ def no_polls(monkeypatch: pytest.MonkeyPatch) -> None:
         return dataclasses.replace(statement, read=read)
 
     monkeypatch.setattr(statements, "maintain", maintain_and_sleep)
-    monkeypatch.setattr("underway_pg.client.waiter._LOOK_AGAIN", 2 * SECONDS)
+    for module in ("_async", "_sync"):
+        monkeypatch.setattr(f"underway_pg.client.{module}._POLL_INTERVAL", 2 * SECONDS)

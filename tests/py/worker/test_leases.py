@@ -192,7 +192,7 @@ def test_an_idle_worker_that_looks_often_does_its_chores_once_a_second(
     app: App, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chores, looks = calls_of_chores(monkeypatch)
-    app.job(queue="q")(lambda: None).enqueue()
+    app.job(name="work", queue="q")(lambda: None).enqueue()
     session.run("select underway.schedule('s', 'q', '0 0 1 1 *')")
     session.run("update underway.schedule set check_at = now()")
     with Session(app.dsn) as holder, beside(app.worker()) as worker:

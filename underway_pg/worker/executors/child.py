@@ -156,7 +156,8 @@ class Child:
             return self._program.dsn
         assert self._attempt is not None
         assert self._attempt.job is not None
-        return self._attempt.job.enqueuer.dsn
+        dsn: str = self._attempt.job.app.dsn
+        return dsn
 
     def _announce_session(self, session: Session) -> None:
         self._send_about(self._attempt, SessionOpened(session))
@@ -224,9 +225,8 @@ class Child:
         output = error = None
         try:
             job = import_job(self._program, message.module, message.name)
-            app = job.enqueuer
             attempt.job = job
-            attempt.environment = replace(attempt.environment, state=app.state, middleware=app.middleware)
+            attempt.environment = replace(attempt.environment, state=job.app.state, middleware=job.app.middleware)
             self._may_raise = True
             if attempt.stop_reason is not None:
                 raise asyncio.CancelledError

@@ -24,14 +24,14 @@ class NewConnections:
     @contextmanager
     def connection(self) -> Iterator[psycopg.Connection[Any]]:
         """A connection for a plain handler."""
-        with connections.connect(self._dsn()) as connection:
+        with connections.connect(self._dsn, application_name="underway worker") as connection:
             self._announce_session(connection)
             yield connection
 
     @asynccontextmanager
     async def async_connection(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
         """A connection for an event loop that the handler runs."""
-        async with await connections.connect_async(self._dsn()) as connection:
+        async with await connections.connect_async(self._dsn, application_name="underway worker") as connection:
             self._announce_session(connection)
             yield connection
 

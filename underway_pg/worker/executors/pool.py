@@ -48,9 +48,6 @@ class ProcessDied(UnderwayError):
         super().__init__(f"the process that ran the task ended {how}")
         self.code = code
 
-    def __reduce__(self) -> tuple[type[ProcessDied], tuple[int]]:
-        return type(self), (self.code,)
-
 
 class Process:
     """A fresh interpreter that runs handlers, in a process group of its own.

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import Any
 
+from ...connections import Dsn
 from ...errors import LeaseLost, Snooze
 from ..attempt import Attempt
 from ..failure import RemoteError
@@ -24,7 +24,7 @@ __all__ = ["ProcessExecutor"]
 class ProcessExecutor:
     """Runs plain handlers in processes. A process runs `max_tasks`, and may have `max_memory` bytes after each."""
 
-    def __init__(self, on_end: OnEnd, dsn: Any, max_tasks: int, max_memory: int | None) -> None:
+    def __init__(self, on_end: OnEnd, dsn: Dsn, max_tasks: int, max_memory: int | None) -> None:
         self._threads = AttemptThreads(on_end)
         self._pool = ProcessPool(describe_program(dsn), max_tasks, max_memory)
 

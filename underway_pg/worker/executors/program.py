@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from ...connections import Dsn
 from ...errors import ConfigurationError
 from ...importing import ImportStopped, importing_program
 from ...job import Job
@@ -46,7 +47,7 @@ def import_path(job: Job[..., Any]) -> tuple[str, str]:
     return module_name, names[0]
 
 
-def describe_program(dsn: Any) -> Program:
+def describe_program(dsn: Dsn) -> Program:
     """The program that runs here."""
     main = sys.modules["__main__"]
     spec = getattr(main, "__spec__", None)
@@ -85,7 +86,7 @@ def import_job(program: Program, module_name: str, name: str) -> Job[..., Any]:
         ) from None
     job: Job[..., Any] = getattr(module, name)
     if program.dsn is not None:
-        job.enqueuer.dsn = program.dsn
+        job.app.dsn = program.dsn
     _set_up_log(program)
     return job
 
@@ -97,8 +98,9 @@ def _import_main(program: Program) -> ModuleType:
         spec = importlib.util.find_spec(name)
     else:
         spec = importlib.util.spec_from_file_location(name, program.main_file or "")
-    if name in sys.modules:
-        return sys.modules[name]
+    known = sys.modules.get(name)
+    if known is not None and known is not sys.modules["__main__"]:  # which multiprocessing has under this name too
+        return known
     assert spec is not None
     assert spec.loader is not None
     module = sys.modules[name] = importlib.util.module_from_spec(spec)

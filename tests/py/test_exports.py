@@ -1,0 +1,67 @@
+"""What `import underway_pg` offers: every type that a public signature names, and every error."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from importlib.metadata import version
+from typing import Any
+
+import underway_pg
+from underway_pg import errors
+
+# Types that a caller gets and never names, or that are not of this package's users.
+NOT_NAMED = {
+    "Application",
+    "Arguments",
+    "Attempt",
+    "ClaimedTask",
+    "Clients",
+    "Connections",
+    "Session",
+    "Statement",
+    "Transaction",
+}
+
+
+def named(annotation: Any) -> set[type]:
+    """The classes of this package in an annotation, however deep."""
+    found = {annotation} if inspect.isclass(annotation) and annotation.__module__.startswith("underway_pg") else set()
+    return found.union(*map(named, typing.get_args(annotation)))
+
+
+def types_of(kind: type) -> set[type]:
+    """The classes that the public methods and properties of a class name."""
+    found: set[type] = set()
+    for name, member in inspect.getmembers(kind):
+        function = member.fget if isinstance(member, property) else member
+        if (name.startswith("_") and name != "__init__") or not inspect.isfunction(function):
+            continue
+        names = {**vars(underway_pg), **vars(inspect.getmodule(function)), **lazily_imported()}
+        found |= {each for hint in typing.get_type_hints(function, names).values() for each in named(hint)}
+    return found
+
+
+def lazily_imported() -> dict[str, Any]:
+    import psycopg_pool
+
+    from underway_pg.worker import attempt
+
+    return {**vars(psycopg_pool), **vars(attempt)}
+
+
+def test_every_type_in_a_public_signature_is_exported() -> None:
+    missing = set()
+    for name in underway_pg.__all__:
+        kind = getattr(underway_pg, name)
+        if inspect.isclass(kind):
+            missing |= {each.__name__ for each in types_of(kind)}
+    assert {name for name in missing - set(underway_pg.__all__) - NOT_NAMED if not name.startswith("_")} == set()
+
+
+def test_every_error_is_exported() -> None:
+    assert set(errors.__all__) - set(underway_pg.__all__) == {"translate_errors"}
+
+
+def test_the_package_has_its_version() -> None:
+    assert underway_pg.__version__ == version("underway-pg")

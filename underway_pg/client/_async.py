@@ -1,0 +1,568 @@
+"""The clients: the calls of the SQL contract, over a pool or in the caller's transaction."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from datetime import datetime
+from functools import partial
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import psycopg
+
+from .. import connections, statements
+from ..connections import AsyncPool, Dsn, after_fork, answer_within, connect_async, dsn_of_pool, is_outage, unavailable
+from ..connections.primitives import keep_for_ever, wait_for_event_async
+from ..connections.sessions import may_have_committed
+from ..errors import ConfigurationError, DatabaseRefusal, DatabaseUnavailable
+from ..models import (
+    BatchStats,
+    BlockedReason,
+    Enqueued,
+    QueueStats,
+    ScheduleStats,
+    State,
+    TaskInfo,
+    TaskSummary,
+    WorkerStats,
+)
+from ..settings import Duration, NewTask, Options, Queue, Schedule
+from ..statements import Statement
+from .execute import execute_async
+from .waiter import TaskWaiter, output_of
+
+if TYPE_CHECKING:
+    from psycopg_pool import AsyncConnectionPool
+
+__all__ = ["AsyncClient"]
+
+T = TypeVar("T")
+
+_DEFAULT = Options()
+
+# Seconds. Without a timeout a call waits this long for a free connection.
+_FREE_CONNECTION = 30.0
+
+# Seconds. Notifications may be lost, and none pass a pooler: whoever listens also reads the states this often.
+_POLL_INTERVAL = 1.0
+
+
+class AsyncWaits:
+    """All the waiting of one client for the end of tasks, over one LISTEN connection.
+
+    The problem: a connection for each call would exhaust the server when a thousand calls wait at once, and a task or
+    a thread in the background would have to be ended by somebody. So one of the callers that wait, the leader, listens
+    for all of them: it reads how the tasks ended, and wakes the callers that wait for them. When its own tasks have
+    ended, another caller becomes the leader and takes the connection over. The last caller closes it.
+
+    No end is missed: a caller that joins reads the states of its tasks first, and a new connection listens before it
+    reads the states of all tasks.
+    """
+
+    def __init__(self, dsn: Dsn, run: Callable[[Statement[Any]], Awaitable[Any]]) -> None:
+        self._dsn = dsn
+        self._run = run
+        self._start()
+        after_fork(self)
+
+    def _start(self) -> None:
+        self._leading = threading.Lock()  # held by the leader
+        self._joining = threading.RLock()  # for the dictionaries and what they hold, for a moment
+        self._events: dict[TaskWaiter, asyncio.Event] = {}
+        self._waiters: dict[int, set[TaskWaiter]] = {}  # by task
+        self._connection: psycopg.AsyncConnection[Any] | None = None
+        self._poll_at = 0.0
+
+    def _after_fork(self) -> None:
+        if self._connection is not None:
+            keep_for_ever([self._connection])
+        self._start()
+
+    async def wait(self, waiter: TaskWaiter) -> None:
+        """Wait until the tasks of a waiter are final. Raises WaitTimeout and DatabaseUnavailable."""
+        event = self._join(waiter)
+        try:
+            if not waiter.done:
+                await self._read(self._run, [waiter])
+            while not waiter.done:
+                if self._leading.acquire(blocking=False):
+                    try:
+                        await self._lead(waiter)
+                    finally:
+                        self._leading.release()
+                else:
+                    await wait_for_event_async(event, waiter.seconds_left())
+                    event.clear()
+        finally:
+            self._leave(waiter)
+            self._hand_over()
+
+    def _join(self, waiter: TaskWaiter) -> asyncio.Event:
+        event = asyncio.Event()
+        with self._joining:
+            self._events[waiter] = event
+            for task in waiter.tasks:
+                self._waiters.setdefault(task, set()).add(waiter)
+        return event
+
+    def _leave(self, waiter: TaskWaiter) -> None:
+        with self._joining:
+            del self._events[waiter]
+            for task in waiter.tasks:
+                self._waiters[task].discard(waiter)
+                if not self._waiters[task]:
+                    del self._waiters[task]
+
+    def _hand_over(self) -> None:
+        """Wake one caller, which leads if nobody does. Without any, close the connection."""
+        if not self._events and self._leading.acquire(blocking=False):
+            if not self._events:
+                self._close()
+            self._leading.release()
+        with self._joining:
+            event = next(iter(self._events.values()), None)
+        if event is not None:
+            event.set()
+
+    async def _lead(self, own: TaskWaiter) -> None:
+        """Listen for all callers until one's own tasks have ended."""
+        while not own.done:
+            left = own.seconds_left()
+            try:
+                connection = await self._listen()
+            except DatabaseUnavailable as error:
+                self._fail_all(error)
+                return
+            try:
+                pause = self._poll_at - time.monotonic()
+                if pause <= 0:
+                    self._poll_at = time.monotonic() + _POLL_INTERVAL
+                    with answer_within(connections.SILENT_AFTER, connection):
+                        await self._read(partial(execute_async, connection), list(self._events))
+                    continue
+                ended = await self._notified(connection, pause if left is None else min(pause, left))
+                if ended:
+                    with answer_within(connections.SILENT_AFTER, connection):
+                        self._record(await execute_async(connection, statements.task_infos(ended)))
+            except psycopg.OperationalError as error:
+                self._close()
+                if not is_outage(error):
+                    raise
+            except BaseException:
+                self._close()
+                raise
+
+    async def _listen(self) -> psycopg.AsyncConnection[Any]:
+        if self._connection is None:
+            connection = await connect_async(self._dsn)
+            self._connection, self._poll_at = connection, 0.0
+            try:
+                await connection.execute("listen underway_finished")
+            except BaseException:
+                self._close()
+                raise
+        return self._connection
+
+    async def _notified(self, connection: psycopg.AsyncConnection[Any], seconds: float) -> list[int]:
+        """Listen, at most for some seconds. Returns the tasks that have ended and that somebody waits for."""
+        heard: set[int] = set()
+        async for notification in connection.notifies(timeout=seconds, stop_after=1):
+            if notification.payload.isdecimal():
+                heard.add(int(notification.payload))
+        return [task for task in heard if task in self._waiters]
+
+    async def _read(self, run: Callable[[Statement[Any]], Awaitable[Any]], waiters: list[TaskWaiter]) -> None:
+        """Have the end of the open tasks notified, and read those that have ended already."""
+        with self._joining:
+            tasks = list({task for waiter in waiters for task in waiter.open})
+        try:
+            ended = await run(statements.watch(tasks))
+        except DatabaseRefusal as error:  # one of the tasks does not exist: find out whose
+            if len(waiters) == 1:
+                self._fail(waiters[0], error)
+                return
+            for waiter in waiters:
+                await self._read(run, [waiter])
+            return
+        if ended:
+            self._record(await run(statements.task_infos(ended)))
+
+    def _record(self, found: list[TaskInfo]) -> None:
+        with self._joining:
+            for task in found:
+                for waiter in tuple(self._waiters.get(task.id, ())):
+                    waiter.record(task)
+                    if waiter.done:
+                        self._events[waiter].set()
+
+    def _fail(self, waiter: TaskWaiter, error: Exception) -> None:
+        waiter.fail(error)
+        with self._joining:
+            if waiter in self._events:
+                self._events[waiter].set()
+
+    def _fail_all(self, error: DatabaseUnavailable) -> None:
+        for waiter in list(self._events):
+            own = DatabaseUnavailable(*error.args)
+            own.__cause__ = error.__cause__
+            self._fail(waiter, own)
+
+    def _close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.pgconn.finish()
+
+
+class AsyncClient:
+    """The calls of the SQL contract for asyncio. Each runs in a transaction of its own, or in that of `connection=`.
+
+    dsn        a URI, a conninfo string, or a function that returns one and is called for each new connection
+    pool       your own psycopg_pool.AsyncConnectionPool, opened and closed by you; the dsn, by default that of the
+               pool, is then used only for LISTEN
+    pool_size  at most so many connections at once; one more while tasks are waited for
+    timeout    seconds that a call may take, the wait for a free connection included. Without it a call waits at most 30
+               seconds for a connection, and as long as it takes for its statement
+
+    A client makes its connections when it needs them. In a forked process it makes new ones. It belongs to the event
+    loop on which it is used first. The database's refusals are raised as subclasses of DatabaseRefusal, outages as
+    DatabaseUnavailable; other database errors pass as psycopg raises them.
+    """
+
+    def __init__(
+        self,
+        dsn: Dsn | None = None,
+        *,
+        pool: AsyncConnectionPool[Any] | None = None,
+        pool_size: int = 4,
+        timeout: float | None = None,
+    ) -> None:
+        if dsn is None and pool is None:
+            raise ConfigurationError("a client needs a dsn or a pool")
+        source = dsn if dsn is not None else dsn_of_pool(pool)
+        self._own_pool = AsyncPool(source, max_size=pool_size)
+        self._pool = self._own_pool if pool is None else pool
+        self._timeout = timeout
+        self._waits = AsyncWaits(source, self.run)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections. The client can be used again, with new ones."""
+        self.drain()
+
+    def drain(self) -> None:
+        """Close the idle connections, from any thread."""
+        self._own_pool.drain()
+
+    def within(self, timeout: float | None) -> Self:
+        """The same client with another timeout for its calls, in seconds."""
+        other = copy.copy(self)
+        other._timeout = timeout
+        return other
+
+    async def run(self, statement: Statement[T], connection: psycopg.AsyncConnection[Any] | None = None) -> T:
+        """Run one statement of the SQL contract; all other calls do it by this one."""
+        if connection is not None:
+            return await execute_async(connection, statement)
+        with suppress(psycopg.errors.AdminShutdown, psycopg.errors.IdleSessionTimeout):
+            return await self._run_pooled(statement)
+        # The server ended the session, most likely while it was idle, and did not commit: once more, in a new session.
+        try:
+            return await self._run_pooled(statement)
+        except psycopg.OperationalError as error:
+            if not is_outage(error) or isinstance(error, DatabaseUnavailable):
+                raise
+            raise unavailable(error) from error
+
+    async def _run_pooled(self, statement: Statement[T]) -> T:
+        timeout, started_at = self._timeout, time.monotonic()
+        try:
+            async with self._pool.connection(_FREE_CONNECTION if timeout is None else timeout) as pooled:
+                if timeout is None:
+                    return await execute_async(pooled, statement)
+                with answer_within(max(0.0, timeout - (time.monotonic() - started_at)), pooled):
+                    return await execute_async(pooled, statement)
+        except (psycopg.errors.AdminShutdown, psycopg.errors.IdleSessionTimeout) as error:
+            self.drain()  # the other idle sessions have ended too, or will
+            if self._pool is not self._own_pool or may_have_committed(pooled):
+                raise unavailable(error) from error
+            raise
+        except psycopg.errors.ReadOnlySqlTransaction:
+            self.drain()  # a former primary: the next connection may lead to the new one
+            raise
+        except psycopg.Error as error:
+            if not is_outage(error) or isinstance(error, DatabaseUnavailable):
+                raise
+            raise unavailable(error) from error
+
+    async def wait_for(self, task: int, *, timeout: float | None = None) -> Any:
+        """Wait until a task is final. Returns its output.
+
+        `timeout` is in seconds. Raises TaskFailed, TaskCancelled, WaitTimeout or TaskNotFound.
+        """
+        final = await self.wait_for_many([task], timeout=timeout)
+        return output_of(final[task])
+
+    async def wait_for_many(
+        self,
+        tasks: Iterable[int],
+        *,
+        timeout: float | None = None,
+        on_final: Callable[[TaskInfo], None] | None = None,
+    ) -> dict[int, TaskInfo]:
+        """Wait until tasks are final, however they end. Returns all that is known of each, by its id.
+
+        `timeout` is in seconds, for all of them. `on_final` is called with each task that is final. Raises WaitTimeout,
+        or TaskNotFound when one of the tasks does not exist.
+        """
+        waiter = TaskWaiter(tasks, timeout, on_final)
+        await self._waits.wait(waiter)
+        return waiter.final
+
+    async def enqueue(
+        self,
+        queue: str,
+        input: Any,
+        *,
+        job: str | None = None,
+        options: Options = _DEFAULT,
+        connection: psycopg.AsyncConnection[Any] | None = None,
+    ) -> int:
+        """Enqueue a task. Returns its id."""
+        return await self.run(statements.enqueue(queue, input, job, options), connection)
+
+    async def enqueue_many(
+        self,
+        queue: str,
+        inputs: Iterable[Any],
+        *,
+        unique_keys: Iterable[str | None] | None = None,
+        job: str | None = None,
+        options: Options = _DEFAULT,
+        connection: psycopg.AsyncConnection[Any] | None = None,
+    ) -> list[int]:
+        """Enqueue a task for each input, all with the same options. Returns their ids in the order of the inputs.
+
+        `unique_keys` has a key for each input, or None; a key that is taken gives the id of the task that has it.
+        """
+        return await self.run(statements.enqueue_many(queue, inputs, job, options, unique_keys), connection)
+
+    async def enqueue_unique(
+        self,
+        queue: str,
+        inputs: Iterable[Any],
+        unique_keys: Iterable[str | None],
+        *,
+        job: str | None = None,
+        options: Options = _DEFAULT,
+        connection: psycopg.AsyncConnection[Any] | None = None,
+    ) -> list[Enqueued]:
+        """Enqueue a task for each input whose unique key is free, all with the same options.
+
+        Returns for each input which task has its key, and whether it was created or replaced.
+        """
+        return await self.run(statements.enqueue_unique(queue, inputs, unique_keys, job, options), connection)
+
+    async def enqueue_tasks(
+        self, tasks: Iterable[NewTask], *, connection: psycopg.AsyncConnection[Any] | None = None
+    ) -> list[int]:
+        """Enqueue tasks of any jobs and queues, made by `Job.task`, all or none. Returns their ids in order."""
+        return await self.run(statements.enqueue_tasks(tasks), connection)
+
+    async def enqueue_batch(
+        self,
+        tasks: Iterable[NewTask],
+        *,
+        on_success: NewTask | None = None,
+        on_final: NewTask | None = None,
+        on_failure: NewTask | None = None,
+        name: str | None = None,
+        retention: Duration | None = None,
+        connection: psycopg.AsyncConnection[Any] | None = None,
+    ) -> int:
+        """Enqueue tasks as a batch, made by `Job.task`. Returns the id of the batch.
+
+        `on_success` runs when all of them have succeeded, `on_final` when all are final, `on_failure` when the first
+        has failed or was cancelled; each finds the id in `context.headers["batch"]`. The batch is known for `retention`
+        (seconds or a timedelta, 14 days by default) after its end.
+        """
+        return await self.run(
+            statements.enqueue_batch(tasks, on_success, on_final, on_failure, name, retention), connection
+        )
+
+    async def extend_batch(
+        self, batch: int, tasks: Iterable[NewTask], *, connection: psycopg.AsyncConnection[Any] | None = None
+    ) -> list[int]:
+        """Enqueue more tasks of a batch that is not final. Returns their ids. Raises BatchFinal or BatchNotFound."""
+        return await self.run(statements.extend_batch(batch, tasks), connection)
+
+    async def cancel_batch(self, batch: int, *, connection: psycopg.AsyncConnection[Any] | None = None) -> int:
+        """Cancel the live tasks of a batch. Returns how many there were."""
+        return await self.run(statements.cancel_batch(batch), connection)
+
+    async def batch(self, batch: int, *, connection: psycopg.AsyncConnection[Any] | None = None) -> BatchStats | None:
+        """How far a batch is; None when there is no such batch."""
+        return await self.run(statements.batch(batch), connection)
+
+    async def batches(
+        self, *, limit: int = 50, connection: psycopg.AsyncConnection[Any] | None = None
+    ) -> list[BatchStats]:
+        """The newest batches, with how far they are."""
+        return await self.run(statements.batches(limit), connection)
+
+    async def task(self, task: int, *, connection: psycopg.AsyncConnection[Any] | None = None) -> TaskInfo | None:
+        """All that is known of a task, live or finished; None when there is no such task."""
+        return await self.run(statements.task_info(task), connection)
+
+    async def why(self, task: int, *, connection: psycopg.AsyncConnection[Any] | None = None) -> list[BlockedReason]:
+        """Why a task is not running, each reason with a code, a sentence and its numbers. Raises TaskNotFound."""
+        return await self.run(statements.why(task), connection)
+
+    async def cancel(self, task: int, *, connection: psycopg.AsyncConnection[Any] | None = None) -> bool:
+        """Cancel a live task, running or not. Returns whether something changed."""
+        return await self.run(statements.cancel(task), connection)
+
+    async def retry(self, task: int, *, connection: psycopg.AsyncConnection[Any] | None = None) -> None:
+        """Make a failed or cancelled task pending again, with fresh attempts."""
+        await self.run(statements.retry(task), connection)
+
+    async def redrive(
+        self, queue: str, *, max_tasks: int = 1000, connection: psycopg.AsyncConnection[Any] | None = None
+    ) -> int:
+        """Move the waiting dead letters of a queue back to where they came from. Returns how many went."""
+        return await self.run(statements.redrive(queue, max_tasks), connection)
+
+    async def reschedule(
+        self, task: int, run_at: datetime, *, connection: psycopg.AsyncConnection[Any] | None = None
+    ) -> datetime:
+        """Make a pending task ready at another time. Returns when it will be ready."""
+        return await self.run(statements.reschedule(task, run_at), connection)
+
+    async def reprioritize(
+        self, task: int, priority: int, *, connection: psycopg.AsyncConnection[Any] | None = None
+    ) -> None:
+        """Give a pending task another priority; higher runs first."""
+        await self.run(statements.reprioritize(task, priority), connection)
+
+    async def delete_task(self, task: int, *, connection: psycopg.AsyncConnection[Any] | None = None) -> None:
+        """Remove a finished task from the history."""
+        await self.run(statements.delete_task(task), connection)
+
+    async def configure(
+        self,
+        *,
+        max_input_size: int | str | None = None,
+        max_output_size: int | str | None = None,
+        connection: psycopg.AsyncConnection[Any] | None = None,
+    ) -> None:
+        """Change settings of the whole schema: the largest input and output of a task, in bytes or as "4 MB"."""
+        await self.run(statements.configure(max_input_size, max_output_size), connection)
+
+    async def create_queue(self, queue: Queue, *, connection: psycopg.AsyncConnection[Any] | None = None) -> None:
+        """Create a queue, or change the settings that are given."""
+        await self.run(statements.create_queue(queue), connection)
+
+    async def pause_queue(self, name: str, *, connection: psycopg.AsyncConnection[Any] | None = None) -> bool:
+        """Stop claims from a queue, for all workers at once. Returns whether it was running."""
+        return await self.run(statements.pause_queue(name), connection)
+
+    async def resume_queue(self, name: str, *, connection: psycopg.AsyncConnection[Any] | None = None) -> bool:
+        """Let claims from a queue go on. Returns whether it was paused."""
+        return await self.run(statements.resume_queue(name), connection)
+
+    async def pause_key(self, queue: str, key: str, *, connection: psycopg.AsyncConnection[Any] | None = None) -> bool:
+        """Stop claims of one concurrency key of a queue, for all workers at once. Returns whether it was running."""
+        return await self.run(statements.pause_key(queue, key), connection)
+
+    async def resume_key(self, queue: str, key: str, *, connection: psycopg.AsyncConnection[Any] | None = None) -> bool:
+        """Let claims of a paused concurrency key go on. Returns whether it was paused."""
+        return await self.run(statements.resume_key(queue, key), connection)
+
+    async def drop_queue(
+        self, name: str, *, force: bool = False, connection: psycopg.AsyncConnection[Any] | None = None
+    ) -> None:
+        """Remove a queue; with `force` its live tasks are cancelled."""
+        await self.run(statements.drop_queue(name, force), connection)
+
+    async def schedule(
+        self, schedule: Schedule, *, connection: psycopg.AsyncConnection[Any] | None = None
+    ) -> datetime | None:
+        """Create a schedule, or replace the one of its name. Returns its next time."""
+        return await self.run(statements.schedule(schedule), connection)
+
+    async def unschedule(self, name: str, *, connection: psycopg.AsyncConnection[Any] | None = None) -> bool:
+        """Remove a schedule; the tasks that it has enqueued stay. Returns whether there was one."""
+        return await self.run(statements.unschedule(name), connection)
+
+    async def pause_schedule(self, name: str, *, connection: psycopg.AsyncConnection[Any] | None = None) -> bool:
+        """Let a schedule enqueue nothing until it is resumed. Returns whether it was running."""
+        return await self.run(statements.pause_schedule(name), connection)
+
+    async def resume_schedule(self, name: str, *, connection: psycopg.AsyncConnection[Any] | None = None) -> bool:
+        """Let a paused schedule go on with its next time. Returns whether it was paused."""
+        return await self.run(statements.resume_schedule(name), connection)
+
+    async def run_schedule_now(self, name: str, *, connection: psycopg.AsyncConnection[Any] | None = None) -> int:
+        """Enqueue the task of a schedule now, beside its times. Returns the id of the task."""
+        return await self.run(statements.run_schedule_now(name), connection)
+
+    async def schedules(self, *, connection: psycopg.AsyncConnection[Any] | None = None) -> list[ScheduleStats]:
+        """Every schedule, with its last and its next time."""
+        return await self.run(statements.schedules(), connection)
+
+    async def cron_preview(
+        self,
+        cron: str,
+        time_zone: str | None = None,
+        *,
+        after: datetime | None = None,
+        count: int = 5,
+        connection: psycopg.AsyncConnection[Any] | None = None,
+    ) -> list[datetime]:
+        """The next times that a cron expression names on the clocks of a zone (UTC by default), after now or a time."""
+        return await self.run(statements.cron_preview(cron, time_zone, after, count), connection)
+
+    async def tasks(
+        self,
+        *,
+        queue: str | None = None,
+        state: State | None = None,
+        limit: int = 50,
+        connection: psycopg.AsyncConnection[Any] | None = None,
+    ) -> list[TaskSummary]:
+        """The newest tasks, live or finished."""
+        return await self.run(statements.tasks(queue, state, limit), connection)
+
+    async def queues(self, *, connection: psycopg.AsyncConnection[Any] | None = None) -> list[QueueStats]:
+        """Every queue, with what lies in it."""
+        return await self.run(statements.queues(), connection)
+
+    async def workers(self, *, connection: psycopg.AsyncConnection[Any] | None = None) -> list[WorkerStats]:
+        """Every worker that is known."""
+        return await self.run(statements.workers(), connection)
+
+    async def stop_workers(
+        self,
+        *,
+        worker: int | None = None,
+        queue: str | None = None,
+        all_workers: bool = False,
+        connection: psycopg.AsyncConnection[Any] | None = None,
+    ) -> int:
+        """Ask a worker to stop by its id, those that serve a queue, or everyone, as a signal does. Returns how many."""
+        return await self.run(statements.stop_workers(worker, queue, all_workers), connection)
+
+    async def stats(self, *, connection: psycopg.AsyncConnection[Any] | None = None) -> dict[str, float]:
+        """The whole installation in a few numbers."""
+        return await self.run(statements.stats(), connection)

@@ -18,6 +18,7 @@ import asyncio
 import heapq
 import itertools
 import logging
+import math
 import threading
 import time
 from collections import defaultdict
@@ -113,7 +114,9 @@ class Deadlines(threading.Thread):
         """Watch attempts that have just been claimed together."""
         limits = {(attempt.task.timeout, attempt.task.heartbeat) for attempt in attempts}
         first = min(min(seconds(timeout), seconds(heartbeat) / 3) for timeout, heartbeat in limits)
-        self.watch(attempts, now + min(first, _FIRST_CHECK))
+        # At common times for all claims: the thread wakes seldom, for it competes with the loop for the interpreter.
+        common = math.ceil((now + _FIRST_CHECK) / _FIRST_CHECK) * _FIRST_CHECK
+        self.watch(attempts, min(now + first, common))
 
     def watch(self, attempts: Iterable[Attempt], at: float) -> None:
         """Look at attempts at a time, whatever else is known of them."""
@@ -131,6 +134,7 @@ class Deadlines(threading.Thread):
 
     def run(self) -> None:
         """Sleep until something is due; while the worker holds tasks, also ask the loop whether it is free."""
+        check_at = 0.0
         try:
             while True:
                 with self._changed:
@@ -144,9 +148,11 @@ class Deadlines(threading.Thread):
                     self._loop.call_soon_threadsafe(self._on_expired, expired)
                 if renewals:
                     self.renewer.renew(renewals)
-                self._check_loop()
-                for attempt in list(self._held):
-                    attempt.sever_if_silent()
+                if self._now() >= check_at:
+                    check_at = self._now() + self._block_warning / 4
+                    self._check_loop()
+                    for attempt in list(self._held):
+                        attempt.sever_if_silent()
         except RuntimeError:  # the loop is closed
             if not self._loop.is_closed():
                 raise

@@ -33,7 +33,7 @@ begin
     if cardinality(v_settled) < cardinality(complete_and_dequeue.tasks) then
         return query
         select lost.id, null, null, null::jsonb, null::integer, null::uuid, null::interval, null::interval,
-            null::jsonb, null::integer, null::timestamptz, null::jsonb
+            null::jsonb, null::integer, null::timestamptz, null::jsonb, null::integer
         from (
             select unnest(complete_and_dequeue.tasks)
             except

@@ -38,7 +38,7 @@ GONE = "yara@example.com"  # the mail server refuses this address permanently
 CRASH = "grace@example.net"  # the worker is killed after this mail has arrived, before it receives the response
 
 IS_WORKER = sys.argv[1:2] == ["worker"]
-logging.getLogger("underway_pg").setLevel(logging.ERROR)  # the intended failures are printed below
+logging.getLogger("underway_pg").setLevel(logging.CRITICAL)  # the intended failures are printed below
 
 
 # The application: a queue, a job, and the code that enqueues it. The leases of a dead worker lapse after 2 seconds.

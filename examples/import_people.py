@@ -11,7 +11,7 @@ import psycopg
 
 import underway_pg as underway
 
-logging.getLogger("underway_pg").setLevel(logging.ERROR)
+logging.getLogger("underway_pg").setLevel(logging.CRITICAL)
 
 app = underway.App()
 PEOPLE = Path(__file__).with_name("people.csv")

@@ -8,7 +8,7 @@ import logging
 
 import underway_pg as underway
 
-logging.getLogger("underway_pg").setLevel(logging.ERROR)  # the failures here are intended
+logging.getLogger("underway_pg").setLevel(logging.CRITICAL)  # the failures here are intended
 
 app = underway.App(
     queues=[

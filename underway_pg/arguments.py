@@ -125,6 +125,8 @@ class Arguments:
                 missing.append(repr(path[0]))
             elif problem == "extra_forbidden" and len(path) == 1:
                 unknown.append(repr(path[0]))
+            elif problem == "json_invalid":
+                return InputError(f"job {self._job}: the input cannot be read: {detail['msg']}")
             elif not path:
                 return InputError(f"job {self._job}: the input is not an object with the arguments: {detail['msg']}")
             else:

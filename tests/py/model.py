@@ -658,6 +658,12 @@ class Underway:
         if queue.fair:
             if alone and self.world.exact:
                 self.check_turns(mine, ready, rooms)
+                # A key that is served twice has its other tasks in line for the next claim.
+                for key, task in {task.concurrency_key: task for task in reversed(mine)}.items():
+                    of_key = [t for t in rest if t.concurrency_key == key and t.priority > task.priority]
+                    assert not of_key or key is None or (queue.name, key) in self.world.unsettled, (
+                        f"{task} was claimed before {of_key}"
+                    )
         elif self.world.exact:
             for task in mine:
                 skipped = [

@@ -1149,7 +1149,7 @@ def connected(database: str) -> Iterator[tuple[list[Session], Session]]:
 
 # The machines, and the seeds of their runs. Each run is a test of its own, so that several processes share them.
 MACHINES: dict[type[Machine], tuple[int, ...]] = {
-    Machine: (0, 1, 3, 4),
+    Machine: (0, 1, 2, 3, 4),
     MachineOfLimits: (0, 1, 2),
     MachineWhoseClockGoesBack: (0,),
     MachineOfLimitsWhoseClockGoesBack: (0,),

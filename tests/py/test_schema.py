@@ -74,7 +74,8 @@ TRACES = """
 
 def rows(dsn: str, query: str) -> list[Any]:
     # Without a timeout, whatever the database prefers: the catalogue takes longer to read than 20 ms.
-    with psycopg.connect(dsn, autocommit=True, options="-c statement_timeout=0") as connection:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("set statement_timeout = 0")
         return connection.execute(query.encode()).fetchall()
 
 

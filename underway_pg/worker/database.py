@@ -46,6 +46,7 @@ class Database:
         self._on_unresponsive = on_unresponsive
         self._pool = connections.AsyncPool(dsn, max_size=2, application_name=f"underway worker {name}")
         self._away_since: float | None = None
+        self._away_for: set[str | None] = set()  # SQLSTATEs that were logged since then
         self.reached_at: float | None = None
         self.give_up_at = float("inf")
 
@@ -61,10 +62,15 @@ class Database:
         return self.reached_at is not None and time.monotonic() - self.reached_at < self._settings.unready_after
 
     def unavailable(self, error: BaseException) -> None:
-        """Log that the database cannot be reached; once, whichever part of the worker notices it."""
+        """Log that the database cannot be reached; once for each reason, whichever part of the worker notices it."""
+        reason = getattr(error, "sqlstate", None)
         if self._away_since is None:
             self._away_since = time.monotonic()
+            self._away_for = {reason}
             logger.warning("worker %s: cannot reach the database, retrying: %s", self._name, str(error).strip())
+        elif reason not in self._away_for:
+            self._away_for.add(reason)
+            logger.warning("worker %s: the database is still unavailable: %s", self._name, str(error).strip())
 
     def reached(self) -> None:
         """The database has answered."""

@@ -1,11 +1,11 @@
 -- _release_slots: make parked tasks ready in place of tasks that are no longer running or ready, and wake workers.
 --
--- Invariant: while a concurrency key has parked tasks that are due, as many of its tasks as may run are running or ready,
--- or a transaction is under way that will make one ready. Each way in which a running or a ready task of a key ends or
--- leaves calls this function, and the order matters: (1) the caller's UPDATE or DELETE frees the slot, (2) this function
--- takes the lock of the key shared, (3) it looks for parked tasks in a new statement. A claim parks a task only while it
--- holds the same lock exclusively, and after it has counted the key again in a new statement. So either the claim sees the
--- free slot, or this function sees the parked task.
+-- Invariant: while a concurrency key has parked tasks that are due, as many of its tasks as may run are running or are
+-- ready and before the parked tasks, or a transaction is under way that will make one ready. Each way in which a running or
+-- a ready task of a key ends, leaves or is placed behind others calls this function, and the order matters: (1) the
+-- caller's UPDATE or DELETE frees the slot, (2) this function takes the lock of the key shared, (3) it looks for parked
+-- tasks in a new statement. A claim parks a task only while it holds the same lock exclusively, and after it has counted
+-- the key again in a new statement. So either the claim sees the free slot, or this function sees the parked task.
 --
 -- It may wait for a claim of the queue that has not committed: one that holds the lock of the key (64 locks for the keys of
 -- a queue), or one that has advanced the watermark. maintain() repairs what a locked row or an old snapshot has hidden.
@@ -57,7 +57,8 @@ begin
           and t.parked
         limit 1
     )
-      -- In a fair queue a key has one ready task at a time, which stands for its next turn.
+      -- In a fair queue a key has one ready task at a time, which stands for its next turn; but not for a parked task with a
+      -- higher priority, which would otherwise be claimed after it.
       and ((select q.fair from underway.queue q where q.name = freed.queue) is not true or (
           select true
           from underway.task t
@@ -68,6 +69,17 @@ begin
             -- Not "=": with the statistics of an empty table the planner would read all ready tasks of the queue.
             and t.state between 'pending' and 'pending'
             and t.ready_at <= underway._clock()
+            and t.priority >= (
+                select p.priority
+                from underway.task p
+                where p.queue = freed.queue
+                  and not p.holds_slot
+                  and p.concurrency_key = freed.key
+                  and p.parked
+                  and p.state = 'pending'
+                order by p.priority desc
+                limit 1
+            )
           limit 1
       ) is null);
     if v_queues is not null then

@@ -63,11 +63,12 @@ begin
     update underway.task t
     set
         parked = false,
-        ready_at = underway._front_at(t.queue, t.priority, case
+        -- A task that is not due stays delayed, also where _front_at does not keep its place.
+        ready_at = greatest(t.ready_at, underway._front_at(t.queue, t.priority, case
             when (select q.fair from underway.queue q where q.name = t.queue)
                 then greatest(t.ready_at, v_now + interval '1 microsecond' * chosen.number)
             else t.ready_at
-        end)
+        end))
     from unnest(v_rows) with ordinality as chosen (ctid, number)
     where t.ctid = chosen.ctid;
 

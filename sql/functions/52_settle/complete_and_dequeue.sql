@@ -23,6 +23,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_settled bigint[];
+    v_lost    underway.claimed_task; -- only its id is set
 begin
     perform underway._check_leases(complete_and_dequeue.tasks, complete_and_dequeue.leases);
 
@@ -31,14 +32,13 @@ begin
     );
 
     if cardinality(v_settled) < cardinality(complete_and_dequeue.tasks) then
-        return query
-        select lost.id, null, null, null::jsonb, null::integer, null::uuid, null::interval, null::interval,
-            null::jsonb, null::integer, null::timestamptz, null::jsonb, null::integer
-        from (
+        for v_lost.id in
             select unnest(complete_and_dequeue.tasks)
             except
             select unnest(v_settled)
-        ) as lost (id);
+        loop
+            return next v_lost;
+        end loop;
     end if;
 
     return query

@@ -291,7 +291,7 @@ def test_a_lease_is_renewed_while_both_connections_of_the_worker_wait_for_an_ans
         id = long.enqueue()
         worker.until(started.is_set, "it runs")
         holder.run("begin")
-        holder.run("lock table underway.task_history, underway.worker in share mode")  # settling and maintaining wait
+        holder.run("lock table underway.worker, underway.task_history in share mode")  # settling and maintaining wait
         ended = short.enqueue()
         worker.until(
             lambda: (

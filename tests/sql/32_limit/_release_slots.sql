@@ -1,5 +1,5 @@
 begin;
-select plan(24);
+select plan(27);
 
 create temporary table woken (queue text) on commit drop;
 
@@ -128,6 +128,18 @@ select is(underway_test.ready(), 'a1', 'in a fair queue no task of a key becomes
 update underway.task set ready_at = '2030-01-01 13:00:00+00' where input = '"a1"';
 select underway._release_slots('{email}', '{a}');
 select is(underway_test.ready(), 'a1 a2', 'in a fair queue a task that is not due does not hold up the next one of its key');
+
+select underway_test.no_tasks();
+select underway_test.keyed_tasks('a1', priority => -1);
+select pg_temp.parked('a2 a3', priority => 5);
+select underway._release_slots('{email}', '{a}');
+select is(underway_test.ready(), 'a1 a2', 'in a fair queue a ready task does not hold up a task of its key with a higher priority');
+select underway_test.advance_clock('1 second');
+select underway._release_slots('{email}', '{a}');
+select is(underway_test.ready(), 'a1 a2', 'in a fair queue a ready task holds up the tasks of its key with the same priority');
+select pg_temp.parked('a4', priority => 0);
+select underway._release_slots('{email}', '{a}');
+select is(underway_test.ready(), 'a1 a2', 'in a fair queue a ready task holds up the tasks of its key with a lower priority');
 
 -- nothing is claimed twice
 

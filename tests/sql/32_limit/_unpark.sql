@@ -1,5 +1,5 @@
 begin;
-select plan(15);
+select plan(17);
 
 -- parked: tasks of these names are parked, in their order, a second apart.
 create function pg_temp.parked(names text, queue text default 'email', priority integer default 0) returns void language sql as $$
@@ -82,6 +82,21 @@ select is(
 );
 select is(underway._unpark('{}', '{}', '{}'), 0, 'no task becomes ready for no keys');
 select is(underway_test.parked(), 'b2', 'the other task of a key of a fair queue stays parked');
+
+-- the watermark was written while the clock was ahead
+
+select underway_test.no_tasks();
+select underway.create_queue('email', fair => false);
+select pg_temp.parked('a1 b1');
+update underway.task set ready_at = '2030-01-01 13:00:00+00' where input = '"a1"';
+insert into underway.watermark (queue, priority, ready_at, observed_at, observed_locks)
+values ('email', 0, '2030-01-01 12:30:00+00', '2030-01-01 12:30:00+00', '{}');
+select underway._unpark('{email,email}', '{a,b}', '{1,1}');
+select is(underway_test.claimed(), 'b1', 'after the clock was put back a task that is not due is not claimed');
+select is(
+    pg_temp.times(), 'b1 11:00:02.000000, a1 13:00:00.000000',
+    'after the clock was put back a task that is not due keeps its time'
+);
 
 select * from finish();
 rollback;

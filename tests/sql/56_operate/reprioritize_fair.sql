@@ -1,7 +1,7 @@
 -- tasks of a fair queue
 
 begin;
-select plan(16);
+select plan(18);
 
 select underway_test.stop_clock('2030-01-01 12:00:00+00');
 select underway.create_queue('email', fair => true);
@@ -23,7 +23,21 @@ select is(underway_test.parked(), 'a2 a3', 'a reprioritized task of a full key o
 select underway_test.done('a1 b1');
 select is(underway_test.served(2), 'a3 a2', 'a parked task that was reprioritized is claimed before the others of its key');
 
+-- a ready task with a lower priority than the parked tasks of its key
+
+select underway_test.no_tasks();
+select underway_test.keyed_tasks('a1 a2 a3');
+update underway.task set parked = true where input <> '"a1"';
+select underway.reprioritize(underway_test.named('a1'), -5);
+select is(
+    underway_test.served(2), 'a2 a3',
+    'in a fair queue a task with a lower priority is not claimed before the parked tasks of its key'
+);
+select is(underway_test.served(1), 'a1', 'in a fair queue it is claimed after them');
+
 -- another time
+
+select underway_test.no_tasks();
 
 select underway_test.keyed_tasks('a1 a2 b1');
 select underway.reschedule(underway_test.named('a1'), '2030-01-01 13:00:00+00');

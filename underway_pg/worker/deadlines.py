@@ -7,9 +7,10 @@ Idea: a thread with one heap of times. It never waits for the database or for a 
 sends to the loop; renewals it hands to a second thread (renewal.py). It also measures how long the loop does not
 answer.
 
-Invariant: each held attempt has exactly one entry in the heap, at the earlier of `attempt.deadline` and
-`attempt.renew_at`, or earlier. An attempt that is not held any more loses its entry when that is due. The first entry
-of tasks that are claimed together is a common one, soon after the claim: short tasks never get one of their own.
+Invariant: each held attempt that was claimed a second ago has an entry in the heap, at the earlier of
+`attempt.deadline` and `attempt.renew_at`, or earlier. An attempt that is not held any more loses its entry when that is
+due. Younger attempts have no entry unless their limits are as short: an entry keeps its attempts in memory, and most
+tasks have ended by then.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ import asyncio
 import heapq
 import itertools
 import logging
-import math
 import threading
 import time
 from collections import defaultdict
@@ -38,7 +38,7 @@ __all__ = ["DeadlineHeap", "Deadlines"]
 
 logger = logging.getLogger(__name__)
 
-_FIRST_CHECK = 0.5  # seconds after a claim: most tasks have ended by then
+_ADMIT_AFTER = 0.5  # seconds; how old an attempt is that gets an entry, and how often such attempts are looked for
 _NEVER = float("inf")
 
 
@@ -98,6 +98,7 @@ class Deadlines(threading.Thread):
         self._loop = asyncio.get_running_loop()
         self._loop_thread = threading.get_ident()
         self._heap = DeadlineHeap(shared.held.__contains__)
+        self._admit_at = _NEVER
         self._changed = threading.Condition()
         self._closed = False
         self._asked_at: float | None = None  # a question to the loop that it has not answered
@@ -114,9 +115,15 @@ class Deadlines(threading.Thread):
         """Watch attempts that have just been claimed together."""
         limits = {(attempt.task.timeout, attempt.task.heartbeat) for attempt in attempts}
         first = min(min(seconds(timeout), seconds(heartbeat) / 3) for timeout, heartbeat in limits)
-        # At common times for all claims: the thread wakes seldom, for it competes with the loop for the interpreter.
-        common = math.ceil((now + _FIRST_CHECK) / _FIRST_CHECK) * _FIRST_CHECK
-        self.watch(attempts, min(now + first, common))
+        if first <= 2 * _ADMIT_AFTER:
+            for attempt in attempts:
+                attempt.set_deadlines()
+            self.watch(attempts, now + first)
+            return
+        with self._changed:  # the thread may be in the middle of `_admit`
+            if self._admit_at == _NEVER:
+                self._admit_at = now + _ADMIT_AFTER
+                self._changed.notify()
 
     def watch(self, attempts: Iterable[Attempt], at: float) -> None:
         """Look at attempts at a time, whatever else is known of them."""
@@ -140,9 +147,11 @@ class Deadlines(threading.Thread):
                 with self._changed:
                     if self._closed:
                         return
-                    pause = min(self._heap.next_at - self._now(), self._block_warning / 4 if self._held else _NEVER)
+                    next_at = min(self._heap.next_at, self._admit_at)
+                    pause = min(next_at - self._now(), self._block_warning / 4 if self._held else _NEVER)
                     if pause > 0:
                         self._changed.wait(None if pause == _NEVER else pause)
+                    self._admit(self._now())
                     expired, renewals = self._heap.pop(self._now())
                 if expired:
                     self._loop.call_soon_threadsafe(self._on_expired, expired)
@@ -156,6 +165,15 @@ class Deadlines(threading.Thread):
         except RuntimeError:  # the loop is closed
             if not self._loop.is_closed():
                 raise
+
+    def _admit(self, now: float) -> None:
+        """Give an entry to each attempt that has none and is old enough. Not one by one, but every half second."""
+        if now < self._admit_at:
+            return
+        without = [attempt for attempt in list(self._held) if not attempt.renew_at]
+        if old := [attempt for attempt in without if attempt.claimed_at <= now - _ADMIT_AFTER]:
+            self._heap.add(now, old)
+        self._admit_at = now + _ADMIT_AFTER if without else _NEVER
 
     def _now(self) -> float:
         return time.monotonic()

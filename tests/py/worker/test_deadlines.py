@@ -1,14 +1,19 @@
-"""The heap of what is due for attempts. No database, no loop, no clock."""
+"""What is due for attempts, and when. No database."""
 
 from __future__ import annotations
 
+import asyncio
 import struct
 import time
+import weakref
 from typing import Any
 
 from underway_pg.models import ClaimedTask
 from underway_pg.worker.attempt import Attempt, AttemptState, Environment
-from underway_pg.worker.deadlines import DeadlineHeap
+from underway_pg.worker.deadlines import DeadlineHeap, Deadlines
+from underway_pg.worker.executors.loop import LoopExecutor
+from underway_pg.worker.settings import WorkerSettings
+from underway_pg.worker.shared import Shared
 
 
 def interval(seconds: float) -> bytes:
@@ -71,3 +76,43 @@ def test_renewing_many_leases_takes_time_in_proportion_to_their_number() -> None
     seconds(100)
     few, many = (min(seconds(count) for _ in range(3)) for count in (1_000, 10_000))
     assert many < 40 * max(few, 0.001)
+
+
+def test_an_attempt_that_has_ended_soon_after_its_claim_is_not_kept_in_memory() -> None:
+    async def main() -> None:
+        nothing: Any = None
+        shared = Shared.of(WorkerSettings(queues="q"), "w", nothing, {})
+        deadlines = Deadlines("w", shared, LoopExecutor(nothing, shared.held), nothing)
+        one = attempt(claimed_at=time.monotonic())
+        shared.held.add(one)
+        deadlines.claimed([one], one.claimed_at)
+        shared.held.discard(one)
+        reference = weakref.ref(one)
+        del one
+        assert reference() is None
+
+    asyncio.run(main())
+
+
+def test_an_attempt_gets_its_entry_in_time_for_its_timeout() -> None:
+    async def main(timeout: float) -> float:
+        nothing: Any = None
+        shared = Shared.of(WorkerSettings(queues="q"), "w", nothing, {})
+        expired: asyncio.Queue[list[Attempt]] = asyncio.Queue()
+        deadlines = Deadlines("w", shared, LoopExecutor(nothing, shared.held), expired.put_nowait)
+        deadlines.start()
+        for age in (0.4, 0.0):  # the thread looks for the older one when the other one is too young for an entry
+            now = time.monotonic()
+            shared.held.add(one := attempt(timeout=timeout, claimed_at=now))
+            deadlines.claimed([one], now)
+            await asyncio.sleep(age)
+        try:
+            await asyncio.wait_for(expired.get(), 5)
+            (last,) = await asyncio.wait_for(expired.get(), 5)
+            assert last is one
+            return time.monotonic() - one.claimed_at
+        finally:
+            deadlines.close()
+
+    for timeout in (0.2, 1.1):
+        assert timeout <= asyncio.run(main(timeout)) < timeout + 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import sys
@@ -67,6 +68,10 @@ async def _run(worker: Worker, health: HealthAddress | None, child: Child | None
             _answer_supervisor(child, worker, loop)
         if health is not None:
             stack.enter_context(HealthServer(health, ask))
+        # Many short tasks make full collections of garbage frequent, and each would visit all that the program has
+        # loaded.
+        gc.freeze()
+        stack.callback(gc.unfreeze)
         await worker.run()
 
 

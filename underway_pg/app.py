@@ -442,7 +442,7 @@ class App:
         stop_import_of_program()
         statement = statements.enqueue_tasks(tasks)
         ids = self.client.run(statement) if connection is None else execute(connection, statement)
-        return [TaskHandle(id, self) for id in ids]
+        return [TaskHandle(id, self, _as_it_is) for id in ids]
 
     async def enqueue_many_async(
         self, tasks: Iterable[NewTask], *, connection: psycopg.AsyncConnection[Any] | None = None
@@ -454,7 +454,7 @@ class App:
             ids = await (await self.async_client()).run(statement)
         else:
             ids = await execute_async(connection, statement)
-        return [TaskHandle(id, self) for id in ids]
+        return [TaskHandle(id, self, _as_it_is) for id in ids]
 
     # What one asks of tasks most often; the rest is on `client`
 
@@ -535,6 +535,11 @@ class App:
     def run(self, **settings: Unpack[WorkerOptions]) -> None:
         """Work until SIGTERM or SIGINT. The settings are those of `WorkerSettings`."""
         run_worker(self.worker(**settings))
+
+
+def _as_it_is(output: Any) -> Any:
+    """The output of a task whose job is not known: plain JSON."""
+    return output
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from typing_extensions import TypedDict
 
 from .errors import ConfigurationError, InputError, UnknownArguments
 
-__all__ = ["Arguments", "UnresolvedAnnotation", "innermost_function"]
+__all__ = ["Arguments", "UnresolvedAnnotation", "error_path", "innermost_function", "resolve_annotations"]
 
 
 class UnresolvedAnnotation(ConfigurationError):
@@ -73,7 +73,7 @@ class Arguments:
         try:
             received = self._read(_as_stored(text))
         except ValidationError as error:
-            why = "; ".join(f"{_path(detail['loc'])}: {detail['msg']}" for detail in error.errors())
+            why = "; ".join(f"{error_path(detail['loc'])}: {detail['msg']}" for detail in error.errors())
             raise InputError(
                 f"job {self._job}: the worker could not read the arguments back from JSON: {why}"
             ) from error
@@ -131,7 +131,7 @@ class Arguments:
                 return InputError(f"job {self._job}: the input is not an object with the arguments: {detail['msg']}")
             else:
                 value = f"={_short(given.get(str(path[0])))}" if given is not None and len(path) == 1 else ""
-                wrong.append(f"argument {_path(path)}{value} does not fit: {detail['msg']}")
+                wrong.append(f"argument {error_path(path)}{value} does not fit: {detail['msg']}")
         names = [f"missing argument {name}" for name in missing] + [f"unknown argument {name}" for name in unknown]
         if names:
             # Not from an enqueue: a worker puts a task with UnknownArguments back, and a handler may enqueue.
@@ -159,23 +159,28 @@ def innermost_function(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _parameters(job: str, function: Callable[..., Any]) -> tuple[list[inspect.Parameter], dict[str, Any]]:
     """The parameters of a function and their resolved annotations."""
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+        given = {each.name: each.annotation for each in parameters if each.annotation is not each.empty}
+        return parameters, resolve_annotations(job, function, given)
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(f"job {job}: its parameters cannot be read: {error}") from error
+
+
+def resolve_annotations(job: str, function: Callable[..., Any], annotations: Mapping[str, Any]) -> dict[str, Any]:
+    """Annotations of a function, where those that are text are evaluated as the function would."""
 
     def annotated() -> None: ...
 
+    annotated.__annotations__ = dict(annotations)
+    namespace = getattr(innermost_function(function), "__globals__", {})
     try:
-        parameters = list(inspect.signature(function).parameters.values())
-        annotated.__annotations__ = {
-            each.name: each.annotation for each in parameters if each.annotation is not each.empty
-        }
-        namespace = getattr(innermost_function(function), "__globals__", {})
-        return parameters, get_type_hints(annotated, globalns=namespace, include_extras=True)
+        return get_type_hints(annotated, globalns=namespace, include_extras=True)
     except NameError as error:
         raise UnresolvedAnnotation(
             f"job {job}: an annotation cannot be resolved: {error}; import it at run time as well, not only under"
             " TYPE_CHECKING"
         ) from error
-    except (TypeError, ValueError) as error:
-        raise ConfigurationError(f"job {job}: its parameters cannot be read: {error}") from error
 
 
 def _adapter(job: str, parameters: list[inspect.Parameter], hints: Mapping[str, Any]) -> TypeAdapter[Any]:
@@ -290,7 +295,8 @@ def _equal_parts(given: Any, received: Any) -> bool:
 # Words
 
 
-def _path(path: tuple[int | str, ...]) -> str:
+def error_path(path: tuple[int | str, ...]) -> str:
+    """Where in a value something is wrong, as pydantic says it, in words."""
     return ".".join(map(str, path))
 
 

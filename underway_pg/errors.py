@@ -26,6 +26,7 @@ UnderwayError
 │   └── SchemaNewer              the schema in the database is newer than this package
 ├── InputError                   the arguments do not fit the job
 │   └── UnknownArguments         the names of the arguments do not fit the job's function
+├── InvalidOutput                the output of a task does not fit the return annotation of its job
 ├── TaskFailed                   a task that was waited for has failed
 ├── TaskCancelled                a task that was waited for was cancelled
 ├── WaitTimeout                  a task that was waited for is not final yet; also a TimeoutError
@@ -56,6 +57,7 @@ __all__ = [
     "InputTooLarge",
     "InvalidArgument",
     "InvalidCron",
+    "InvalidOutput",
     "LeaseLost",
     "MigrationBlocked",
     "OutputTooLarge",
@@ -242,6 +244,10 @@ class InputError(UnderwayError):
 
 class UnknownArguments(InputError):
     """The names of the arguments do not fit the parameters of the job's function."""
+
+
+class InvalidOutput(UnderwayError):
+    """The output of a task that was waited for does not fit the return annotation of its job."""
 
 
 class TaskFailed(UnderwayError):

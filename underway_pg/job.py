@@ -14,7 +14,6 @@ from pathlib import Path
 from types import CodeType
 from typing import Any, Generic, Literal, Protocol, Unpack
 
-import pydantic_core
 from typing_extensions import ParamSpec, TypeVar
 
 from . import statements
@@ -24,8 +23,9 @@ from .cron import check_cron
 from .errors import ConfigurationError, Fatal, InputError, OutputTooLarge, Retry
 from .importing import stop_import_of_program
 from .models import Enqueued
+from .output import Output
 from .settings import Executor, NewTask, Options, RetryPolicy, Schedule, ScheduleSettings, TaskOptions
-from .statements import Statement, dump_json
+from .statements import Statement
 
 __all__ = ["Application", "BoundJob", "Job", "is_same_definition", "job_name"]
 
@@ -178,14 +178,14 @@ class BoundJob(Generic[P, R]):
         stop_import_of_program()
         input = self.job.arguments.to_input(args, kwargs)
         id = self._run(statements.enqueue(self.queue, input, self.job.name, self.task_options))
-        return TaskHandle(id, self.job.app)
+        return TaskHandle(id, self.job.app, self.job._output.from_json)
 
     async def enqueue_async(self, *args: P.args, **kwargs: P.kwargs) -> TaskHandle[R]:
         """Enqueue a task with these arguments. Returns its id, which can also wait for the result."""
         stop_import_of_program()
         input = self.job.arguments.to_input(args, kwargs)
         id = await self._run_async(statements.enqueue(self.queue, input, self.job.name, self.task_options))
-        return TaskHandle(id, self.job.app)
+        return TaskHandle(id, self.job.app, self.job._output.from_json)
 
     def enqueue_many(
         self, calls: Iterable[Mapping[str, Any]], *, unique_keys: Iterable[str | None] | None = None
@@ -279,7 +279,7 @@ class BoundJob(Generic[P, R]):
         return [self.job.arguments.to_input((), call) for call in calls]
 
     def _handles(self, ids: list[int]) -> list[TaskHandle[R]]:
-        return [TaskHandle(id, self.job.app) for id in ids]
+        return [TaskHandle(id, self.job.app, self.job._output.from_json) for id in ids]
 
     def _run(self, statement: Statement[T]) -> T:
         if self._connection is not None:
@@ -321,6 +321,7 @@ class Job(BoundJob[P, R], Generic[P, R, Q, C]):
         self.app = app
         self._retry = retry or RetryPolicy()
         self._context_type = context_type
+        self._output = Output(name, function)
         with suppress(UnresolvedAnnotation):  # until its first use, when all that the module defines exists
             _ = self.arguments
 
@@ -353,11 +354,3 @@ class Job(BoundJob[P, R], Generic[P, R, Q, C]):
         """Whether a retry policy gives up on the same errors as the job's, or leaves that to the job."""
         rules = (retry.retry_on, retry.give_up_on)
         return rules in (((), ()), (self._retry.retry_on, self._retry.give_up_on))
-
-    def output_text(self, output: Any) -> str:
-        """What the function returned as JSON text. Raises InputError when JSON cannot carry it."""
-        try:
-            output = pydantic_core.to_jsonable_python(output)
-        except ValueError as error:
-            raise InputError(f"job {self.name}: the output does not fit into JSON: {error}") from error
-        return dump_json(output)

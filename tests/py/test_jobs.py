@@ -193,7 +193,7 @@ def test_messages_name_the_job_and_not_its_function() -> None:
     @app.job(name="billing.charge")
     def charge(amount: int) -> object: ...
 
-    for call in (lambda: charge.task("much"), lambda: charge.task(), lambda: charge.output_text(object())):
+    for call in (lambda: charge.task("much"), lambda: charge.task(), lambda: charge.output.to_json(object())):
         with pytest.raises(InputError, match=r"job billing.charge: "):
             call()
 

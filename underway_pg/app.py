@@ -6,8 +6,8 @@ import asyncio
 import logging
 import sys
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
@@ -65,9 +65,9 @@ class App:
     handlers only. `lifespan` is called with the application when a worker starts, and returns an async context manager
     that stays open on the worker's loop while the worker runs; what it yields is `context.state`, except in processes.
 
-    The queues are created when the application needs the database, the schedules when its worker starts. An
-    application is a context manager, plain and async. Closing it closes its connections, and stops the embedded server;
-    it can be used again.
+    The queues are created before the first enqueue or schedule and when a worker starts, the schedules when a worker
+    starts. An application is a context manager, plain and async. Closing it closes its connections, and stops the
+    embedded server; it can be used again.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class App:
         self._lock = threading.RLock()
         self._creating = threading.Lock()  # held while plain code creates the queues
         self._client: Client | None = None
-        # For each event loop its client, and the lock under which its first use creates the queues.
+        # For each event loop its client, and the lock under which it creates the queues.
         self._async_clients: dict[asyncio.AbstractEventLoop, tuple[AsyncClient, asyncio.Lock]] = {}
 
     def _after_fork(self) -> None:
@@ -261,6 +261,7 @@ class App:
         that were made by `Job.schedule` or in SQL are not touched, unless their name is declared. Raises what the
         database refuses, such as InvalidCron, with the line of the schedule.
         """
+        self.create_queues()
         client = self.client
         schedules = [self._schedules[name].schedule(self.name) for name in sorted(self._schedules)]
         with connections.connect(self._find_dsn()) as connection, connection.transaction():
@@ -349,48 +350,30 @@ class App:
 
     @property
     def client(self) -> Client:
-        """The client for plain code. The first use creates the queues."""
+        """The client for plain code. Before it first enqueues or schedules, it creates the queues."""
         with self._lock:
             if self._client is None:
-                self._client = Client(self._find_dsn(), pool=self._pool, **self._client_settings)
-            client = self._client
-        if self._needs_queues():
-            with self._creating:
-                jobs = len(self.jobs)
-                for queue in self._missing_queues():
-                    try:
-                        client.create_queue(queue)
-                    except psycopg.errors.InsufficientPrivilege:
-                        self._cannot_create(queue)
-                    self._created.add(queue.name)
-                self._jobs_with_queues = jobs
-        return client
+                self._client = Client(
+                    self._find_dsn(), pool=self._pool, before_enqueue=self.create_queues, **self._client_settings
+                )
+            return self._client
 
     async def async_client(self) -> AsyncClient:
-        """The client for async code, on the running event loop. The first use creates the queues."""
+        """The client for async code, on the running event loop. Before it first enqueues, it creates the queues."""
         loop = asyncio.get_running_loop()
         if loop not in self._async_clients:
             found = await asyncio.to_thread(self._find_dsn) if self._use_embedded else self._find_dsn()
             self._make_async_client(loop, found)
-        client, creating = self._async_clients[loop]
-        if self._needs_queues():
-            async with creating:
-                jobs = len(self.jobs)
-                for queue in self._missing_queues():
-                    try:
-                        await client.create_queue(queue)
-                    except psycopg.errors.InsufficientPrivilege:
-                        self._cannot_create(queue)
-                    self._created.add(queue.name)
-                self._jobs_with_queues = jobs
-        return client
+        return self._async_clients[loop][0]
 
     def _make_async_client(self, loop: asyncio.AbstractEventLoop, dsn: Dsn) -> None:
         with self._lock:
             for old in [each for each in self._async_clients if each.is_closed()]:
                 self._async_clients.pop(old)[0].drain()
             if loop not in self._async_clients:
-                client = AsyncClient(dsn, pool=self._async_pool, **self._client_settings)
+                client = AsyncClient(
+                    dsn, pool=self._async_pool, before_enqueue=self.create_queues_async, **self._client_settings
+                )
                 self._async_clients[loop] = (client, asyncio.Lock())
 
     @property
@@ -401,26 +384,45 @@ class App:
     def create_queues(self) -> None:
         """Create the queues of this application that do not exist, with their settings.
 
-        The first use of a client does it too. An enqueue on your own connection does not.
+        The first enqueue, schedule and worker do it too; an enqueue on your own connection and calls that only read do
+        not.
         """
-        _ = self.client
+        client = self.client
+        if self._needs_queues():
+            with self._creating:
+                for queue in self._missing_queues():
+                    with self._creation(queue):
+                        client.create_queue(queue)
 
     async def create_queues_async(self) -> None:
         """Create the queues of this application that do not exist, with their settings."""
-        await self.async_client()
+        client = await self.async_client()
+        if self._needs_queues():
+            async with self._async_clients[asyncio.get_running_loop()][1]:
+                for queue in self._missing_queues():
+                    with self._creation(queue):
+                        await client.create_queue(queue)
 
     def _needs_queues(self) -> bool:
         return self._jobs_with_queues != len(self.jobs)
 
-    def _missing_queues(self) -> list[Queue]:
+    def _missing_queues(self) -> Iterator[Queue]:
         """The queues that this application has not created yet, in the order in which they can be created."""
+        jobs = len(self.jobs)
         new = [self._queues.get(name, Queue(name=name)) for name in self.queues if name not in self._created]
         # A dead-letter queue that is not declared has the defaults. Others refer to it, so it is created first.
         letters = [Queue(name=queue.dead_letter_queue) for queue in new if queue.dead_letter_queue]
-        return letters + new
+        yield from letters + new
+        self._jobs_with_queues = jobs
 
-    def _cannot_create(self, queue: Queue) -> None:
-        logger.debug("this role may not create queue %r; it has to exist", queue.name)
+    @contextmanager
+    def _creation(self, queue: Queue) -> Iterator[None]:
+        """The creation of a queue, in the block."""
+        try:
+            yield
+        except psycopg.errors.InsufficientPrivilege:
+            logger.debug("this role may not create queue %r; it has to exist", queue.name)
+        self._created.add(queue.name)
 
     def migrate(self) -> schema.MigrationPlan:
         """Install or upgrade the schema. Returns what was done, and the version of the schema."""
@@ -497,7 +499,8 @@ class App:
         stop_import_of_program()
         with self._lock:
             before = self._client
-            client = self.client  # whose first use creates the queues
+            client = self.client
+            self.create_queues()
             chosen = WorkerSettings(**settings).with_defaults(self.queues)
             if not chosen.queues:
                 raise ConfigurationError("the application has no jobs and no queues: nothing to work on")

@@ -37,13 +37,15 @@ Row = tuple[Any, ...]
 class Statement(Generic[T]):
     """One call: `sql` with `parameters` gives rows, and `read` makes of them what the caller gets.
 
-    `as_bytes` leaves jsonb, uuid, interval and timestamptz as they come (`binary`).
+    `as_bytes` leaves jsonb, uuid, interval and timestamptz as they come (`binary`). `enqueues` says that the queue of a
+    new task, or of a schedule, has to exist.
     """
 
     sql: str
     parameters: Mapping[str, Any]
     read: Callable[[list[Row]], T]
     as_bytes: bool = False
+    enqueues: bool = False
 
 
 _JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -154,6 +156,7 @@ def enqueue(queue: str, input: Any, job: str | None, options: Options) -> Statem
         f"select underway.enqueue(%(queue)s, %(input)s::jsonb{arguments})",
         {"queue": queue, "input": dump_json(input), **parameters},
         _scalar,
+        enqueues=True,
     )
 
 
@@ -165,7 +168,8 @@ def enqueue_many(
     unique_keys: Iterable[str | None] | None = None,
 ) -> Statement[list[int]]:
     """New tasks with the same options but for their unique keys; returns their ids in the order of the inputs."""
-    return Statement(*_for_many("select underway.enqueue_many", queue, inputs, job, options, unique_keys), _scalar)
+    call = "select underway.enqueue_many"
+    return Statement(*_for_many(call, queue, inputs, job, options, unique_keys), _scalar, enqueues=True)
 
 
 def enqueue_unique(
@@ -174,7 +178,9 @@ def enqueue_unique(
     """New tasks for the inputs whose unique keys are free; returns for each input whether a task was added."""
     call = "select id, created, replaced from underway.enqueue_unique"
     return Statement(
-        *_for_many(call, queue, inputs, job, options, unique_keys), lambda rows: [Enqueued(*row) for row in rows]
+        *_for_many(call, queue, inputs, job, options, unique_keys),
+        lambda rows: [Enqueued(*row) for row in rows],
+        enqueues=True,
     )
 
 
@@ -203,7 +209,8 @@ def _for_many(
 
 def enqueue_tasks(tasks: Iterable[NewTask]) -> Statement[list[int]]:
     """New tasks of any jobs and queues; returns their ids in order."""
-    return Statement("select underway.enqueue_many(%(tasks)s::jsonb)", {"tasks": _objects(tasks)}, _scalar)
+    call = "select underway.enqueue_many(%(tasks)s::jsonb)"
+    return Statement(call, {"tasks": _objects(tasks)}, _scalar, enqueues=True)
 
 
 def enqueue_batch(
@@ -221,7 +228,7 @@ def enqueue_batch(
     named = {name: value for name, value in (("name", name), ("retention", interval(retention))) if value is not None}
     arguments = [f"{event} => %({event})s::jsonb" for event in optional] + [f"{name} => %({name})s" for name in named]
     call = ", ".join(["%(tasks)s::jsonb", *arguments])
-    return Statement(f"select underway.enqueue_batch({call})", {**given, **optional, **named}, _scalar)
+    return Statement(f"select underway.enqueue_batch({call})", {**given, **optional, **named}, _scalar, enqueues=True)
 
 
 def extend_batch(batch: int, tasks: Iterable[NewTask]) -> Statement[list[int]]:
@@ -230,6 +237,7 @@ def extend_batch(batch: int, tasks: Iterable[NewTask]) -> Statement[list[int]]:
         "select underway.extend_batch(%(batch)s::bigint, %(tasks)s::jsonb)",
         {"batch": batch, "tasks": _objects(tasks)},
         _scalar,
+        enqueues=True,
     )
 
 
@@ -529,6 +537,7 @@ def schedule(schedule: Schedule) -> Statement[datetime | None]:
             **parameters,
         },
         _scalar,
+        enqueues=True,
     )
 
 

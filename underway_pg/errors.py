@@ -19,6 +19,7 @@ UnderwayError
 │   └── TaskLocked               UW015
 ├── DatabaseUnavailable          the database cannot be reached; also a psycopg.OperationalError
 │   └── ServerUnresponsive       the database has not answered in time
+├── MissingPrivilege             the role lacks a right in schema underway; also psycopg's InsufficientPrivilege
 ├── MigrationBlocked             an open transaction kept the migration from the tables that it changes
 ├── ConfigurationError           the application is put together wrongly
 │   ├── UnsupportedConnection    the object given as a connection is not supported; also a TypeError
@@ -60,6 +61,7 @@ __all__ = [
     "InvalidOutput",
     "LeaseLost",
     "MigrationBlocked",
+    "MissingPrivilege",
     "OutputTooLarge",
     "QueueFull",
     "QueueInUse",
@@ -218,6 +220,10 @@ class ServerUnresponsive(DatabaseUnavailable):
     """The database has not answered in time; whether the statement was executed is not known."""
 
 
+class MissingPrivilege(UnderwayError, psycopg.errors.InsufficientPrivilege):
+    """The role of the connection lacks a right in schema underway; the message lists the roles that can be granted."""
+
+
 class MigrationBlocked(UnderwayError):
     """An open transaction kept the installation from tables that it has to change; nothing was done."""
 
@@ -305,9 +311,23 @@ class Snooze(HandlerSignal):
 _SCHEMA_MISSING = frozenset({"3F000", "42883", "42P01", "42704"})
 
 
+# The C function of PostgreSQL that raises the lack of a right to a schema, function or view, whatever the language of
+# the message. Others raise, for example, that a role may not end a session.
+_RIGHT_MISSING = "aclcheck_error"
+
+_ROLES = (
+    "grant a role of Underway to the role of this connection: `grant underway_producer to ...` to enqueue,"
+    " underway_worker to work, underway_observer to read and to wait for results, underway_operator to manage queues,"
+    " schedules and tasks"
+)
+
+
 @contextmanager
 def translate_errors() -> Iterator[None]:
-    """Turn what the database refuses into the exception of this package; other database errors pass untouched."""
+    """Turn what the database refuses into the exception of this package; other database errors pass untouched.
+
+    The statements in the block are those of this package, which use nothing but the schema underway.
+    """
     try:
         yield
     except psycopg.Error as error:
@@ -317,4 +337,6 @@ def translate_errors() -> Iterator[None]:
             raise refusal(message, error.diag.message_hint) from error
         if error.sqlstate in _SCHEMA_MISSING and "underway" in message:
             raise SchemaMissing(f"{message}: install the schema with `underway migrate`") from error
+        if error.sqlstate == MissingPrivilege.sqlstate and error.diag.source_function == _RIGHT_MISSING:
+            raise MissingPrivilege(f"{message} in schema underway: {_ROLES}") from error
         raise

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, Self, T
 import psycopg
 
 from . import connections, schema, statements
+from .checks import check_class, check_each, check_kind, check_number
 from .client import AsyncClient, Client, TaskHandle, execute, execute_async
 from .connections import Dsn
 from .cron import check_cron
@@ -87,13 +88,22 @@ class App:
     ) -> None:
         if embedded and (dsn is not None or pool is not None or async_pool is not None):
             raise ConfigurationError("the application has a database and embedded=True; leave out one of them")
+        if lifespan is not None:
+            check_kind("lifespan", lifespan, Callable, "a function that returns an async context manager")
+        check_number("pool_size", pool_size, int, 1)
+        if timeout is not None:
+            check_number("timeout", timeout, float, 0)
+        check_class("pool", pool, "psycopg_pool.ConnectionPool")
+        check_class("async_pool", async_pool, "psycopg_pool.AsyncConnectionPool")
         self.name = name
         self.jobs: dict[str, Job[..., Any]] = {}
         self._schedules: dict[str, _Declared] = {}
         self.state = state
-        self.middleware: Sequence[Middleware] = tuple(middleware)
+        self.middleware: Sequence[Middleware] = check_each(
+            "middleware", middleware, Callable, "functions that take the Context and return a context manager"
+        )
         self.lifespan = lifespan
-        self._queues = {queue.name: queue for queue in queues}
+        self._queues = {queue.name: queue for queue in check_each("queues", queues, Queue, "Queue(name=...)")}
         self._dsn = dsn or None
         self._pool = pool
         self._async_pool = async_pool

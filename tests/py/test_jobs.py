@@ -193,7 +193,7 @@ def test_messages_name_the_job_and_not_its_function() -> None:
     @app.job(name="billing.charge")
     def charge(amount: int) -> object: ...
 
-    for call in (lambda: charge.task("much"), lambda: charge.task(), lambda: charge.output.to_json(object())):
+    for call in (lambda: charge.task("much"), lambda: charge.task(), lambda: charge._output.to_json(object())):
         with pytest.raises(InputError, match=r"job billing.charge: "):
             call()
 
@@ -563,6 +563,7 @@ def test_limits_of_queues_are_set_kept_and_taken_away(database: str) -> None:
         name="email", max_running=8, max_running_per_key=2, rate_limit=100, rate_period=60, max_length=5000
     )
     with underway.App(database, queues=[settings]) as app:
+        app.create_queues()
         assert limits() == [8, 2, 100, 60, 5000]
         app.client.create_queue(Queue(name="email", timeout=5))
         assert limits() == [8, 2, 100, 60, 5000]
@@ -598,6 +599,7 @@ def test_a_queue_is_fair_until_it_is_told_otherwise(database: str) -> None:
         return found.fair
 
     with underway.App(database, queues=[Queue(name="email", fair=True)]) as app:
+        app.create_queues()
         assert fair()
         app.client.create_queue(Queue(name="email", timeout=5))
         assert fair()

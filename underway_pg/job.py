@@ -25,7 +25,7 @@ from .importing import stop_import_of_program
 from .models import Enqueued
 from .output import Output
 from .settings import Executor, NewTask, Options, RetryPolicy, Schedule, ScheduleSettings, TaskOptions
-from .statements import Statement
+from .statements import Statement, convert_each, short
 
 __all__ = ["Application", "BoundJob", "Job", "is_same_definition", "job_name"]
 
@@ -276,7 +276,12 @@ class BoundJob(Generic[P, R]):
         return statements.enqueue_unique(self.queue, self._inputs(calls), unique_keys, self.job.name, self.task_options)
 
     def _inputs(self, calls: Iterable[Mapping[str, Any]]) -> list[Any]:
-        return [self.job.arguments.to_input((), call) for call in calls]
+        return convert_each("call", calls, self._input)
+
+    def _input(self, call: Mapping[str, Any]) -> Any:
+        if not isinstance(call, Mapping):
+            raise InputError(f"{short(call)} is not a mapping of arguments; give one, such as {{'name': value}}")
+        return self.job.arguments.to_input((), call)
 
     def _handles(self, ids: list[int]) -> list[TaskHandle[R]]:
         return [TaskHandle(id, self.job.app, self.job._output.from_json) for id in ids]

@@ -27,9 +27,10 @@ from .models import (
 from .settings import Duration, NewTask, OptionMapping, Options, Queue, Schedule, exact_time, interval
 from .wire import uuid_text
 
-__all__ = ["Statement", "dump_json", "load_json"]
+__all__ = ["Statement", "convert_each", "dump_json", "load_json", "short"]
 
 T = TypeVar("T")
+U = TypeVar("U")
 Row = tuple[Any, ...]
 
 
@@ -63,9 +64,9 @@ def dump_json(value: Any) -> str:
         text = _JSON.encode(value)
         text.encode()
     except (TypeError, ValueError, RecursionError) as error:
-        raise InputError(f"{_short(value)} cannot be kept as JSON: {error}") from error
+        raise InputError(f"{short(value)} cannot be kept as JSON: {error}") from error
     if "u0000" in text and _NUL.search(text):
-        raise InputError(f"{_short(value)} cannot be kept as JSON: it holds a NUL character")
+        raise InputError(f"{short(value)} cannot be kept as JSON: it holds a NUL character")
     return text
 
 
@@ -80,12 +81,26 @@ def load_json(text: str | None) -> Any:
         return text
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """A value in a message, of at most 200 characters."""
     try:
         text = repr(value)
     except Exception:  # somebody else's code, and only for a message
         text = f"an object of type {type(value).__name__}"
     return text if len(text) <= 200 else text[:197] + "..."
+
+
+def convert_each(what: str, items: Iterable[T], convert: Callable[[T], U]) -> list[U]:
+    """Convert each of several items. An InputError says which one it concerns, counted from 1 as the database does."""
+    if not isinstance(items, Iterable):
+        raise InputError(f"{short(items)} is not a list; give one, with a {what} in it for each task")
+    converted = []
+    for number, item in enumerate(items, start=1):
+        try:
+            converted.append(convert(item))
+        except InputError as error:
+            raise InputError(f"{what} {number}: {error}") from error
+    return converted
 
 
 def _scalar(rows: list[Row]) -> Any:
@@ -202,7 +217,7 @@ def _for_many(
         parameters["unique_keys"] = _texts(unique_keys)
     return f"{call}(%(queue)s, %(inputs)s::text::jsonb[]{arguments})", {
         "queue": queue,
-        "inputs": _texts(map(dump_json, inputs)),
+        "inputs": _texts(convert_each("input", inputs, dump_json)),
         **parameters,
     }
 
@@ -247,11 +262,13 @@ def cancel_batch(batch: int) -> Statement[int]:
 
 
 def _objects(tasks: Iterable[NewTask]) -> str:
-    return dump_json([_object(task) for task in tasks])
+    return dump_json(convert_each("task", tasks, _object))
 
 
 def _object(task: NewTask) -> dict[str, Any]:
     """A task as the JSON object that the database takes."""
+    if not isinstance(task, NewTask):
+        raise InputError(f"{short(task)} is not a NewTask; make one with Job.task")
     given = {"queue": task.queue, "input": task.input}
     if task.job is not None:
         given["job"] = task.job

@@ -568,7 +568,7 @@ class _Declared:
 
     def schedule(self, owner: str) -> Schedule:
         try:
-            return self.job.as_schedule(self.cron, self.name, self.arguments, self.settings, owner)
+            return self.job._as_schedule(self.cron, self.name, self.arguments, self.settings, owner)
         except InputError as error:
             raise ConfigurationError(f"{self.line}: {error}") from error
 

@@ -17,13 +17,9 @@ from pydantic.fields import FieldInfo
 from pydantic_core import from_json
 from typing_extensions import TypedDict
 
-from .errors import ConfigurationError, InputError, UnknownArguments
+from .errors import ConfigurationError, InputError, UnknownArguments, UnresolvedAnnotation
 
-__all__ = ["Arguments", "UnresolvedAnnotation", "error_path", "innermost_function", "resolve_annotations"]
-
-
-class UnresolvedAnnotation(ConfigurationError):
-    """An annotation names something that does not exist, or not yet."""
+__all__ = ["Arguments", "error_path", "innermost_function", "resolve_annotations"]
 
 
 class Arguments:
@@ -82,8 +78,8 @@ class Arguments:
                 if not _equal(value, received.get(name)):
                     raise InputError(
                         f"job {self._job}: argument {name}={_short(value)} does not survive the way through JSON: the"
-                        f" handler would receive {_short(received.get(name))}; annotate the parameter with a type that"
-                        " does"
+                        f" handler would receive {_received(name, value, received.get(name))}; annotate the parameter"
+                        " with a type that does"
                     )
         input: dict[str, Any] = from_json(text)
         return input
@@ -107,7 +103,7 @@ class Arguments:
         try:
             bound = self._signature.bind(*args, **kwargs)
         except TypeError as error:
-            raise InputError(f"job {self._job}: {error}") from None
+            raise InputError(f"job {self._job}: {error}; it takes {self._signature}") from None
         given: dict[str, Any] = {}
         for name, value in bound.arguments.items():
             if self._signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD:
@@ -274,14 +270,16 @@ def _equal(given: Any, received: Any) -> bool:
         return False
     if type(given) is not type(received):
         return False
+    parts = _parts(given, received)
+    return parts is not None and all(_equal(one, other) for _, one, other in parts)
+
+
+def _parts(given: Any, received: Any) -> list[tuple[Any, Any, Any]] | None:
+    """The names and values of the parts of two values of one type; None when they have not the same parts, or none."""
     if isinstance(given, dict):
-        return given.keys() == received.keys() and all(_equal(value, received[key]) for key, value in given.items())
+        return [(key, given[key], received[key]) for key in given] if given.keys() == received.keys() else None
     if isinstance(given, (list, tuple)):
-        return len(given) == len(received) and all(map(_equal, given, received))
-    return _equal_parts(given, received)
-
-
-def _equal_parts(given: Any, received: Any) -> bool:
+        return list(zip(range(len(given)), given, received, strict=True)) if len(given) == len(received) else None
     if isinstance(given, BaseModel):
         names = [*type(given).model_fields, "__pydantic_extra__", "__pydantic_private__"]
     elif is_dataclass(given):
@@ -289,7 +287,7 @@ def _equal_parts(given: Any, received: Any) -> bool:
     else:
         defines_equality = any("__eq__" in vars(kind) for kind in type(given).__mro__[:-1])
         names = [] if defines_equality else list(getattr(given, "__dict__", ()))
-    return bool(names) and all(_equal(getattr(given, name), getattr(received, name, None)) for name in names)
+    return [(name, getattr(given, name), getattr(received, name, None)) for name in names] or None
 
 
 # Words
@@ -298,6 +296,27 @@ def _equal_parts(given: Any, received: Any) -> bool:
 def error_path(path: tuple[int | str, ...]) -> str:
     """Where in a value something is wrong, as pydantic says it, in words."""
     return ".".join(map(str, path))
+
+
+def _received(name: str, given: Any, received: Any) -> str:
+    """What a handler would receive; with the part that differs where the text of the whole does not show it."""
+    text = _short(received)
+    if text != _short(given):
+        return text
+    path, one, other = _difference(name, given, received)
+    return (
+        f"the same but for {path}, which was {_short(one)} of type {type(one).__qualname__} and would be"
+        f" {_short(other)} of type {type(other).__qualname__}"
+    )
+
+
+def _difference(path: str, given: Any, received: Any) -> tuple[str, Any, Any]:
+    """The path to the innermost part in which two values differ, and the part in both."""
+    if type(given) is type(received):
+        for name, one, other in _parts(given, received) or ():
+            if not _equal(one, other):
+                return _difference(f"{path}.{name}", one, other)
+    return path, given, received
 
 
 def _short(value: Any) -> str:

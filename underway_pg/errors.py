@@ -23,6 +23,7 @@ UnderwayError
 ├── MigrationBlocked             an open transaction kept the migration from the tables that it changes
 ├── ConfigurationError           the application is put together wrongly
 │   ├── UnsupportedConnection    the object given as a connection is not supported; also a TypeError
+│   ├── UnresolvedAnnotation     an annotation of a job's function names something that does not exist
 │   ├── SchemaMissing            the database has no schema underway: run `underway migrate`
 │   └── SchemaNewer              the schema in the database is newer than this package
 ├── InputError                   the arguments do not fit the job
@@ -31,6 +32,7 @@ UnderwayError
 ├── TaskFailed                   a task that was waited for has failed
 ├── TaskCancelled                a task that was waited for was cancelled
 ├── WaitTimeout                  a task that was waited for is not final yet; also a TimeoutError
+├── ProcessDied                  the process that ran a handler has died
 └── HandlerSignal                raised by a handler to say how its attempt ends
     ├── Retry                    try again, after a delay that the handler chooses
     ├── Fatal                    do not try again
@@ -39,6 +41,7 @@ UnderwayError
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -63,6 +66,7 @@ __all__ = [
     "MigrationBlocked",
     "MissingPrivilege",
     "OutputTooLarge",
+    "ProcessDied",
     "QueueFull",
     "QueueInUse",
     "QueueNotFound",
@@ -79,6 +83,7 @@ __all__ = [
     "UnderwayError",
     "UniqueConflict",
     "UnknownArguments",
+    "UnresolvedAnnotation",
     "UnsupportedConnection",
     "WaitTimeout",
     "WrongState",
@@ -236,6 +241,10 @@ class UnsupportedConnection(ConfigurationError, TypeError):
     """Tasks cannot be enqueued on the object that was given as a connection; the message lists what is supported."""
 
 
+class UnresolvedAnnotation(ConfigurationError):
+    """An annotation names something that does not exist, or not yet."""
+
+
 class SchemaMissing(ConfigurationError):
     """The database has no schema underway, or an older one than this package needs."""
 
@@ -271,6 +280,15 @@ class TaskCancelled(UnderwayError):
 
 class WaitTimeout(UnderwayError, TimeoutError):
     """A task that was waited for is not final yet; it goes on, and can be waited for again."""
+
+
+class ProcessDied(UnderwayError):
+    """The process that ran the handler has died: by `os._exit`, a crash, or a signal."""
+
+    def __init__(self, code: int) -> None:
+        how = f"with exit code {code}" if code >= 0 else f"by signal {-code} ({signal.strsignal(-code)})"
+        super().__init__(f"the process that ran the task ended {how}")
+        self.code = code
 
 
 class HandlerSignal(UnderwayError):

@@ -17,10 +17,10 @@ from typing import Any, Generic, Literal, Protocol, Unpack
 from typing_extensions import ParamSpec, TypeVar
 
 from . import statements
-from .arguments import Arguments, UnresolvedAnnotation, innermost_function
+from .arguments import Arguments, innermost_function
 from .client import Clients, TaskHandle, check_connection, execute, execute_async
 from .cron import check_cron
-from .errors import ConfigurationError, Fatal, InputError, OutputTooLarge, Retry
+from .errors import ConfigurationError, Fatal, InputError, OutputTooLarge, Retry, UnresolvedAnnotation
 from .importing import stop_import_of_program
 from .models import Enqueued
 from .output import Output
@@ -149,7 +149,7 @@ class BoundJob(Generic[P, R]):
         """
         given = {name: value for name, value in options.items() if value is not None}
         retry = options.get("retry")
-        if retry is not None and not self.job.has_error_rules_of(retry):
+        if retry is not None and not self.job._has_error_rules_of(retry):
             raise ConfigurationError(
                 f"job {self.job.name}: retry_on and give_up_on cannot differ between its tasks; give them to the job:"
                 " @app.job(retry=...)"
@@ -229,7 +229,7 @@ class BoundJob(Generic[P, R]):
         the database and replaces one of this name (the job's by default). Any worker runs it, until it is unscheduled.
         The settings are those of `ScheduleSettings`.
         """
-        return self._run(statements.schedule(self.as_schedule(cron, name, arguments, settings)))
+        return self._run(statements.schedule(self._as_schedule(cron, name, arguments, settings)))
 
     async def schedule_async(
         self,
@@ -240,9 +240,9 @@ class BoundJob(Generic[P, R]):
         **settings: Unpack[ScheduleSettings],
     ) -> datetime | None:
         """Enqueue this job with these arguments at each time of a cron expression. Returns the next time."""
-        return await self._run_async(statements.schedule(self.as_schedule(cron, name, arguments, settings)))
+        return await self._run_async(statements.schedule(self._as_schedule(cron, name, arguments, settings)))
 
-    def as_schedule(
+    def _as_schedule(
         self,
         cron: str,
         name: str | None,
@@ -339,7 +339,7 @@ class Job(BoundJob[P, R], Generic[P, R, Q, C]):
         """Call the function, here and now."""
         return self.function(*args, **kwargs)
 
-    def is_retryable(self, error: BaseException) -> bool:
+    def _is_retryable(self, error: BaseException) -> bool:
         """Whether a task is retried after its handler raised this error, if attempts remain.
 
         Never after Fatal, arguments that do not fit, and an output that is too large; always after Retry; else as
@@ -352,10 +352,10 @@ class Job(BoundJob[P, R], Generic[P, R, Q, C]):
             return False
         retry_on = self._retry.retry_on
         if isinstance(error, BaseExceptionGroup) and not isinstance(error, retry_on):
-            return all(map(self.is_retryable, error.exceptions))
+            return all(map(self._is_retryable, error.exceptions))
         return not retry_on or isinstance(error, retry_on)
 
-    def has_error_rules_of(self, retry: RetryPolicy) -> bool:
+    def _has_error_rules_of(self, retry: RetryPolicy) -> bool:
         """Whether a retry policy gives up on the same errors as the job's, or leaves that to the job."""
         rules = (retry.retry_on, retry.give_up_on)
         return rules in (((), ()), (self._retry.retry_on, self._retry.give_up_on))

@@ -11,8 +11,8 @@ import pydantic_core
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 
-from .arguments import UnresolvedAnnotation, error_path, resolve_annotations
-from .errors import ConfigurationError, InputError, InvalidOutput
+from .arguments import error_path, resolve_annotations
+from .errors import ConfigurationError, InputError, InvalidOutput, UnresolvedAnnotation
 from .statements import dump_json
 
 __all__ = ["Output"]

@@ -11,7 +11,14 @@ from psycopg.conninfo import make_conninfo
 
 import underway_pg
 from underway_pg import errors
-from underway_pg.errors import DatabaseRefusal, MissingPrivilege, QueueNotFound, SchemaMissing, translate_errors
+from underway_pg.errors import (
+    DatabaseRefusal,
+    MissingPrivilege,
+    QueueNotFound,
+    SchemaMissing,
+    TaskNotFound,
+    translate_errors,
+)
 
 
 def test_there_is_one_class_for_each_refusal(database: str) -> None:
@@ -69,6 +76,15 @@ def test_any_other_lack_of_rights_is_said_to_be_one_in_the_schema(database: str)
         with pytest.raises(psycopg.errors.InsufficientPrivilege) as caught, translate_errors():
             connection.execute("create role another")
         assert not isinstance(caught.value, MissingPrivilege)
+
+
+def test_a_task_that_is_not_committed_yet_is_said_never_to_have_been(database: str) -> None:
+    with underway_pg.App(database) as app, psycopg.connect(database) as connection:
+        app.client.create_queue(underway_pg.Queue(name="default"))
+        work = app.job(name="work")(lambda: None)
+        task = work.using(connection).enqueue()
+        with pytest.raises(TaskNotFound, match="or its transaction is not committed yet"):
+            task.wait(1)
 
 
 def in_order(names: list[str]) -> list[str]:

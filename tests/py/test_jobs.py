@@ -290,7 +290,7 @@ def test_errors_are_retried_as_the_policy_says() -> None:
         (InputError(), (False, False, False)),
         (underway.Retry(), (True, True, True)),
     ):
-        assert tuple(job.is_retryable(error) for job in (plain, of_queue, strict)) == expected, error
+        assert tuple(job._is_retryable(error) for job in (plain, of_queue, strict)) == expected, error
 
 
 def test_error_classes_of_a_single_task_are_refused() -> None:

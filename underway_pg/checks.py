@@ -28,11 +28,12 @@ def check_number(name: str, value: Any, kind: type[int | float], least: float) -
 
 
 def check_duration(name: str, value: Any) -> None:
-    """Check that a value is a length of time that is not negative, or None."""
+    """Check that a value is a length of time that is not negative and that a timedelta can hold, or None."""
     if value is not None:
         wanted = "seconds, as in 90 or 0.5, or a timedelta, and none that is negative"
         check_kind(name, value, (int, float, timedelta), wanted)
-        if not value >= (timedelta(0) if isinstance(value, timedelta) else 0):
+        seconds = value.total_seconds() if isinstance(value, timedelta) else value
+        if not 0 <= seconds <= timedelta.max.total_seconds():
             raise ConfigurationError(f"{name} is {value!r}; give {wanted}")
 
 

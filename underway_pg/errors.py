@@ -356,5 +356,5 @@ def translate_errors() -> Iterator[None]:
         if error.sqlstate in _SCHEMA_MISSING and "underway" in message:
             raise SchemaMissing(f"{message}: install the schema with `underway migrate`") from error
         if error.sqlstate == MissingPrivilege.sqlstate and error.diag.source_function == _RIGHT_MISSING:
-            raise MissingPrivilege(f"{message} in schema underway: {_ROLES}") from error
+            raise MissingPrivilege(f"{message}: {_ROLES}") from error
         raise

@@ -32,6 +32,7 @@ def of(kind: type, **settings: Any) -> Callable[[], object]:
         (job(timeout=-5), "timeout is -5; give seconds, .* none that is negative"),
         (job(timeout=timedelta(-1)), r"timeout is datetime.timedelta\(days=-1\); give seconds"),
         (job(timeout=float("nan")), "timeout is nan; give seconds"),
+        (job(timeout=float("inf")), "timeout is inf; give seconds"),
         (job(delay="5m"), "delay is '5m'; give seconds"),
         (job(heartbeat=True), "heartbeat is True; give seconds"),
         (job(priority="high"), "priority is 'high'; give an integer from -100 to 100"),

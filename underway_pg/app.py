@@ -6,8 +6,8 @@ import asyncio
 import logging
 import sys
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, Self, T
 import psycopg
 
 from . import connections, schema, statements
+from .checks import check_class, check_each, check_kind, check_number
 from .client import AsyncClient, Client, TaskHandle, execute, execute_async
 from .connections import Dsn
 from .cron import check_cron
@@ -65,9 +66,9 @@ class App:
     handlers only. `lifespan` is called with the application when a worker starts, and returns an async context manager
     that stays open on the worker's loop while the worker runs; what it yields is `context.state`, except in processes.
 
-    The queues are created when the application needs the database, the schedules when its worker starts. An
-    application is a context manager, plain and async. Closing it closes its connections, and stops the embedded server;
-    it can be used again.
+    The queues are created before the first enqueue or schedule and when a worker starts, the schedules when a worker
+    starts. An application is a context manager, plain and async. Closing it closes its connections, and stops the
+    embedded server; it can be used again.
     """
 
     def __init__(
@@ -87,13 +88,22 @@ class App:
     ) -> None:
         if embedded and (dsn is not None or pool is not None or async_pool is not None):
             raise ConfigurationError("the application has a database and embedded=True; leave out one of them")
+        if lifespan is not None:
+            check_kind("lifespan", lifespan, Callable, "a function that returns an async context manager")
+        check_number("pool_size", pool_size, int, 1)
+        if timeout is not None:
+            check_number("timeout", timeout, float, 0)
+        check_class("pool", pool, "psycopg_pool.ConnectionPool")
+        check_class("async_pool", async_pool, "psycopg_pool.AsyncConnectionPool")
         self.name = name
         self.jobs: dict[str, Job[..., Any]] = {}
         self._schedules: dict[str, _Declared] = {}
         self.state = state
-        self.middleware: Sequence[Middleware] = tuple(middleware)
+        self.middleware: Sequence[Middleware] = check_each(
+            "middleware", middleware, Callable, "functions that take the Context and return a context manager"
+        )
         self.lifespan = lifespan
-        self._queues = {queue.name: queue for queue in queues}
+        self._queues = {queue.name: queue for queue in check_each("queues", queues, Queue, "Queue(name=...)")}
         self._dsn = dsn or None
         self._pool = pool
         self._async_pool = async_pool
@@ -109,7 +119,7 @@ class App:
         self._lock = threading.RLock()
         self._creating = threading.Lock()  # held while plain code creates the queues
         self._client: Client | None = None
-        # For each event loop its client, and the lock under which its first use creates the queues.
+        # For each event loop its client, and the lock under which it creates the queues.
         self._async_clients: dict[asyncio.AbstractEventLoop, tuple[AsyncClient, asyncio.Lock]] = {}
 
     def _after_fork(self) -> None:
@@ -261,6 +271,7 @@ class App:
         that were made by `Job.schedule` or in SQL are not touched, unless their name is declared. Raises what the
         database refuses, such as InvalidCron, with the line of the schedule.
         """
+        self.create_queues()
         client = self.client
         schedules = [self._schedules[name].schedule(self.name) for name in sorted(self._schedules)]
         with connections.connect(self._find_dsn()) as connection, connection.transaction():
@@ -349,48 +360,30 @@ class App:
 
     @property
     def client(self) -> Client:
-        """The client for plain code. The first use creates the queues."""
+        """The client for plain code. Before it first enqueues or schedules, it creates the queues."""
         with self._lock:
             if self._client is None:
-                self._client = Client(self._find_dsn(), pool=self._pool, **self._client_settings)
-            client = self._client
-        if self._needs_queues():
-            with self._creating:
-                jobs = len(self.jobs)
-                for queue in self._missing_queues():
-                    try:
-                        client.create_queue(queue)
-                    except psycopg.errors.InsufficientPrivilege:
-                        self._cannot_create(queue)
-                    self._created.add(queue.name)
-                self._jobs_with_queues = jobs
-        return client
+                self._client = Client(
+                    self._find_dsn(), pool=self._pool, before_enqueue=self.create_queues, **self._client_settings
+                )
+            return self._client
 
     async def async_client(self) -> AsyncClient:
-        """The client for async code, on the running event loop. The first use creates the queues."""
+        """The client for async code, on the running event loop. Before it first enqueues, it creates the queues."""
         loop = asyncio.get_running_loop()
         if loop not in self._async_clients:
             found = await asyncio.to_thread(self._find_dsn) if self._use_embedded else self._find_dsn()
             self._make_async_client(loop, found)
-        client, creating = self._async_clients[loop]
-        if self._needs_queues():
-            async with creating:
-                jobs = len(self.jobs)
-                for queue in self._missing_queues():
-                    try:
-                        await client.create_queue(queue)
-                    except psycopg.errors.InsufficientPrivilege:
-                        self._cannot_create(queue)
-                    self._created.add(queue.name)
-                self._jobs_with_queues = jobs
-        return client
+        return self._async_clients[loop][0]
 
     def _make_async_client(self, loop: asyncio.AbstractEventLoop, dsn: Dsn) -> None:
         with self._lock:
             for old in [each for each in self._async_clients if each.is_closed()]:
                 self._async_clients.pop(old)[0].drain()
             if loop not in self._async_clients:
-                client = AsyncClient(dsn, pool=self._async_pool, **self._client_settings)
+                client = AsyncClient(
+                    dsn, pool=self._async_pool, before_enqueue=self.create_queues_async, **self._client_settings
+                )
                 self._async_clients[loop] = (client, asyncio.Lock())
 
     @property
@@ -401,26 +394,45 @@ class App:
     def create_queues(self) -> None:
         """Create the queues of this application that do not exist, with their settings.
 
-        The first use of a client does it too. An enqueue on your own connection does not.
+        The first enqueue, schedule and worker do it too; an enqueue on your own connection and calls that only read do
+        not.
         """
-        _ = self.client
+        client = self.client
+        if self._needs_queues():
+            with self._creating:
+                for queue in self._missing_queues():
+                    with self._creation(queue):
+                        client.create_queue(queue)
 
     async def create_queues_async(self) -> None:
         """Create the queues of this application that do not exist, with their settings."""
-        await self.async_client()
+        client = await self.async_client()
+        if self._needs_queues():
+            async with self._async_clients[asyncio.get_running_loop()][1]:
+                for queue in self._missing_queues():
+                    with self._creation(queue):
+                        await client.create_queue(queue)
 
     def _needs_queues(self) -> bool:
         return self._jobs_with_queues != len(self.jobs)
 
-    def _missing_queues(self) -> list[Queue]:
+    def _missing_queues(self) -> Iterator[Queue]:
         """The queues that this application has not created yet, in the order in which they can be created."""
+        jobs = len(self.jobs)
         new = [self._queues.get(name, Queue(name=name)) for name in self.queues if name not in self._created]
         # A dead-letter queue that is not declared has the defaults. Others refer to it, so it is created first.
         letters = [Queue(name=queue.dead_letter_queue) for queue in new if queue.dead_letter_queue]
-        return letters + new
+        yield from letters + new
+        self._jobs_with_queues = jobs
 
-    def _cannot_create(self, queue: Queue) -> None:
-        logger.debug("this role may not create queue %r; it has to exist", queue.name)
+    @contextmanager
+    def _creation(self, queue: Queue) -> Iterator[None]:
+        """The creation of a queue, in the block."""
+        try:
+            yield
+        except psycopg.errors.InsufficientPrivilege:
+            logger.debug("this role may not create queue %r; it has to exist", queue.name)
+        self._created.add(queue.name)
 
     def migrate(self) -> schema.MigrationPlan:
         """Install or upgrade the schema. Returns what was done, and the version of the schema."""
@@ -442,7 +454,7 @@ class App:
         stop_import_of_program()
         statement = statements.enqueue_tasks(tasks)
         ids = self.client.run(statement) if connection is None else execute(connection, statement)
-        return [TaskHandle(id, self) for id in ids]
+        return [TaskHandle(id, self, _as_it_is) for id in ids]
 
     async def enqueue_many_async(
         self, tasks: Iterable[NewTask], *, connection: psycopg.AsyncConnection[Any] | None = None
@@ -454,7 +466,7 @@ class App:
             ids = await (await self.async_client()).run(statement)
         else:
             ids = await execute_async(connection, statement)
-        return [TaskHandle(id, self) for id in ids]
+        return [TaskHandle(id, self, _as_it_is) for id in ids]
 
     # What one asks of tasks most often; the rest is on `client`
 
@@ -497,7 +509,8 @@ class App:
         stop_import_of_program()
         with self._lock:
             before = self._client
-            client = self.client  # whose first use creates the queues
+            client = self.client
+            self.create_queues()
             chosen = WorkerSettings(**settings).with_defaults(self.queues)
             if not chosen.queues:
                 raise ConfigurationError("the application has no jobs and no queues: nothing to work on")
@@ -537,6 +550,11 @@ class App:
         run_worker(self.worker(**settings))
 
 
+def _as_it_is(output: Any) -> Any:
+    """The output of a task whose job is not known: plain JSON."""
+    return output
+
+
 @dataclass(frozen=True)
 class _Declared:
     """A schedule as the code declares it, and the line where."""
@@ -550,7 +568,7 @@ class _Declared:
 
     def schedule(self, owner: str) -> Schedule:
         try:
-            return self.job.as_schedule(self.cron, self.name, self.arguments, self.settings, owner)
+            return self.job._as_schedule(self.cron, self.name, self.arguments, self.settings, owner)
         except InputError as error:
             raise ConfigurationError(f"{self.line}: {error}") from error
 

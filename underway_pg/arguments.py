@@ -17,13 +17,9 @@ from pydantic.fields import FieldInfo
 from pydantic_core import from_json
 from typing_extensions import TypedDict
 
-from .errors import ConfigurationError, InputError, UnknownArguments
+from .errors import ConfigurationError, InputError, UnknownArguments, UnresolvedAnnotation
 
-__all__ = ["Arguments", "UnresolvedAnnotation", "innermost_function"]
-
-
-class UnresolvedAnnotation(ConfigurationError):
-    """An annotation names something that does not exist, or not yet."""
+__all__ = ["Arguments", "error_path", "innermost_function", "resolve_annotations"]
 
 
 class Arguments:
@@ -73,7 +69,7 @@ class Arguments:
         try:
             received = self._read(_as_stored(text))
         except ValidationError as error:
-            why = "; ".join(f"{_path(detail['loc'])}: {detail['msg']}" for detail in error.errors())
+            why = "; ".join(f"{error_path(detail['loc'])}: {detail['msg']}" for detail in error.errors())
             raise InputError(
                 f"job {self._job}: the worker could not read the arguments back from JSON: {why}"
             ) from error
@@ -82,8 +78,8 @@ class Arguments:
                 if not _equal(value, received.get(name)):
                     raise InputError(
                         f"job {self._job}: argument {name}={_short(value)} does not survive the way through JSON: the"
-                        f" handler would receive {_short(received.get(name))}; annotate the parameter with a type that"
-                        " does"
+                        f" handler would receive {_received(name, value, received.get(name))}; annotate the parameter"
+                        " with a type that does"
                     )
         input: dict[str, Any] = from_json(text)
         return input
@@ -107,7 +103,7 @@ class Arguments:
         try:
             bound = self._signature.bind(*args, **kwargs)
         except TypeError as error:
-            raise InputError(f"job {self._job}: {error}") from None
+            raise InputError(f"job {self._job}: {error}; it takes {self._signature}") from None
         given: dict[str, Any] = {}
         for name, value in bound.arguments.items():
             if self._signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD:
@@ -131,7 +127,7 @@ class Arguments:
                 return InputError(f"job {self._job}: the input is not an object with the arguments: {detail['msg']}")
             else:
                 value = f"={_short(given.get(str(path[0])))}" if given is not None and len(path) == 1 else ""
-                wrong.append(f"argument {_path(path)}{value} does not fit: {detail['msg']}")
+                wrong.append(f"argument {error_path(path)}{value} does not fit: {detail['msg']}")
         names = [f"missing argument {name}" for name in missing] + [f"unknown argument {name}" for name in unknown]
         if names:
             # Not from an enqueue: a worker puts a task with UnknownArguments back, and a handler may enqueue.
@@ -159,23 +155,28 @@ def innermost_function(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _parameters(job: str, function: Callable[..., Any]) -> tuple[list[inspect.Parameter], dict[str, Any]]:
     """The parameters of a function and their resolved annotations."""
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+        given = {each.name: each.annotation for each in parameters if each.annotation is not each.empty}
+        return parameters, resolve_annotations(job, function, given)
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(f"job {job}: its parameters cannot be read: {error}") from error
+
+
+def resolve_annotations(job: str, function: Callable[..., Any], annotations: Mapping[str, Any]) -> dict[str, Any]:
+    """Annotations of a function, where those that are text are evaluated as the function would."""
 
     def annotated() -> None: ...
 
+    annotated.__annotations__ = dict(annotations)
+    namespace = getattr(innermost_function(function), "__globals__", {})
     try:
-        parameters = list(inspect.signature(function).parameters.values())
-        annotated.__annotations__ = {
-            each.name: each.annotation for each in parameters if each.annotation is not each.empty
-        }
-        namespace = getattr(innermost_function(function), "__globals__", {})
-        return parameters, get_type_hints(annotated, globalns=namespace, include_extras=True)
+        return get_type_hints(annotated, globalns=namespace, include_extras=True)
     except NameError as error:
         raise UnresolvedAnnotation(
             f"job {job}: an annotation cannot be resolved: {error}; import it at run time as well, not only under"
             " TYPE_CHECKING"
         ) from error
-    except (TypeError, ValueError) as error:
-        raise ConfigurationError(f"job {job}: its parameters cannot be read: {error}") from error
 
 
 def _adapter(job: str, parameters: list[inspect.Parameter], hints: Mapping[str, Any]) -> TypeAdapter[Any]:
@@ -269,14 +270,16 @@ def _equal(given: Any, received: Any) -> bool:
         return False
     if type(given) is not type(received):
         return False
+    parts = _parts(given, received)
+    return parts is not None and all(_equal(one, other) for _, one, other in parts)
+
+
+def _parts(given: Any, received: Any) -> list[tuple[Any, Any, Any]] | None:
+    """The names and values of the parts of two values of one type; None when they have not the same parts, or none."""
     if isinstance(given, dict):
-        return given.keys() == received.keys() and all(_equal(value, received[key]) for key, value in given.items())
+        return [(key, given[key], received[key]) for key in given] if given.keys() == received.keys() else None
     if isinstance(given, (list, tuple)):
-        return len(given) == len(received) and all(map(_equal, given, received))
-    return _equal_parts(given, received)
-
-
-def _equal_parts(given: Any, received: Any) -> bool:
+        return list(zip(range(len(given)), given, received, strict=True)) if len(given) == len(received) else None
     if isinstance(given, BaseModel):
         names = [*type(given).model_fields, "__pydantic_extra__", "__pydantic_private__"]
     elif is_dataclass(given):
@@ -284,14 +287,36 @@ def _equal_parts(given: Any, received: Any) -> bool:
     else:
         defines_equality = any("__eq__" in vars(kind) for kind in type(given).__mro__[:-1])
         names = [] if defines_equality else list(getattr(given, "__dict__", ()))
-    return bool(names) and all(_equal(getattr(given, name), getattr(received, name, None)) for name in names)
+    return [(name, getattr(given, name), getattr(received, name, None)) for name in names] or None
 
 
 # Words
 
 
-def _path(path: tuple[int | str, ...]) -> str:
+def error_path(path: tuple[int | str, ...]) -> str:
+    """Where in a value something is wrong, as pydantic says it, in words."""
     return ".".join(map(str, path))
+
+
+def _received(name: str, given: Any, received: Any) -> str:
+    """What a handler would receive; with the part that differs where the text of the whole does not show it."""
+    text = _short(received)
+    if text != _short(given):
+        return text
+    path, one, other = _difference(name, given, received)
+    return (
+        f"the same but for {path}, which was {_short(one)} of type {type(one).__qualname__} and would be"
+        f" {_short(other)} of type {type(other).__qualname__}"
+    )
+
+
+def _difference(path: str, given: Any, received: Any) -> tuple[str, Any, Any]:
+    """The path to the innermost part in which two values differ, and the part in both."""
+    if type(given) is type(received):
+        for name, one, other in _parts(given, received) or ():
+            if not _equal(one, other):
+                return _difference(f"{path}.{name}", one, other)
+    return path, given, received
 
 
 def _short(value: Any) -> str:

@@ -19,16 +19,20 @@ UnderwayError
 │   └── TaskLocked               UW015
 ├── DatabaseUnavailable          the database cannot be reached; also a psycopg.OperationalError
 │   └── ServerUnresponsive       the database has not answered in time
+├── MissingPrivilege             the role lacks a right in schema underway; also psycopg's InsufficientPrivilege
 ├── MigrationBlocked             an open transaction kept the migration from the tables that it changes
 ├── ConfigurationError           the application is put together wrongly
 │   ├── UnsupportedConnection    the object given as a connection is not supported; also a TypeError
+│   ├── UnresolvedAnnotation     an annotation of a job's function names something that does not exist
 │   ├── SchemaMissing            the database has no schema underway: run `underway migrate`
 │   └── SchemaNewer              the schema in the database is newer than this package
 ├── InputError                   the arguments do not fit the job
 │   └── UnknownArguments         the names of the arguments do not fit the job's function
+├── InvalidOutput                the output of a task does not fit the return annotation of its job
 ├── TaskFailed                   a task that was waited for has failed
 ├── TaskCancelled                a task that was waited for was cancelled
 ├── WaitTimeout                  a task that was waited for is not final yet; also a TimeoutError
+├── ProcessDied                  the process that ran a handler has died
 └── HandlerSignal                raised by a handler to say how its attempt ends
     ├── Retry                    try again, after a delay that the handler chooses
     ├── Fatal                    do not try again
@@ -37,6 +41,7 @@ UnderwayError
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -56,9 +61,12 @@ __all__ = [
     "InputTooLarge",
     "InvalidArgument",
     "InvalidCron",
+    "InvalidOutput",
     "LeaseLost",
     "MigrationBlocked",
+    "MissingPrivilege",
     "OutputTooLarge",
+    "ProcessDied",
     "QueueFull",
     "QueueInUse",
     "QueueNotFound",
@@ -75,6 +83,7 @@ __all__ = [
     "UnderwayError",
     "UniqueConflict",
     "UnknownArguments",
+    "UnresolvedAnnotation",
     "UnsupportedConnection",
     "WaitTimeout",
     "WrongState",
@@ -216,6 +225,10 @@ class ServerUnresponsive(DatabaseUnavailable):
     """The database has not answered in time; whether the statement was executed is not known."""
 
 
+class MissingPrivilege(UnderwayError, psycopg.errors.InsufficientPrivilege):
+    """The role of the connection lacks a right in schema underway; the message lists the roles that can be granted."""
+
+
 class MigrationBlocked(UnderwayError):
     """An open transaction kept the installation from tables that it has to change; nothing was done."""
 
@@ -226,6 +239,10 @@ class ConfigurationError(UnderwayError):
 
 class UnsupportedConnection(ConfigurationError, TypeError):
     """Tasks cannot be enqueued on the object that was given as a connection; the message lists what is supported."""
+
+
+class UnresolvedAnnotation(ConfigurationError):
+    """An annotation names something that does not exist, or not yet."""
 
 
 class SchemaMissing(ConfigurationError):
@@ -244,6 +261,10 @@ class UnknownArguments(InputError):
     """The names of the arguments do not fit the parameters of the job's function."""
 
 
+class InvalidOutput(UnderwayError):
+    """The output of a task that was waited for does not fit the return annotation of its job."""
+
+
 class TaskFailed(UnderwayError):
     """A task that was waited for has failed for good. `error` is its last error, as it is kept."""
 
@@ -259,6 +280,15 @@ class TaskCancelled(UnderwayError):
 
 class WaitTimeout(UnderwayError, TimeoutError):
     """A task that was waited for is not final yet; it goes on, and can be waited for again."""
+
+
+class ProcessDied(UnderwayError):
+    """The process that ran the handler has died: by `os._exit`, a crash, or a signal."""
+
+    def __init__(self, code: int) -> None:
+        how = f"with exit code {code}" if code >= 0 else f"by signal {-code} ({signal.strsignal(-code)})"
+        super().__init__(f"the process that ran the task ended {how}")
+        self.code = code
 
 
 class HandlerSignal(UnderwayError):
@@ -299,9 +329,23 @@ class Snooze(HandlerSignal):
 _SCHEMA_MISSING = frozenset({"3F000", "42883", "42P01", "42704"})
 
 
+# The C function of PostgreSQL that raises the lack of a right to a schema, function or view, whatever the language of
+# the message. Others raise, for example, that a role may not end a session.
+_RIGHT_MISSING = "aclcheck_error"
+
+_ROLES = (
+    "grant a role of Underway to the role of this connection: `grant underway_producer to ...` to enqueue,"
+    " underway_worker to work, underway_observer to read and to wait for results, underway_operator to manage queues,"
+    " schedules and tasks"
+)
+
+
 @contextmanager
 def translate_errors() -> Iterator[None]:
-    """Turn what the database refuses into the exception of this package; other database errors pass untouched."""
+    """Turn what the database refuses into the exception of this package; other database errors pass untouched.
+
+    The statements in the block are those of this package, which use nothing but the schema underway.
+    """
     try:
         yield
     except psycopg.Error as error:
@@ -311,4 +355,6 @@ def translate_errors() -> Iterator[None]:
             raise refusal(message, error.diag.message_hint) from error
         if error.sqlstate in _SCHEMA_MISSING and "underway" in message:
             raise SchemaMissing(f"{message}: install the schema with `underway migrate`") from error
+        if error.sqlstate == MissingPrivilege.sqlstate and error.diag.source_function == _RIGHT_MISSING:
+            raise MissingPrivilege(f"{message}: {_ROLES}") from error
         raise

@@ -14,18 +14,18 @@ from pathlib import Path
 from types import CodeType
 from typing import Any, Generic, Literal, Protocol, Unpack
 
-import pydantic_core
 from typing_extensions import ParamSpec, TypeVar
 
 from . import statements
-from .arguments import Arguments, UnresolvedAnnotation, innermost_function
+from .arguments import Arguments, innermost_function
 from .client import Clients, TaskHandle, check_connection, execute, execute_async
 from .cron import check_cron
-from .errors import ConfigurationError, Fatal, InputError, OutputTooLarge, Retry
+from .errors import ConfigurationError, Fatal, InputError, OutputTooLarge, Retry, UnresolvedAnnotation
 from .importing import stop_import_of_program
 from .models import Enqueued
+from .output import Output
 from .settings import Executor, NewTask, Options, RetryPolicy, Schedule, ScheduleSettings, TaskOptions
-from .statements import Statement, dump_json
+from .statements import Statement, convert_each, short
 
 __all__ = ["Application", "BoundJob", "Job", "is_same_definition", "job_name"]
 
@@ -149,7 +149,7 @@ class BoundJob(Generic[P, R]):
         """
         given = {name: value for name, value in options.items() if value is not None}
         retry = options.get("retry")
-        if retry is not None and not self.job.has_error_rules_of(retry):
+        if retry is not None and not self.job._has_error_rules_of(retry):
             raise ConfigurationError(
                 f"job {self.job.name}: retry_on and give_up_on cannot differ between its tasks; give them to the job:"
                 " @app.job(retry=...)"
@@ -178,14 +178,14 @@ class BoundJob(Generic[P, R]):
         stop_import_of_program()
         input = self.job.arguments.to_input(args, kwargs)
         id = self._run(statements.enqueue(self.queue, input, self.job.name, self.task_options))
-        return TaskHandle(id, self.job.app)
+        return TaskHandle(id, self.job.app, self.job._output.from_json)
 
     async def enqueue_async(self, *args: P.args, **kwargs: P.kwargs) -> TaskHandle[R]:
         """Enqueue a task with these arguments. Returns its id, which can also wait for the result."""
         stop_import_of_program()
         input = self.job.arguments.to_input(args, kwargs)
         id = await self._run_async(statements.enqueue(self.queue, input, self.job.name, self.task_options))
-        return TaskHandle(id, self.job.app)
+        return TaskHandle(id, self.job.app, self.job._output.from_json)
 
     def enqueue_many(
         self, calls: Iterable[Mapping[str, Any]], *, unique_keys: Iterable[str | None] | None = None
@@ -229,7 +229,7 @@ class BoundJob(Generic[P, R]):
         the database and replaces one of this name (the job's by default). Any worker runs it, until it is unscheduled.
         The settings are those of `ScheduleSettings`.
         """
-        return self._run(statements.schedule(self.as_schedule(cron, name, arguments, settings)))
+        return self._run(statements.schedule(self._as_schedule(cron, name, arguments, settings)))
 
     async def schedule_async(
         self,
@@ -240,9 +240,9 @@ class BoundJob(Generic[P, R]):
         **settings: Unpack[ScheduleSettings],
     ) -> datetime | None:
         """Enqueue this job with these arguments at each time of a cron expression. Returns the next time."""
-        return await self._run_async(statements.schedule(self.as_schedule(cron, name, arguments, settings)))
+        return await self._run_async(statements.schedule(self._as_schedule(cron, name, arguments, settings)))
 
-    def as_schedule(
+    def _as_schedule(
         self,
         cron: str,
         name: str | None,
@@ -276,10 +276,15 @@ class BoundJob(Generic[P, R]):
         return statements.enqueue_unique(self.queue, self._inputs(calls), unique_keys, self.job.name, self.task_options)
 
     def _inputs(self, calls: Iterable[Mapping[str, Any]]) -> list[Any]:
-        return [self.job.arguments.to_input((), call) for call in calls]
+        return convert_each("call", calls, self._input)
+
+    def _input(self, call: Mapping[str, Any]) -> Any:
+        if not isinstance(call, Mapping):
+            raise InputError(f"{short(call)} is not a mapping of arguments; give one, such as {{'name': value}}")
+        return self.job.arguments.to_input((), call)
 
     def _handles(self, ids: list[int]) -> list[TaskHandle[R]]:
-        return [TaskHandle(id, self.job.app) for id in ids]
+        return [TaskHandle(id, self.job.app, self.job._output.from_json) for id in ids]
 
     def _run(self, statement: Statement[T]) -> T:
         if self._connection is not None:
@@ -321,6 +326,7 @@ class Job(BoundJob[P, R], Generic[P, R, Q, C]):
         self.app = app
         self._retry = retry or RetryPolicy()
         self._context_type = context_type
+        self._output = Output(name, function)
         with suppress(UnresolvedAnnotation):  # until its first use, when all that the module defines exists
             _ = self.arguments
 
@@ -333,7 +339,7 @@ class Job(BoundJob[P, R], Generic[P, R, Q, C]):
         """Call the function, here and now."""
         return self.function(*args, **kwargs)
 
-    def is_retryable(self, error: BaseException) -> bool:
+    def _is_retryable(self, error: BaseException) -> bool:
         """Whether a task is retried after its handler raised this error, if attempts remain.
 
         Never after Fatal, arguments that do not fit, and an output that is too large; always after Retry; else as
@@ -346,18 +352,10 @@ class Job(BoundJob[P, R], Generic[P, R, Q, C]):
             return False
         retry_on = self._retry.retry_on
         if isinstance(error, BaseExceptionGroup) and not isinstance(error, retry_on):
-            return all(map(self.is_retryable, error.exceptions))
+            return all(map(self._is_retryable, error.exceptions))
         return not retry_on or isinstance(error, retry_on)
 
-    def has_error_rules_of(self, retry: RetryPolicy) -> bool:
+    def _has_error_rules_of(self, retry: RetryPolicy) -> bool:
         """Whether a retry policy gives up on the same errors as the job's, or leaves that to the job."""
         rules = (retry.retry_on, retry.give_up_on)
         return rules in (((), ()), (self._retry.retry_on, self._retry.give_up_on))
-
-    def output_text(self, output: Any) -> str:
-        """What the function returned as JSON text. Raises InputError when JSON cannot carry it."""
-        try:
-            output = pydantic_core.to_jsonable_python(output)
-        except ValueError as error:
-            raise InputError(f"job {self.name}: the output does not fit into JSON: {error}") from error
-        return dump_json(output)

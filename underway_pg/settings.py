@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypedDict
 
+from .checks import check_duration, check_kind, check_number
 from .errors import ConfigurationError, InputError
 
 __all__ = ["Executor", "NewTask", "Options", "Queue", "RetryPolicy", "Schedule", "ScheduleSettings", "TaskOptions"]
@@ -45,12 +46,15 @@ def exact_time(name: str, at: datetime | None) -> datetime | None:
     return at
 
 
+_RETRY = "a RetryPolicy, such as RetryPolicy(max_attempts=3)"
+
+
 @dataclass(frozen=True, kw_only=True)
 class RetryPolicy:
     """How often a task is tried, how long it waits in between, and after which errors.
 
     After attempt n: `target = min(initial_interval * factor ** (n - 1), max_interval)`; the delay is uniform in
-    `[target * (1 - jitter), target]`. The database checks the bounds.
+    `[target * (1 - jitter), target]`. The database checks the upper bounds.
 
     `retry_on` and `give_up_on` are classes of exceptions. If `retry_on` is given, a task is retried only after an error
     that is an instance of one of them. After an error that is an instance of one in `give_up_on`, the task fails for
@@ -68,6 +72,11 @@ class RetryPolicy:
     give_up_on: tuple[type[BaseException], ...] = ()
 
     def __post_init__(self) -> None:
+        check_number("max_attempts", self.max_attempts, int, 1)
+        check_duration("initial_interval", self.initial_interval)
+        check_duration("max_interval", self.max_interval)
+        check_number("factor", self.factor, float, 0)
+        check_number("jitter", self.jitter, float, 0)
         for name in ("retry_on", "give_up_on"):
             classes = getattr(self, name)
             if not isinstance(classes, tuple) or not all(
@@ -119,6 +128,16 @@ class Queue:
     rate_limit_per_key: int | None = None
     fair: bool | None = None
     executor: Literal["thread", "process"] = "thread"
+
+    def __post_init__(self) -> None:
+        check_kind("the name of a queue", self.name, str, "a string")
+        for name in ("timeout", "heartbeat", "retention", "rate_period"):
+            check_duration(name, getattr(self, name))
+        if self.retry is not None:
+            check_kind("retry", self.retry, RetryPolicy, _RETRY)
+        for name in ("max_running", "max_running_per_key", "rate_limit", "rate_limit_per_key", "max_length"):
+            if getattr(self, name) is not None:
+                check_number(name, getattr(self, name), int, 0)
 
 
 @dataclass(frozen=True)
@@ -194,6 +213,11 @@ class Options:
     after_failure: AfterFailure = field(default="wait", metadata=_sql("after_failure", no_schedule=_AFTER))
 
     def __post_init__(self) -> None:
+        check_kind("priority", self.priority, int, "an integer from -100 to 100, where higher runs first")
+        for name in ("delay", "timeout", "heartbeat", "retention", "unique_for"):
+            check_duration(name, getattr(self, name))
+        if self.retry is not None:
+            check_kind("retry", self.retry, RetryPolicy, _RETRY)
         if not -100 <= self.priority <= 100:
             raise InputError(f"priority is {self.priority}; give an integer from -100 to 100, where higher runs first")
 

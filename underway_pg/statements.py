@@ -27,9 +27,10 @@ from .models import (
 from .settings import Duration, NewTask, OptionMapping, Options, Queue, Schedule, exact_time, interval
 from .wire import uuid_text
 
-__all__ = ["Statement", "dump_json", "load_json"]
+__all__ = ["Statement", "convert_each", "dump_json", "load_json", "short"]
 
 T = TypeVar("T")
+U = TypeVar("U")
 Row = tuple[Any, ...]
 
 
@@ -37,13 +38,15 @@ Row = tuple[Any, ...]
 class Statement(Generic[T]):
     """One call: `sql` with `parameters` gives rows, and `read` makes of them what the caller gets.
 
-    `as_bytes` leaves jsonb, uuid, interval and timestamptz as they come (`binary`).
+    `as_bytes` leaves jsonb, uuid, interval and timestamptz as they come (`binary`). `enqueues` says that the queue of a
+    new task, or of a schedule, has to exist.
     """
 
     sql: str
     parameters: Mapping[str, Any]
     read: Callable[[list[Row]], T]
     as_bytes: bool = False
+    enqueues: bool = False
 
 
 _JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -61,9 +64,9 @@ def dump_json(value: Any) -> str:
         text = _JSON.encode(value)
         text.encode()
     except (TypeError, ValueError, RecursionError) as error:
-        raise InputError(f"{_short(value)} cannot be kept as JSON: {error}") from error
+        raise InputError(f"{short(value)} cannot be kept as JSON: {error}") from error
     if "u0000" in text and _NUL.search(text):
-        raise InputError(f"{_short(value)} cannot be kept as JSON: it holds a NUL character")
+        raise InputError(f"{short(value)} cannot be kept as JSON: it holds a NUL character")
     return text
 
 
@@ -78,12 +81,26 @@ def load_json(text: str | None) -> Any:
         return text
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """A value in a message, of at most 200 characters."""
     try:
         text = repr(value)
     except Exception:  # somebody else's code, and only for a message
         text = f"an object of type {type(value).__name__}"
     return text if len(text) <= 200 else text[:197] + "..."
+
+
+def convert_each(what: str, items: Iterable[T], convert: Callable[[T], U]) -> list[U]:
+    """Convert each of several items. An InputError says which one it concerns, counted from 1 as the database does."""
+    if not isinstance(items, Iterable):
+        raise InputError(f"{short(items)} is not a list; give one, with a {what} in it for each task")
+    converted = []
+    for number, item in enumerate(items, start=1):
+        try:
+            converted.append(convert(item))
+        except InputError as error:
+            raise InputError(f"{what} {number}: {error}") from error
+    return converted
 
 
 def _scalar(rows: list[Row]) -> Any:
@@ -154,6 +171,7 @@ def enqueue(queue: str, input: Any, job: str | None, options: Options) -> Statem
         f"select underway.enqueue(%(queue)s, %(input)s::jsonb{arguments})",
         {"queue": queue, "input": dump_json(input), **parameters},
         _scalar,
+        enqueues=True,
     )
 
 
@@ -165,7 +183,8 @@ def enqueue_many(
     unique_keys: Iterable[str | None] | None = None,
 ) -> Statement[list[int]]:
     """New tasks with the same options but for their unique keys; returns their ids in the order of the inputs."""
-    return Statement(*_for_many("select underway.enqueue_many", queue, inputs, job, options, unique_keys), _scalar)
+    call = "select underway.enqueue_many"
+    return Statement(*_for_many(call, queue, inputs, job, options, unique_keys), _scalar, enqueues=True)
 
 
 def enqueue_unique(
@@ -174,7 +193,9 @@ def enqueue_unique(
     """New tasks for the inputs whose unique keys are free; returns for each input whether a task was added."""
     call = "select id, created, replaced from underway.enqueue_unique"
     return Statement(
-        *_for_many(call, queue, inputs, job, options, unique_keys), lambda rows: [Enqueued(*row) for row in rows]
+        *_for_many(call, queue, inputs, job, options, unique_keys),
+        lambda rows: [Enqueued(*row) for row in rows],
+        enqueues=True,
     )
 
 
@@ -196,14 +217,15 @@ def _for_many(
         parameters["unique_keys"] = _texts(unique_keys)
     return f"{call}(%(queue)s, %(inputs)s::text::jsonb[]{arguments})", {
         "queue": queue,
-        "inputs": _texts(map(dump_json, inputs)),
+        "inputs": _texts(convert_each("input", inputs, dump_json)),
         **parameters,
     }
 
 
 def enqueue_tasks(tasks: Iterable[NewTask]) -> Statement[list[int]]:
     """New tasks of any jobs and queues; returns their ids in order."""
-    return Statement("select underway.enqueue_many(%(tasks)s::jsonb)", {"tasks": _objects(tasks)}, _scalar)
+    call = "select underway.enqueue_many(%(tasks)s::jsonb)"
+    return Statement(call, {"tasks": _objects(tasks)}, _scalar, enqueues=True)
 
 
 def enqueue_batch(
@@ -221,7 +243,7 @@ def enqueue_batch(
     named = {name: value for name, value in (("name", name), ("retention", interval(retention))) if value is not None}
     arguments = [f"{event} => %({event})s::jsonb" for event in optional] + [f"{name} => %({name})s" for name in named]
     call = ", ".join(["%(tasks)s::jsonb", *arguments])
-    return Statement(f"select underway.enqueue_batch({call})", {**given, **optional, **named}, _scalar)
+    return Statement(f"select underway.enqueue_batch({call})", {**given, **optional, **named}, _scalar, enqueues=True)
 
 
 def extend_batch(batch: int, tasks: Iterable[NewTask]) -> Statement[list[int]]:
@@ -230,6 +252,7 @@ def extend_batch(batch: int, tasks: Iterable[NewTask]) -> Statement[list[int]]:
         "select underway.extend_batch(%(batch)s::bigint, %(tasks)s::jsonb)",
         {"batch": batch, "tasks": _objects(tasks)},
         _scalar,
+        enqueues=True,
     )
 
 
@@ -239,11 +262,13 @@ def cancel_batch(batch: int) -> Statement[int]:
 
 
 def _objects(tasks: Iterable[NewTask]) -> str:
-    return dump_json([_object(task) for task in tasks])
+    return dump_json(convert_each("task", tasks, _object))
 
 
 def _object(task: NewTask) -> dict[str, Any]:
     """A task as the JSON object that the database takes."""
+    if not isinstance(task, NewTask):
+        raise InputError(f"{short(task)} is not a NewTask; make one with Job.task")
     given = {"queue": task.queue, "input": task.input}
     if task.job is not None:
         given["job"] = task.job
@@ -529,6 +554,7 @@ def schedule(schedule: Schedule) -> Statement[datetime | None]:
             **parameters,
         },
         _scalar,
+        enqueues=True,
     )
 
 

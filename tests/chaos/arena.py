@@ -212,7 +212,7 @@ def prepare(cluster: Cluster) -> None:
     """The schema, the queues, and the triggers that keep the book."""
     schema.migrate(cluster.dsn)
     with workload.application(cluster.dsn, None) as app:
-        _ = app.client
+        app.create_queues()
     with cluster.connect() as connection:
         connection.execute((Path(__file__).parent / "schema.sql").read_bytes())
 

@@ -593,3 +593,28 @@ def test_parameters_of_decorated_partial_and_callable_objects_are_read() -> None
     ):
         assert through_json(job, at=day) == {"at": day}
     assert app.jobs["object"](day) == "called 2026-01-01"
+
+
+class Hidden(BaseModel):
+    shown: int
+    hidden: Any = Field(default=None, repr=False)
+
+
+def test_a_difference_that_the_texts_do_not_show_is_not_named() -> None:
+    @underway.App("postgresql://nowhere").job
+    def work(value: list[Hidden]) -> None: ...
+
+    with pytest.raises(
+        InputError, match=r"does not survive .*would receive the same but for value\.1\.hidden\.key"
+    ) as it:
+        work.task([Hidden(shown=1), Hidden(shown=2, hidden={"key": (1, 2)})])
+    assert "was (1, 2) of type tuple and would be [1, 2] of type list" in str(it.value)
+
+
+def test_an_unknown_keyword_beside_positional_arguments_does_not_list_what_the_job_takes() -> None:
+    @underway.App("postgresql://nowhere").job
+    def work(first: int, second: int = 1) -> None: ...
+
+    for call in (lambda: work.task(1, third=3), lambda: work.task(first=1, third=3)):  # type: ignore[call-arg]
+        with pytest.raises(InputError, match=r"third'; it takes \(first: int, second: int = 1\)"):
+            call()

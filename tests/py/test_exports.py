@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 import typing
 from importlib.metadata import version
 from typing import Any
@@ -65,3 +66,19 @@ def test_every_error_is_exported() -> None:
 
 def test_the_package_has_its_version() -> None:
     assert underway_pg.__version__ == version("underway-pg")
+
+
+def test_an_error_of_the_package_is_defined_where_nobody_finds_it() -> None:
+    for module in list(sys.modules.values()):
+        if module.__name__.startswith("underway_pg"):
+            for name, kind in vars(module).items():
+                if inspect.isclass(kind) and issubclass(kind, errors.UnderwayError) and name[0] != "_":
+                    assert kind.__module__ == "underway_pg.errors", f"{module.__name__}.{name}"
+
+
+def test_a_job_shows_users_what_only_the_worker_uses() -> None:
+    shown = {name for name in dir(underway_pg.Job) if not name.startswith("_")}
+    assert shown == {
+        "arguments", "enqueue", "enqueue_async", "enqueue_many", "enqueue_many_async", "enqueue_unique",
+        "enqueue_unique_async", "options", "schedule", "schedule_async", "task", "using",
+    }  # fmt: skip

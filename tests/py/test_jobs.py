@@ -193,7 +193,7 @@ def test_messages_name_the_job_and_not_its_function() -> None:
     @app.job(name="billing.charge")
     def charge(amount: int) -> object: ...
 
-    for call in (lambda: charge.task("much"), lambda: charge.task(), lambda: charge.output_text(object())):
+    for call in (lambda: charge.task("much"), lambda: charge.task(), lambda: charge._output.to_json(object())):
         with pytest.raises(InputError, match=r"job billing.charge: "):
             call()
 
@@ -290,7 +290,7 @@ def test_errors_are_retried_as_the_policy_says() -> None:
         (InputError(), (False, False, False)),
         (underway.Retry(), (True, True, True)),
     ):
-        assert tuple(job.is_retryable(error) for job in (plain, of_queue, strict)) == expected, error
+        assert tuple(job._is_retryable(error) for job in (plain, of_queue, strict)) == expected, error
 
 
 def test_error_classes_of_a_single_task_are_refused() -> None:
@@ -563,6 +563,7 @@ def test_limits_of_queues_are_set_kept_and_taken_away(database: str) -> None:
         name="email", max_running=8, max_running_per_key=2, rate_limit=100, rate_period=60, max_length=5000
     )
     with underway.App(database, queues=[settings]) as app:
+        app.create_queues()
         assert limits() == [8, 2, 100, 60, 5000]
         app.client.create_queue(Queue(name="email", timeout=5))
         assert limits() == [8, 2, 100, 60, 5000]
@@ -598,6 +599,7 @@ def test_a_queue_is_fair_until_it_is_told_otherwise(database: str) -> None:
         return found.fair
 
     with underway.App(database, queues=[Queue(name="email", fair=True)]) as app:
+        app.create_queues()
         assert fair()
         app.client.create_queue(Queue(name="email", timeout=5))
         assert fair()

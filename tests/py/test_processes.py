@@ -24,12 +24,12 @@ import pytest
 from tests.py import process_jobs
 from tests.py.support import SECONDS, wait_until
 from underway_pg import Job
-from underway_pg.errors import LeaseLost, Retry, Snooze, TaskFailed
+from underway_pg.errors import LeaseLost, ProcessDied, Retry, Snooze, TaskFailed
 from underway_pg.models import ClaimedTask
 from underway_pg.worker.attempt import Attempt, Environment, StopReason
 from underway_pg.worker.executors.child import Child
 from underway_pg.worker.executors.messages import RunTask, Shutdown, StopTask
-from underway_pg.worker.executors.pool import Process, ProcessDied, ProcessPool
+from underway_pg.worker.executors.pool import Process, ProcessPool
 from underway_pg.worker.executors.process import ProcessExecutor, ProcessRun
 from underway_pg.worker.executors.program import describe_program
 from underway_pg.worker.executors.thread import AttemptThreads, DaemonExecutor, ThreadExecutor

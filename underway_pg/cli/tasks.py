@@ -203,7 +203,9 @@ def _each(
 
 
 def _no_task(id: int) -> TaskNotFound:
-    return TaskNotFound(f"task {id} does not exist", "It never existed, or it was deleted after its retention.")
+    return TaskNotFound(
+        f"task {id} does not exist", "It was deleted, its retention is over, or its transaction is not committed yet."
+    )
 
 
 @commands.command()

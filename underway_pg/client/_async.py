@@ -228,6 +228,7 @@ class AsyncClient:
     timeout    seconds that a call may take, the wait for a free connection included. Without it a call waits at most 30
                seconds for a connection, and as long as it takes for its statement
 
+    `before_enqueue` is called before each call that enqueues or schedules: an application creates its queues there.
     A client makes its connections when it needs them. In a forked process it makes new ones. It belongs to the event
     loop on which it is used first. The database's refusals are raised as subclasses of DatabaseRefusal, outages as
     DatabaseUnavailable; other database errors pass as psycopg raises them.
@@ -240,6 +241,7 @@ class AsyncClient:
         pool: AsyncConnectionPool[Any] | None = None,
         pool_size: int = 4,
         timeout: float | None = None,
+        before_enqueue: Callable[[], Awaitable[Any]] | None = None,
     ) -> None:
         if dsn is None and pool is None:
             raise ConfigurationError("a client needs a dsn or a pool")
@@ -247,6 +249,7 @@ class AsyncClient:
         self._own_pool = AsyncPool(source, max_size=pool_size)
         self._pool = self._own_pool if pool is None else pool
         self._timeout = timeout
+        self._before_enqueue = before_enqueue
         self._waits = AsyncWaits(source, self.run)
 
     async def __aenter__(self) -> Self:
@@ -273,6 +276,8 @@ class AsyncClient:
 
     async def run(self, statement: Statement[T], connection: psycopg.AsyncConnection[Any] | None = None) -> T:
         """Run one statement of the SQL contract; all other calls do it by this one."""
+        if statement.enqueues and self._before_enqueue is not None:
+            await self._before_enqueue()
         if connection is not None:
             return await execute_async(connection, statement)
         with suppress(psycopg.errors.AdminShutdown, psycopg.errors.IdleSessionTimeout):

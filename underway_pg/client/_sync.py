@@ -229,6 +229,7 @@ class Client:
     timeout    seconds that a call may take, the wait for a free connection included. Without it a call waits at most 30
                seconds for a connection, and as long as it takes for its statement
 
+    `before_enqueue` is called before each call that enqueues or schedules: an application creates its queues there.
     A client makes its connections when it needs them. In a forked process it makes new ones. It is safe in several
     threads. The database's refusals are raised as subclasses of DatabaseRefusal, outages as
     DatabaseUnavailable; other database errors pass as psycopg raises them.
@@ -241,6 +242,7 @@ class Client:
         pool: ConnectionPool[Any] | None = None,
         pool_size: int = 4,
         timeout: float | None = None,
+        before_enqueue: Callable[[], Any] | None = None,
     ) -> None:
         if dsn is None and pool is None:
             raise ConfigurationError("a client needs a dsn or a pool")
@@ -248,6 +250,7 @@ class Client:
         self._own_pool = Pool(source, max_size=pool_size)
         self._pool = self._own_pool if pool is None else pool
         self._timeout = timeout
+        self._before_enqueue = before_enqueue
         self._waits = Waits(source, self.run)
 
     def __enter__(self) -> Self:
@@ -274,6 +277,8 @@ class Client:
 
     def run(self, statement: Statement[T], connection: psycopg.Connection[Any] | None = None) -> T:
         """Run one statement of the SQL contract; all other calls do it by this one."""
+        if statement.enqueues and self._before_enqueue is not None:
+            self._before_enqueue()
         if connection is not None:
             return execute(connection, statement)
         with suppress(psycopg.errors.AdminShutdown, psycopg.errors.IdleSessionTimeout):

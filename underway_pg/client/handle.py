@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
 if TYPE_CHECKING:
@@ -27,15 +28,18 @@ class Clients(Protocol):
 class TaskHandle(int, Generic[R]):
     """The id of an enqueued task: an int that can be used wherever an id is wanted, and that waits for the result.
 
-    The type parameter is what the job's function returns. A handle that is pickled or copied becomes a plain int.
+    The type parameter is what the job's function returns; `read` makes it of the task's output, which is plain JSON. A
+    handle that is pickled or copied becomes a plain int.
     """
 
     _clients: Clients
+    _read: Callable[[Any], R]
 
-    def __new__(cls, id: int, clients: Clients) -> Self:
+    def __new__(cls, id: int, clients: Clients, read: Callable[[Any], R]) -> Self:
         """Make a handle of a task id."""
         handle = super().__new__(cls, id)
         handle._clients = clients
+        handle._read = read
         return handle
 
     @property
@@ -44,17 +48,16 @@ class TaskHandle(int, Generic[R]):
         return int(self)
 
     async def result(self, timeout: float | None = None) -> R:
-        """Wait until the task is final. Returns its output, as JSON carries it.
+        """Wait until the task is final. Returns what the job's function returned.
 
-        `timeout` is in seconds. Raises TaskFailed, TaskCancelled, WaitTimeout or TaskNotFound.
+        The output is validated by the return annotation of the function; without one, or with Any, it is plain JSON.
+        `timeout` is in seconds. Raises TaskFailed, TaskCancelled, WaitTimeout, TaskNotFound or InvalidOutput.
         """
-        output: R = await (await self._clients.async_client()).wait_for(self.id, timeout=timeout)
-        return output
+        return self._read(await (await self._clients.async_client()).wait_for(self.id, timeout=timeout))
 
     def wait(self, timeout: float | None = None) -> R:
         """Wait until the task is final, as `result` does, in plain code."""
-        output: R = self._clients.client.wait_for(self.id, timeout=timeout)
-        return output
+        return self._read(self._clients.client.wait_for(self.id, timeout=timeout))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return int, (self.id,)

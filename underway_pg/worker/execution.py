@@ -80,7 +80,7 @@ def output_text(attempt: Attempt, output: Any) -> str | None:
         raise TypeError("the handler returned an awaitable that nobody awaits; make the function async")
     job = attempt.job
     assert job is not None
-    text = job.output_text(output)
+    text = job._output.to_json(output)
     limit = attempt.environment.max_output_size
     if 4 * len(text) > limit and (size := len(text.encode())) > limit:  # a character has at most four bytes
         raise OutputTooLarge(

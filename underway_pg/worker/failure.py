@@ -49,7 +49,7 @@ class Failure:
             type=_bounded(type(error).__qualname__, 200),
             message=_bounded(_message(error), 4000),
             traceback=_bounded(trace, _TRACEBACK),
-            retryable=job is None or job.is_retryable(error),
+            retryable=job is None or job._is_retryable(error),
             after=error.after if isinstance(error, Retry) else None,
             intentional=isinstance(error, (HandlerSignal, InputError, OutputTooLarge)),
             unknown=isinstance(error, UnknownArguments),

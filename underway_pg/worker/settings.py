@@ -5,12 +5,20 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias, TypedDict
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, TypeAlias, TypedDict
 
+from ..checks import check_each, check_kind
 from ..errors import ConfigurationError
 
 __all__ = ["Queues", "WorkerOptions", "WorkerSettings"]
+
+# What a setting takes, by the type of its default.
+_KINDS: tuple[tuple[type, Any, str], ...] = (
+    (bool, bool, "True or False"),
+    (int, int, "an integer"),
+    (float, (int, float), "a number of seconds"),
+)
 
 Queues: TypeAlias = "str | Iterable[str] | Mapping[str, int]"
 
@@ -90,8 +98,7 @@ class WorkerSettings:
 
     def __post_init__(self) -> None:
         """Check the values. Raises ConfigurationError."""
-        if not isinstance(self.queues, (str, Mapping)):
-            object.__setattr__(self, "queues", tuple(self.queues))
+        self._check_kinds()
         for queue, concurrency in self.lanes.items():
             if concurrency < 1:
                 of_queue = f" of queue {queue}" if isinstance(self.queues, Mapping) else ""
@@ -108,6 +115,23 @@ class WorkerSettings:
             raise ConfigurationError(f"max_tasks_per_process is {self.max_tasks_per_process}; it must be at least 1")
         if self.poll_interval <= 0:
             raise ConfigurationError(f"poll_interval is {self.poll_interval} s; it must be more than 0")
+
+    def _check_kinds(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            for kind, accepted, wanted in _KINDS:
+                if type(field.default) is kind:
+                    check_kind(field.name, value, accepted, wanted)
+        if isinstance(self.queues, str):
+            return
+        queues = check_each("queues", self.queues, str, "names of queues, as strings")
+        if len(set(queues)) < len(queues):
+            raise ConfigurationError(f"queues is {self.queues!r}; give each name once")
+        if isinstance(self.queues, Mapping):
+            for queue, concurrency in self.queues.items():
+                check_kind(f"concurrency of queue {queue}", concurrency, int, "an integer of at least 1")
+        else:
+            object.__setattr__(self, "queues", queues)
 
     @property
     def queue_names(self) -> list[str]:

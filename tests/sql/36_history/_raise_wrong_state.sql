@@ -36,7 +36,7 @@ select throws_ok(
 
 select is(
     underway_test.hint_of($$ select underway._raise_wrong_state(987654321, 'is polished', 'shiny') $$),
-    'It was deleted, its retention is over, or its transaction was rolled back.',
+    'It was deleted, its retention is over, its transaction was rolled back, or its transaction is not committed yet.',
     'the hint names the reasons for which a task is unknown'
 );
 

@@ -64,7 +64,7 @@ select throws_ok(
 
 select is(
     underway_test.hint_of('select underway.watch(987654321)'),
-    'It was deleted, its retention is over, or its transaction was rolled back.',
+    'It was deleted, its retention is over, its transaction was rolled back, or its transaction is not committed yet.',
     'the hint names the reasons for which a task is unknown'
 );
 

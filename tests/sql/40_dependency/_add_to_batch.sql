@@ -42,7 +42,7 @@ select throws_ok(
 select is((select tasks from underway.batch where id = -2), 1, 'a refused call adds no task');
 select is(
     underway_test.hint_of('select underway._add_to_batch(-2, array[987654321])'),
-    'It was deleted, its retention is over, or its transaction was rolled back.', 'the hint names the reasons for which a task is unknown'
+    'It was deleted, its retention is over, its transaction was rolled back, or its transaction is not committed yet.', 'the hint names the reasons for which a task is unknown'
 );
 
 select * from finish();

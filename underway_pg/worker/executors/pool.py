@@ -13,10 +13,10 @@ import time
 from collections.abc import Iterator
 from multiprocessing import Pipe
 
-from ...errors import UnderwayError
+from ...errors import ProcessDied
 from .messages import FromProcess, Program, Shutdown, Terminate, ToProcess
 
-__all__ = ["Process", "ProcessDied", "ProcessPool"]
+__all__ = ["Process", "ProcessPool"]
 
 logger = logging.getLogger(__name__)
 
@@ -38,15 +38,6 @@ sys.path[:] = connection.recv()
 from underway_pg.worker.executors.child import serve
 serve(connection, *map(int, sys.argv[2:]))
 """
-
-
-class ProcessDied(UnderwayError):
-    """The process that ran the handler has died: by `os._exit`, a crash, or a signal."""
-
-    def __init__(self, code: int) -> None:
-        how = f"with exit code {code}" if code >= 0 else f"by signal {-code} ({signal.strsignal(-code)})"
-        super().__init__(f"the process that ran the task ended {how}")
-        self.code = code
 
 
 class Process:

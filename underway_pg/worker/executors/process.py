@@ -9,12 +9,12 @@ import asyncio
 import threading
 
 from ...connections import Dsn
-from ...errors import LeaseLost, Snooze
+from ...errors import LeaseLost, ProcessDied, Snooze
 from ..attempt import Attempt
 from ..failure import RemoteError
 from . import OnEnd
 from .messages import Ended, HowEnded, Progress, RunTask, SessionOpened, Started, Stopping, StopTask
-from .pool import Process, ProcessDied, ProcessPool
+from .pool import Process, ProcessPool
 from .program import describe_program, import_path
 from .thread import AttemptThreads
 

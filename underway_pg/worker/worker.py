@@ -44,7 +44,7 @@ from .executors.program import import_path
 from .executors.thread import ThreadExecutor
 from .listener import Listener
 from .maintenance import Maintenance
-from .parts import run_together
+from .parts import run_to_end, run_together
 from .renewal import Renewer
 from .results import Results
 from .runner import Runner
@@ -87,7 +87,6 @@ class Worker:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stops = 0
-        self._cancelled: asyncio.CancelledError | None = None
         self._shared: Shared | None = None
         self._runner: Runner | None = None
         self._stopping: Stopping | None = None
@@ -96,7 +95,8 @@ class Worker:
     async def run(self) -> None:
         """Work until `stop` is called. Raises what keeps it from working at all, such as SchemaMissing.
 
-        When it is cancelled it gives all its tasks back at once, unregisters, and raises CancelledError.
+        When it is cancelled, once or more often, it gives all its tasks back at once, unregisters, and raises
+        CancelledError.
         """
         for job in self._jobs.values():
             _ = job.arguments  # a job that cannot be run is found now, and not at its first task
@@ -104,8 +104,11 @@ class Worker:
                 import_path(job)
         with self._lock:
             self._loop = asyncio.get_running_loop()
-            if self._stops:
-                return
+        await run_to_end(self._run(), on_cancel=self._run_cancelled)
+
+    async def _run(self) -> None:
+        if self._stops:
+            return
         async with (
             HandlerConnections(self._dsn, f"underway worker {self.name}") as pools,
             self._open_database(pools) as database,
@@ -114,8 +117,9 @@ class Worker:
             try:
                 await self._register()
                 logger.info("worker %s serves %s", self.name, ", ".join(self.queues))
-                async with self._open_lifespan() as state:
-                    await self._work(shared, pools, state)
+                if not self._stops:
+                    async with self._open_lifespan() as state:
+                        await self._work(shared, pools, state)
             except GaveUp:
                 logger.warning(
                     "worker %s stops without the database; its tasks wait for their leases to lapse", self.name
@@ -125,8 +129,6 @@ class Worker:
         if shared.abandoned:
             logger.warning("worker %s: %s abandoned handlers still run", self.name, len(shared.abandoned))
         logger.info("worker %s has stopped", self.name)
-        if self._cancelled is not None:
-            raise self._cancelled
 
     def _open_database(self, pools: HandlerConnections) -> Database:
         return Database(self._dsn, self.name, self.settings, pools.drain)
@@ -175,9 +177,7 @@ class Worker:
         try:
             if self._stops:
                 self._wind_up()  # asked before there was anything to stop
-            self._cancelled = await run_together(
-                results.settler.run(), claimer.run(), maintenance.run(), listener.run(), on_cancel=self._run_cancelled
-            )
+            await run_together(results.settler.run(), claimer.run(), maintenance.run(), listener.run())
         finally:
             deadlines.close()
             for executor in runner.executors.values():

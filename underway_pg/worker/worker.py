@@ -31,6 +31,7 @@ import psycopg
 
 from .. import schema, statements
 from ..connections import Dsn, HandlerConnections
+from ..errors import ConfigurationError
 from ..job import Job
 from ..models import Health, WorkerCounters
 from .attempt import Environment
@@ -42,6 +43,7 @@ from .executors.loop import LoopExecutor
 from .executors.process import ProcessExecutor
 from .executors.program import import_path
 from .executors.thread import ThreadExecutor
+from .lifespan import Lifespan, LifespanCancelled
 from .listener import Listener
 from .maintenance import Maintenance
 from .parts import run_to_end, run_together
@@ -83,7 +85,8 @@ class Worker:
         self._environment = Environment(
             state=state, middleware=middleware, skip_unknown=self.settings.unknown_jobs == "skip"
         )
-        self._lifespan = lifespan
+        self._make_lifespan = lifespan
+        self._lifespan: Lifespan | None = None
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stops = 0
@@ -103,6 +106,8 @@ class Worker:
             if job.executor == "process":
                 import_path(job)
         with self._lock:
+            if self._loop is not None:
+                raise ConfigurationError(f"worker {self.name} has run already; make another one")
             self._loop = asyncio.get_running_loop()
         await run_to_end(self._run(), on_cancel=self._run_cancelled)
 
@@ -116,25 +121,28 @@ class Worker:
             shared = self._shared = Shared.of(self.settings, self.name, database, self._jobs)
             try:
                 await self._register()
-                logger.info("worker %s serves %s", self.name, ", ".join(self.queues))
                 if not self._stops:
-                    async with self._open_lifespan() as state:
+                    self._lifespan = Lifespan(self._open_lifespan(), shared)
+                    async with self._lifespan as state:
+                        logger.info("worker %s serves %s", self.name, ", ".join(self.queues))
                         await self._work(shared, pools, state)
+            except LifespanCancelled:
+                pass  # the worker is to stop, and has nothing to give back
             except GaveUp:
                 logger.warning(
                     "worker %s stops without the database; its tasks wait for their leases to lapse", self.name
                 )
             finally:
                 await self._unregister(shared)
-        if shared.abandoned:
-            logger.warning("worker %s: %s abandoned handlers still run", self.name, len(shared.abandoned))
-        logger.info("worker %s has stopped", self.name)
+                if shared.abandoned:
+                    logger.warning("worker %s: %s abandoned handlers still run", self.name, len(shared.abandoned))
+                logger.info("worker %s has stopped", self.name)
 
     def _open_database(self, pools: HandlerConnections) -> Database:
         return Database(self._dsn, self.name, self.settings, pools.drain)
 
     def _open_lifespan(self) -> AbstractAsyncContextManager[Any]:
-        return contextlib.nullcontext(self._environment.state) if self._lifespan is None else self._lifespan()
+        return contextlib.nullcontext(self._environment.state) if self._make_lifespan is None else self._make_lifespan()
 
     async def _register(self) -> None:
         assert self._shared is not None
@@ -225,6 +233,8 @@ class Worker:
         if shared is None or self._loop is None:
             return
         shared.stops = self._stops
+        if self._lifespan is not None:
+            self._lifespan.stop()
         if not at_once and self._runner is not None:
             logger.info("worker %s is shutting down; %s tasks are running", self.name, shared.running)
             self._loop.call_later(self.settings.shutdown_timeout, self._force)
@@ -242,6 +252,8 @@ class Worker:
         database.give_up_at = min(database.give_up_at, time.monotonic() + self.settings.connect_timeout)
         if self._stopping is not None:
             self._stopping.force()
+        if self._lifespan is not None:
+            self._lifespan.force()
 
     def health(self) -> Health:
         """How this worker is. To be called on its loop."""

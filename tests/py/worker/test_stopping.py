@@ -17,6 +17,7 @@ from underway_pg import (
     Context,
 )
 from underway_pg.client import execute_async
+from underway_pg.errors import ConfigurationError
 
 
 async def seen_async(seen: Seen, count: int) -> None:
@@ -279,3 +280,10 @@ def test_a_stop_after_the_end_does_nothing(app: App) -> None:
     worker = app.worker(drain=True)
     asyncio.run(worker.run())
     worker.stop()
+
+
+def test_a_worker_that_runs_again_is_refused(app: App) -> None:
+    worker = app.worker(drain=True)
+    asyncio.run(worker.run())
+    with pytest.raises(ConfigurationError, match="has run already; make another one"):
+        asyncio.run(worker.run())

@@ -56,6 +56,7 @@ class _Judge:
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        self._attempt.check_timeout()
         self._attempt.context.outcome = decide(self._attempt, error)
 
 

@@ -34,10 +34,11 @@ class Lifespan:
 
     async def __aenter__(self) -> Any:
         try:
-            async with asyncio.timeout(None) as self._starting:
+            async with asyncio.timeout(None) as limit:
+                self._starting = limit
                 return await self._manager.__aenter__()
         except TimeoutError:
-            if not self._starting.expired():
+            if not limit.expired():
                 raise  # its own
             logger.warning("worker %s: stopped while the lifespan started; the start is cancelled", self._shared.name)
             raise LifespanCancelled from None
@@ -48,12 +49,13 @@ class Lifespan:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
         settings = self._shared.settings
-        limit = settings.stop_step if self._shared.forced else settings.shutdown_timeout
+        seconds = settings.stop_step if self._shared.forced else settings.shutdown_timeout
         try:
-            async with asyncio.timeout(limit) as self._ending:
+            async with asyncio.timeout(seconds) as limit:
+                self._ending = limit
                 return await self._manager.__aexit__(kind, error, trace)
         except TimeoutError:
-            if not self._ending.expired():
+            if not limit.expired():
                 raise  # its own
             logger.warning("worker %s: the lifespan does not end; its end is cancelled", self._shared.name)
             return None

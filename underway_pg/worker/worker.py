@@ -36,7 +36,7 @@ from ..job import Job
 from ..models import Health, WorkerCounters
 from .attempt import Environment
 from .claimer import Claimer
-from .context import Middleware
+from .context import Middleware, is_async_only, middleware_name
 from .database import Database, GaveUp
 from .deadlines import Deadlines
 from .executors.loop import LoopExecutor
@@ -101,15 +101,24 @@ class Worker:
         When it is cancelled, once or more often, it gives all its tasks back at once, unregisters, and raises
         CancelledError.
         """
-        for job in self._jobs.values():
-            _ = job.arguments  # a job that cannot be run is found now, and not at its first task
-            if job.executor == "process":
-                import_path(job)
+        self._check_application()
         with self._lock:
             if self._loop is not None:
                 raise ConfigurationError(f"worker {self.name} has run already; make another one")
             self._loop = asyncio.get_running_loop()
         await run_to_end(self._run(), on_cancel=self._run_cancelled)
+
+    def _check_application(self) -> None:
+        for job in self._jobs.values():
+            _ = job.arguments  # a job that cannot be run is found now, and not at its first task
+            if job.executor == "process":
+                import_path(job)
+        plain = [job.name for job in self._jobs.values() if job.executor != "async" and job.queue in self.queues]
+        for middleware in filter(is_async_only, self._environment.middleware) if plain else ():
+            logger.warning(
+                "worker %s: middleware %s is async and does not wrap plain handlers, as of these jobs: %s",
+                self.name, middleware_name(middleware), ", ".join(plain),
+            )  # fmt: skip
 
     async def _run(self) -> None:
         if self._stops:
@@ -135,7 +144,7 @@ class Worker:
             finally:
                 await self._unregister(shared)
                 if shared.abandoned:
-                    logger.warning("worker %s: %s abandoned handlers still run", self.name, len(shared.abandoned))
+                    logger.warning("worker %s: abandoned handlers that still run: %s", self.name, len(shared.abandoned))
                 logger.info("worker %s has stopped", self.name)
 
     def _open_database(self, pools: HandlerConnections) -> Database:
@@ -236,7 +245,7 @@ class Worker:
         if self._lifespan is not None:
             self._lifespan.stop()
         if not at_once and self._runner is not None:
-            logger.info("worker %s is shutting down; %s tasks are running", self.name, shared.running)
+            logger.info("worker %s is shutting down; running tasks: %s", self.name, shared.running)
             self._loop.call_later(self.settings.shutdown_timeout, self._force)
         else:
             self._force()

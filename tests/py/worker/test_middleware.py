@@ -159,7 +159,7 @@ def test_an_exception_of_a_middleware_is_that_of_the_attempt(database: str, kind
     assert [error for _, error, *_ in seen.values] == ["RuntimeError"]
 
 
-def test_an_async_middleware_wraps_async_handlers_only(database: str) -> None:
+def test_an_async_middleware_wraps_async_handlers_only(database: str, caplog: pytest.LogCaptureFixture) -> None:
     @contextlib.asynccontextmanager
     async def middleware(context: Context) -> AsyncIterator[None]:
         await asyncio.sleep(0)
@@ -181,6 +181,28 @@ def test_an_async_middleware_wraps_async_handlers_only(database: str) -> None:
             for job in (plain, asynchronous):
                 assert final(app, job.enqueue(), worker).state == "succeeded"
     assert seen.values == ["around asynchronous", "after asynchronous: succeeded"]
+    (warning,) = [message for message in caplog.messages if "is async and does not wrap" in message]
+    assert ".middleware is async" in warning
+    assert warning.endswith("jobs: plain")
+
+
+@pytest.mark.parametrize("kind", ["plain", "async"])
+def test_a_middleware_that_returns_no_context_manager_is_named(database: str, kind: str) -> None:
+    def forgetful(context: Context) -> Any:
+        return None
+
+    with made(database, forgetful) as app:
+
+        @app.job(queue="q", retry=ONCE)
+        def plain() -> None: ...
+
+        @app.job(queue="q", retry=ONCE)
+        async def asynchronous() -> None: ...
+
+        id = (plain if kind == "plain" else asynchronous).enqueue()
+        with beside(app.worker()) as worker:
+            (message,) = messages(final(app, id, worker))
+    assert "forgetful returned None, which is not a context manager" in message
 
 
 def test_what_the_lifespan_yields_is_the_state_of_the_handlers(database: str) -> None:

@@ -35,13 +35,13 @@ from ..errors import ConfigurationError
 from ..job import Job
 from ..models import Health, WorkerCounters
 from .attempt import Environment
+from .checks import check_jobs, check_middleware
 from .claimer import Claimer
-from .context import Middleware, is_async_only, middleware_name
+from .context import Middleware
 from .database import Database, GaveUp
 from .deadlines import Deadlines
 from .executors.loop import LoopExecutor
 from .executors.process import ProcessExecutor
-from .executors.program import import_path
 from .executors.thread import ThreadExecutor
 from .lifespan import Lifespan, LifespanCancelled
 from .listener import Listener
@@ -101,24 +101,13 @@ class Worker:
         When it is cancelled, once or more often, it gives all its tasks back at once, unregisters, and raises
         CancelledError.
         """
-        self._check_application()
+        check_jobs(self._jobs.values())
+        check_middleware(self._environment.middleware, self._jobs.values(), self.queues, self.name)
         with self._lock:
             if self._loop is not None:
                 raise ConfigurationError(f"worker {self.name} has run already; make another one")
             self._loop = asyncio.get_running_loop()
         await run_to_end(self._run(), on_cancel=self._run_cancelled)
-
-    def _check_application(self) -> None:
-        for job in self._jobs.values():
-            _ = job.arguments  # a job that cannot be run is found now, and not at its first task
-            if job.executor == "process":
-                import_path(job)
-        plain = [job.name for job in self._jobs.values() if job.executor != "async" and job.queue in self.queues]
-        for middleware in filter(is_async_only, self._environment.middleware) if plain else ():
-            logger.warning(
-                "worker %s: middleware %s is async and does not wrap plain handlers, as of these jobs: %s",
-                self.name, middleware_name(middleware), ", ".join(plain),
-            )  # fmt: skip
 
     async def _run(self) -> None:
         if self._stops:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
+from ..errors import ConfigurationError
 from ..job import Job
 from .context import Middleware, is_async_only, middleware_name
 from .executors.program import import_path
@@ -20,7 +23,16 @@ def check_jobs(jobs: Iterable[Job[..., Any]]) -> None:
     for job in jobs:
         _ = job.arguments
         if job.executor == "process":
-            import_path(job)
+            module, _ = import_path(job)
+            if module == "__main__":
+                _check_program(job)
+
+
+def _check_program(job: Job[..., Any]) -> None:
+    main = sys.modules["__main__"]
+    file = Path(main.__file__ or "")
+    if main.__spec__ is None and not file.is_file():
+        raise ConfigurationError(f"job {job.name}: its processes import the program from {file}, which does not exist")
 
 
 def check_middleware(

@@ -287,7 +287,8 @@ class ProcessDied(UnderwayError):
 
     def __init__(self, code: int) -> None:
         how = f"with exit code {code}" if code >= 0 else f"by signal {-code} ({signal.strsignal(-code)})"
-        super().__init__(f"the process that ran the task ended {how}")
+        hint = "; perhaps out of memory; see max_memory_per_process" if code == -signal.SIGKILL else ""
+        super().__init__(f"the process that ran the task ended {how}{hint}")
         self.code = code
 
 

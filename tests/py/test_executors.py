@@ -282,7 +282,12 @@ def test_a_process_that_runs_no_task_at_all_is_refused(app: App) -> None:
 # Processes that die
 
 
-@pytest.mark.parametrize(("how", "why"), [("exit", "with exit code 7"), ("kill", "by signal 9 (Killed)")])
+OUT_OF_MEMORY = "perhaps out of memory; see max_memory_per_process"
+
+
+@pytest.mark.parametrize(
+    ("how", "why"), [("exit", "with exit code 7"), ("kill", f"by signal 9 (Killed); {OUT_OF_MEMORY}")]
+)
 def test_a_task_that_kills_its_process_each_time_ends_as_failed_and_the_worker_lives_on(
     app: App, session: Session, how: str, why: str
 ) -> None:
@@ -543,7 +548,7 @@ def test_a_handler_that_does_not_stop_keeps_no_worker_from_stopping(
         worker.until(lambda: stubborn.running, "it runs")
         stopped_at = time.monotonic()
         worker.stop()
-        wait_until(lambda: "1 abandoned handlers still run" in caplog.text, "the worker has ended")
+        wait_until(lambda: "abandoned handlers that still run: 1" in caplog.text, "the worker has ended")
         assert time.monotonic() - stopped_at < 5.0
     assert (info(app, id).state, info(app, id).attempt) == ("pending", 0)
     stubborn.released.set()  # asyncio.run waits for it

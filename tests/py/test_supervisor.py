@@ -594,7 +594,7 @@ def test_the_lines_of_tasks_are_logged_in_fields_and_inputs_when_asked(session: 
     assert (first["job"], first["queue"], first["attempt"], "input" in first) == ("pid", "pids", 1, False)
     assert first["message"].endswith("(pid, queue pids, attempt 1) starts")
     assert (last["job"], last["queue"], last["attempt"], last["outcome"]) == ("pid", "pids", 1, "succeeded")
-    assert f"succeeded after {last['duration']:.3f} s" in last["message"]
+    assert f"returned after {last['duration']:.3f} s" in last["message"]
     assert log("--log-inputs")[0]["input"] == '{"n": 7}'
     assert log("--no-log-tasks") == []
 

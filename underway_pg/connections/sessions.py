@@ -149,7 +149,7 @@ class _Breaker:
 
 
 def _unanswered(seconds: float) -> ServerUnresponsive:
-    return ServerUnresponsive(f"no answer for {seconds:g} s; whether the statement was executed is not known")
+    return ServerUnresponsive(f"no answer for {seconds:.3g} s; whether the statement was executed is not known")
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
@@ -110,6 +111,11 @@ class Attempt:
         if not self.deadline:
             # Until it has started it times out later; nobody needs to look before.
             self.deadline = (self.started_at or self.claimed_at) + seconds(self.task.timeout)
+
+    def check_timeout(self) -> None:
+        """The handler ends: it has timed out if it has run for too long, although nothing could interrupt it."""
+        if self.started_at is not None and time.monotonic() > self.started_at + seconds(self.task.timeout):
+            self.request_stop(StopReason.TIMED_OUT)
 
     @property
     def context(self) -> Context:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from contextvars import ContextVar
@@ -18,7 +19,7 @@ from .transaction import Transaction
 if TYPE_CHECKING:
     from .attempt import Attempt
 
-__all__ = ["Context", "Middleware", "Outcome", "OutcomeKind", "current_context"]
+__all__ = ["Context", "Middleware", "Outcome", "OutcomeKind", "current_context", "is_async_only", "middleware_name"]
 
 _PROGRESS_BYTES = 32768
 
@@ -158,6 +159,19 @@ class Context:
 
 
 Middleware: TypeAlias = Callable[[Context], AbstractContextManager[Any] | AbstractAsyncContextManager[Any]]
+
+
+def is_async_only(middleware: Middleware) -> bool:
+    """Whether it wraps async handlers only, as far as that is known before it is called."""
+    if inspect.isclass(middleware):
+        return hasattr(middleware, "__aenter__") and not hasattr(middleware, "__enter__")
+    return inspect.isasyncgenfunction(inspect.unwrap(middleware))
+
+
+def middleware_name(middleware: Middleware) -> str:
+    """How a middleware is named in messages."""
+    return getattr(middleware, "__qualname__", None) or repr(middleware)
+
 
 # The attempt whose handler runs here. Each handler has a copy of the worker's context, with its own attempt in it.
 CURRENT: ContextVar[Attempt] = ContextVar("underway_attempt")

@@ -7,10 +7,10 @@ import inspect
 from contextlib import AsyncExitStack, ExitStack
 from typing import Any
 
-from ..errors import LeaseLost, OutputTooLarge, Snooze, UnknownArguments
+from ..errors import ConfigurationError, LeaseLost, OutputTooLarge, Snooze, UnknownArguments
 from ..wire import json_text, seconds
 from .attempt import Attempt, StopReason
-from .context import CURRENT, Outcome, OutcomeKind
+from .context import CURRENT, Middleware, Outcome, OutcomeKind, middleware_name
 from .failure import Failure, RemoteError
 
 __all__ = ["call", "decide", "output_text", "run_async", "run_plain"]
@@ -24,7 +24,7 @@ def run_plain(attempt: Attempt) -> str | None:
         return output_text(attempt, call(attempt))
     with ExitStack() as stack:
         for make in middleware:
-            manager: Any = make(attempt.context)
+            manager = _manager(make, attempt)
             if hasattr(manager, "__enter__"):
                 stack.enter_context(manager)
                 stack.push(_Judge(attempt))
@@ -37,7 +37,7 @@ async def run_async(attempt: Attempt) -> str | None:
     CURRENT.set(attempt)
     async with AsyncExitStack() as stack:
         for make in attempt.environment.middleware:
-            manager: Any = make(attempt.context)
+            manager = _manager(make, attempt)
             if hasattr(manager, "__aenter__"):
                 await stack.enter_async_context(manager)
             else:
@@ -45,6 +45,16 @@ async def run_async(attempt: Attempt) -> str | None:
             stack.push(_Judge(attempt))
         return output_text(attempt, await call(attempt))
     return None  # a middleware has swallowed the error
+
+
+def _manager(make: Middleware, attempt: Attempt) -> Any:
+    manager: Any = make(attempt.context)
+    if not hasattr(manager, "__enter__") and not hasattr(manager, "__aenter__"):
+        raise ConfigurationError(
+            f"middleware {middleware_name(make)} returned {manager!r}, which is not a context manager; is"
+            " @contextlib.contextmanager missing?"
+        )
+    return manager
 
 
 class _Judge:
@@ -56,6 +66,7 @@ class _Judge:
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        self._attempt.check_timeout()
         self._attempt.context.outcome = decide(self._attempt, error)
 
 

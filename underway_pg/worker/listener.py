@@ -32,6 +32,7 @@ class Listener:
         self._on_connected = on_connected
         self._on_notify = on_notify
         self._pause = 0.1
+        self._is_lost = False
 
     async def run(self) -> None:
         """Listen until this is cancelled."""
@@ -39,7 +40,10 @@ class Listener:
             try:
                 await self._listen()
             except psycopg.Error as error:
-                logger.warning("worker %s: LISTEN connection lost, reconnecting: %s", self._name, str(error).strip())
+                if not self._is_lost:  # once for an outage
+                    self._is_lost = True
+                    reason = str(error).strip().partition("\n")[0]
+                    logger.warning("worker %s: LISTEN connection lost, reconnecting: %s", self._name, reason)
             await asyncio.sleep(self._pause * random.uniform(0.5, 1))
             self._pause = min(2 * self._pause, 5.0)
 
@@ -56,6 +60,7 @@ class Listener:
                 await connection.execute("listen underway_ready")
                 await connection.execute("listen underway_cancelled")
             self._pause = 0.1
+            self._is_lost = False
             self._on_connected()
             while True:
                 async with contextlib.aclosing(connection.notifies(timeout=connections.SILENT_AFTER)) as notifications:

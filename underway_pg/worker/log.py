@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 ExcInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | None]
 
+_WORDS = {OutcomeKind.SUCCEEDED: "returned", OutcomeKind.SNOOZED: "snoozes"}
+
 _INPUT_CHARACTERS = 1000
 _MESSAGE_CHARACTERS = 500
 
@@ -43,10 +45,9 @@ def started(attempt: Attempt, *, with_input: bool) -> None:
 
 
 def ended(attempt: Attempt, outcome: Outcome) -> None:
-    """An attempt has ended, and has not failed."""
+    """An attempt has ended, and has not failed. The database does not know it yet, and may refuse it."""
     duration = _duration(attempt, time.monotonic())
-    words = "succeeded" if outcome.kind is OutcomeKind.SUCCEEDED else f"was {outcome.kind}"
-    words += _after(duration)
+    words = _WORDS.get(outcome.kind, "ended") + _after(duration)
     if isinstance(outcome.error, Snooze):
         words += f": for {outcome.error.delay}"
     elif outcome.kind is not OutcomeKind.SUCCEEDED:

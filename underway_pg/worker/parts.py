@@ -7,38 +7,41 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-__all__ = ["run_together"]
+__all__ = ["run_to_end", "run_together"]
 
 _END_WITHIN = 5.0  # seconds until parts that ignore their cancellation are left
 _CANCEL_AGAIN_AFTER = 0.2
 
 
-async def run_together(
-    *parts: Coroutine[Any, Any, None], on_cancel: Callable[[], None]
-) -> asyncio.CancelledError | None:
-    """Run coroutines until one of them has ended, then cancel the others. Raises what it raised.
+async def run_to_end(coroutine: Coroutine[Any, Any, None], *, on_cancel: Callable[[], None]) -> None:
+    """Run a coroutine in a task that the cancellation of this one does not reach. Raises what it raised.
 
-    When this is cancelled it calls `on_cancel`, and goes on until a part has ended by itself; it returns the
-    cancellation, for the caller to raise it. A second cancellation ends everything.
+    The first cancellation calls `on_cancel`, which is to make the coroutine end. It is raised when that has ended.
+    Further ones change nothing: anyio, for one, repeats a cancellation until the task has ended.
     """
-    tasks = {asyncio.create_task(part) for part in parts}
+    task = asyncio.create_task(coroutine)
     cancelled = None
-    try:
-        while True:
-            try:
-                ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            except asyncio.CancelledError as error:
-                if cancelled is not None:
-                    raise
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as error:
+            if cancelled is None:
                 cancelled = error
                 on_cancel()
-            else:
-                break
+    task.result()
+    if cancelled is not None:
+        raise cancelled
+
+
+async def run_together(*parts: Coroutine[Any, Any, None]) -> None:
+    """Run coroutines until one of them has ended, then cancel the others. Raises what it raised."""
+    tasks = {asyncio.create_task(part) for part in parts}
+    try:
+        ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in ended:
             task.result()
     finally:
         await _end(tasks)
-    return cancelled
 
 
 async def _end(tasks: set[asyncio.Task[None]]) -> None:

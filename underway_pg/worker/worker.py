@@ -31,20 +31,22 @@ import psycopg
 
 from .. import schema, statements
 from ..connections import Dsn, HandlerConnections
+from ..errors import ConfigurationError
 from ..job import Job
 from ..models import Health, WorkerCounters
 from .attempt import Environment
+from .checks import check_jobs, check_middleware
 from .claimer import Claimer
 from .context import Middleware
 from .database import Database, GaveUp
 from .deadlines import Deadlines
 from .executors.loop import LoopExecutor
 from .executors.process import ProcessExecutor
-from .executors.program import import_path
 from .executors.thread import ThreadExecutor
+from .lifespan import Lifespan, LifespanCancelled
 from .listener import Listener
 from .maintenance import Maintenance
-from .parts import run_together
+from .parts import run_to_end, run_together
 from .renewal import Renewer
 from .results import Results
 from .runner import Runner
@@ -83,11 +85,11 @@ class Worker:
         self._environment = Environment(
             state=state, middleware=middleware, skip_unknown=self.settings.unknown_jobs == "skip"
         )
-        self._lifespan = lifespan
+        self._make_lifespan = lifespan
+        self._lifespan: Lifespan | None = None
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stops = 0
-        self._cancelled: asyncio.CancelledError | None = None
         self._shared: Shared | None = None
         self._runner: Runner | None = None
         self._stopping: Stopping | None = None
@@ -96,16 +98,20 @@ class Worker:
     async def run(self) -> None:
         """Work until `stop` is called. Raises what keeps it from working at all, such as SchemaMissing.
 
-        When it is cancelled it gives all its tasks back at once, unregisters, and raises CancelledError.
+        When it is cancelled, once or more often, it gives all its tasks back at once, unregisters, and raises
+        CancelledError.
         """
-        for job in self._jobs.values():
-            _ = job.arguments  # a job that cannot be run is found now, and not at its first task
-            if job.executor == "process":
-                import_path(job)
+        check_jobs(self._jobs.values())
+        check_middleware(self._environment.middleware, self._jobs.values(), self.queues, self.name)
         with self._lock:
+            if self._loop is not None:
+                raise ConfigurationError(f"worker {self.name} has run already; make another one")
             self._loop = asyncio.get_running_loop()
-            if self._stops:
-                return
+        await run_to_end(self._run(), on_cancel=self._run_cancelled)
+
+    async def _run(self) -> None:
+        if self._stops:
+            return
         async with (
             HandlerConnections(self._dsn, f"underway worker {self.name}") as pools,
             self._open_database(pools) as database,
@@ -113,26 +119,28 @@ class Worker:
             shared = self._shared = Shared.of(self.settings, self.name, database, self._jobs)
             try:
                 await self._register()
-                logger.info("worker %s serves %s", self.name, ", ".join(self.queues))
-                async with self._open_lifespan() as state:
-                    await self._work(shared, pools, state)
+                if not self._stops:
+                    self._lifespan = Lifespan(self._open_lifespan(), shared)
+                    async with self._lifespan as state:
+                        logger.info("worker %s serves %s", self.name, ", ".join(self.queues))
+                        await self._work(shared, pools, state)
+            except LifespanCancelled:
+                pass  # the worker is to stop, and has nothing to give back
             except GaveUp:
                 logger.warning(
                     "worker %s stops without the database; its tasks wait for their leases to lapse", self.name
                 )
             finally:
                 await self._unregister(shared)
-        if shared.abandoned:
-            logger.warning("worker %s: %s abandoned handlers still run", self.name, len(shared.abandoned))
-        logger.info("worker %s has stopped", self.name)
-        if self._cancelled is not None:
-            raise self._cancelled
+                if shared.abandoned:
+                    logger.warning("worker %s: abandoned handlers that still run: %s", self.name, len(shared.abandoned))
+                logger.info("worker %s has stopped", self.name)
 
     def _open_database(self, pools: HandlerConnections) -> Database:
         return Database(self._dsn, self.name, self.settings, pools.drain)
 
     def _open_lifespan(self) -> AbstractAsyncContextManager[Any]:
-        return contextlib.nullcontext(self._environment.state) if self._lifespan is None else self._lifespan()
+        return contextlib.nullcontext(self._environment.state) if self._make_lifespan is None else self._make_lifespan()
 
     async def _register(self) -> None:
         assert self._shared is not None
@@ -175,9 +183,7 @@ class Worker:
         try:
             if self._stops:
                 self._wind_up()  # asked before there was anything to stop
-            self._cancelled = await run_together(
-                results.settler.run(), claimer.run(), maintenance.run(), listener.run(), on_cancel=self._run_cancelled
-            )
+            await run_together(results.settler.run(), claimer.run(), maintenance.run(), listener.run())
         finally:
             deadlines.close()
             for executor in runner.executors.values():
@@ -225,8 +231,10 @@ class Worker:
         if shared is None or self._loop is None:
             return
         shared.stops = self._stops
+        if self._lifespan is not None:
+            self._lifespan.stop()
         if not at_once and self._runner is not None:
-            logger.info("worker %s is shutting down; %s tasks are running", self.name, shared.running)
+            logger.info("worker %s is shutting down; running tasks: %s", self.name, shared.running)
             self._loop.call_later(self.settings.shutdown_timeout, self._force)
         else:
             self._force()
@@ -242,6 +250,8 @@ class Worker:
         database.give_up_at = min(database.give_up_at, time.monotonic() + self.settings.connect_timeout)
         if self._stopping is not None:
             self._stopping.force()
+        if self._lifespan is not None:
+            self._lifespan.force()
 
     def health(self) -> Health:
         """How this worker is. To be called on its loop."""

@@ -48,11 +48,11 @@ def test_the_log_has_a_line_for_the_start_and_one_for_the_end_of_each_attempt(
     first, second = (f"task {id} (send, queue q, attempt {attempt})" for attempt in (1, 2))
     assert lines(caplog, id) == [
         f"{first} starts",
-        f"{first} was snoozed after _ s: for 0:00:00",
+        f"{first} snoozes after _ s: for 0:00:00",
         f"{first} starts",
         f"{first} failed after _ s, retry at _: ValueError: no such address",
         f"{second} starts",
-        f"{second} succeeded after _ s",
+        f"{second} returned after _ s",
     ]
     ends = [vars(record) for record in caplog.records if hasattr(record, "outcome")]
     common = {"task": id, "job": "send", "queue": "q"}
@@ -89,7 +89,7 @@ def test_the_log_says_how_long_a_handler_ran_and_why_it_was_interrupted(
     }
     assert (
         lines(caplog, returned)[1]
-        == f"task {returned} (wait, queue q, attempt 1) was released after _ s: the worker is shutting down"
+        == f"task {returned} (wait, queue q, attempt 1) ended after _ s: the worker is shutting down"
     )
     assert "the task was cancelled, or its lease was lost" in ends[cancelled].getMessage()
     assert 0.3 <= vars(ends[timed_out])["duration"] < 5
@@ -109,7 +109,7 @@ def test_a_task_that_its_own_transaction_has_completed_has_succeeded_for_the_log
     ids = [complete.enqueue(fails=fails) for fails in (False, True)]
     with caplog.at_level(logging.INFO, "underway_pg"), beside(app.worker(drain=True)) as worker:
         worker.join()
-    assert [lines(caplog, id)[-1].endswith("succeeded after _ s") for id in ids] == [True, True]
+    assert [lines(caplog, id)[-1].endswith("returned after _ s") for id in ids] == [True, True]
     assert f"task {ids[1]} is complete, but its handler raised afterwards: afterwards" in caplog.text
 
 

@@ -159,7 +159,7 @@ def test_an_exception_of_a_middleware_is_that_of_the_attempt(database: str, kind
     assert [error for _, error, *_ in seen.values] == ["RuntimeError"]
 
 
-def test_an_async_middleware_wraps_async_handlers_only(database: str) -> None:
+def test_an_async_middleware_wraps_async_handlers_only(database: str, caplog: pytest.LogCaptureFixture) -> None:
     @contextlib.asynccontextmanager
     async def middleware(context: Context) -> AsyncIterator[None]:
         await asyncio.sleep(0)
@@ -181,6 +181,28 @@ def test_an_async_middleware_wraps_async_handlers_only(database: str) -> None:
             for job in (plain, asynchronous):
                 assert final(app, job.enqueue(), worker).state == "succeeded"
     assert seen.values == ["around asynchronous", "after asynchronous: succeeded"]
+    (warning,) = [message for message in caplog.messages if "is async and does not wrap" in message]
+    assert ".middleware is async" in warning
+    assert warning.endswith("jobs: plain")
+
+
+@pytest.mark.parametrize("kind", ["plain", "async"])
+def test_a_middleware_that_returns_no_context_manager_is_named(database: str, kind: str) -> None:
+    def forgetful(context: Context) -> Any:
+        return None
+
+    with made(database, forgetful) as app:
+
+        @app.job(queue="q", retry=ONCE)
+        def plain() -> None: ...
+
+        @app.job(queue="q", retry=ONCE)
+        async def asynchronous() -> None: ...
+
+        id = (plain if kind == "plain" else asynchronous).enqueue()
+        with beside(app.worker()) as worker:
+            (message,) = messages(final(app, id, worker))
+    assert "forgetful returned None, which is not a context manager" in message
 
 
 def test_what_the_lifespan_yields_is_the_state_of_the_handlers(database: str) -> None:
@@ -205,7 +227,11 @@ def test_what_the_lifespan_yields_is_the_state_of_the_handlers(database: str) ->
     assert seen.values == ["opens", "runs", "closes"]
 
 
-def test_a_lifespan_that_fails_leaves_no_worker_behind(database: str, session: Session) -> None:
+def test_a_lifespan_that_fails_leaves_no_worker_behind(
+    database: str, session: Session, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+
     @contextlib.asynccontextmanager
     async def lifespan(app: App) -> AsyncIterator[None]:
         raise RuntimeError("no broker")
@@ -215,3 +241,55 @@ def test_a_lifespan_that_fails_leaves_no_worker_behind(database: str, session: S
         asyncio.run(app.worker().run())
     assert session.column("select name from underway.worker") == []
     assert not issubclass(RuntimeError, UnderwayError)
+    assert "serves" not in caplog.text
+    assert "has stopped" in caplog.text
+
+
+def test_a_lifespan_that_hangs_at_its_start_does_not_keep_the_worker_from_stopping(
+    database: str, session: Session, caplog: pytest.LogCaptureFixture
+) -> None:
+    @contextlib.asynccontextmanager
+    async def lifespan(app: App) -> AsyncIterator[None]:
+        seen("starts")
+        await asyncio.sleep(2 * SECONDS)
+        yield
+
+    with made(database, lifespan=lifespan) as app:
+
+        @app.job(queue="q")
+        def job() -> None: ...
+
+        with beside(app.worker()) as worker:
+            worker.until(lambda: seen.values, "the lifespan starts")
+            worker.stop()
+            worker.join()
+    assert caplog.text.count("stopped while the lifespan started") == 1
+    assert "serves q" not in caplog.text
+    assert session.column("select name from underway.worker") == []
+
+
+@pytest.mark.parametrize("how", ["the shutdown timeout is over", "a second stop"])
+def test_a_lifespan_that_hangs_at_its_end_does_not_keep_the_worker_from_stopping(
+    database: str, session: Session, caplog: pytest.LogCaptureFixture, how: str
+) -> None:
+    @contextlib.asynccontextmanager
+    async def lifespan(app: App) -> AsyncIterator[None]:
+        yield
+        seen("ends")
+        await asyncio.sleep(2 * SECONDS)
+
+    with made(database, lifespan=lifespan) as app:
+
+        @app.job(queue="q")
+        def job() -> None: ...
+
+        timeout = 600.0 if how == "a second stop" else 0.1
+        with beside(app.worker(shutdown_timeout=timeout, forced_stop_step=0.1)) as worker:
+            final(app, job.enqueue(), worker)
+            worker.stop()
+            if how == "a second stop":
+                worker.until(lambda: seen.values, "the lifespan ends")
+                worker.stop()
+            worker.join()
+    assert caplog.text.count("the lifespan does not end") == 1
+    assert session.column("select name from underway.worker") == []

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 import threading
 from dataclasses import FrozenInstanceError, fields
+from types import ModuleType
 from typing import Any, get_type_hints
 
 import pytest
@@ -102,3 +105,19 @@ def test_a_worker_counts_what_it_does(app: App) -> None:
     assert (stats.claimed, stats.succeeded, stats.failed, stats.retried) == (4, 2, 1, 1)
     assert (stats.running, stats.prefetched) == (0, 0)
     assert worker.stats().claimed == 4
+
+
+def test_a_program_that_its_processes_cannot_find_does_not_use_up_attempts(
+    app: App, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work() -> None: ...
+
+    work.__module__ = "__main__"
+    program = ModuleType("__main__")
+    program.__file__ = "/nowhere/program.py"
+    program.work = app.job(queue="q", executor="process")(work)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "__main__", program)
+    id = program.work.enqueue()
+    with pytest.raises(ConfigurationError, match=r"import the program from /nowhere/program\.py, which does not exist"):
+        asyncio.run(app.worker(drain=True).run())
+    assert (session.state(id), session.attempt(id)) == ("pending", 0)

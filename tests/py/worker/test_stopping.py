@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
+from typing import Any
 
+import anyio
 import pytest
 
 from tests.py.support import SECONDS, Beside, Session, beside, wait_until
@@ -13,6 +16,15 @@ from underway_pg import (
     App,
     Context,
 )
+from underway_pg.client import execute_async
+from underway_pg.errors import ConfigurationError
+
+
+async def seen_async(seen: Seen, count: int) -> None:
+    """Wait on the loop of the worker until handlers have left so much."""
+    async with asyncio.timeout(SECONDS):
+        while len(seen.values) < count:
+            await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("kind", ["plain", "async"])
@@ -146,9 +158,7 @@ def test_a_worker_whose_run_is_cancelled_keeps_no_task(app: App, kind: str) -> N
 
     async def main() -> None:
         running = asyncio.create_task(app.worker(concurrency=2).run())
-        async with asyncio.timeout(SECONDS):
-            while len(seen.values) < 2:
-                await asyncio.sleep(0.01)
+        await seen_async(seen, 2)
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
@@ -157,6 +167,95 @@ def test_a_worker_whose_run_is_cancelled_keeps_no_task(app: App, kind: str) -> N
     for id in ids:
         task = info(app, id)
         assert (task.state, task.attempt, task.errors) == ("pending", 0, None)
+    assert app.client.workers() == []
+
+
+def cancel_twice(running: asyncio.Task[None]) -> None:
+    running.cancel()
+    asyncio.get_running_loop().call_soon(running.cancel)
+
+
+def cancel_until_it_ends(running: asyncio.Task[None]) -> None:
+    if not running.done():
+        running.cancel()
+        asyncio.get_running_loop().call_later(0.001, cancel_until_it_ends, running)
+
+
+@pytest.mark.parametrize("cancel", [cancel_twice, cancel_until_it_ends])
+def test_a_worker_that_is_cancelled_again_while_it_gives_back_its_tasks_still_gives_them_back(
+    app: App, cancel: Callable[[asyncio.Task[None]], None]
+) -> None:
+    seen = Seen()
+
+    @app.job(queue="q")
+    async def runs() -> None:
+        seen("started")
+        await asyncio.sleep(SECONDS)
+
+    @app.job(queue="q")
+    def waits(context: Context) -> None:
+        seen("started")
+        context.wait_cancelled(SECONDS)
+
+    ids = [runs.enqueue(), waits.enqueue()]
+
+    async def main() -> None:
+        running = asyncio.create_task(app.worker().run())
+        await seen_async(seen, 2)
+        cancel(running)
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(asyncio.shield(running), SECONDS)
+
+    asyncio.run(main())
+    for id in ids:
+        task = info(app, id)
+        assert (task.state, task.attempt, task.errors) == ("pending", 0, None)
+    assert app.client.workers() == []
+
+
+def test_a_worker_in_a_task_group_of_anyio_that_is_cancelled_gives_back_its_tasks(app: App) -> None:
+    seen = Seen()
+
+    @app.job(queue="q")
+    async def runs() -> None:
+        seen("started")
+        await asyncio.sleep(SECONDS)
+
+    id = runs.enqueue()
+
+    async def main() -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(app.worker().run)
+            await seen_async(seen, 1)
+            group.cancel_scope.cancel()
+
+    anyio.run(main)
+    task = info(app, id)
+    assert (task.state, task.attempt, task.errors) == ("pending", 0, None)
+    assert app.client.workers() == []
+
+
+def test_a_worker_that_is_cancelled_while_it_registers_does_not_stay_registered(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @app.job(queue="q")
+    def job() -> None: ...
+
+    async def main() -> None:
+        running = asyncio.create_task(app.worker().run())
+
+        async def execute_and_cancel(connection: Any, statement: Any) -> Any:
+            answer = await execute_async(connection, statement)
+            monkeypatch.undo()
+            running.cancel()  # the database has registered the worker, which does not know it yet
+            await asyncio.sleep(0)
+            return answer
+
+        monkeypatch.setattr("underway_pg.worker.database.execute_async", execute_and_cancel)
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    asyncio.run(main())
     assert app.client.workers() == []
 
 
@@ -181,3 +280,10 @@ def test_a_stop_after_the_end_does_nothing(app: App) -> None:
     worker = app.worker(drain=True)
     asyncio.run(worker.run())
     worker.stop()
+
+
+def test_a_worker_that_runs_again_is_refused(app: App) -> None:
+    worker = app.worker(drain=True)
+    asyncio.run(worker.run())
+    with pytest.raises(ConfigurationError, match="has run already; make another one"):
+        asyncio.run(worker.run())

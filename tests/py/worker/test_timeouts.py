@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import threading
+from collections.abc import Iterator
 
 import pytest
 
@@ -53,6 +56,33 @@ def test_a_plain_handler_that_takes_too_long_is_told_and_its_result_does_not_cou
         worker.until(lambda: len(seen.values) == 2, "the first handler was told")
     assert (task.output, task.attempt, seen.values) == ("in time", 2, [True, True])
     assert "timed out after 0.2 s" in messages(task)[0]
+
+
+@pytest.mark.parametrize("end", ["returns", "snoozes"])
+def test_an_async_handler_that_blocks_the_loop_beyond_its_timeout_does_not_succeed(database: str, end: str) -> None:
+    seen = Seen()
+
+    @contextlib.contextmanager
+    def middleware(context: Context) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            seen(context.outcome and context.outcome.kind)
+
+    for around in ([], [middleware]):
+        with App(database, queues=[Queue(name="q", retry=ONCE)], middleware=around) as app:
+
+            @app.job(queue="q", timeout=0.2)
+            async def blocks(context: Context) -> str:
+                threading.Event().wait(0.4)
+                return context.snooze(600) if end == "snoozes" else "too late"
+
+            id = blocks.enqueue()
+            with beside(app.worker()) as worker:
+                task = final(app, id, worker)
+        assert (task.state, task.output) == ("failed", None)
+        assert "timed out after 0.2 s" in messages(task)[0]
+    assert seen.values == ["failed"]
 
 
 def test_a_handler_that_is_long_in_ending_after_its_timeout_does_not_end_the_worker(app: App) -> None:

@@ -52,6 +52,8 @@ class LoopExecutor:
         except BaseException as raised:  # it belongs to the attempt, whatever it is
             error = raised
         attempt.handle = None
+        if attempt.deadline:  # it is not short, and may have blocked the loop for longer than its timeout
+            attempt.check_timeout()
         self._on_end(attempt, output, error)
 
     def stop(self, attempt: Attempt) -> bool:

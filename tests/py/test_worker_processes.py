@@ -125,9 +125,8 @@ def test_a_worker_that_is_killed_loses_no_task_and_repeats_none_that_was_complet
     session: Session, start_worker: StartWorker
 ) -> None:
     tasks = session.enqueue("ledger", 400, "job => 'record'")
-    tasks += session.enqueue(
-        "ledger", 100, "job => 'record_behind_the_gate'"
-    )  # it cannot end these before it is killed
+    # The worker cannot end these before it is killed.
+    tasks += session.enqueue("ledger", 100, "job => 'record_behind_the_gate'")
     killed = start_worker("ledger", concurrency=20)
     wait_until(lambda: count(session, "underway.task_history") >= 100, "it is in the middle of its work")
     killed.send_signal(signal.SIGKILL)

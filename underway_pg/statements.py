@@ -352,7 +352,7 @@ def fail_many(
 
 
 def snooze_many(tasks: list[int], leases: list[bytes], delays: list[timedelta]) -> Statement[list[int]]:
-    """Put tasks back for later. Returns the ids of those that were still held."""
+    """Put tasks back for later. Returns the ids of the tasks whose leases were valid."""
     return Statement(
         """select id from underway.snooze_many(
             %(tasks)s::text::bigint[], %(leases)s::text::uuid[], %(delays)s::interval[])""",
@@ -392,7 +392,7 @@ def end_sessions(sessions: Sequence[tuple[int, int]]) -> Statement[int]:
 
 
 def report_progress_many(tasks: list[int], leases: list[bytes], progress: list[str]) -> Statement[list[int]]:
-    """Report how far running tasks are, as JSON texts. Returns the ids of those that were still held."""
+    """Store the progress of running tasks, as JSON texts. Returns the ids of the tasks whose progress was stored."""
     return Statement(
         """select * from underway.report_progress_many(
             %(tasks)s::text::bigint[], %(leases)s::text::uuid[], %(progress)s::text::jsonb[])""",

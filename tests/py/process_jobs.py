@@ -244,7 +244,7 @@ def where_elsewhere() -> int:
     return os.getpid()
 
 
-# What handlers in processes do to themselves; `test_processes.py` has what becomes of it.
+# Handlers that break their own process. `test_processes.py` checks the outcome of each.
 
 
 def record(file: str, text: object) -> None:

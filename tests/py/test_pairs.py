@@ -151,7 +151,7 @@ def see_as_one_after_the_other(stage: Stage, start: str, first: str, second: str
     came = stage.interleaved(start, first, second, end)
     done = [first] if end == "commit" else []
     may_be = {stage.one_after_the_other(start, *order) for order in itertools.permutations([*done, second])}
-    # Or the second has passed over it, and all is as the first alone has left it.
+    # Or the second verb has skipped the task, and the state is that of the first verb alone.
     answers, state = stage.one_after_the_other(start, *done)
     may_be |= {(in_order([*answers, (second, passed)]), state) for passed in PASSING.get(second, ())}
     assert came in may_be

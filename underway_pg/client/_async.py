@@ -48,7 +48,7 @@ _DEFAULT = Options()
 # Seconds. Without a timeout a call waits this long for a free connection.
 _FREE_CONNECTION = 30.0
 
-# Seconds. Notifications may be lost, and none pass a pooler: whoever listens also reads the states this often.
+# Seconds. Notifications may be lost, and poolers do not deliver them: the listening caller reads the states this often.
 _POLL_INTERVAL = 1.0
 
 

@@ -59,7 +59,7 @@ def dsn_of_pool(pool: Any) -> Dsn:
 
 
 def read_dsn(dsn: Dsn) -> str:
-    """The dsn as libpq takes it. Raises ConfigurationError, without the dsn in it, for what libpq cannot read."""
+    """The dsn as libpq takes it. Raises ConfigurationError if libpq cannot read it; the error does not show it."""
     text = dsn() if callable(dsn) else dsn
     if not isinstance(text, str):
         raise ConfigurationError(

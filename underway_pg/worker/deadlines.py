@@ -193,7 +193,7 @@ class Deadlines(threading.Thread):
         stack = thread_stack(self._loop_thread).rstrip()
         logger.warning(
             "worker %s: the event loop has been blocked for %.1f s by %s; use a plain function, or await"
-            " asyncio.to_thread(...), for what does not wait. It is here:\n%s",
+            " asyncio.to_thread(...), for code that blocks. Stack:\n%s",
             self._worker, now - self._asked_at, _title(self._blamed), stack,
             extra={"task": None if self._blamed is None else self._blamed.task.id},
         )  # fmt: skip

@@ -21,7 +21,8 @@ logger = logging.getLogger(__name__)
 class Listener:
     """Listens over a connection of its own, and connects again when that breaks.
 
-    `on_connected` is called when it listens, for what was notified before was missed. `on_notify` gets notifications.
+    `on_connected` is called when LISTEN is active, because earlier notifications were missed. `on_notify` gets the
+    later ones.
     """
 
     def __init__(

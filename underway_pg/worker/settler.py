@@ -92,7 +92,7 @@ class Settler:
     failed     what is retried, or fails permanently
     snoozed    with the delay
     released   what is given back, started or not
-    lost_sessions  sessions that broken transactions have left on the server; they are ended first, for they hold locks
+    lost_sessions  server sessions of broken transactions. They are ended first, because they hold locks
     """
 
     def __init__(self, shared: Shared, listeners: Listeners) -> None:

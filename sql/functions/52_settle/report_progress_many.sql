@@ -50,5 +50,5 @@ end;
 $$;
 
 comment on function underway.report_progress_many(bigint[], uuid[], jsonb[]) is
-    'Store the progress of running tasks, any JSON of at most 32 KiB each; task_info shows it. Returns the ids of those'
-    ' that were written; the others are not held any more, or are locked at the moment.';
+    'Store the progress of running tasks, any JSON of at most 32 KiB each; task_info shows it. Returns the ids of the'
+    ' tasks that were updated. A task is left out if its lease was lost, or if another transaction has locked it.';

@@ -232,7 +232,7 @@ def test_a_worker_that_is_idle_has_three_connections(app: App, session: Session)
     others = """select count(*) from pg_stat_activity
         where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'"""
     worker = app.worker()
-    wait_until(lambda: session.value(others) == 0, "that which has created the queues is closed")
+    wait_until(lambda: session.value(others) == 0, "the connection that created the queues is closed")
     with beside(worker) as running:
         session.run("select underway.enqueue('q', '{}', job => 'work')")
         running.until(lambda: session.value("select count(*) from underway.task_history") == 1, "it has worked")

@@ -379,9 +379,9 @@ def test_an_attempt_that_takes_too_long_has_failed_where_it_hung(app: App, sessi
 
 
 def test_where_a_process_hung_is_known_though_nothing_in_it_could_say_so(app: App, session: Session) -> None:
-    with beside(of_processes(app, concurrency=1)) as running:
+    with beside(of_processes(app, concurrency=1, stop_step=0.5)) as running:
         final(app, enqueue(app, "pid"), running)
-        task = final(app, enqueue(app, "hangs_in_c", Options(retry=ONCE, timeout=1.0, heartbeat=2.0)), running)
+        task = final(app, enqueue(app, "hangs_in_c", Options(retry=ONCE, timeout=1.0)), running)
     assert (task.state, error(task)["type"]) == ("failed", "TimeoutError")
     assert "in hangs_in_c" in error(task)["traceback"]
 

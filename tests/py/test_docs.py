@@ -21,6 +21,7 @@ WITH_PYTHON = {
     "middleware.md": "price succeeded final True\nthe price is 0.40",
     "retries.md": "['succeeded', 'failed', 'pending']\n1 task goes back",
     "schedules.md": "created: daily_report",
+    "transactions.md": "0 tasks are left",
     "unique-tasks.md": "start: revision 5",
     "workers.md": "3.57 {'account': 7}\nprimes: 168",
 }

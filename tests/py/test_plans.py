@@ -22,6 +22,9 @@ pytestmark = pytest.mark.every_server
 BATCH = 100
 PER_TASK = 12
 
+# Leases of a queue outlast the test, so that reclaim finds those that it let lapse, and no others.
+NO_LAPSE = "heartbeat => '1 hour'"
+
 # Keys that tasks wait for; each call that frees some takes the next.
 KEYS = 2000
 FREE_NEXT_KEYS = (
@@ -169,12 +172,12 @@ def filled(server: Server, state: str, each: int) -> Iterator[Bench]:
         keep_statistics_away(session)
         session.run("set synchronous_commit = off")
         for queue in ("other", "past", "held", "keyed", "batched"):
-            session.create_queue(queue)
-        session.create_queue("limited", "max_running => 50, rate_limit => 1000000")
+            session.create_queue(queue, NO_LAPSE)
+        session.create_queue("limited", f"{NO_LAPSE}, max_running => 50, rate_limit => 1000000")
         for queue in ("fair", "once fair"):
-            session.create_queue(queue, "fair => true")
+            session.create_queue(queue, f"{NO_LAPSE}, fair => true")
         session.run("create sequence public.next_key")
-        session.create_queue("q", "retry_policy => underway.retry_policy(initial_interval => '1 hour')")
+        session.create_queue("q", f"{NO_LAPSE}, retry_policy => underway.retry_policy(initial_interval => '1 hour')")
         begin_batch(session)
         warm = {}
         if state.endswith("drained"):

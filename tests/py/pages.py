@@ -99,7 +99,7 @@ def check_output(expected: str, actual: str) -> None:
 class Console:
     """Commands as they are typed. Those of `underway` run in this process if they do not need the files of the page.
 
-    Workers and web servers run in the background until the page ends, when they are stopped with SIGTERM. What they are
+    Workers, web servers and commands with `&` at the end run in the background until the page ends, when they are stopped with SIGTERM. What they are
     expected to print may come late. `curl` is played here, because a machine may lack it. Of commands that would change
     this environment or take long it is only checked that they exist: the extras of `pip install`, the targets of
     `make`, and the files of tests.
@@ -149,8 +149,8 @@ class Console:
                 return check_output(expected or "...", self._curl(rest))
             case ["underway", *rest] if not self.has_files:
                 return check_output(expected or "...", in_process(rest))
-        if SERVERS & set(words) or ("worker" in " ".join(words) and "--drain" not in words):
-            return self._start(words, expected)
+        if SERVERS & set(words) or words[-1] == "&" or ("worker" in " ".join(words) and "--drain" not in words):
+            return self._start([word for word in words if word != "&"], expected)
         return check_output(expected or "...", self._shell(shlex.join(words)))
 
     def _environment(self) -> dict[str, str]:

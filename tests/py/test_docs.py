@@ -28,12 +28,12 @@ PREPARE = {
         alter table underway.task alter id restart with 42;
         select underway.enqueue('email')
     """,
-    "docs/guides/retries.md": "",
 }
 
 # The blocks that do not run: each of them has its reason in its fence, `not-run: reason`.
 NOT_RUN = {
     "docs/guides/middleware.md": ["needs structlog", "needs sentry-sdk", "needs django"],
+    "docs/reference/other-languages.md": ["needs node and the package pg"],
 }
 
 

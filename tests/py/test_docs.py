@@ -19,6 +19,9 @@ PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("**/*.md"))]
 LANGUAGES = {"", "console", "dockerfile", "html", "ini", "javascript", "json", "python", "sql", "text", "toml", "yaml"}
 GENERATED = ("cli.md", "errors.md", "sql.md")
 
+# Roles belong to the server, and not to the database of a page: they are dropped before and after.
+DROP_ROLES = "drop role if exists shop_web, shop_worker, shop_deploy, shop_metrics"
+
 # What a page takes for granted before its first block.
 PREPARE = {
     "docs/guides/batches.md": "select underway.create_queue('book')",
@@ -26,8 +29,9 @@ PREPARE = {
         select underway.create_queue('email');
         select underway.create_queue('default');
         alter table underway.task alter id restart with 42;
-        select underway.enqueue('email')
+        select underway.enqueue('email');
     """,
+    "docs/guides/roles.md": DROP_ROLES,
 }
 
 # The blocks that do not run: each of them has its reason in its fence, `not-run: reason`.
@@ -70,6 +74,8 @@ def test_the_code_of_the_pages_runs(server: Server, group: list[Path]) -> None:
             encoding="utf-8",
             timeout=len(group) * SECONDS,
         )
+        with psycopg.connect(server.dsn, autocommit=True) as connection:
+            connection.execute(DROP_ROLES)
     results = [json.loads(line) for line in ended.stdout.splitlines() if line.startswith('{"page"')]
     assert [result["page"] for result in results] == [str(page) for page in group], ended.stderr
     failed = [result for result in results if result["error"]]

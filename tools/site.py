@@ -7,13 +7,14 @@ The pages are docs/ and a few files from elsewhere in the repository (ELSEWHERE)
 first, and their links are changed to where the pages are in the site. A link to a file that is no page, such as an
 example, becomes the name of the file.
 
-The check reads the built HTML. Every link inside the site leads to a page and an anchor that exist, and nothing is
-loaded from another address: no script, style sheet, font or picture.
+The check reads the built HTML. Every link inside the site leads to a page and an anchor that exist, nothing is loaded
+from another address (no script, style sheet, font or picture), and the reference has every public name of the package.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import re
 import shutil
@@ -24,6 +25,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from sphinx.cmd.build import main as build_site
+from sphinx.util.inventory import InventoryFile
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -35,11 +37,13 @@ ELSEWHERE = {
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
     "SECURITY.md": "security.md",
-    "benchmarks/peers/README.md": "benchmarks/peers.md",
     "sql/functions/README.md": "functions.md",
 }
 # A link to the repository's front page leads to that of the site.
 FRONT = ROOT / "README.md"
+
+# The modules whose names are for users.
+PUBLIC_MODULES = ("underway_pg", "underway_pg.embedded", "underway_pg.schema")
 
 LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((?!https?:|#)([^)#\s]+)(#[^)\s]*)?\)")
 LOADED = {"script": "src", "img": "src", "source": "src", "iframe": "src", "object": "data", "embed": "src"}
@@ -130,6 +134,16 @@ def problems_of(site: Path) -> Iterator[str]:
             yield f"{path.relative_to(site)} loads by a style: {match[0]}"
 
 
+def missing_names(site: Path) -> Iterator[str]:
+    """The public names of the package that the reference does not have, a sentence each."""
+    inventory = InventoryFile.loads((site / "objects.inv").read_bytes(), uri="")
+    known = {name for kind in inventory.data if kind.startswith("py:") for name in inventory.data[kind]}
+    for module in PUBLIC_MODULES:
+        for name in importlib.import_module(module).__all__:
+            if name[0] != "_" and f"{module}.{name}" not in known:
+                yield f"the reference has no {module}.{name}"
+
+
 def build() -> None:
     stage()
     shutil.rmtree(SITE, ignore_errors=True)
@@ -143,7 +157,7 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="only check what was built")
     if not parser.parse_args().check:
         build()
-    problems = sorted(set(problems_of(SITE)))
+    problems = sorted({*problems_of(SITE), *missing_names(SITE)})
     if problems:
         sys.exit("\n".join(problems))
     print(f"{len(list(SITE.glob('**/*.html')))} pages in {SITE.relative_to(ROOT)}/index.html: all links work")

@@ -140,8 +140,9 @@ class Console:
                 return None
             case ["export", assignment]:
                 name, _, value = assignment.partition("=")
-                if name != "DATABASE_URL":
-                    os.environ[name] = value
+                if name == "DATABASE_URL":  # the database of the page, in the form that its readers use
+                    value = f"{value.partition('://')[0]}://{self.dsn.partition('://')[2]}"
+                os.environ[name] = value
                 return None
             case ["cd", _] | ["mkdir", _]:
                 return None

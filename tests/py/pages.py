@@ -15,7 +15,7 @@ with null. All pages run in this one process, each in a directory of its own and
 | json, toml, ini | can be parsed |
 | any, with `not-run: reason` after the language | nothing |
 
-In expected output, `...` stands for any text, and white space at the ends of lines does not count.
+In expected output, `...` stands for any text, and the amount of white space in a line does not count.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import psycopg
 
@@ -85,7 +85,7 @@ def matches(expected: str, actual: str) -> bool:
     """Whether a text is as expected; `...` stands for any text."""
 
     def normal(text: str) -> str:
-        return "\n".join(line.rstrip() for line in text.strip().splitlines())
+        return "\n".join(" ".join(line.split()) for line in text.strip().splitlines())
 
     return bool(re.fullmatch(re.escape(normal(expected)).replace(r"\.\.\.", ".*"), normal(actual), re.S))
 
@@ -99,17 +99,17 @@ def check_output(expected: str, actual: str) -> None:
 class Console:
     """Commands as they are typed. Those of `underway` run in this process if they do not need the files of the page.
 
-    Workers, web servers and commands with `&` at the end run in the background until the page ends, when they are stopped with SIGTERM. What they are
-    expected to print may come late. `curl` is played here, because a machine may lack it. Of commands that would change
-    this environment or take long it is only checked that they exist: the extras of `pip install`, the targets of
-    `make`, and the files of tests.
+    Workers, web servers and commands with `&` at the end run in the background until the page ends, when they are stopped
+    with SIGTERM. The page goes on when they have printed what is expected. `curl` is played here, because a machine may
+    lack it. Of commands that would change this environment or take long it is only checked that they exist: the extras
+    of `pip install`, the targets of `make`, and the files of tests.
     """
 
     directory: Path
     dsn: str
     has_files: bool
     port: str = ""
-    background: list[tuple[str, subprocess.Popen[str], IO[str]]] = field(default_factory=list)
+    background: list[tuple[subprocess.Popen[str], Path]] = field(default_factory=list)
 
     def run(self, text: str) -> None:
         steps = re.findall(r"^\$ ((?:.*\\\n)*.*)\n((?:(?!\$ ).*\n)*)", text, re.M)
@@ -175,13 +175,19 @@ class Console:
             words += [self.port] if "runserver" in words else ["--port", self.port]
         if "flask" in words or "runserver" in words:
             words += ["--no-reload"] if "flask" in words else ["--noreload"]
-        log = (self.directory / f"log-{len(self.background)}").open("w+")
+        log = self.directory / f"log-{len(self.background)}"
         environment = self._environment() | {"PYTHONUNBUFFERED": "1"}
-        process = subprocess.Popen(
-            [shutil.which(words[0], path=environment["PATH"]) or words[0], *words[1:]],
-            cwd=self.directory, env=environment, stdout=log, stderr=log, text=True,
-        )  # fmt: skip
-        self.background.append((expected, process, log))
+        with log.open("w") as output:
+            process = subprocess.Popen(
+                [shutil.which(words[0], path=environment["PATH"]) or words[0], *words[1:]],
+                cwd=self.directory, env=environment, stdout=output, stderr=output, text=True,
+            )  # fmt: skip
+        self.background.append((process, log))
+        deadline = time.monotonic() + SECONDS
+        while expected and not matches(f"...{expected}...", log.read_text()):
+            if time.monotonic() > deadline or process.poll() is not None:
+                check_output(expected, log.read_text())
+            time.sleep(0.05)
 
     def _curl(self, words: list[str]) -> str:
         method, data, headers, url = None, None, {}, ""
@@ -211,28 +217,21 @@ class Console:
             except urllib.error.HTTPError as error:
                 raise AssertionError(f"{error}: {error.read().decode()}") from None
             except urllib.error.URLError:  # it has not started yet
-                if time.monotonic() > deadline or any(process.poll() is not None for _, process, _ in self.background):
+                if time.monotonic() > deadline or any(process.poll() is not None for process, _ in self.background):
                     raise
                 time.sleep(0.05)
 
+    def logs(self) -> str:
+        return "".join(f"{shlex.join(process.args)}:\n{log.read_text()}" for process, log in self.background)
+
     def finish(self) -> None:
-        """Stop what runs in the background, after it has printed what it should."""
-        try:
-            for expected, process, log in self.background:
-                wanted = f"...{expected}..." if expected else "..."
-                deadline = time.monotonic() + SECONDS
-                while not matches(wanted, Path(log.name).read_text()):
-                    if time.monotonic() > deadline or process.poll() is not None:
-                        check_output(wanted, Path(log.name).read_text())
-                    time.sleep(0.05)
-        finally:
-            for _, process, _ in self.background:
-                process.send_signal(signal.SIGTERM)
-            for _, process, log in self.background:
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(20)
-                process.kill()
-                log.close()
+        """Stop what runs in the background."""
+        for process, _ in self.background:
+            process.send_signal(signal.SIGTERM)
+        for process, _ in self.background:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(20)
+            process.kill()
 
 
 def in_process(arguments: list[str]) -> str:
@@ -335,7 +334,7 @@ def run_page(page: Path, dsn: str, prepare: str, directory: Path) -> None:
                 try:
                     action(block)
                 except BaseException as error:
-                    error.add_note(f"{page}, line {block.line}; printed so far:\n{printed.getvalue()}")
+                    error.add_note(f"{page}, line {block.line}; printed so far:\n{printed.getvalue()}{console.logs()}")
                     raise
     finally:
         console.finish()

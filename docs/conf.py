@@ -53,4 +53,5 @@ def tables_to_definitions(app: Sphinx, what: str, name: str, of: Any, options: A
 
 
 def setup(app: Sphinx) -> None:
+    """Register the above."""
     app.connect("autodoc-process-docstring", tables_to_definitions)

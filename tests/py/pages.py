@@ -2,8 +2,8 @@
 
     python tests/py/pages.py < pages.json
 
-reads a list of `{"page": path, "dsn": ..., "prepare": SQL}` and prints, for each page, a line of JSON with the error, or
-with null. All pages run in this one process, each in a directory of its own and with its own database in DATABASE_URL.
+reads a list of `{"page": path, "dsn": ..., "prepare": SQL}`. It prints a line of JSON for each page, with the error or
+null. All pages run in this one process, each in a directory of its own and with its own database in DATABASE_URL.
 
 | block | what happens |
 |---|---|
@@ -12,7 +12,7 @@ with null. All pages run in this one process, each in a directory of its own and
 | sql | is sent to the database, a transaction each statement |
 | console | each command, after `$ `, runs, as `Console` says; what it prints must be what follows, if anything does |
 | text output | is what the blocks since the last such block have printed |
-| json, toml, ini | can be parsed |
+| json, yaml, toml, ini | can be parsed |
 | any, with `not-run: reason` after the language | nothing |
 
 In expected output, `...` stands for any text, and the amount of white space in a line does not count.
@@ -45,6 +45,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 60.0
@@ -99,10 +100,10 @@ def check_output(expected: str, actual: str) -> None:
 class Console:
     """Commands as they are typed. Those of `underway` run in this process if they do not need the files of the page.
 
-    Workers, web servers and commands with `&` at the end run in the background until the page ends, when they are stopped
-    with SIGTERM. The page goes on when they have printed what is expected. `curl` is played here, because a machine may
-    lack it. Of commands that would change this environment or take long it is only checked that they exist: the extras
-    of `pip install`, the targets of `make`, and the files of tests.
+    Workers, web servers and commands with `&` at the end run in the background, until SIGTERM at the end of the page.
+    The page goes on when they have printed what is expected. `curl` is played here, because a machine may lack it. Of
+    commands that would change this environment or take long it is only checked that they exist: the extras of `pip
+    install`, the targets of `make`, and the files of tests.
     """
 
     directory: Path
@@ -323,6 +324,7 @@ def run_page(page: Path, dsn: str, prepare: str, directory: Path) -> None:
         "sql": lambda block: send(block.text),
         "console": lambda block: console.run(block.text),
         "json": lambda block: json.loads(block.text),
+        "yaml": lambda block: list(yaml.safe_load_all(block.text)),
         "toml": lambda block: tomllib.loads(block.text),
         "ini": lambda block: configparser.ConfigParser(strict=False).read_string(block.text),
     }

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+import yaml
 
 from tests.py.pages import SECONDS, blocks
 from tests.servers import Server
@@ -143,3 +144,12 @@ def test_operations_explains_each_reason_why_a_task_is_not_running(database: str
               and found.code[1] <> 'in_progress'"""
         ).fetchall()
     assert sorted(re.findall(r"^\| ([a-z_]+) \|", section, re.M)[1:]) == sorted(code for (code,) in codes)
+
+
+def test_the_issue_forms_are_complete() -> None:
+    forms = [yaml.safe_load(path.read_text()) for path in sorted((ROOT / ".github/ISSUE_TEMPLATE").glob("[!c]*.yml"))]
+    assert [form["name"] for form in forms] == ["Something is wrong", "Something is missing"]
+    for form in forms:
+        asked = [part for part in form["body"] if part["type"] != "markdown"]
+        assert len({part["id"] for part in asked}) == len(asked)
+        assert all(part["attributes"]["label"] for part in asked)

@@ -15,6 +15,7 @@ from .. import __version__
 from .errors import exit_code_and_message
 
 try:
+    import rich  # noqa: F401  # what it is made of is imported by what prints a table
     import typer
     from typer.main import get_command
 

@@ -404,6 +404,7 @@ def test_every_call_gives_the_same_on_every_connection(app: App, kind: Kind) -> 
             kind.do(client.queues, **given),
             kind.do(client.schedules, **given),
             kind.do(client.batch, batch, **given),
+            kind.do(client.batch, 2**40, **given),
             kind.do(client.batches, **given),
             kind.do(client.workers, **given),
             kind.do(client.stats, **given)["scheduled"],

@@ -16,7 +16,8 @@ UnderwayError
 │   ├── BatchNotFound            UW012
 │   ├── BatchFinal               UW013
 │   ├── OutputTooLarge           UW014
-│   └── TaskLocked               UW015
+│   ├── TaskLocked               UW015
+│   └── JobNotFound              UW016
 ├── DatabaseUnavailable          the database cannot be reached; also a psycopg.OperationalError
 │   └── ServerUnresponsive       the database has not answered in time
 ├── MissingPrivilege             the role lacks a right in schema underway; also psycopg's InsufficientPrivilege
@@ -62,6 +63,7 @@ __all__ = [
     "InvalidArgument",
     "InvalidCron",
     "InvalidOutput",
+    "JobNotFound",
     "LeaseLost",
     "MigrationBlocked",
     "MissingPrivilege",
@@ -211,6 +213,12 @@ class TaskLocked(DatabaseRefusal):
     """Another transaction has locked a task for too long; nothing was changed."""
 
     sqlstate = "UW015"
+
+
+class JobNotFound(DatabaseRefusal):
+    """No queue was given and no job of this name is registered; register it, or give the queue."""
+
+    sqlstate = "UW016"
 
 
 class DatabaseUnavailable(UnderwayError, psycopg.OperationalError):

@@ -76,7 +76,8 @@ class TaskInfo:
     """Everything that is stored about one task, live or finished.
 
     `errors` holds the errors of its failed attempts, the oldest first. JSON that Python cannot parse (a number of more
-    than 4300 digits, very deep nesting) is returned as text.
+    than 4300 digits, very deep nesting) is returned as text. The history may forget the task after `kept_until`. A task
+    whose first attempt no worker has begun by `expires_at` is cancelled with the `reason` expired.
     """
 
     id: int
@@ -97,10 +98,12 @@ class TaskInfo:
     started_at: datetime | None
     lease_expires_at: datetime | None
     finished_at: datetime | None
-    expires_at: datetime | None
+    kept_until: datetime | None
     worker: str | None
     unique_key: str | None
     concurrency_key: str | None
+    expires_at: datetime | None
+    reason: str | None
 
 
 @dataclass(frozen=True, kw_only=True)

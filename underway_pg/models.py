@@ -6,12 +6,15 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
+from .settings import RetryPolicy
+
 __all__ = [
     "BlockedReason",
     "ClaimedTask",
     "Enqueued",
     "FailedTask",
     "Health",
+    "JobStats",
     "QueueStats",
     "ScheduleStats",
     "State",
@@ -172,6 +175,28 @@ class QueueStats:
 
 
 @dataclass(frozen=True, kw_only=True)
+class JobStats:
+    """A job that the database knows: its queue, and its settings as in `JobPolicy`. None is the setting of the queue.
+
+    `registered_at` is when it was first registered, `updated_at` when it was last changed.
+    """
+
+    job: str
+    queue: str
+    retry: RetryPolicy | None
+    timeout: timedelta | None
+    heartbeat: timedelta | None
+    retention: timedelta | None
+    priority: int | None
+    dead_letter_queue: str | None
+    concurrency_key: str | None
+    expires: timedelta | None
+    owner: str | None
+    registered_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
 class BatchStats:
     """A batch and its progress.
 
@@ -249,8 +274,8 @@ class SyncResult:
     """What `App.sync` did. A queue never vanishes: the database does not know who declared it."""
 
     queues: SyncChanges
-    jobs: SyncChanges = field(default_factory=SyncChanges)
-    schedules: SyncChanges = field(default_factory=SyncChanges)
+    jobs: SyncChanges
+    schedules: SyncChanges
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -71,13 +71,9 @@ begin
             execute format('grant execute on function %s to %I', v_function, v_role);
         end loop;
 
-        if v_role = 'underway_worker' then
-            -- A worker compares what is stored with what its application declares.
-            execute format('grant select on underway.queue_stats, underway.schedule_stats to %I', v_role);
-        end if;
         -- A worker that may not change what differs from its code says what differs.
         if v_role <> 'underway_producer' then
-            execute format('grant select on underway.job_list to %I', v_role);
+            execute format('grant select on underway.job_list, underway.queue_list, underway.schedule_stats to %I', v_role);
         end if;
 
         if v_role in ('underway_observer', 'underway_operator') then

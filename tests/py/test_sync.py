@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import asyncpg
 import psycopg
 import pytest
 
@@ -27,6 +31,7 @@ from underway_pg import (
     Schedule,
     SyncChanges,
 )
+from underway_pg.embedded import find_binaries
 
 FOREVER = "0 0 1 1 *"
 
@@ -100,7 +105,7 @@ def test_a_plan_changes_nothing(database: str) -> None:
 def test_a_sync_that_is_refused_writes_nothing(database: str) -> None:
     with shop(database) as app:
         app.schedule("0 0 30 2 *", name="never")(app.job(other))
-        with pytest.raises(InvalidCron, match="test_sync.py:"):
+        with pytest.raises(InvalidCron, match=r"test_sync\.py:"):
             app.sync()
         assert (app.client.queues(), app.client.jobs()) == ([], [])
 
@@ -132,9 +137,7 @@ def test_the_settings_of_a_job_are_stored_and_those_that_it_omits_are_not(databa
 
 
 def test_a_job_does_not_expire_at_a_point_in_time() -> None:
-    from datetime import UTC, datetime
-
-    with pytest.raises(ConfigurationError, match="job job: expires is 2030-01-01 .*; a job takes a duration"):
+    with pytest.raises(ConfigurationError, match=r"job job: expires is 2030-01-01 .*; a job takes a duration"):
         App("postgresql:///nowhere").job(name="job", expires=datetime(2030, 1, 1, tzinfo=UTC))(other)
 
 
@@ -181,7 +184,7 @@ def test_the_first_enqueue_looks_once_and_creates_what_is_missing(
         app.jobs["bill"].enqueue()
         app.jobs["bill"].enqueue()
         called = [sql.split("(")[0] for sql in statements if sql.startswith("select underway.")]
-        assert called == ["select underway.enqueue"] * 0 + [
+        assert called == [
             "select underway.enqueue", "select underway.create_queue", "select underway.create_queue",
             "select underway.register_job", "select underway.enqueue",
         ]  # fmt: skip
@@ -258,8 +261,6 @@ def test_a_task_goes_to_the_queue_of_its_job_if_none_is_given(database: str) -> 
 
 
 def test_a_task_expires_after_a_duration_or_at_a_time(database: str) -> None:
-    from datetime import UTC, datetime
-
     at = datetime(2040, 1, 1, tzinfo=UTC)
     with App(database) as app:
         job = app.job(expires=60)(other)
@@ -316,9 +317,8 @@ def test_a_worker_without_the_right_registers_its_jobs_and_says_what_else_differ
 ) -> None:
     session.create_queue("dead")
     session.create_queue("orders", "max_running => 1")
-    with role(session, database, "worker") as dsn, shop(dsn) as app:
-        with beside(app.worker(name="w")):
-            assert session.column("select job from underway.job_list") == ["bill"]
+    with role(session, database, "worker") as dsn, shop(dsn) as app, beside(app.worker(name="w")):
+        assert session.column("select job from underway.job_list") == ["bill"]
     assert [each.message for each in caplog.records if each.levelno >= logging.WARNING] == [
         "worker w: the database is not as the application declares it: queue 'orders': dead_letter_queue, max_running;"
         " schedule 'nightly': does not exist; run `underway sync MODULE:APP` as a role with underway_operator"
@@ -370,3 +370,124 @@ def test_a_worker_syncs_when_it_starts(database: str) -> None:
     with shop(database) as app, beside(app.worker()) as worker:
         final(app, app.client.enqueue(None, {}, job="bill"), worker)
         assert [schedule.schedule for schedule in app.client.schedules()] == ["nightly"]
+
+
+# Whoever enqueues
+
+JOB = "send"
+
+TRIGGER = """
+    create table account (email text);
+    create function welcome() returns trigger language plpgsql as $$
+    begin
+        perform underway.enqueue(job => 'send', input => jsonb_build_object('to', new.email));
+        return null;
+    end;
+    $$;
+    create trigger welcome after insert on account for each row execute function welcome();
+    insert into account values ('ada');
+    drop table account;
+    drop function welcome"""
+
+# A client of the protocol, without any package: start, one statement, and its answer.
+NODE = r"""
+const [, , host, port, user, database, sql] = process.argv;
+const text = (s) => Buffer.from(s + "\0");
+const message = (type, body) => {
+  const length = Buffer.alloc(4);
+  length.writeInt32BE(body.length + 4);
+  return Buffer.concat([Buffer.from(type), length, body]);
+};
+const where = host.startsWith("/") ? { path: `${host}/.s.PGSQL.${port}` } : { host, port };
+const socket = require("net").connect(where, () =>
+  socket.write(message("", Buffer.concat([Buffer.from([0, 3, 0, 0]), text("user"), text(user), text("database"),
+    text(database), Buffer.from([0])]))));
+let received = Buffer.alloc(0), started = false;
+socket.on("data", (data) => {
+  received = Buffer.concat([received, data]);
+  while (received.length > 4 && received.length > received.readInt32BE(1)) {
+    const type = String.fromCharCode(received[0]), body = received.subarray(5, received.readInt32BE(1) + 1);
+    received = received.subarray(received.readInt32BE(1) + 1);
+    if (type === "E") throw new Error(body.toString());
+    if (type === "D") console.log(body.subarray(6).toString());
+    if (type === "Z") {
+      if (started) socket.end(message("X", Buffer.alloc(0)));
+      else socket.write(message("Q", text(sql)));
+      started = true;
+    }
+  }
+});
+"""
+
+
+def enqueue_from_python(app: App) -> None:
+    app.jobs[JOB].enqueue(to="ada")
+
+
+def enqueue_from_the_command_line(app: App) -> None:
+    arguments = ["enqueue", '{"to": "ada"}', "--job", JOB, "--dsn", app.dsn]
+    subprocess.run([sys.executable, "-m", "underway_pg", *arguments], check=True, capture_output=True)
+
+
+def enqueue_from_psql(app: App) -> None:
+    sql = """select underway.enqueue(job => 'send', input => '{"to": "ada"}')"""
+    psql = [str(PSQL), "-X", "-v", "ON_ERROR_STOP=1", app.dsn, "-c", sql]
+    subprocess.run(psql, check=True, capture_output=True)
+
+
+def enqueue_from_a_trigger(app: App) -> None:
+    with psycopg.connect(app.dsn) as connection:
+        connection.execute(TRIGGER)
+
+
+def enqueue_from_node(app: App) -> None:
+    at = psycopg.conninfo.conninfo_to_dict(app.dsn)
+    sql = """select underway.enqueue(job => 'send', input => '{"to": "ada"}')"""
+    node = [str(NODE_BINARY), "-", *(str(at[name]) for name in ("host", "port", "user", "dbname")), sql]
+    subprocess.run(node, input=NODE, check=True, capture_output=True, text=True)
+
+
+def enqueue_from_asyncpg(app: App) -> None:
+    async def main() -> None:
+        connection = await asyncpg.connect(app.dsn)
+        await connection.fetchval("select underway.enqueue(job => $1, input => $2)", JOB, '{"to": "ada"}')
+        await connection.close()
+
+    asyncio.run(main())
+
+
+NODE_BINARY = shutil.which("node")
+PSQL = shutil.which("psql") or find_binaries() / "psql"
+# Where there is no node, another driver takes its place.
+WAYS = [
+    enqueue_from_python, enqueue_from_the_command_line, enqueue_from_psql, enqueue_from_a_trigger,
+    enqueue_from_node if NODE_BINARY else enqueue_from_asyncpg,
+]  # fmt: skip
+
+
+def test_a_job_has_one_policy_however_it_is_enqueued(database: str, session: Session) -> None:
+    with App(database) as app:
+        settings = {"timeout": 7, "priority": 4, "expires": 3600, "concurrency_key": "one"}
+        app.job(name=JOB, queue="mail", dead_letter_queue="dead", retry=RetryPolicy(max_attempts=3), **settings)(
+            lambda to: None
+        )
+        app.sync()
+        for way in WAYS:
+            way(app)
+        session.create_queue("mail", "max_running_per_key => 10")
+        claimed = session.rows("select id, lease, input, job, max_attempts, timeout from underway.dequeue('mail', 10)")
+        assert [row[2:] for row in claimed] == [({"to": "ada"}, JOB, 3, timedelta(seconds=7))] * len(WAYS)
+        stored = session.rows("select priority, expires_at - enqueued_at, concurrency_key from underway.task")
+        assert stored == [(4, timedelta(hours=1), "one")] * len(WAYS)
+
+        error = '{"type": "Error", "message": "no such address"}'
+        for id, lease, *_ in claimed:
+            session.run("select underway.fail(%s, %s, %s, retryable => false)", id, lease, error)
+        letters = session.column("select (dead_letter ->> 'task')::bigint from underway.task where queue = 'dead'")
+        assert sorted(letters) == [id for id, *_ in claimed]
+
+        # The job changes, and so does what is waiting.
+        app.jobs[JOB].enqueue(to="ada")
+        app.client.register_job(JobPolicy(name=JOB, queue="mail", timeout=9))
+        (row,) = session.rows("select max_attempts, timeout from underway.dequeue('mail', 10)")
+        assert row == (5, timedelta(seconds=9))

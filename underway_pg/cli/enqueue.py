@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -19,8 +19,8 @@ from .options import (
     Priority,
     Timeout,
     duration_option,
+    expiry_option,
     is_input,
-    parse_expiry,
     parse_headers,
     parse_input,
     time_option,
@@ -45,12 +45,7 @@ def enqueue(
     delay: Annotated[timedelta | None, duration_option("Run it this much later.")] = None,
     run_at: Annotated[datetime | None, time_option("Run it at this time: 2030-01-31T09:00:00Z.")] = None,
     expires: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DURATION|TIME",
-            help="Cancel it if no worker has begun it by then: so long after it is due, or at a time.",
-            show_default=False,
-        ),
+        Any, expiry_option("Cancel it if no worker has begun it by then: so long after it is due, or at this time.")
     ] = None,
     priority: Priority = None,
     timeout: Timeout = None,
@@ -90,7 +85,7 @@ def enqueue(
     if queue is None and job is None:
         raise WrongUsage("give the QUEUE, or --job with the name of a registered job")
     options = Options(
-        delay=delay, run_at=run_at, expires=None if expires is None else parse_expiry(expires), priority=priority,
+        delay=delay, run_at=run_at, expires=expires, priority=priority,
         timeout=timeout, retention=retention, headers=parse_headers(header) if header else None, unique_key=unique_key,
         on_conflict=on_conflict, unique_for=unique_for, unique_until=unique_until, concurrency_key=concurrency_key,
         after=after, after_failure=after_failure,

@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
@@ -23,8 +24,8 @@ __all__ = [
     "QueueName",
     "Timeout",
     "duration_option",
+    "expiry_option",
     "is_input",
-    "parse_expiry",
     "parse_headers",
     "parse_input",
     "seconds_option",
@@ -69,6 +70,20 @@ def _time(text: str) -> datetime:
     return at
 
 
+def expiry_option(help: str) -> Any:
+    """An option that takes a duration or a point in time."""
+    return typer.Option(parser=_expiry, metavar="DURATION|TIME", help=help, show_default=False)
+
+
+def _expiry(text: str) -> timedelta | datetime:
+    for parse in (_duration, _time):
+        with suppress(typer.BadParameter):
+            return parse(text)
+    raise typer.BadParameter(
+        f"{text!r} is neither a duration nor a time with a zone; write it as 90, 10s, 2h or 2030-01-31T09:00:00Z"
+    )
+
+
 Dsn = Annotated[
     str | None,
     typer.Option("--dsn", envvar="DATABASE_URL", help="The database: a PostgreSQL URI.", show_default=False),
@@ -107,14 +122,6 @@ def is_input(text: str) -> bool:
     except (ValueError, RecursionError):
         return text == "-"
     return True
-
-
-def parse_expiry(text: str) -> timedelta | datetime:
-    """When a task expires: a duration, or a point in time."""
-    try:
-        return _duration(text)
-    except typer.BadParameter:
-        return _time(text)
 
 
 def parse_headers(pairs: Iterable[str]) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import replace
@@ -155,7 +156,7 @@ class App(Declarations):
         Raises ConfigurationError for a name that is taken, and for a blueprint of another application.
         """
         check_kind("the blueprint", blueprint, Blueprint, "a Blueprint")
-        blueprint._include_in(self)
+        blueprint._include_in(self, sys._getframe(1).f_globals.get("__name__", "__main__"))
 
     def _import(self) -> None:
         for module in self._imports:

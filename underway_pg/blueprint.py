@@ -48,6 +48,8 @@ class DeclaredSchedule:
 class Declarations:
     """What declares jobs and schedules: an `App`, or a `Blueprint` of one of its modules."""
 
+    _included_by: str | None = None
+
     def __init__(self, queues: Iterable[Queue]) -> None:
         self._queues = {queue.name: queue for queue in check_each("queues", queues, Queue, "Queue(name=...)")}
         self._jobs: dict[str, Job[..., Any]] = {}
@@ -194,12 +196,12 @@ class Blueprint(Declarations):
             )
         return self._included_in.app
 
-    def _include_in(self, app: Declarations) -> None:
+    def _include_in(self, app: Declarations, module: str) -> None:
         if self._included_in is app:
             return
         if self._included_in is not None:
             raise ConfigurationError("the blueprint is included in another application already; make one for each")
-        self._included_in = app
+        self._included_in, self._included_by = app, module
         for queue in self._queues.values():
             app._add_queue(queue)
         for job in self._jobs.values():

@@ -129,6 +129,8 @@ class Application(Clients, Protocol):
 class DeclaredIn(Protocol):
     """What declares a job: an application, or a blueprint that an application includes."""
 
+    _included_by: str | None  # the module that includes a blueprint in its application
+
     @property
     def app(self) -> Application:
         """The application."""

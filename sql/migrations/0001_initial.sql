@@ -49,6 +49,13 @@ create type underway.claimed_task as (
     max_attempts integer
 );
 
+-- What a job sets for the attempts of its tasks, as a claim looks it up.
+create type underway.attempt_settings as (
+    timeout      interval,
+    heartbeat    interval,
+    max_attempts integer
+);
+
 -- A finished task whose end has effects: somebody watches it, a batch has it, or it held or waited for a slot.
 create type underway.finished_task as (
     id              bigint,
@@ -146,7 +153,7 @@ create table underway.task (
     enqueued_at      timestamptz not null,
     started_at       timestamptz,
     lease_expires_at timestamptz,
-    expires_at       timestamptz, -- cancelled by then if its first attempt has not begun
+    expires_at       timestamptz, -- cancelled if it is pending or waiting then; null once an attempt has failed
     worker           bigint,
     priority         integer not null,
     attempt          integer not null default 0,
@@ -194,7 +201,7 @@ create index task_to_reclaim on underway.task (lease_expires_at, id) with (dedup
 
 -- Tasks whose first attempt has to begin before a time.
 create index task_to_expire on underway.task (expires_at, id) with (deduplicate_items = off)
-    where expires_at is not null and attempt = 0;
+    where expires_at is not null;
 
 create index task_dead_letter on underway.task (((dead_letter ->> 'task')::bigint)) where dead_letter is not null;
 

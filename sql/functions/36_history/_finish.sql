@@ -62,7 +62,12 @@ begin
             t.id, t.watched or t.in_batch or t.holds_slot or t.concurrency_key is not null as has_effects,
             t.watched, t.in_batch, t.holds_slot, t.parked, t.queue, t.concurrency_key, t.unique_key, t.job,
             t.priority, t.attempt, t.worker, t.enqueued_at, t.started_at, t.expires_at, t.input, t.headers, t.errors, t.dead_letter,
-            t.retry_policy, t.timeout, t.heartbeat, t.retention, batch.output
+            t.retry_policy, t.timeout, t.heartbeat, t.retention, batch.output,
+            -- While no job has a retention, none is looked up.
+            coalesce(t.retention, case
+                when (select true from underway.job j where j.retention is not null limit 1)
+                    then (select j.retention from underway.job j where j.name = t.job)
+            end) as own_retention
     ),
     setting as (
         select
@@ -87,10 +92,10 @@ begin
             g.id, g.queue, g.unique_key, g.concurrency_key, g.job, _finish.state, g.priority, g.attempt, g.worker,
             case when s.brief then 'null' else g.input end, g.output, case when s.brief then null else g.headers end,
             case when s.brief then null else g.errors end, g.dead_letter, g.retry_policy, g.timeout, g.heartbeat, g.retention, g.enqueued_at, g.started_at, v_now, g.expires_at, _finish.reason,
-            case when g.retention is null then coalesce(s.kept_until, v_now + interval '14 days') else v_now + g.retention end,
+            coalesce(v_now + g.own_retention, s.kept_until, v_now + interval '14 days'),
             case
-                when g.retention is null then coalesce(s.kept_slot, underway._history_slot(v_now + '14 days', v_now))
-                else underway._history_slot(v_now + g.retention, v_now)
+                when g.own_retention is null then coalesce(s.kept_slot, underway._history_slot(v_now + '14 days', v_now))
+                else underway._history_slot(v_now + g.own_retention, v_now)
             end
         from gone g
         left join setting s on s.name = g.queue

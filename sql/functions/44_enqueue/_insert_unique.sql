@@ -10,7 +10,7 @@
 -- Invariant: at most one live task holds a key, and none is inserted while a reservation of another task is in force.
 --
 -- Writes: task, unique_reservation.
--- Calls: _earliest_ready_at, _raise_unique_conflict, _release_slots.
+-- Calls: _earliest_ready_at, _expire, _raise_unique_conflict, _release_slots.
 -- Raises: UW010 unique_conflict.
 
 create or replace function underway._insert_unique(
@@ -38,16 +38,24 @@ declare
     v_key          text;
     v_reserved     bigint;
     v_ended_holder bigint;
+    v_expired      boolean;
 begin
     loop
-        select t.id, t.state, t.concurrency_key, h.task
-        into v_live, v_state, v_key, v_reserved
+        select t.id, t.state, t.concurrency_key, h.task, t.expires_at <= _insert_unique.now and t.state <> 'in_progress'
+        into v_live, v_state, v_key, v_reserved, v_expired
         from (values (true)) as one
         left join underway.task t on t.queue = _insert_unique.queue and t.unique_key = _insert_unique.unique_key
         left join underway.unique_reservation h
             on h.queue = _insert_unique.queue
            and h.unique_key = _insert_unique.unique_key
            and h.expires_at > _insert_unique.now;
+
+        -- An expired task does not hold its key, so that the new one is not lost with it.
+        if v_expired then
+            perform from underway.task t where t.id = v_live for update;
+            perform underway._expire(array[v_live], _insert_unique.now);
+            continue;
+        end if;
 
         -- A task that has failed or was cancelled does not hold its key any more, whatever its unique_for.
         v_ended_holder := null;

@@ -36,8 +36,8 @@ volatile
 as $$
     select (underway.enqueue_many(
         enqueue.queue, array[enqueue.input], enqueue.job, enqueue.delay, enqueue.run_at, enqueue.priority,
-        enqueue.expires, enqueue.expires_at, enqueue.retry_policy, enqueue.timeout, enqueue.heartbeat, enqueue.retention, enqueue.headers,
-        array[enqueue.unique_key], enqueue.on_conflict, enqueue.unique_for, enqueue.unique_until,
+        enqueue.expires, enqueue.expires_at, enqueue.retry_policy, enqueue.timeout, enqueue.heartbeat, enqueue.retention,
+        enqueue.headers, array[enqueue.unique_key], enqueue.on_conflict, enqueue.unique_for, enqueue.unique_until,
         enqueue.concurrency_key, enqueue.after, enqueue.after_failure
     ))[1];
 $$;

@@ -36,19 +36,27 @@ set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 as $$
 declare
-    v_now       timestamptz := underway._clock();
-    v_fast_path boolean;
-    v_queue     text;
-    v_priority  integer;
-    v_idle      boolean;
-    v_ids       bigint[];
+    v_now         timestamptz := underway._clock();
+    v_queue       text; -- of the job, as the next two
+    v_priority    integer;
+    v_has_options boolean;
+    v_fast_path   boolean;
+    v_idle        boolean;
+    v_ids         bigint[];
 begin
+    if enqueue_many.job is not null then
+        select j.queue, j.priority, num_nonnulls(j.concurrency_key, j.expires) > 0
+        into v_queue, v_priority, v_has_options
+        from underway.job j
+        where j.name = enqueue_many.job;
+    end if;
+
     -- Read in one statement all that a plain task needs. Each statement and each expression counts here: PL/pgSQL
     -- prepares all that are executed again in each transaction, and most enqueue one task (docs/decisions/0013).
     select
         -- A priority in use, and no watermark in the future: ready_at is the clock, read by the insert.
-        (j.priority = 0 or m.version is not null)
-            and j.is_plain
+        (coalesce(enqueue_many.priority, v_priority, 0) = 0 or m.version is not null)
+            and v_has_options is not true
             and (m.observed_at > v_now) is not true
             and q.max_length is null
             -- enqueue gives the array of one null. Not the literal '{null}', which array_nulls turns into a text.
@@ -60,9 +68,9 @@ begin
             and enqueue_many.unique_until = 'finish'
             and enqueue_many.after_failure = 'wait'
             and num_nonnulls(
-                enqueue_many.delay, enqueue_many.run_at, enqueue_many.expires, enqueue_many.expires_at, enqueue_many.retry_policy, enqueue_many.timeout,
-                enqueue_many.heartbeat, enqueue_many.retention, enqueue_many.headers, enqueue_many.unique_for,
-                enqueue_many.concurrency_key, enqueue_many.after
+                enqueue_many.delay, enqueue_many.run_at, enqueue_many.expires, enqueue_many.expires_at,
+                enqueue_many.retry_policy, enqueue_many.timeout, enqueue_many.heartbeat, enqueue_many.retention,
+                enqueue_many.headers, enqueue_many.unique_for, enqueue_many.concurrency_key, enqueue_many.after
             ) = 0
             and (
                 select bool_and(coalesce(octet_length(given.input::text) <= (
@@ -77,27 +85,18 @@ begin
               and q.name = any (w.queues)
               and w.seen_at between v_now - interval '30 seconds' and v_now + interval '30 seconds'
         ),
-        array(select nextval('underway.task_id_seq') from unnest(enqueue_many.inputs)),
-        q.name,
-        j.priority
-    into v_fast_path, v_idle, v_ids, v_queue, v_priority
-    from (
-        select
-            coalesce(enqueue_many.queue, one.queue) as queue,
-            coalesce(enqueue_many.priority, one.priority, 0) as priority,
-            one.concurrency_key is null and one.expires is null as is_plain
-        from (values (enqueue_many.job)) as given (name)
-        left join underway.job one on one.name = given.name
-    ) j
-    join underway.queue q on q.name = j.queue
+        array(select nextval('underway.task_id_seq') from unnest(enqueue_many.inputs))
+    into v_fast_path, v_idle, v_ids
+    from underway.queue q
     left join lateral (
         select w.observed_at, w.version
         from underway.watermark w
         where w.queue = q.name
-          and w.priority = j.priority
+          and w.priority = coalesce(enqueue_many.priority, v_priority, 0)
         order by w.version desc
         limit 1
-    ) m on true;
+    ) m on true
+    where q.name = coalesce(enqueue_many.queue, v_queue);
 
     -- Options, keys, or something to refuse.
     if v_fast_path is not true then
@@ -109,10 +108,10 @@ begin
                 enqueue_many.unique_keys,
                 row(
                     enqueue_many.job, enqueue_many.delay, enqueue_many.run_at, enqueue_many.priority,
-                    enqueue_many.expires, enqueue_many.expires_at, enqueue_many.retry_policy, enqueue_many.timeout, enqueue_many.heartbeat, enqueue_many.retention,
-                    enqueue_many.headers, enqueue_many.on_conflict, enqueue_many.unique_for,
-                    enqueue_many.unique_until, enqueue_many.concurrency_key, enqueue_many.after,
-                    enqueue_many.after_failure
+                    enqueue_many.expires, enqueue_many.expires_at, enqueue_many.retry_policy, enqueue_many.timeout,
+                    enqueue_many.heartbeat, enqueue_many.retention, enqueue_many.headers, enqueue_many.on_conflict,
+                    enqueue_many.unique_for, enqueue_many.unique_until, enqueue_many.concurrency_key,
+                    enqueue_many.after, enqueue_many.after_failure
                 )::underway.task_options,
                 v_ids
             ) with ordinality as given (id, created, replaced, number)
@@ -122,11 +121,13 @@ begin
 
     -- The default of ready_at is the clock: it is read while the statement has its lock on `task`, as the watermark needs.
     insert into underway.task (id, queue, job, input, priority, enqueued_at)
-    select given.id, v_queue, enqueue_many.job, given.input, v_priority, v_now
+    select
+        given.id, coalesce(enqueue_many.queue, v_queue), enqueue_many.job, given.input,
+        coalesce(enqueue_many.priority, v_priority, 0), v_now
     from unnest(v_ids, enqueue_many.inputs) as given (id, input);
 
     if v_idle then
-        perform underway._wake(v_queue);
+        perform underway._wake(coalesce(enqueue_many.queue, v_queue));
     end if;
 
     return v_ids;

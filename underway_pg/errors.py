@@ -26,7 +26,8 @@ UnderwayError
 │   ├── UnsupportedConnection    the object given as a connection is not supported; also a TypeError
 │   ├── UnresolvedAnnotation     an annotation of a job's function names something that does not exist
 │   ├── SchemaMissing            the database has no schema underway: run `underway migrate`
-│   └── SchemaNewer              the schema in the database is newer than this package
+│   ├── SchemaTooOld             the schema is older than this package needs: run `underway migrate`
+│   └── SchemaNewer              the schema is newer, and does not work with this package: upgrade it
 ├── InputError                   the arguments do not fit the job
 │   └── UnknownArguments         the names of the arguments do not fit the job's function
 ├── InvalidOutput                the output of a task does not fit the return annotation of its job
@@ -76,6 +77,7 @@ __all__ = [
     "ScheduleNotFound",
     "SchemaMissing",
     "SchemaNewer",
+    "SchemaTooOld",
     "ServerUnresponsive",
     "Snooze",
     "TaskCancelled",
@@ -257,6 +259,10 @@ class SchemaMissing(ConfigurationError):
     """The database has no schema underway, or an older one than this package needs."""
 
 
+class SchemaTooOld(ConfigurationError):
+    """The schema in the database is older than this package needs: run `underway migrate`."""
+
+
 class SchemaNewer(ConfigurationError):
     """The schema in the database is newer than this package; upgrade the package."""
 
@@ -365,7 +371,7 @@ def translate_errors() -> Iterator[None]:
         if refusal is not None:
             raise refusal(found.message, found.hint) from error
         if found.sqlstate in _SCHEMA_MISSING and "underway" in found.message:
-            raise SchemaMissing(f"{found.message}: install the schema with `underway migrate`") from error
+            raise SchemaMissing(f"{found.message}: install the schema with `underway migrate`") from None
         if found.sqlstate == MissingPrivilege.sqlstate and found.source_function == _RIGHT_MISSING:
             raise MissingPrivilege(f"{found.message}: {_ROLES}") from error
         raise

@@ -19,7 +19,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from tests.py.support import wait_until
-from underway_pg import __version__, schema, statements
+from underway_pg import App, JobPolicy, RetryPolicy, __version__, schema, statements
 from underway_pg.cli import main
 from underway_pg.cli.errors import WrongUsage
 from underway_pg.cli.worker import parse_queues
@@ -239,6 +239,48 @@ def test_enqueue_with_unique_until_start_holds_the_key_until_the_task_begins(
     assert mail("enqueue", "mail", *keys).out == first
     connection.execute("select underway.dequeue('mail')")
     assert mail("enqueue", "mail", *keys).out != first
+
+
+def test_enqueue_of_a_job_goes_to_its_queue_with_its_policy(mail: Underway) -> None:
+    with App(os.environ["DATABASE_URL"]) as app:
+        app.client.register_job(JobPolicy(name="send", queue="mail", priority=7))
+    for arguments in (["{}"], [], ["mail"], ["mail", "{}"]):
+        task = mail("task", mail("enqueue", *arguments, "--job", "send").out.strip(), "--json").json
+        assert (task["queue"], task["job"], task["input"], task["priority"]) == ("mail", "send", {}, 7)
+    task = mail("task", mail("enqueue", "[1]", "--job", "send", "--priority", "0").out.strip(), "--json").json
+    assert (task["input"], task["priority"]) == ([1], 0)
+    assert_refused(mail("enqueue", "--job", "nobody"), 1, "job 'nobody' is not registered", "Register it")
+    assert_refused(mail("enqueue"), 2, "give the QUEUE, or --job")
+    assert mail("jobs", "--json").json[0]["priority"] == 7
+
+
+def test_jobs_lists_what_each_job_sets_itself(mail: Underway) -> None:
+    assert mail("jobs").out.startswith("no jobs; a worker registers")
+    with App(os.environ["DATABASE_URL"], name="shop") as app:
+        retry = RetryPolicy(max_attempts=3)
+        app.job(name="send", queue="mail", retry=retry, timeout=90, dead_letter_queue="dead")(lambda: None)
+        app.job(name="plain", queue="mail")(lambda: None)
+        app.sync()
+    listed = [line.split("  ") for line in mail("jobs").out.splitlines()]
+    cells = [[cell.strip() for cell in line if cell.strip()] for line in listed]
+    assert cells == [
+        ["job", "queue", "settings", "application", "updated"],
+        ["plain", "mail", "shop", "0 s ago"],
+        ["send", "mail", "3 attempts, timeout 0:01:30, dead_letter_queue dead", "shop", "0 s ago"],
+    ]
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("2h", 7200), ("2060-01-31T09:00:00+02:00", None)])
+def test_enqueue_takes_an_expiry(mail: Underway, text: str, seconds: int | None) -> None:
+    id = mail("enqueue", "mail", "--expires", text).out.strip()
+    task = mail("task", id, "--json").json
+    expires_at = datetime.fromisoformat(task["expires_at"])
+    if seconds is None:
+        assert expires_at == datetime.fromisoformat(text)
+    else:
+        assert round((expires_at - datetime.fromisoformat(task["enqueued_at"])).total_seconds()) == seconds
+    assert "expires" in mail("task", id).out
+    assert_refused(mail("enqueue", "mail", "--expires", "soon"), 2, "--expires", "'soon' is neither")
 
 
 def test_enqueue_takes_an_empty_object_for_a_missing_input(mail: Underway) -> None:
@@ -1254,12 +1296,18 @@ def test_a_module_that_fails_is_told_with_its_place(project_nowhere: Project, te
     assert_refused(answer, 1, *parts, "python -c 'import broken'")
 
 
-def test_schedule_sync_puts_in_what_an_application_declares(project: Project, underway: Underway) -> None:
-    assert project.run("schedule", "sync", "tasks").out == "created: morning\n"
-    assert project.run("schedule", "sync", "tasks").out == "unchanged: morning\n"
+def test_sync_writes_what_an_application_declares(project: Project, underway: Underway) -> None:
+    def sync(*options: str) -> set[str]:
+        return set(project.run("sync", "tasks", *options).out.splitlines())
+
+    first = {"created: queue mail", "created: queue slow", "created: schedule morning"}
+    assert sync("--plan") >= first
+    assert underway("queues", "--json").json == []
+    assert sync() >= first
+    assert sync() == {"the database is as the application declares it"}
     (project.directory / "tasks.py").write_text(TASKS.replace('name="morning"', 'name="evening"'))
-    assert project.run("schedule", "sync", "tasks").out == "created: evening\nvanished: morning\n"
-    synced = project.run("schedule", "sync", "tasks", "--remove", "--json").json
+    assert sync() == {"created: schedule evening", "vanished: schedule morning"}
+    synced = project.run("sync", "tasks", "--prune", "--json").json["schedules"]
     assert synced == {"created": [], "updated": [], "unchanged": ["evening"], "vanished": [], "removed": ["morning"]}
     assert [each["schedule"] for each in underway("schedules", "--json").json] == ["evening"]
 
@@ -1267,7 +1315,7 @@ def test_schedule_sync_puts_in_what_an_application_declares(project: Project, un
 def test_a_wrong_schedule_is_told_with_its_place(project: Project) -> None:
     (project.directory / "tasks.py").write_text(TASKS.replace("mon-fri[", "mon-fry["))
     line = 1 + TASKS[: TASKS.index("@app.schedule")].count("\n")
-    answer = project.run("schedule", "sync", "tasks")
+    answer = project.run("sync", "tasks")
     assert_refused(answer, 1, f"tasks.py:{line}: ", "the day of week is 'mon-fry'")
 
 

@@ -51,11 +51,13 @@ class Program:
 class RunTask:
     """Run a task with the job that the module has under this name.
 
+    included_by     the module that includes the blueprint of the job in its application; None without a blueprint
     max_output_size, skip_unknown   as in the worker's Environment
     """
 
     module: str
     name: str
+    included_by: str | None
     task: ClaimedTask
     max_output_size: int
     skip_unknown: bool

@@ -89,6 +89,11 @@ async def worker_health(request: Request) -> Response:
 
     The JSON is that of `underway worker --health-port`; "ready" is false while the database is unavailable.
     """
+    if not hasattr(request.app.state, "underway_workers"):
+        raise ConfigurationError(
+            "underway_lifespan does not run here: give it to the application that the server serves, and in tests use"
+            " TestClient in a with block"
+        )
     workers = [
         {**describe_health(worker), **({"alive": False, "ready": False} if running.done() else {})}
         for worker, running in request.app.state.underway_workers

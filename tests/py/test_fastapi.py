@@ -214,6 +214,12 @@ def test_a_server_without_a_worker_is_healthy(app: underway.App) -> None:
         assert client.get("/worker").json() == {"alive": True, "ready": True, "workers": []}
 
 
+def test_the_health_needs_the_lifespan(app: underway.App) -> None:
+    client = TestClient(Starlette(routes=[Route("/worker", worker_health)], lifespan=underway_lifespan(app)))
+    with pytest.raises(underway.ConfigurationError, match="in tests use TestClient in a with block"):
+        client.get("/worker")
+
+
 def test_settings_of_a_worker_need_a_worker(app: underway.App) -> None:
     with pytest.raises(underway.ConfigurationError, match="concurrency: a setting of the worker; add worker=True"):
         underway_lifespan(app, concurrency=5)

@@ -44,7 +44,13 @@ ELSEWHERE = {
 FRONT = ROOT / "README.md"
 
 # The modules whose names are for users.
-PUBLIC_MODULES = ("underway_pg", "underway_pg.embedded", "underway_pg.schema")
+PUBLIC_MODULES = (
+    "underway_pg",
+    "underway_pg.embedded",
+    "underway_pg.fastapi",
+    "underway_pg.flask",
+    "underway_pg.schema",
+)
 
 LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((?!https?:|#)([^)#\s]+)(#[^)\s]*)?\)")
 LOADED = {"script": "src", "img": "src", "source": "src", "iframe": "src", "object": "data", "embed": "src"}

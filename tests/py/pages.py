@@ -278,7 +278,7 @@ class Program:
     """The Python of a page: a module `__main__` whose file has the lines of the page, at their numbers."""
 
     def __init__(self, page: Path, directory: Path, python: list[Block]) -> None:
-        self._path = directory / f"{page.stem.replace('-', '_')}.py"
+        self._path = directory / f"page_{page.stem.replace('-', '_')}.py"
         lines = [""] * len(page.read_text().splitlines())
         for block in python:
             code = block.text.splitlines()

@@ -1,0 +1,126 @@
+"""The application of a Django project, and its binding to Django's database."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, nullcontext, suppress
+from functools import partial
+from typing import Any
+
+import psycopg
+from asgiref.sync import sync_to_async
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connections, transaction
+
+from ..app import App
+from ..binding import Binding
+from ..client import Client, execute
+from ..connections import Dsn
+from ..errors import ConfigurationError
+from ..models import SyncResult
+from ..statements import Statement
+from ..sync import sync
+from .database import AliasAsyncClient, AliasClient, HandlerDatabase, close_idle_connections, read_dsn
+from .settings import Problem, read_settings
+
+__all__ = ["DjangoApp", "app"]
+
+logger = logging.getLogger(__name__)
+
+
+class DjangoBinding(Binding):
+    """Django's database of an alias. What is enqueued is part of the transaction that Django's connection is in."""
+
+    def __init__(self, alias: str, **settings: Any) -> None:
+        super().__init__(partial(read_dsn, alias), **settings)
+        self._alias = alias
+
+    @property
+    def client(self) -> Client:
+        """The client for plain code."""
+        with self._lock:
+            if self._client is None:
+                self._client = AliasClient(self._alias, self.dsn, before_enqueue=self._prepare)
+            return self._client
+
+    def _make_async_client(self, loop: asyncio.AbstractEventLoop, dsn: Dsn) -> None:
+        with self._lock:
+            super()._make_async_client(loop, dsn)
+            client = AliasAsyncClient(self._alias, dsn, before_enqueue=sync_to_async(self._prepare))
+            self._async_clients[loop] = (client, asyncio.Lock())
+
+    def _prepare(self) -> None:
+        """Create what is missing, in the transaction of Django's connection, and again if that is rolled back."""
+        if not self._is_due:
+            return
+        prepared = partial(setattr, self, "_prepared_for", self._count())
+        try:
+            with transaction.atomic(using=self._alias):
+                self._run_steps(partial(execute, self._alias))
+        except psycopg.errors.InsufficientPrivilege as error:
+            logger.debug("this role may not declare queues and jobs; they have to exist: %s", error)
+            prepared()
+        else:
+            transaction.on_commit(prepared, using=self._alias)
+
+    def _run_steps(self, run: Callable[[Statement[Any]], Any]) -> None:
+        steps = self._steps()
+        with suppress(StopIteration):
+            statement = next(steps)
+            while True:
+                statement = steps.send(run(statement))
+
+
+class DjangoApp(App):
+    """The application of a Django project: its database is one of Django's, and its settings are UNDERWAY.
+
+    Wrong settings are left out until the first use of the database, so that the system checks list all of them.
+    """
+
+    def __init__(self) -> None:
+        self.settings = read_settings()
+        self.database = self.settings.database
+        self.problems = list(self.settings.problems)
+        super().__init__(name=self.settings.name, queues=self.settings.queues)
+        self._bindings = [DjangoBinding(self.database, steps=self._create_missing, count=lambda: len(self._jobs))]
+
+    def configure(self) -> None:
+        """Import the functions that the settings name. Django calls it when all models are loaded."""
+        middleware, lifespan = [], None
+        try:
+            middleware = self.settings.load_middleware()
+            lifespan = self.settings.load_lifespan()
+        except ConfigurationError as error:
+            self.problems.append(Problem("E004", str(error)))
+        self.middleware = [partial(HandlerDatabase, alias=self.database), *middleware]
+        self.lifespan = partial(_lifespan, lifespan)
+
+    @property
+    def _binding(self) -> Binding:
+        self._check_settings()
+        return super()._binding
+
+    def _check_settings(self) -> None:
+        if self.problems:
+            raise ImproperlyConfigured("; ".join(problem.message for problem in self.problems))
+
+    def sync(self, *, prune: bool = False, plan: bool = False) -> SyncResult:
+        """Write the declared queues, jobs and schedules into the database, over Django's connection."""
+        self._check_settings()
+        with transaction.atomic(using=self.database), connections[self.database].cursor() as cursor:
+            cursor.execute("select")  # begins the transaction, which psycopg would otherwise begin and commit
+            return sync(cursor.connection, self._declared(), prune=prune, plan=plan)
+
+
+@asynccontextmanager
+async def _lifespan(inner: Any, app: App) -> AsyncIterator[Any]:
+    async with nullcontext(app.state) if inner is None else inner(app) as state:
+        try:
+            yield state
+        finally:
+            await close_idle_connections()
+
+
+app = DjangoApp()

@@ -20,7 +20,7 @@ from ..client import Client, execute
 from ..connections import Dsn
 from ..errors import ConfigurationError
 from ..models import SyncResult
-from ..statements import Statement
+from ..settings import Queue
 from ..sync import sync
 from .database import AliasAsyncClient, AliasClient, HandlerDatabase, close_idle_connections, read_dsn
 from .settings import Problem, read_settings
@@ -58,19 +58,29 @@ class DjangoBinding(Binding):
         prepared = partial(setattr, self, "_prepared_for", self._count())
         try:
             with transaction.atomic(using=self._alias):
-                self._run_steps(partial(execute, self._alias))
+                has_created = self._run_steps()
         except psycopg.errors.InsufficientPrivilege as error:
             logger.debug("this role may not declare queues and jobs; they have to exist: %s", error)
-            prepared()
-        else:
+            has_created = False
+        if has_created:
             transaction.on_commit(prepared, using=self._alias)
+        elif not self._has_created_here():
+            prepared()
 
-    def _run_steps(self, run: Callable[[Statement[Any]], Any]) -> None:
-        steps = self._steps()
+    def _run_steps(self) -> bool:
+        """Read what is missing, and create it. Returns whether there was something."""
+        steps, count = self._steps(), 0
         with suppress(StopIteration):
             statement = next(steps)
             while True:
-                statement = steps.send(run(statement))
+                statement = steps.send(execute(self._alias, statement))
+                count += 1
+        return count > 0
+
+    def _has_created_here(self) -> bool:
+        """Whether an earlier enqueue of the same open transaction has created something."""
+        hooks = (hook for _, hook, *_ in connections[self._alias].run_on_commit)
+        return any(isinstance(hook, partial) and hook.args[:1] == (self,) for hook in hooks)
 
 
 class DjangoApp(App):
@@ -84,7 +94,10 @@ class DjangoApp(App):
         self.database = self.settings.database
         self.problems = list(self.settings.problems)
         super().__init__(name=self.settings.name, queues=self.settings.queues)
-        self._bindings = [DjangoBinding(self.database, steps=self._create_missing, count=lambda: len(self._jobs))]
+        self._bindings = [DjangoBinding(self.database, steps=self._create_missing, count=self._count)]
+
+    def _count(self) -> int:
+        return len(self._jobs) + len(self._queues)
 
     def configure(self) -> None:
         """Import the functions that the settings name. Django calls it when all models are loaded."""
@@ -96,6 +109,15 @@ class DjangoApp(App):
             self.problems.append(Problem("E004", str(error)))
         self.middleware = [partial(HandlerDatabase, alias=self.database), *middleware]
         self.lifespan = partial(_lifespan, lifespan)
+
+    def add_queue(self, name: str) -> None:
+        """Declare a queue; one that UNDERWAY declares keeps its settings."""
+        self._queues.setdefault(name, Queue(name=name))
+
+    def replace_job(self, function: Callable[..., Any], *, name: str, **options: Any) -> None:
+        """Make a function a job, in the place of one of this name."""
+        self._jobs.pop(name, None)
+        self.job(name=name, **options)(function)
 
     @property
     def _binding(self) -> Binding:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+import sys
 
 from django.apps import AppConfig, apps
 from django.core import checks
-from django.core.exceptions import ImproperlyConfigured
 from django.db.models.signals import post_migrate
 from django.utils.module_loading import autodiscover_modules
 
 from ..blueprint import Blueprint
 from .application import app
-from .checks import check_database, check_settings
+from .checks import check_settings
 from .upgrade import after_migrate
 
 __all__ = ["UnderwayConfig"]
@@ -29,7 +28,10 @@ class UnderwayConfig(AppConfig):
     def ready(self) -> None:
         """Import the module `tasks` of each application, and include the blueprints there."""
         checks.register(check_settings)
-        checks.register(check_database, checks.Tags.database)
         post_migrate.connect(after_migrate, sender=self)
         app.configure()
         autodiscover_modules("tasks")
+        for config in apps.get_app_configs():
+            for value in vars(sys.modules.get(f"{config.name}.tasks", object)).values():
+                if isinstance(value, Blueprint):
+                    app.include(value)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from inspect import iscoroutinefunction
+from traceback import format_exception
 from typing import Any
 
 from django.apps import apps
@@ -28,7 +29,6 @@ from ..models import TaskInfo
 from ..settings import Options, TaskOptions
 from ..worker import Context, OutcomeKind
 from ..worker.execution import decide
-from ..worker.failure import Failure
 from .application import app
 
 try:
@@ -116,7 +116,7 @@ class UnderwayBackend(BaseTaskBackend):  # type: ignore[misc]
 
     def get_result(self, result_id: str) -> TaskResult:
         """The result of a task. Raises TaskResultDoesNotExist, also for a task of Underway that is not one of Django."""
-        info = app.task(int(result_id)) if result_id.isdecimal() else None
+        info = app.task(int(result_id)) if result_id.isdecimal() and len(result_id) < 19 else None
         task = None if info is None else _task(info.job or "")
         if info is None or task is None:
             raise TaskResultDoesNotExist(result_id)
@@ -252,13 +252,16 @@ class _Attempt:
         if outcome.kind is OutcomeKind.SUCCEEDED:
             self._finish(TaskResultStatus.SUCCESSFUL)
         elif outcome.kind is OutcomeKind.FAILED and not outcome.will_retry:
-            failure = Failure.of(outcome.error or RuntimeError("failed"), None)
-            self.result.errors.append(
-                TaskError(exception_class_path=_class_path({"type": failure.type, "traceback": failure.traceback}),
-                          traceback=failure.traceback)
-            )
+            self.result.errors.append(_task_error(outcome.error))
             self._finish(TaskResultStatus.FAILED)
 
-    def _finish(self, status: TaskResultStatus) -> None:
+    def _finish(self, status: Any) -> None:
         object.__setattr__(self.result, "status", status)
         object.__setattr__(self.result, "finished_at", timezone.now())
+
+
+def _task_error(error: BaseException | None) -> TaskError:
+    kind = type(error)
+    return TaskError(
+        exception_class_path=f"{kind.__module__}.{kind.__qualname__}", traceback="".join(format_exception(error))
+    )

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
-from django.core.checks import CheckMessage, Error, Warning
+from django.core.checks import CheckMessage, Error
 from django.db import connections
 
-from ..errors import ConfigurationError
 from .application import app
 
-__all__ = ["check_database", "check_settings"]
+__all__ = ["check_settings"]
 
 
 def check_settings(app_configs: Any = None, **_: Any) -> list[CheckMessage]:
@@ -20,7 +19,7 @@ def check_settings(app_configs: Any = None, **_: Any) -> list[CheckMessage]:
 
 
 def _wrong_settings() -> Iterator[CheckMessage]:
-    for problem in app.settings.problems:
+    for problem in app.problems:
         yield Error(problem.message, hint=problem.hint, id=f"underway.{problem.id}")
     vendor = connections[app.database].vendor
     if vendor != "postgresql":

@@ -50,7 +50,11 @@ class AliasClient(Client):
 
     def run(self, statement: Statement[T], connection: Any = None) -> T:
         """Run one statement, on Django's connection if no other is given."""
-        return super().run(statement, self._alias if connection is None else connection)
+        if connection is None:
+            if statement.enqueues and self._before_enqueue is not None:
+                self._before_enqueue()
+            connection = self._alias
+        return super().run(statement, connection)
 
 
 class AliasAsyncClient(AsyncClient):
@@ -63,7 +67,11 @@ class AliasAsyncClient(AsyncClient):
 
     async def run(self, statement: Statement[T], connection: Any = None) -> T:
         """Run one statement, on Django's connection if no other is given."""
-        return await super().run(statement, self._alias if connection is None else connection)
+        if connection is None:
+            if statement.enqueues and self._before_enqueue is not None:
+                await self._before_enqueue()
+            connection = self._alias
+        return await super().run(statement, connection)
 
 
 class HandlerDatabase:

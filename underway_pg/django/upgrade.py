@@ -54,14 +54,15 @@ def after_migrate(sender: AppConfig, using: str, **details: Any) -> None:
     with transaction.atomic(using=using), connections[using].cursor() as cursor:
         cursor.execute(_INSTALLATION)
         is_readable = cursor.fetchone()
-        version = 0
         if is_readable == (True,):
             cursor.execute("select coalesce(max(version), 0) from underway.migration")
             (version,) = cursor.fetchone()
-        elif is_readable is not None or MigrationLoader.migrations_module(sender.label)[0] is not None:
-            return  # the schema of an administrator, or not installed
-        elif version != newest:
-            return  # migrated to an older version, on purpose
+            if version != newest:
+                return  # migrated to an older version, on purpose
+        elif is_readable is None and MigrationLoader.migrations_module(sender.label)[0] is None:
+            version = 0
+        else:
+            return  # the schema belongs to another role, or it is not installed
         if version and "plan" not in details:
             cursor.execute(_EMPTY)
         for statement in steps(version, newest):

@@ -7,12 +7,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
 from .application import app
 
 __all__ = ["Queue", "Schedule", "Task", "Worker"]
+
+
+class TextsField(models.Field):
+    """Several texts. Django's own field would need django.contrib.postgres among the applications."""
+
+    def db_type(self, connection: Any) -> str:
+        """The type of the column."""
+        return "text[]"
 
 
 class ViewManager(models.Manager):
@@ -101,7 +108,7 @@ class Queue(View):
     rate_period = models.DurationField()
     max_length = models.IntegerField(null=True)
     fair = models.BooleanField()
-    paused_keys = ArrayField(models.TextField())
+    paused_keys = TextsField()
 
     class Meta(View.Meta):
         db_table = 'underway"."queue_stats'
@@ -146,7 +153,7 @@ class Worker(View):
 
     id = models.BigIntegerField(primary_key=True)
     name = models.TextField()
-    queues = ArrayField(models.TextField())
+    queues = TextsField()
     concurrency = models.IntegerField(null=True)
     idle = models.BooleanField()
     started_at = models.DateTimeField()

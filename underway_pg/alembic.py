@@ -50,4 +50,4 @@ def _execute(op: Any, statements: list[str]) -> None:
             context.impl.static_output(statement)
         else:
             # Neither :name nor % is a placeholder here. DDL and the drivers without parameters take %% for a %.
-            op.execute(DDL(statement.replace("%", "%%")))
+            op.execute(DDL(statement.replace("%", "%%")))  # type: ignore[no-untyped-call]

@@ -33,7 +33,7 @@ _LIST_TIMEOUT = "5s"
 _MAX_TEXT = 20_000
 
 
-class _BoundedPaginator(Paginator):  # type: ignore[misc]
+class _BoundedPaginator(Paginator):
     """Pages of the first rows only."""
 
     @cached_property
@@ -68,7 +68,7 @@ def _action(name: str, description: str, call: Callable[[Client, Any], object]) 
     return admin.action(permissions=["operate"], description=description)(run)
 
 
-class _ViewAdmin(admin.ModelAdmin):  # type: ignore[misc]
+class _ViewAdmin(admin.ModelAdmin):
     """Of a view: nobody adds, edits or deletes its rows."""
 
     show_full_result_count = False
@@ -111,7 +111,7 @@ class _ViewAdmin(admin.ModelAdmin):  # type: ignore[misc]
         return HttpResponseRedirect(request.path)
 
 
-class _NamesFilter(admin.SimpleListFilter):  # type: ignore[misc]
+class _NamesFilter(admin.SimpleListFilter):
     """A filter for names that are known without reading tasks."""
 
     names: Callable[[], Any]
@@ -229,7 +229,9 @@ class QueueAdmin(_ViewAdmin):
         _action("pause", "Pause queues", lambda client, name: client.pause_queue(name)),
         _action("resume", "Resume queues", lambda client, name: client.resume_queue(name)),
         _action(
-            "redrive", "Send dead letters of these queues back", lambda client, name: client.redrive(name, max_tasks=_MAX_ACTION)
+            "redrive",
+            "Send dead letters of these queues back",
+            lambda client, name: client.redrive(name, max_tasks=_MAX_ACTION),
         ),
     ]
 

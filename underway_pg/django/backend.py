@@ -63,7 +63,8 @@ _RUN_AFTER = "run_after"
 # The database knows the worker of the latest attempt only, and TaskResult counts attempts by their workers.
 _UNKNOWN_WORKER = "unknown"
 
-class UnderwayBackend(BaseTaskBackend):  # type: ignore[misc]
+
+class UnderwayBackend(BaseTaskBackend):
     """Enqueues tasks of Django in the queues of Underway.
 
     A task is part of the transaction of the database that has the queues. It is retried as its job or its queue says;
@@ -115,7 +116,7 @@ class UnderwayBackend(BaseTaskBackend):  # type: ignore[misc]
         return result
 
     def get_result(self, result_id: str) -> TaskResult:
-        """The result of a task. Raises TaskResultDoesNotExist, also for a task of Underway that is not one of Django."""
+        """The result of a task. Raises TaskResultDoesNotExist, also for a task that is not one of Django."""
         info = app.task(int(result_id)) if result_id.isdecimal() and len(result_id) < 19 else None
         task = None if info is None else _task(info.job or "")
         if info is None or task is None:
@@ -134,8 +135,8 @@ def _task(path: str) -> Task | None:
 
 def _result(task: Task, **known: Any) -> TaskResult:
     """A result of a task, of which this is known."""
-    nothing = {"started_at": None, "finished_at": None, "last_attempted_at": None, "errors": [], "worker_ids": []}
-    return TaskResult(task=task, backend=task.backend, **{**nothing, **known})
+    times: dict[str, Any] = dict.fromkeys(("started_at", "finished_at", "last_attempted_at"))
+    return TaskResult(task=task, backend=task.backend, **{**times, "errors": [], "worker_ids": [], **known})
 
 
 def _stored_result(task: Task, info: TaskInfo, backend: str) -> TaskResult:
@@ -215,8 +216,8 @@ def _handler(task: Task) -> Callable[..., Any]:
             if attempt.result.is_finished:
                 task_finished.send_robust(backend, task_result=attempt.result)
 
-    handler = run_async if iscoroutinefunction(task.func) else run
-    handler.task = task  # type: ignore[attr-defined]
+    handler: Any = run_async if iscoroutinefunction(task.func) else run
+    handler.task = task
     return handler
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 from weakref import WeakSet
 
 import psycopg
@@ -86,7 +86,7 @@ class HandlerDatabase:
     """
 
     # Of threads that wait for their next task. They end without closing their connections.
-    _idle: WeakSet[Any] = WeakSet()
+    _idle: ClassVar[WeakSet[Any]] = WeakSet()
 
     def __init__(self, context: Context, alias: str) -> None:
         self._context = context
@@ -119,14 +119,14 @@ class HandlerDatabase:
                 each.close()
 
     async def __aenter__(self) -> None:
-        await self._thread.__aenter__()
+        await self._thread.__aenter__()  # type: ignore[no-untyped-call]
 
     async def __aexit__(self, *error: Any) -> None:
         try:
             if self._thread in SyncToAsync.context_to_thread_executor:  # the handler has used it
                 await sync_to_async(connections.close_all)()
         finally:
-            await self._thread.__aexit__(*error)
+            await self._thread.__aexit__(*error)  # type: ignore[no-untyped-call]
 
 
 async def close_idle_connections() -> None:

@@ -67,7 +67,9 @@ def _import(key: str, path: str) -> Any:
 def _database(alias: Any) -> str:
     databases = settings.DATABASES
     if alias not in databases:
-        raise ConfigurationError(f"{alias!r} is not in DATABASES, which has {', '.join(sorted(databases)) or 'nothing'}")
+        raise ConfigurationError(
+            f"{alias!r} is not in DATABASES, which has {', '.join(sorted(databases)) or 'nothing'}"
+        )
     return str(alias)
 
 
@@ -91,7 +93,7 @@ def _paths(paths: Any) -> tuple[str, ...]:
 def _path(path: Any) -> str | None:
     if path is not None:
         check_kind("it", path, str, 'a path, such as "shop.jobs.lifespan"')
-    return path  # type: ignore[no-any-return]
+    return path
 
 
 _KEYS: Mapping[str, Callable[[Any], Any]] = {

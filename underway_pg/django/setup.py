@@ -9,6 +9,6 @@ from django.apps import apps
 if not apps.ready:
     django.setup()
 
-from . import app  # noqa: E402
+from . import app
 
 __all__ = ["app"]

@@ -4,6 +4,7 @@ import asyncio
 
 import psycopg
 from django.db import connection
+
 from library.models import Book
 
 try:

@@ -1,4 +1,5 @@
 from django.http import HttpResponse
+
 from library.models import Book
 from library.tasks import lend_book
 

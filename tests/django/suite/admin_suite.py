@@ -7,6 +7,7 @@ from django.db import connection
 from django.test import TestCase
 from django.test.utils import CaptureQueriesContext
 from library.tasks import app, lend_book
+
 from suite.support import query
 from underway_pg.django import admin as underway_admin
 from underway_pg.django.models import Queue, Schedule, Task, Worker
@@ -18,7 +19,7 @@ def claim_and_fail(queue="quick"):
     """A task that has failed for good."""
     task = int(lend_book.options(queue=queue).enqueue(book=1))
     query(
-        "select underway.fail(c.id, c.lease, '{\"message\": \"torn\"}', retryable => false)"
+        'select underway.fail(c.id, c.lease, \'{"message": "torn"}\', retryable => false)'
         " from underway.dequeue(%s, 100) c",
         queue,
     )

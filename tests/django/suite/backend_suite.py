@@ -1,7 +1,6 @@
 """The backend of Django's tasks."""
 
-from datetime import datetime, timedelta
-from datetime import timezone as zones
+from datetime import UTC, datetime, timedelta
 from unittest import mock
 
 from django.core.exceptions import ImproperlyConfigured
@@ -9,6 +8,7 @@ from django.db import transaction
 from django.test import TestCase, TransactionTestCase, override_settings
 from django.utils import timezone
 from library.tasks import NoShelf, add, add_async, app, describe, fail, fail_once, lend_book, not_a_task, not_json, send
+
 from suite.support import states, work
 from underway_pg.django.backend import UnderwayBackend
 
@@ -66,7 +66,7 @@ class Enqueue(TestCase):
         self.assertEqual(default_task_backend.get_result(result.id).task, later)
 
     def test_what_json_cannot_carry_is_refused(self):
-        for wrong in (object(), {1, 2}, datetime.now(zones.utc)):
+        for wrong in (object(), {1, 2}, datetime.now(UTC)):
             with self.subTest(wrong=wrong), self.assertRaises(TypeError):
                 add.enqueue(wrong)
         self.assertEqual(add.enqueue((1, 2)).args, [[1, 2]])
@@ -154,9 +154,7 @@ class Work(TransactionTestCase):
         for result in results:
             result.refresh()
         self.assertEqual([each.status for each in results], [SUCCESSFUL] * 4)
-        self.assertEqual(
-            [each.return_value for each in results], [3, 7, "A", ["it", 1, results[3].id, str(RUNNING)]]
-        )
+        self.assertEqual([each.return_value for each in results], [3, 7, "A", ["it", 1, results[3].id, str(RUNNING)]])
         for each in results:
             self.assertEqual((each.attempts, each.errors, each.is_finished), (1, [], True))
             self.assertLessEqual(each.started_at, each.finished_at)

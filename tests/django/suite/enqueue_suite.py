@@ -5,6 +5,7 @@ from django.db import DatabaseError, connection, connections, transaction
 from django.test import TestCase, TransactionTestCase, override_settings
 from library.models import Book
 from library.tasks import app, blueprint, count_books, lend_book
+
 from suite.support import query, states
 from underway_pg import QueueNotFound, TaskNotFound
 

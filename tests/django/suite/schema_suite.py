@@ -9,6 +9,7 @@ from django.core.management import call_command
 from django.db import connections, transaction
 from django.test import SimpleTestCase, TransactionTestCase, override_settings
 from library.tasks import app, lend_book
+
 from suite.support import query, states
 from underway_pg import Queue, schema
 from underway_pg.django import checks, migrations
@@ -62,7 +63,9 @@ class Migrations(TransactionTestCase):
         query("select underway.unschedule('close_library'), underway.drop_queue('quick', force => true)")
         output("migrate")
         self.assertEqual(query("select schedule from underway.schedule_stats"), [("close_library",)])
-        self.assertEqual(query("select (retry_policy).max_attempts from underway.queue_stats where queue = 'quick'"), [(2,)])
+        self.assertEqual(
+            query("select (retry_policy).max_attempts from underway.queue_stats where queue = 'quick'"), [(2,)]
+        )
 
     def test_projects_that_skip_migrations_in_tests_have_the_schema(self):
         output("migrate", "underway", "zero")
@@ -100,12 +103,14 @@ class OtherDatabase(TransactionTestCase):
         job = other.job(lend_book.function)
         schema.migrate(other.dsn)
         try:
-            with self.assertRaises(ZeroDivisionError):
-                with transaction.atomic(using="other"):
-                    job.enqueue(book=1)
-                    raise ZeroDivisionError
+            with self.assertRaises(ZeroDivisionError), transaction.atomic(using="other"):
+                job.enqueue(book=1)
+                raise ZeroDivisionError
             job.enqueue(book=2)
-            self.assertEqual(query("select input from underway.task_list l, underway.task_info(l.id)", alias="other"), [('{"book": 2}',)])
+            self.assertEqual(
+                query("select input from underway.task_list l, underway.task_info(l.id)", alias="other"),
+                [('{"book": 2}',)],
+            )
             self.assertEqual(states(), [])
         finally:
             query("drop schema underway cascade", alias="other")
@@ -153,4 +158,6 @@ class Settings(SimpleTestCase):
     def test_another_database_than_postgresql_is_an_error(self):
         with mock.patch.object(type(connections["default"]), "vendor", "sqlite"):
             (found,) = checks.check_settings()
-        self.assertEqual((found.id, found.msg), ("underway.E005", "Underway needs PostgreSQL, and the database 'default' is sqlite"))
+        self.assertEqual(
+            (found.id, found.msg), ("underway.E005", "Underway needs PostgreSQL, and the database 'default' is sqlite")
+        )

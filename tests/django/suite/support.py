@@ -2,6 +2,7 @@
 
 from django.core.management import call_command
 from django.db import connections
+
 from underway_pg.django import app
 
 

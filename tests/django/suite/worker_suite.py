@@ -18,6 +18,7 @@ from library.tasks import (
     session,
     shelf,
 )
+
 from suite.support import query, states, work
 
 

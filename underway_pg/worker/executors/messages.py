@@ -36,8 +36,8 @@ class Program:
 
     `dsn` is None where the worker asks a function for it; a process then asks the application, which has that function.
     `main_name` is the worker's main module where `python -m` started it, `main_file` its file. `log_formatter` is the
-    pickled formatter of the worker's log. `django_databases` has the names of Django's databases by their aliases, which
-    are other ones in tests; it is None where Django is not used.
+    pickled formatter of the worker's log. `django_databases` has the names of Django's databases, which differ in
+    tests, by their aliases; it is None where Django is not used.
     """
 
     dsn: str | None

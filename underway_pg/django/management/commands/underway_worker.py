@@ -21,22 +21,21 @@ class Command(BaseCommand):
     help = "Run the jobs of this project until SIGTERM or SIGINT. A second signal releases running tasks at once."
 
     def create_parser(self, prog_name: str, subcommand: str, **options: Any) -> CommandParser:
-        """A parser that keeps the options of `underway worker`, which has its own."""
+        """A parser of Django's options, which keeps the others for `underway worker`."""
         parser = super().create_parser(prog_name, subcommand, **options)
-        parse_known = parser.parse_known_args
+        parse_known_args, print_help = parser.parse_known_args, parser.print_help
 
         def parse_args(args: Any = None, namespace: Any = None) -> Any:
-            known, others = parse_known(args, namespace)
+            known, others = parse_known_args(args, namespace)
             known.worker_options = others
             return known
 
-        parser.parse_args = parse_args
-        return parser
+        def print_both(file: Any = None) -> None:
+            print_help(file)
+            main(["worker", "--help"])
 
-    def print_help(self, prog_name: str, subcommand: str) -> None:
-        """Print the options of Django, and those of the worker."""
-        super().print_help(prog_name, subcommand)
-        main(["worker", "--help"])
+        parser.parse_args, parser.print_help = parse_args, print_both
+        return parser
 
     def run_from_argv(self, argv: list[str]) -> None:
         """Let the processes of the worker find the modules of the project where this one does."""

@@ -23,6 +23,8 @@ __all__ = [
     "QueueName",
     "Timeout",
     "duration_option",
+    "is_input",
+    "parse_expiry",
     "parse_headers",
     "parse_input",
     "seconds_option",
@@ -77,7 +79,13 @@ QueueName = Annotated[str, typer.Argument(metavar="QUEUE", help="The name of a q
 # The options of a task, for `enqueue` and for schedules.
 Input = Annotated[str, typer.Argument(metavar="INPUT", help="The input, as JSON; - reads it from stdin.")]
 JobName = Annotated[str | None, typer.Option(help="The name of the job.")]
-Priority = Annotated[int, typer.Option(min=-100, max=100, help="From -100 to 100; higher runs first.")]
+Priority = Annotated[
+    int | None,
+    typer.Option(
+        min=-100, max=100, help="From -100 to 100; higher runs first. Default: that of the job, else 0.",
+        show_default=False,
+    ),
+]  # fmt: skip
 Timeout = Annotated[timedelta | None, duration_option("The maximum duration of one attempt.")]
 Headers = Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="A header; may be repeated.")]
 
@@ -90,6 +98,23 @@ def parse_input(text: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise WrongUsage(f"the input is not JSON: {error}") from None
+
+
+def is_input(text: str) -> bool:
+    """Whether an argument can be the input of a task."""
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return text == "-"
+    return True
+
+
+def parse_expiry(text: str) -> timedelta | datetime:
+    """When a task expires: a duration, or a point in time."""
+    try:
+        return _duration(text)
+    except typer.BadParameter:
+        return _time(text)
 
 
 def parse_headers(pairs: Iterable[str]) -> dict[str, str]:

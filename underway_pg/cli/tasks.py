@@ -77,7 +77,7 @@ def _shown(task: TaskInfo, now: datetime) -> str:
         "task": task.id,
         "queue": task.queue,
         "job": task.job,
-        "state": task.state,
+        "state": f"{task.state} ({task.reason})" if task.reason else task.state,
         "attempt": task.attempt if task.max_attempts is None else f"{task.attempt} of {task.max_attempts}",
         "priority": task.priority,
         "dead letter": f"of task {letter.get('task')} of queue {letter.get('queue')}" if letter else None,
@@ -86,10 +86,11 @@ def _shown(task: TaskInfo, now: datetime) -> str:
         "worker": task.worker,
         "enqueued": absolute_time(task.enqueued_at, now),
         "due": absolute_time(task.ready_at, now) if task.state == "pending" else None,
+        "expires": absolute_time(task.expires_at, now) if task.attempt == 0 else None,
         "started": absolute_time(task.started_at, now),
         "lease until": absolute_time(task.lease_expires_at, now),
         "finished": absolute_time(task.finished_at, now),
-        "kept until": absolute_time(task.expires_at, now),
+        "kept until": absolute_time(task.kept_until, now),
     }
     lines = [f"{name:<12} {value}" for name, value in facts.items() if value is not None]
     for name in ("input", "output", "headers", "progress"):

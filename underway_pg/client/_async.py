@@ -24,6 +24,7 @@ from ..models import (
     BatchStats,
     BlockedReason,
     Enqueued,
+    JobStats,
     QueueStats,
     ScheduleStats,
     State,
@@ -31,7 +32,7 @@ from ..models import (
     TaskSummary,
     WorkerStats,
 )
-from ..settings import Duration, NewTask, Options, Queue, Schedule
+from ..settings import Duration, JobPolicy, NewTask, Options, Queue, Schedule
 from ..statements import Statement
 from .execute import execute_async
 from .waiter import TaskWaiter, output_of
@@ -339,19 +340,19 @@ class AsyncClient:
 
     async def enqueue(
         self,
-        queue: str,
+        queue: str | None,
         input: Any,
         *,
         job: str | None = None,
         options: Options = _DEFAULT,
         connection: Any = None,
     ) -> int:
-        """Enqueue a task. Returns its id."""
+        """Enqueue a task; without a queue (None) into that of its job. Returns its id."""
         return await self.run(statements.enqueue(queue, input, job, options), connection)
 
     async def enqueue_many(
         self,
-        queue: str,
+        queue: str | None,
         inputs: Iterable[Any],
         *,
         unique_keys: Iterable[str | None] | None = None,
@@ -367,7 +368,7 @@ class AsyncClient:
 
     async def enqueue_unique(
         self,
-        queue: str,
+        queue: str | None,
         inputs: Iterable[Any],
         unique_keys: Iterable[str | None],
         *,
@@ -468,6 +469,14 @@ class AsyncClient:
         """Create a queue, or change the settings that are given."""
         await self.run(statements.create_queue(queue), connection)
 
+    async def register_job(self, job: JobPolicy, *, connection: Any = None) -> None:
+        """Store what is declared of a job, in place of what was stored."""
+        await self.run(statements.register_jobs([job]), connection)
+
+    async def unregister_job(self, name: str, *, connection: Any = None) -> bool:
+        """Forget the settings of a job; its tasks stay. Returns whether it was registered."""
+        return await self.run(statements.unregister_job(name), connection)
+
     async def pause_queue(self, name: str, *, connection: Any = None) -> bool:
         """Stop claims from a queue, for all workers at once. Returns whether it was running."""
         return await self.run(statements.pause_queue(name), connection)
@@ -538,6 +547,10 @@ class AsyncClient:
     async def queues(self, *, connection: Any = None) -> list[QueueStats]:
         """Every queue, with what lies in it."""
         return await self.run(statements.queues(), connection)
+
+    async def jobs(self, *, connection: Any = None) -> list[JobStats]:
+        """Every registered job, with its settings."""
+        return await self.run(statements.jobs(), connection)
 
     async def workers(self, *, connection: Any = None) -> list[WorkerStats]:
         """Every worker that is known."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext, suppress
@@ -16,7 +15,7 @@ from django.db import connections, transaction
 
 from ..app import App
 from ..binding import Binding
-from ..client import Client, execute
+from ..client import AsyncClient, Client, execute
 from ..connections import Dsn
 from ..errors import ConfigurationError
 from ..models import SyncResult
@@ -37,19 +36,11 @@ class DjangoBinding(Binding):
         super().__init__(partial(read_dsn, alias), **settings)
         self._alias = alias
 
-    @property
-    def client(self) -> Client:
-        """The client for plain code."""
-        with self._lock:
-            if self._client is None:
-                self._client = AliasClient(self._alias, self.dsn, before_enqueue=self._prepare)
-            return self._client
+    def _new_client(self) -> Client:
+        return AliasClient(self._alias, self.dsn, before_enqueue=self._prepare)
 
-    def _make_async_client(self, loop: asyncio.AbstractEventLoop, dsn: Dsn) -> None:
-        with self._lock:
-            super()._make_async_client(loop, dsn)
-            client = AliasAsyncClient(self._alias, dsn, before_enqueue=sync_to_async(self._prepare))
-            self._async_clients[loop] = (client, asyncio.Lock())
+    def _new_async_client(self, dsn: Dsn) -> AsyncClient:
+        return AliasAsyncClient(self._alias, dsn, before_enqueue=sync_to_async(self._prepare))
 
     def _prepare(self) -> None:
         """Create what is missing, in the transaction of Django's connection, and again if that is rolled back."""

@@ -62,7 +62,7 @@ begin
         if v_live is null and v_reserved is not distinct from v_ended_holder then
             insert into underway.task (
                 id, queue, unique_key, input, ready_at, enqueued_at, job, priority, retry_policy, timeout, heartbeat,
-                retention, headers, concurrency_key, unique_until_start
+                retention, headers, concurrency_key, unique_until_start, expires_at
             )
             values (
                 _insert_unique.id, _insert_unique.queue, _insert_unique.unique_key, _insert_unique.input,
@@ -72,7 +72,7 @@ begin
                 _insert_unique.now, _insert_unique.options.job, _insert_unique.options.priority,
                 _insert_unique.options.retry_policy, _insert_unique.options.timeout, _insert_unique.options.heartbeat,
                 _insert_unique.options.retention, _insert_unique.options.headers, _insert_unique.options.concurrency_key,
-                nullif(_insert_unique.options.unique_until = 'start', false)
+                nullif(_insert_unique.options.unique_until = 'start', false), _insert_unique.options.expires_at
             )
             on conflict (queue, unique_key) where unique_key is not null do nothing;
 
@@ -125,7 +125,8 @@ begin
                 retention = _insert_unique.options.retention,
                 headers = _insert_unique.options.headers,
                 concurrency_key = _insert_unique.options.concurrency_key,
-                unique_until_start = nullif(_insert_unique.options.unique_until = 'start', false)
+                unique_until_start = nullif(_insert_unique.options.unique_until = 'start', false),
+                expires_at = _insert_unique.options.expires_at
             where t.id = v_live
               and t.state = 'pending';
 

@@ -4,7 +4,7 @@
 --
 -- Writes: task.
 -- Calls: _clock, _enqueue, _wake.
--- Raises: UW001 invalid_argument, UW003 queue_not_found, UW004 task_not_found, UW005 wrong_state, UW007 input_too_large, UW010 unique_conflict, UW011 queue_full.
+-- Raises: UW001 invalid_argument, UW003 queue_not_found, UW004 task_not_found, UW005 wrong_state, UW007 input_too_large, UW010 unique_conflict, UW011 queue_full, UW016 job_not_found.
 
 create or replace function underway.enqueue_many(
     queue text,
@@ -12,7 +12,9 @@ create or replace function underway.enqueue_many(
     job text default null,
     delay interval default null,
     run_at timestamptz default null,
-    priority integer default 0,
+    priority integer default null,
+    expires interval default null,
+    expires_at timestamptz default null,
     retry_policy underway.retry_policy default null,
     timeout interval default null,
     heartbeat interval default null,
@@ -36,6 +38,8 @@ as $$
 declare
     v_now       timestamptz := underway._clock();
     v_fast_path boolean;
+    v_queue     text;
+    v_priority  integer;
     v_idle      boolean;
     v_ids       bigint[];
 begin
@@ -43,7 +47,8 @@ begin
     -- prepares all that are executed again in each transaction, and most enqueue one task (docs/decisions/0013).
     select
         -- A priority in use, and no watermark in the future: ready_at is the clock, read by the insert.
-        (enqueue_many.priority = 0 or m.version is not null)
+        (j.priority = 0 or m.version is not null)
+            and j.is_plain
             and (m.observed_at > v_now) is not true
             and q.max_length is null
             -- enqueue gives the array of one null. Not the literal '{null}', which array_nulls turns into a text.
@@ -55,7 +60,7 @@ begin
             and enqueue_many.unique_until = 'finish'
             and enqueue_many.after_failure = 'wait'
             and num_nonnulls(
-                enqueue_many.delay, enqueue_many.run_at, enqueue_many.retry_policy, enqueue_many.timeout,
+                enqueue_many.delay, enqueue_many.run_at, enqueue_many.expires, enqueue_many.expires_at, enqueue_many.retry_policy, enqueue_many.timeout,
                 enqueue_many.heartbeat, enqueue_many.retention, enqueue_many.headers, enqueue_many.unique_for,
                 enqueue_many.concurrency_key, enqueue_many.after
             ) = 0
@@ -72,18 +77,27 @@ begin
               and q.name = any (w.queues)
               and w.seen_at between v_now - interval '30 seconds' and v_now + interval '30 seconds'
         ),
-        array(select nextval('underway.task_id_seq') from unnest(enqueue_many.inputs))
-    into v_fast_path, v_idle, v_ids
-    from underway.queue q
+        array(select nextval('underway.task_id_seq') from unnest(enqueue_many.inputs)),
+        q.name,
+        j.priority
+    into v_fast_path, v_idle, v_ids, v_queue, v_priority
+    from (
+        select
+            coalesce(enqueue_many.queue, one.queue) as queue,
+            coalesce(enqueue_many.priority, one.priority, 0) as priority,
+            one.concurrency_key is null and one.expires is null as is_plain
+        from (values (enqueue_many.job)) as given (name)
+        left join underway.job one on one.name = given.name
+    ) j
+    join underway.queue q on q.name = j.queue
     left join lateral (
         select w.observed_at, w.version
         from underway.watermark w
         where w.queue = q.name
-          and w.priority = enqueue_many.priority
+          and w.priority = j.priority
         order by w.version desc
         limit 1
-    ) m on true
-    where q.name = enqueue_many.queue;
+    ) m on true;
 
     -- Options, keys, or something to refuse.
     if v_fast_path is not true then
@@ -95,7 +109,7 @@ begin
                 enqueue_many.unique_keys,
                 row(
                     enqueue_many.job, enqueue_many.delay, enqueue_many.run_at, enqueue_many.priority,
-                    enqueue_many.retry_policy, enqueue_many.timeout, enqueue_many.heartbeat, enqueue_many.retention,
+                    enqueue_many.expires, enqueue_many.expires_at, enqueue_many.retry_policy, enqueue_many.timeout, enqueue_many.heartbeat, enqueue_many.retention,
                     enqueue_many.headers, enqueue_many.on_conflict, enqueue_many.unique_for,
                     enqueue_many.unique_until, enqueue_many.concurrency_key, enqueue_many.after,
                     enqueue_many.after_failure
@@ -108,11 +122,11 @@ begin
 
     -- The default of ready_at is the clock: it is read while the statement has its lock on `task`, as the watermark needs.
     insert into underway.task (id, queue, job, input, priority, enqueued_at)
-    select given.id, enqueue_many.queue, enqueue_many.job, given.input, enqueue_many.priority, v_now
+    select given.id, v_queue, enqueue_many.job, given.input, v_priority, v_now
     from unnest(v_ids, enqueue_many.inputs) as given (id, input);
 
     if v_idle then
-        perform underway._wake(enqueue_many.queue);
+        perform underway._wake(v_queue);
     end if;
 
     return v_ids;
@@ -120,8 +134,8 @@ end;
 $$;
 
 comment on function underway.enqueue_many(
-    text, jsonb[], text, interval, timestamptz, integer, underway.retry_policy, interval, interval, interval, jsonb, text[],
-    text, interval, text, text, bigint[], text
+    text, jsonb[], text, interval, timestamptz, integer, interval, timestamptz, underway.retry_policy, interval, interval,
+    interval, jsonb, text[], text, interval, text, text, bigint[], text
 ) is
     'Enqueue one task for each input, all with the same options except their unique keys. Returns their ids in the order'
-    ' of the inputs; for a unique key that is taken, the id of the task that holds it.';
+    ' of the inputs; for a unique key that is taken, the id of the task that holds it. A null queue is that of the job.';

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar, TypeVar
 from weakref import WeakSet
 
@@ -16,7 +18,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.pq import Conninfo
 
 from ..client import AsyncClient, Client
-from ..errors import HandlerSignal
+from ..errors import Snooze
 from ..statements import Statement
 from ..worker import Context
 from ..worker.transaction import HandlerConnections
@@ -78,8 +80,8 @@ class HandlerDatabase:
     """Middleware that gives each handler working connections of Django, as each request of a web process has them.
 
     Before a handler and after it, connections that are broken or older than CONN_MAX_AGE are closed. After an error all
-    are closed, because a handler that was interrupted in the middle of a query leaves a connection that Django takes
-    for a good one. A handler that runs inside a transaction of its caller, as in a TestCase, keeps that connection.
+    are closed: a handler that was interrupted in the middle of a query leaves a connection that looks usable to Django.
+    A handler that runs inside a transaction of its caller, as in a TestCase, keeps that connection.
 
     An async handler has a thread of its own for its calls of Django, and so connections of its own. These are closed
     when it ends. In a plain handler `context.transaction()` is a transaction of Django's connection.
@@ -91,11 +93,11 @@ class HandlerDatabase:
     def __init__(self, context: Context, alias: str) -> None:
         self._context = context
         self._alias = alias
-        self._outer: list[Any] = []
         self._thread = ThreadSensitiveContext()
+        # Those of the thread that makes this one: a plain handler's own thread, or that of the event loop.
+        self._outer = _as_plain_code(_open_transactions)
 
     def __enter__(self) -> None:
-        self._outer = [each for each in connections.all(initialized_only=True) if each.in_atomic_block]
         self._idle.difference_update(self._own())
         self._close(only_old=True)
         attempt = self._context._attempt
@@ -104,7 +106,7 @@ class HandlerDatabase:
             attempt.environment = replace(attempt.environment, connections=own)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        self._close(only_old=kind is None or issubclass(kind, HandlerSignal))
+        self._close(only_old=kind is None or issubclass(kind, Snooze))
         self._idle.update(each for each in self._own() if each.connection is not None)
         reset_queries()  # those that DEBUG collects
 
@@ -120,13 +122,43 @@ class HandlerDatabase:
 
     async def __aenter__(self) -> None:
         await self._thread.__aenter__()  # type: ignore[no-untyped-call]
+        if self._outer:
+            SyncToAsync.context_to_thread_executor[self._thread] = _LoopThread()
 
     async def __aexit__(self, *error: Any) -> None:
         try:
-            if self._thread in SyncToAsync.context_to_thread_executor:  # the handler has used it
+            # Without an executor the handler has not used Django's connections.
+            if not self._outer and self._thread in SyncToAsync.context_to_thread_executor:
                 await sync_to_async(connections.close_all)()
         finally:
             await self._thread.__aexit__(*error)  # type: ignore[no-untyped-call]
+
+
+class _LoopThread(Executor):
+    """Runs calls in the thread of the event loop, where the transaction of the test is. The loop waits meanwhile."""
+
+    def submit(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        """Call the function now."""
+        future: Future[T] = Future()
+        try:
+            future.set_result(_as_plain_code(partial(function, *args, **kwargs)))
+        except BaseException as error:
+            future.set_exception(error)
+        return future
+
+
+def _as_plain_code(function: Callable[[], T]) -> T:
+    """Call a function as if no event loop ran in this thread. Where one runs, Django refuses, or has other connections."""
+    loop = asyncio._get_running_loop()
+    asyncio._set_running_loop(None)
+    try:
+        return function()
+    finally:
+        asyncio._set_running_loop(loop)
+
+
+def _open_transactions() -> list[Any]:
+    return [each for each in connections.all(initialized_only=True) if each.in_atomic_block]
 
 
 async def close_idle_connections() -> None:

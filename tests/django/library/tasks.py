@@ -3,6 +3,7 @@
 import asyncio
 
 import psycopg
+from asgiref.sync import sync_to_async
 from django.db import connection
 
 from library.models import Book
@@ -33,12 +34,33 @@ async def lend_book_async(book: int) -> int:
     return found.lent
 
 
-@app.job(queue="quick")
-def session() -> int:
-    """The server process of the connection that handlers have."""
+def backend() -> int:
+    """The process of the server that this thread's connection has."""
     with connection.cursor() as cursor:
         cursor.execute("select pg_backend_pid()")
         return cursor.fetchone()[0]
+
+
+@app.job(queue="quick")
+def session(fail: bool = False) -> int:
+    if fail:
+        raise Fatal(str(backend()))
+    return backend()
+
+
+waiting = []
+
+
+@app.job(queue="quick")
+async def meet() -> int:
+    """Wait until two handlers use their connections at once."""
+    found = await sync_to_async(backend)()
+    waiting.append(asyncio.Event())
+    if len(waiting) == 2:
+        for each in waiting:
+            each.set()
+    await asyncio.wait_for(waiting[-1].wait(), 10)
+    return found
 
 
 @app.job(queue="quick")
@@ -51,7 +73,7 @@ def break_connection() -> None:
 def end_own_session() -> None:
     """As a restart of the server does while the handler's thread is idle."""
     with psycopg.connect(app.dsn) as other:
-        other.execute("select pg_terminate_backend(%s)", [session()])
+        other.execute("select pg_terminate_backend(%s)", [backend()])
 
 
 @app.job(queue="quick")

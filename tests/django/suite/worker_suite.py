@@ -1,5 +1,6 @@
 """Handlers have Django's connections, which are looked after around each of them."""
 
+import asyncio
 from unittest import mock
 
 from django.core.management import CommandError
@@ -15,11 +16,13 @@ from library.tasks import (
     lend_book,
     lend_book_async,
     lend_in_process,
+    meet,
     session,
     shelf,
 )
 
 from suite.support import query, states, work
+from underway_pg.django.database import HandlerDatabase
 
 
 def sessions():
@@ -34,6 +37,20 @@ class WorkerInTestCase(TestCase):
     def test_a_worker_refuses_to_run_in_a_transaction(self):
         with self.assertRaisesMessage(CommandError, "TransactionTestCase"):
             work()
+
+    def test_a_handler_in_the_thread_of_a_test_uses_its_transaction(self):
+        book = Book.objects.create(title="Emma")
+
+        context = mock.Mock(**{"_attempt.environment.connections": None})
+
+        async def read():
+            async with HandlerDatabase(context, "default"):
+                return await Book.objects.aget(id=book.id)
+
+        self.assertEqual(asyncio.run(read()), book)
+        with self.assertRaises(ZeroDivisionError), HandlerDatabase(context, "default"):
+            raise ZeroDivisionError
+        self.assertEqual(Book.objects.get(id=book.id), book)
 
 
 class WorkerInTransactionTestCase(TransactionTestCase):
@@ -82,6 +99,19 @@ class WorkerInTransactionTestCase(TransactionTestCase):
                 tasks = [session.enqueue() for _ in range(3)]
                 work("--concurrency", "1")
                 self.assertEqual(len({app.task(task).output for task in tasks}), sessions_used)
+
+    def test_an_error_ends_the_connection_of_its_handler(self):
+        with mock.patch.dict(connections.settings["default"], CONN_MAX_AGE=None):
+            tasks = [session.enqueue(), session.enqueue(fail=True), session.enqueue()]
+            work("--concurrency", "1")
+        first, failed, last = (app.task(task) for task in tasks)
+        self.assertEqual(failed.errors[0]["message"], str(first.output))
+        self.assertNotEqual(last.output, first.output)
+
+    def test_async_handlers_that_run_at_once_have_connections_of_their_own(self):
+        tasks = [meet.enqueue() for _ in range(2)]
+        work()
+        self.assertEqual(len({app.task(task).output for task in tasks}), 2, app.task(tasks[0]).errors)
 
     def test_a_session_that_the_server_ended_while_idle_is_replaced_with_health_checks(self):
         with mock.patch.dict(connections.settings["default"], CONN_MAX_AGE=None, CONN_HEALTH_CHECKS=True):

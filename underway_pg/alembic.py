@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .schema import migrations, steps
+from . import schema
 
 __all__ = ["downgrade", "upgrade"]
 
@@ -29,8 +29,8 @@ def upgrade(op: Any, version: int | None = None) -> None:
     `op` is that of alembic. What is installed already is not installed again. An earlier version than the newest has
     no functions until a later revision upgrades to the newest.
     """
-    newest = migrations()[-1].version
-    _execute(op, steps(0, newest if version is None else version))
+    newest = schema.migrations()[-1].version
+    _execute(op, schema.steps(0, newest if version is None else version))
 
 
 def downgrade(op: Any, version: int = 0) -> None:
@@ -38,7 +38,7 @@ def downgrade(op: Any, version: int = 0) -> None:
 
     An earlier version has no functions until the package of that version installs them.
     """
-    _execute(op, steps(migrations()[-1].version, version))
+    _execute(op, schema.steps(schema.migrations()[-1].version, version))
 
 
 def _execute(op: Any, statements: list[str]) -> None:

@@ -235,22 +235,21 @@ $functions$;
 
 # The functions are those of the newest migration; the package of the older one installs its own.
 _DROP_FUNCTIONS = """\
-    declare
-        v_drop text;
-    begin
-        for v_drop in
-            select format('drop routine if exists %s cascade', p.oid::regprocedure)
-            from pg_proc p
-            where p.pronamespace = to_regnamespace('underway')
-            union all
-            select format('drop view if exists %s cascade', c.oid::regclass)
-            from pg_class c
-            where c.relnamespace = to_regnamespace('underway') and c.relkind = 'v'
-        loop
-            execute v_drop;
-        end loop;
+    if exists (select from underway.migration m where m.version > {version}) then
+        execute (
+            select coalesce(string_agg(d.statement, '; '), '')
+            from (
+                select format('drop routine if exists %s cascade', p.oid::regprocedure)
+                from pg_proc p
+                where p.pronamespace = to_regnamespace('underway')
+                union all
+                select format('drop view if exists %s cascade', c.oid::regclass)
+                from pg_class c
+                where c.relnamespace = to_regnamespace('underway') and c.relkind = 'v'
+            ) as d (statement)
+        );
         delete from underway.installation;
-    end;"""
+    end if;"""
 
 _UNDO = """\
     if exists (select from underway.migration m where m.version = {version}) then
@@ -299,7 +298,10 @@ def steps(from_version: int, to_version: int) -> list[str]:
         for migration in undone:
             if migration.undo is None:
                 raise ConfigurationError(f"migration {migration.name} cannot be undone")
-        bodies = [_DROP_FUNCTIONS, *(_UNDO.format(version=m.version, undo=m.undo) for m in undone)]
+        bodies = [
+            _DROP_FUNCTIONS.format(version=to_version),
+            *(_UNDO.format(version=m.version, undo=m.undo) for m in undone),
+        ]
     else:
         bodies = [_BEGINNING.format(newest=newest, first=from_version)]
         bodies += [_MIGRATION.format(**vars(m)) for m in migrations() if from_version < m.version <= to_version]

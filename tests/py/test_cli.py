@@ -172,6 +172,13 @@ def test_migrate_does_not_take_plan_and_sql_together(bare: Underway) -> None:
     assert_refused(bare("migrate", "--plan", "--sql"), 2, "--plan")
 
 
+def test_migrate_runs_in_its_own_transaction_unless_it_prints_the_sql(bare: Underway) -> None:
+    assert_refused(bare("migrate", "--no-transaction"), 2, "--no-transaction")
+    printed = bare("migrate", "--sql", "--no-transaction").out
+    assert printed in schema.script()
+    assert "\ncommit;" not in printed
+
+
 def test_migrate_refuses_a_database_that_is_newer(underway: Underway, connection: psycopg.Connection[Any]) -> None:
     connection.execute("insert into underway.migration (version, name, checksum) values (9999, '9999_later', '')")
     assert_refused(underway("migrate"), 1, "migration 9999")

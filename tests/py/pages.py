@@ -283,7 +283,8 @@ class Program:
         for block in python:
             code = block.text.splitlines()
             lines[block.line - 1 : block.line - 1 + len(code)] = code
-        self._path.write_text("\n".join(lines))
+        if python:  # a page named like a module would hide it from the page's commands
+            self._path.write_text("\n".join(lines))
         self._module = types.ModuleType("__main__")
         self._module.__file__ = str(self._path)
         sys.modules["__main__"] = self._module

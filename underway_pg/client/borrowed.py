@@ -169,7 +169,7 @@ async def _sqlalchemy_async_session(session: Any, statement: Statement[Any]) -> 
 
 
 def _django(given: Any, statement: Statement[Any]) -> list[Row]:
-    from django.db import connections, transaction  # type: ignore[import-untyped]
+    from django.db import connections, transaction
 
     connection = connections[given] if isinstance(given, str) else given
     if connection.vendor != "postgresql":

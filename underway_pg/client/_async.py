@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import psycopg
 
 from .. import connections, statements
+from ..checks import check_number
 from ..connections import AsyncPool, Dsn, after_fork, answer_within, connect_async, dsn_of_pool, is_outage, unavailable
 from ..connections.primitives import keep_for_ever, wait_for_event_async
 from ..connections.sessions import may_have_committed
@@ -249,6 +250,7 @@ class AsyncClient:
         if dsn is None and pool is None:
             raise ConfigurationError("a client needs a dsn or a pool")
         source = dsn if dsn is not None else dsn_of_pool(pool)
+        check_number("pool_size", pool_size, int, 1)
         self._own_pool = AsyncPool(source, max_size=pool_size)
         self._pool = self._own_pool if pool is None else pool
         self._timeout = timeout

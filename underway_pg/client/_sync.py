@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import psycopg
 
 from .. import connections, statements
+from ..checks import check_number
 from ..connections import Dsn, Pool, after_fork, answer_within_sync, connect, dsn_of_pool, is_outage, unavailable
 from ..connections.primitives import keep_for_ever, wait_for_event
 from ..connections.sessions import may_have_committed
@@ -250,6 +251,7 @@ class Client:
         if dsn is None and pool is None:
             raise ConfigurationError("a client needs a dsn or a pool")
         source = dsn if dsn is not None else dsn_of_pool(pool)
+        check_number("pool_size", pool_size, int, 1)
         self._own_pool = Pool(source, max_size=pool_size)
         self._pool = self._own_pool if pool is None else pool
         self._timeout = timeout

@@ -25,7 +25,7 @@ from .errors import ConfigurationError, MigrationBlocked, SchemaNewer
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["Migration", "MigrationPlan", "migrate", "migrations", "plan", "script"]
+__all__ = ["Migration", "MigrationPlan", "migrate", "migrations", "plan", "script", "testing_script"]
 
 # Seconds. An installation that open transactions block tries again for so long, with pauses in which others go on.
 _GIVE_UP_AFTER = 60.0
@@ -210,6 +210,11 @@ def script() -> str:
     ]
     parts.append(_FUNCTIONS.format(checksum=_checksum(_functions()), roles=_ROLES, sql=_functions()))
     return "".join(parts)
+
+
+def testing_script() -> str:
+    """The schema `underway_test` as one SQL text, to be run in one transaction."""
+    return (_sql_directory() / "testing" / "underway_test.sql").read_text(encoding="utf-8")
 
 
 def plan(connection: psycopg.Connection) -> MigrationPlan:

@@ -1,0 +1,40 @@
+"""A testing kit: databases for tests, assertions about tasks, running them in the test, and a clock that stands still.
+
+The functions here need no test framework. Fixtures for pytest: `pytest_plugins = ["underway_pg.testing"]` in the
+conftest.py at the root of the tests.
+
+PYTEST_DONT_REWRITE: pytest would otherwise warn when the module was imported before it reads `pytest_plugins`.
+"""
+
+from .assertions import (
+    assert_enqueued,
+    assert_enqueued_async,
+    assert_not_enqueued,
+    assert_not_enqueued_async,
+    enqueued,
+    enqueued_async,
+)
+from .binding import override
+from .clock import Clock
+from .running import RanTask, run_pending, run_pending_async
+from .schema import install, truncate, truncate_async, uninstall
+
+__all__ = [
+    "Clock",
+    "RanTask",
+    "assert_enqueued",
+    "assert_enqueued_async",
+    "assert_not_enqueued",
+    "assert_not_enqueued_async",
+    "enqueued",
+    "enqueued_async",
+    "install",
+    "override",
+    "run_pending",
+    "run_pending_async",
+    "truncate",
+    "truncate_async",
+    "uninstall",
+]
+
+pytest_plugins = ["underway_pg.testing.plugin"]

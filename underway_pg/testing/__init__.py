@@ -16,16 +16,19 @@ from .assertions import (
 )
 from .binding import override
 from .clock import Clock
+from .fake import FakeContext, context
 from .running import RanTask, run_pending, run_pending_async
 from .schema import install, truncate, truncate_async, uninstall
 
 __all__ = [
     "Clock",
+    "FakeContext",
     "RanTask",
     "assert_enqueued",
     "assert_enqueued_async",
     "assert_not_enqueued",
     "assert_not_enqueued_async",
+    "context",
     "enqueued",
     "enqueued_async",
     "install",

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
+from collections.abc import Awaitable, Callable, Generator, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any, Self, TypeAlias
 
@@ -29,6 +29,7 @@ from ..worker.attempt import Attempt, AttemptState, Environment
 from ..worker.execution import decide, run_async, run_plain
 from ..worker.transaction import HandlerConnections
 from .binding import AnyJob, Place
+from .within import Within
 
 __all__ = ["RanTask", "run_pending", "run_pending_async"]
 
@@ -401,37 +402,10 @@ class _Handlers:
 def _connections(place: Place) -> Iterator[HandlerConnections]:
     """Where `context.transaction()` gets its connection."""
     if place.within is not None:
-        yield _Within(place.within)
+        yield Within(place.within)
         return
     pools = PooledConnections(place.app.dsn)
     try:
         yield pools
     finally:
         pools.drain()
-
-
-class _Within:
-    """The connection of the test, for the transactions of handlers: they are savepoints there."""
-
-    def __init__(self, within: Any) -> None:
-        self._within = within
-
-    @contextmanager
-    def connection(self) -> Iterator[psycopg.Connection[Any]]:
-        """The connection of the test, if it is a plain one."""
-        if not isinstance(self._within, psycopg.Connection):
-            raise self._unusable()
-        yield self._within
-
-    @asynccontextmanager
-    async def async_connection(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
-        """The connection of the test, if it is an async one."""
-        if not isinstance(self._within, psycopg.AsyncConnection):
-            raise self._unusable()
-        yield self._within
-
-    def _unusable(self) -> ConfigurationError:
-        return ConfigurationError(
-            "context.transaction() gives a psycopg connection, and the test runs within a"
-            f" {type(self._within).__name__}"
-        )

@@ -14,8 +14,9 @@ from .assertions import (
     enqueued,
     enqueued_async,
 )
-from .binding import override
+from .binding import bind
 from .clock import Clock
+from .databases import TemplateDatabases, template_databases
 from .fake import FakeContext, context
 from .running import RanTask, run_pending, run_pending_async
 from .schema import install, truncate, truncate_async, uninstall
@@ -24,17 +25,19 @@ __all__ = [
     "Clock",
     "FakeContext",
     "RanTask",
+    "TemplateDatabases",
     "assert_enqueued",
     "assert_enqueued_async",
     "assert_not_enqueued",
     "assert_not_enqueued_async",
+    "bind",
     "context",
     "enqueued",
     "enqueued_async",
     "install",
-    "override",
     "run_pending",
     "run_pending_async",
+    "template_databases",
     "truncate",
     "truncate_async",
     "uninstall",

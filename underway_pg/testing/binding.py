@@ -13,7 +13,7 @@ from ..errors import ConfigurationError
 from ..job import BoundJob
 from ..statements import Statement
 
-__all__ = ["AnyJob", "Place", "override"]
+__all__ = ["AnyJob", "Place", "bind"]
 
 T = TypeVar("T")
 
@@ -23,19 +23,24 @@ _BOUND: list[App] = []
 
 
 @contextmanager
-def override(app: App, dsn: str) -> Iterator[App]:
-    """Bind an application to a test database, and make it the one that the functions of this package use."""
+def bind(app: App, *, dsn: str | None = None) -> Iterator[App]:
+    """Make an application the one that the functions of this package use in the block, bound to a test database.
+
+    Without a `dsn` it stays with its own database.
+    """
     # A stand-in until App.override is there.
     before = app._dsn, app._pool, app._async_pool, app._use_embedded
-    app.close()
-    app._dsn, app._pool, app._async_pool, app._use_embedded = dsn, None, None, False
+    if dsn is not None:
+        app.close()
+        app._dsn, app._pool, app._async_pool, app._use_embedded = dsn, None, None, False
     _BOUND.append(app)
     try:
         yield app
     finally:
         _BOUND.remove(app)
-        app.close()
-        app._dsn, app._pool, app._async_pool, app._use_embedded = before
+        if dsn is not None:
+            app.close()
+            app._dsn, app._pool, app._async_pool, app._use_embedded = before
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,7 @@ class Place:
         if self._app is None:
             raise ConfigurationError(
                 "no application is bound to a test database: use the fixture `underway`, or"
-                " `with underway_pg.testing.override(app, dsn)`"
+                " `with underway_pg.testing.bind(app, dsn=...)`"
             )
         return self._app
 

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from .. import connections
+from .. import connections, schema
 from ..embedded import EmbeddedPostgres
 from ..errors import ConfigurationError
+from .schema import install
 
-__all__ = ["Databases", "server"]
+__all__ = ["Databases", "TemplateDatabases", "server", "template_databases"]
 
-# Nothing here has to survive a power cut.
+# Databases come and go, and nothing in them has to survive a power cut.
 SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 IMAGE = "postgres:18"
 
@@ -40,7 +43,7 @@ def server(source: str) -> Iterator[str]:
 
 
 class Databases:
-    """Makes and drops databases of one server. `prefix` begins their names, so that each process has its own."""
+    """Makes and drops databases of one server. `prefix` begins their names."""
 
     def __init__(self, dsn: str, prefix: str) -> None:
         self._dsn = dsn
@@ -66,12 +69,54 @@ class Databases:
 
     def make(self, name: str, template: str) -> None:
         """Make a database."""
-        self._run(sql.SQL("create database {} template {}").format(sql.Identifier(name), sql.Identifier(template)))
+        with self._connect() as connection:
+            # Copying files is several times as fast as writing them to the log, but syncs all data of the server twice.
+            fast = connection.info.server_version >= 150000 and connection.execute("show fsync").fetchone() == ("off",)
+            connection.execute(
+                sql.SQL("create database {} template {}{}").format(
+                    sql.Identifier(name), sql.Identifier(template), sql.SQL(" strategy file_copy" if fast else "")
+                )
+            )
 
     def drop(self, name: str) -> None:
         """Drop a database if it exists, whoever is connected to it."""
-        self._run(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
+        with self._connect() as connection:
+            connection.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
 
-    def _run(self, statement: sql.Composed) -> None:
-        with psycopg.connect(self._dsn, autocommit=True) as connection:
-            connection.execute(statement)
+    def _connect(self) -> psycopg.Connection[Any]:
+        return psycopg.connect(self._dsn, autocommit=True)
+
+
+class TemplateDatabases:
+    """Makes databases for tests, all from one template. `template_databases` makes it."""
+
+    def __init__(self, databases: Databases, template: str) -> None:
+        self._databases = databases
+        self._template = template
+
+    @contextmanager
+    def new(self) -> Iterator[str]:
+        """A database for one test, with the schema of the queue and no task. Yields its dsn, and drops it at the end."""
+        with self._databases.new(self._template) as name:
+            yield self._databases.dsn_of(name)
+
+
+@contextmanager
+def template_databases(
+    source: str = "embedded", *, prepare: Callable[[str], object] | None = None
+) -> Iterator[TemplateDatabases]:
+    """Make databases for tests from a template, which is made once.
+
+    `source` is "embedded", "testcontainers" or the dsn of a server whose role may create databases. `prepare` is called
+    with the dsn of the template, to create the tables of the application; the schema of the queue is installed after
+    it, unless it did that itself. Everything is removed at the end.
+    """
+    with server(source) as dsn:
+        databases = Databases(dsn, f"underway_test_{os.getpid()}")
+        with databases.new(name="template") as template:
+            dsn_of_template = databases.dsn_of(template)
+            if prepare is not None:
+                prepare(dsn_of_template)
+            schema.migrate(dsn_of_template)
+            install(dsn_of_template)
+            yield TemplateDatabases(databases, template)

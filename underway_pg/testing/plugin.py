@@ -11,25 +11,25 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, contextmanager
 
 import psycopg
 import pytest
 
-from .. import connections, schema
+from .. import connections
 from ..app import App
-from .binding import override
+from .binding import bind
 from .clock import Clock
-from .databases import Databases, server
-from .schema import install, truncate
+from .databases import Databases, template_databases
+from .schema import truncate
 
 __all__ = [
     "underway",
     "underway_app",
     "underway_clock",
+    "underway_databases",
     "underway_dsn",
     "underway_prepare",
-    "underway_server",
 ]
 
 
@@ -43,7 +43,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     parser.addini(
         "underway_reset",
-        "template: make a database for each test; truncate: delete the tasks in the database underway_server first",
+        "template: make a database for each test. truncate: delete the tasks of the database underway_server instead",
         default="template",
     )
     parser.getgroup("underway").addoption(
@@ -65,15 +65,7 @@ def underway_app(request: pytest.FixtureRequest) -> App:
 
 
 @pytest.fixture(scope="session")
-def underway_server(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The dsn of the server, which is started here unless the setting `underway_server` is a dsn."""
-    source = request.config.getoption("underway_server") or request.config.getini("underway_server")
-    with server(source) as dsn:
-        yield dsn
-
-
-@pytest.fixture(scope="session")
-def underway_prepare() -> Callable[[str], None]:
+def underway_prepare() -> Callable[[str], object]:
     """What prepares a new database, whose dsn it is given. Override it to create the tables of your application.
 
     The schema of the queue is installed afterwards, unless it did so itself.
@@ -82,49 +74,56 @@ def underway_prepare() -> Callable[[str], None]:
 
 
 @pytest.fixture(scope="session")
-def _underway_new_dsn(
-    request: pytest.FixtureRequest, underway_server: str, underway_prepare: Callable[[str], None]
-) -> Iterator[Callable[[ExitStack], str]]:
-    """Gives the dsn of a database for a test; the stack ends with the test."""
-    process = os.environ.get("PYTEST_XDIST_WORKER")
-    databases = Databases(underway_server, f"underway_test_{os.getpid()}")
+def underway_databases(
+    request: pytest.FixtureRequest, underway_prepare: Callable[[str], object]
+) -> Iterator[Callable[[], AbstractContextManager[str]]]:
+    """Makes the databases of tests: a function that returns a context manager, which yields a dsn."""
+    source = request.config.getoption("underway_server") or request.config.getini("underway_server")
     reset = request.config.getini("underway_reset")
-    with ExitStack() as session:
-        if reset == "template":
-            template = session.enter_context(databases.new(name="template"))
-            dsn_of_template = databases.dsn_of(template)
-            underway_prepare(dsn_of_template)
-            schema.migrate(dsn_of_template)
-            install(dsn_of_template)
-            yield lambda test: databases.dsn_of(test.enter_context(databases.new(template)))
-        elif reset == "truncate":
-            dsn = underway_server
-            if process is not None:  # each process has a copy of its own
-                with psycopg.connect(dsn) as connection:
-                    copied = connection.info.dbname
-                dsn = databases.dsn_of(session.enter_context(databases.new(copied, name=process)))
+    if reset == "template":
+        with template_databases(source, prepare=underway_prepare) as databases:
+            yield databases.new
+    elif reset == "truncate":
+        with _database_of_this_process(source) as dsn:
 
-            def emptied(test: ExitStack) -> str:
+            @contextmanager
+            def emptied() -> Iterator[str]:
                 with connections.connect(dsn) as connection:
                     truncate(connection)
-                return dsn
+                yield dsn
 
             yield emptied
-        else:
-            raise pytest.UsageError(f"the setting underway_reset is {reset!r}; it is template or truncate")
+    else:
+        raise pytest.UsageError(f"the setting underway_reset is {reset!r}; it is template or truncate")
+
+
+@contextmanager
+def _database_of_this_process(source: str) -> Iterator[str]:
+    """The given database; a copy of it in each process of pytest-xdist."""
+    if source in ("embedded", "testcontainers"):
+        raise pytest.UsageError("with underway_reset = truncate, underway_server is the dsn of the database to use")
+    process = os.environ.get("PYTEST_XDIST_WORKER")
+    if process is None:
+        yield source
+        return
+    with psycopg.connect(source) as connection:
+        name = connection.info.dbname
+    databases = Databases(source, name)
+    with databases.new(name, process) as copy:
+        yield databases.dsn_of(copy)
 
 
 @pytest.fixture
-def underway_dsn(_underway_new_dsn: Callable[[ExitStack], str]) -> Iterator[str]:
+def underway_dsn(underway_databases: Callable[[], AbstractContextManager[str]]) -> Iterator[str]:
     """The dsn of the database of this test, with the schema of the queue and no task in it."""
-    with ExitStack() as test:
-        yield _underway_new_dsn(test)
+    with underway_databases() as dsn:
+        yield dsn
 
 
 @pytest.fixture
 def underway(underway_app: App, underway_dsn: str) -> Iterator[App]:
     """The application, bound to the database of this test."""
-    with override(underway_app, underway_dsn):
+    with bind(underway_app, dsn=underway_dsn):
         yield underway_app
 
 

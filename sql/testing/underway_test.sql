@@ -21,7 +21,7 @@ comment on schema underway_test is 'Underway: for tests. The functions here stop
 
 -- The clock
 
-create function underway_test.stop_clock(at timestamptz default underway._clock())
+create function underway_test.stop_clock(at timestamptz)
 returns timestamptz
 language plpgsql
 volatile
@@ -36,8 +36,16 @@ end;
 $$;
 
 comment on function underway_test.stop_clock(timestamptz) is
-    'Stop the clock of this database for all sessions, now or at a given time. In a transaction that is rolled back, stop'
-    ' it for this transaction only. Returns the time.';
+    'Stop the clock of this database at a time, for all sessions; in a transaction that is rolled back, for this'
+    ' transaction only. Returns the time.';
+
+create function underway_test.stop_clock()
+returns timestamptz
+language sql
+volatile
+as 'select underway_test.stop_clock(underway._clock())';
+
+comment on function underway_test.stop_clock() is 'Stop the clock now, as stop_clock(at) does. Returns the time.';
 
 create function underway_test.advance_clock(by interval)
 returns timestamptz
@@ -86,7 +94,7 @@ begin
         from pg_class c
         where c.relnamespace = 'underway'::regnamespace
           and c.relkind = 'r'
-          and c.relname <> all ('{migration,installation,setting,queue,job,schedule}')
+          and c.relname <> all ('{migration,installation,setting,queue,queue_priority,job,schedule}')
     loop
         execute format('select not exists (select from %s)', v_table) into v_is_empty;
         if not v_is_empty then
@@ -196,7 +204,7 @@ declare
     v_passes boolean := case when times is null then v_found > 0 else v_found = times end;
     v_what   text := underway_test._described(job, input, queue);
 begin
-    return ok(v_passes, coalesce(description, v_what || ' was enqueued' || coalesce(format(' %s times', times), '')))
+    return ok(v_passes, coalesce(description, v_what || ' was enqueued' || coalesce(' ' || times || ' times', '')))
         || case when v_passes then ''
             else E'\n' || diag(format('found %s times: %s', v_found, v_what))
                 || E'\n' || diag(underway_test._others(job, input)) end;

@@ -96,7 +96,7 @@ class TemplateDatabases:
 
     @contextmanager
     def new(self) -> Iterator[str]:
-        """A database for one test, with the schema of the queue and no task. Yields its dsn, and drops it at the end."""
+        """A database for one test, with the schema of the queue and no task; dropped at the end. Yields its dsn."""
         with self._databases.new(self._template) as name:
             yield self._databases.dsn_of(name)
 

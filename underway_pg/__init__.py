@@ -3,6 +3,9 @@
 from .app import (
     App,
 )
+from .blueprint import (
+    Blueprint,
+)
 from .client import (
     AsyncClient,
     Client,
@@ -62,8 +65,9 @@ from .models import (
     Health,
     QueueStats,
     ScheduleStats,
-    ScheduleSyncResult,
     State,
+    SyncChanges,
+    SyncResult,
     TaskInfo,
     TaskSummary,
     WorkerCounters,
@@ -105,6 +109,7 @@ __all__ = [
     "BatchNotFound",
     "BatchStats",
     "BlockedReason",
+    "Blueprint",
     "BoundJob",
     "Client",
     "ConfigurationError",
@@ -147,12 +152,13 @@ __all__ = [
     "ScheduleNotFound",
     "ScheduleSettings",
     "ScheduleStats",
-    "ScheduleSyncResult",
     "SchemaMissing",
     "SchemaNewer",
     "ServerUnresponsive",
     "Snooze",
     "State",
+    "SyncChanges",
+    "SyncResult",
     "TaskCancelled",
     "TaskFailed",
     "TaskHandle",

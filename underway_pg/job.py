@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import cached_property, update_wrapper
 from pathlib import Path
 from types import CodeType
-from typing import Any, Generic, Literal, Protocol, Unpack
+from typing import Any, Generic, Protocol, Unpack
 
 from typing_extensions import ParamSpec, TypeVar
 
@@ -24,7 +24,7 @@ from .errors import ConfigurationError, Fatal, InputError, OutputTooLarge, Retry
 from .importing import stop_import_of_program
 from .models import Enqueued
 from .output import Output
-from .settings import Executor, NewTask, Options, RetryPolicy, Schedule, ScheduleSettings, TaskOptions
+from .settings import Executor, NewTask, Options, Queue, RetryPolicy, Schedule, ScheduleSettings, TaskOptions
 from .statements import Statement, convert_each, short
 
 __all__ = ["Application", "BoundJob", "Job", "is_same_definition", "job_name"]
@@ -99,10 +99,8 @@ def _check_function(job: str, function: Any) -> None:
             )
 
 
-def _executor(
-    job: str, function: Callable[..., Any], wanted: Executor | None, default: Literal["thread", "process"]
-) -> Executor:
-    """Where a job runs. Raises ConfigurationError where its function cannot."""
+def _executor(job: str, function: Callable[..., Any], wanted: Executor | None) -> Executor | None:
+    """Where a job runs; None where its queue decides. Raises ConfigurationError where its function cannot."""
     fits: tuple[Executor, ...]
     if _is_async(function):
         kind, fits = "an async function", ("async",)
@@ -115,10 +113,9 @@ def _executor(
             )
     else:
         kind, fits = "a plain function", ("thread", "process")
-    executor = wanted or ("async" if fits == ("async",) else default)
-    if executor not in fits:
-        raise ConfigurationError(f"job {job}: executor is {executor!r}; for {kind} it is {' or '.join(fits)}")
-    return executor
+    if wanted is not None and wanted not in fits:
+        raise ConfigurationError(f"job {job}: executor is {wanted!r}; for {kind} it is {' or '.join(fits)}")
+    return "async" if fits == ("async",) else wanted
 
 
 class Application(Clients, Protocol):
@@ -127,6 +124,17 @@ class Application(Clients, Protocol):
     dsn: Any
     state: Any
     middleware: Any
+
+
+class DeclaredIn(Protocol):
+    """What declares a job: an application, or a blueprint that an application includes."""
+
+    @property
+    def app(self) -> Application:
+        """The application."""
+
+    def _queue(self, name: str) -> Queue:
+        """The settings of a queue."""
 
 
 class BoundJob(Generic[P, R]):
@@ -311,10 +319,8 @@ class Job(BoundJob[P, R], Generic[P, R, Q, C]):
         name: str,
         queue: str,
         executor: Executor | None,
-        default_executor: Literal["thread", "process"],
         options: Options,
-        retry: RetryPolicy | None,
-        app: Application,
+        declared_in: DeclaredIn,
         context_type: type,
     ) -> None:
         super().__init__(self, queue, options, None)
@@ -322,13 +328,26 @@ class Job(BoundJob[P, R], Generic[P, R, Q, C]):
         update_wrapper(self, function, updated=())
         self.function = function
         self.name = name
-        self.executor = _executor(name, function, executor, default_executor)
-        self.app = app
-        self._retry = retry or RetryPolicy()
+        self._executor = _executor(name, function, executor)
+        self._declared_in = declared_in
         self._context_type = context_type
         self._output = Output(name, function)
         with suppress(UnresolvedAnnotation):  # until its first use, when all that the module defines exists
             _ = self.arguments
+
+    @property
+    def app(self) -> Application:
+        """The application of the job. Raises ConfigurationError for a blueprint that none includes."""
+        return self._declared_in.app
+
+    @cached_property
+    def executor(self) -> Executor:
+        """Where the job runs."""
+        return self._executor or self._declared_in._queue(self.queue).executor
+
+    @cached_property
+    def _retry(self) -> RetryPolicy:
+        return self.task_options.retry or self._declared_in._queue(self.queue).retry or RetryPolicy()
 
     @cached_property
     def arguments(self) -> Arguments:

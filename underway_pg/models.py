@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
@@ -14,8 +14,9 @@ __all__ = [
     "Health",
     "QueueStats",
     "ScheduleStats",
-    "ScheduleSyncResult",
     "State",
+    "SyncChanges",
+    "SyncResult",
     "TaskInfo",
     "TaskSummary",
     "WorkerCounters",
@@ -226,18 +227,27 @@ class ScheduleStats:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScheduleSyncResult:
-    """The result of `sync_schedules`: the names of the application's schedules, by what happened to them.
+class SyncChanges:
+    """The names of an application's queues, jobs or schedules, by what a sync did with them.
 
-    `vanished` schedules are in the database, but the application no longer declares them. `removed` ones were in that
-    state, and this call deleted them.
+    `vanished` ones are in the database, but the application that declared them no longer does. `removed` ones were in
+    that state, and this call deleted them.
     """
 
-    created: list[str]
-    updated: list[str]
-    unchanged: list[str]
-    vanished: list[str]
-    removed: list[str]
+    created: list[str] = field(default_factory=list)
+    updated: list[str] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
+    vanished: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyncResult:
+    """What `App.sync` did. A queue never vanishes: the database does not know who declared it."""
+
+    queues: SyncChanges
+    jobs: SyncChanges = field(default_factory=SyncChanges)
+    schedules: SyncChanges = field(default_factory=SyncChanges)
 
 
 @dataclass(frozen=True, kw_only=True)

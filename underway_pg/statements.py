@@ -24,7 +24,7 @@ from .models import (
     TaskSummary,
     WorkerStats,
 )
-from .settings import Duration, NewTask, OptionMapping, Options, Queue, Schedule, exact_time, interval
+from .settings import Duration, NewTask, OptionMapping, Options, Queue, RetryPolicy, Schedule, exact_time, interval
 from .wire import uuid_text
 
 __all__ = ["Statement", "convert_each", "dump_json", "load_json", "short"]
@@ -500,6 +500,50 @@ def create_queue(queue: Queue) -> Statement[None]:
             "fair": queue.fair,
         },
         _nothing,
+    )
+
+
+# The settings of a queue, in the order of the fields of `Queue`.
+_QUEUE_SETTINGS = [field.name for field in fields(Queue) if field.name not in ("name", "executor")]
+
+# A retry policy in numbers, which `_retry_policy` reads. PostgreSQL removes the join that counts tasks from a query of
+# queue_stats that names no such column.
+_RETRY_POLICY = """array[({0}).max_attempts, extract(epoch from ({0}).initial_interval),
+    extract(epoch from ({0}).max_interval), ({0}).factor, ({0}).jitter]::float8[]"""
+
+
+def _retry_policy(numbers: list[float] | None) -> RetryPolicy | None:
+    if numbers is None:
+        return None
+    max_attempts, initial_interval, max_interval, factor, jitter = numbers
+    return RetryPolicy(
+        max_attempts=int(max_attempts), initial_interval=initial_interval, max_interval=max_interval, factor=factor,
+        jitter=jitter,
+    )  # fmt: skip
+
+
+def queue_settings() -> Statement[list[Queue]]:
+    """The settings of every queue, without counting its tasks."""
+    columns = {name: name for name in _QUEUE_SETTINGS} | {"retry": _RETRY_POLICY.format("retry_policy")}
+    return Statement(
+        f"select queue, {', '.join(columns.values())} from underway.queue_stats",
+        {},
+        lambda rows: [
+            Queue(
+                **(found := dict(zip(["name", *columns], row, strict=True))) | {"retry": _retry_policy(found["retry"])}
+            )
+            for row in rows
+        ],
+    )
+
+
+def missing_queues(queues: Sequence[str]) -> Statement[list[str]]:
+    """Those of these queues that do not exist."""
+    return Statement(
+        """select name from unnest(%(queues)s::text[]) name
+        where not exists (select from underway.queue_stats q where q.queue = name)""",
+        {"queues": list(queues)},
+        _column,
     )
 
 

@@ -1247,12 +1247,18 @@ def test_a_module_that_fails_is_told_with_its_place(project_nowhere: Project, te
     assert_refused(answer, 1, *parts, "python -c 'import broken'")
 
 
-def test_schedule_sync_puts_in_what_an_application_declares(project: Project, underway: Underway) -> None:
-    assert project.run("schedule", "sync", "tasks").out == "created: morning\n"
-    assert project.run("schedule", "sync", "tasks").out == "unchanged: morning\n"
+def test_sync_writes_what_an_application_declares(project: Project, underway: Underway) -> None:
+    def sync(*options: str) -> set[str]:
+        return set(project.run("sync", "tasks", *options).out.splitlines())
+
+    first = {"created: queue mail", "created: queue slow", "created: schedule morning"}
+    assert sync("--plan") >= first
+    assert underway("queues", "--json").json == []
+    assert sync() >= first
+    assert sync() == {"the database is as the application declares it"}
     (project.directory / "tasks.py").write_text(TASKS.replace('name="morning"', 'name="evening"'))
-    assert project.run("schedule", "sync", "tasks").out == "created: evening\nvanished: morning\n"
-    synced = project.run("schedule", "sync", "tasks", "--remove", "--json").json
+    assert sync() == {"created: schedule evening", "vanished: schedule morning"}
+    synced = project.run("sync", "tasks", "--prune", "--json").json["schedules"]
     assert synced == {"created": [], "updated": [], "unchanged": ["evening"], "vanished": [], "removed": ["morning"]}
     assert [each["schedule"] for each in underway("schedules", "--json").json] == ["evening"]
 
@@ -1260,7 +1266,7 @@ def test_schedule_sync_puts_in_what_an_application_declares(project: Project, un
 def test_a_wrong_schedule_is_told_with_its_place(project: Project) -> None:
     (project.directory / "tasks.py").write_text(TASKS.replace("mon-fri[", "mon-fry["))
     line = 1 + TASKS[: TASKS.index("@app.schedule")].count("\n")
-    answer = project.run("schedule", "sync", "tasks")
+    answer = project.run("sync", "tasks")
     assert_refused(answer, 1, f"tasks.py:{line}: ", "the day of week is 'mon-fry'")
 
 

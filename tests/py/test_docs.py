@@ -19,6 +19,7 @@ WITH_PYTHON = {
     "enqueueing.md": "report of customer 0 for 2026-01",
     "limits.md": "customer 7 was pending, and has succeeded",
     "middleware.md": "price succeeded final True\nthe price is 0.40",
+    "modules.md": "sent to ada",
     "retries.md": "['succeeded', 'failed', 'pending']\n1 task goes back",
     "schedules.md": "created: daily_report",
     "unique-tasks.md": "start: revision 5",

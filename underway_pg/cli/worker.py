@@ -90,6 +90,14 @@ def worker(
         ),
     ] = _DEFAULTS.prefetch_seconds,
     drain: Annotated[bool, typer.Option("--drain", help="Stop when no task is ready and none is running.")] = False,
+    sync: Annotated[
+        bool,
+        typer.Option(
+            "--sync/--no-sync",
+            help="Write the queues, jobs and schedules of the App into the database at the start. Without it, only warn"
+            " of differences.",
+        ),
+    ] = _DEFAULTS.sync,
     max_tasks_per_process: Annotated[
         int, typer.Option(min=1, help="How many tasks a handler process runs before it is replaced.")
     ] = _DEFAULTS.max_tasks_per_process,

@@ -70,6 +70,10 @@ begin
             execute format('grant execute on function %s to %I', v_function, v_role);
         end loop;
 
+        if v_role = 'underway_worker' then
+            -- A worker compares what is stored with what its application declares.
+            execute format('grant select on underway.queue_stats, underway.schedule_stats to %I', v_role);
+        end if;
         if v_role in ('underway_observer', 'underway_operator') then
             execute format(
                 'grant select on underway.task_list, underway.queue_stats, underway.worker_stats, underway.schedule_stats,'

@@ -18,6 +18,7 @@ from .binding import bind
 from .clock import Clock
 from .databases import TemplateDatabases, template_databases
 from .fake import FakeContext, context
+from .immediate import immediate
 from .running import RanTask, run_pending, run_pending_async
 from .schema import install, truncate, truncate_async, uninstall
 
@@ -34,6 +35,7 @@ __all__ = [
     "context",
     "enqueued",
     "enqueued_async",
+    "immediate",
     "install",
     "run_pending",
     "run_pending_async",

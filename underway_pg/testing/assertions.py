@@ -53,7 +53,7 @@ def assert_enqueued(
 
     Raises AssertionError, with what is enqueued instead, and InputError for an argument that the job does not take.
     """
-    wanted = _Wanted(job, args, arguments, queue, times)
+    wanted = _Wanted(job, args, arguments, queue, _at_least_1(times))
     return wanted.check(Place.of(job, within).run(statements.every_task()))[0]
 
 
@@ -67,7 +67,7 @@ async def assert_enqueued_async(
     **arguments: Any,
 ) -> TaskInfo:
     """Assert that a task is enqueued, as `assert_enqueued`, on an async connection or session."""
-    wanted = _Wanted(job, args, arguments, queue, times)
+    wanted = _Wanted(job, args, arguments, queue, _at_least_1(times))
     return wanted.check(await Place.of(job, within).run_async(statements.every_task()))[0]
 
 
@@ -83,6 +83,12 @@ async def assert_not_enqueued_async(
 ) -> None:
     """Assert that no task is enqueued, as `assert_not_enqueued`, on an async connection or session."""
     _Wanted(job, args, arguments, queue, 0).check(await Place.of(job, within).run_async(statements.every_task()))
+
+
+def _at_least_1(times: int | None) -> int | None:
+    if times is not None and times < 1:
+        raise InputError(f"times is {times}; for no task use assert_not_enqueued")
+    return times
 
 
 def _live(tasks: list[TaskInfo], job: AnyJob | None, queue: str | None) -> list[TaskInfo]:

@@ -21,6 +21,7 @@ from ..app import App
 from .binding import bind
 from .clock import Clock
 from .databases import Databases, template_databases
+from .immediate import immediate
 from .schema import truncate
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "underway_clock",
     "underway_databases",
     "underway_dsn",
+    "underway_immediate",
     "underway_prepare",
 ]
 
@@ -132,3 +134,10 @@ def underway_clock(underway: App) -> Iterator[Clock]:
     """The clock of this test's database, which is stopped now and can be moved."""
     with Clock() as clock:
         yield clock
+
+
+@pytest.fixture
+def underway_immediate(underway: App) -> Iterator[None]:
+    """In this test each enqueue runs the handler at once."""
+    with immediate():
+        yield

@@ -28,7 +28,7 @@ from ..worker import Outcome, OutcomeKind, log, reports
 from ..worker.attempt import Attempt, AttemptState, Environment
 from ..worker.execution import decide, run_async, run_plain
 from ..worker.transaction import HandlerConnections
-from .binding import AnyJob, Place
+from .binding import AnyJob, Place, use
 from .within import Within
 
 __all__ = ["RanTask", "run_pending", "run_pending_async"]
@@ -41,6 +41,8 @@ _Step: TypeAlias = Statement[Any] | Attempt
 _Ended: TypeAlias = tuple[str | None, BaseException | None]
 
 _MAINTAIN = Statement("select underway.maintain(at_once => true)::text", {}, lambda rows: None)
+# In the transaction of a test: the rest of maintenance may empty partitions, which locks others out until it ends.
+_RUN_SCHEDULES = Statement("select underway.run_schedules()::text", {}, lambda rows: None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +78,7 @@ def run_pending(
     target         a job, the name of a queue, or an application; else all queues of the application that is bound
     queue          only the tasks of this queue
     within         run in the open transaction of this connection or session: tasks are claimed and completed on it,
-                   `context.transaction()` is a savepoint of it, and nothing is committed
+                   handlers enqueue on it, `context.transaction()` is a savepoint of it, and nothing is committed
     record_errors  go on after a handler has failed, as a worker does; otherwise its exception is raised, after the
                    failure was recorded
     limit          raise an error after so many tasks, because a job may enqueue itself
@@ -86,8 +88,9 @@ def run_pending(
     """
     __tracebackhide__ = True
     run = _Run(target, queue, within, record_errors, limit)
-    with _connections(run.place) as connections, _Handlers(run.place.app) as handlers:
-        return run.drive(connections, handlers.state, run.place.run, handlers.run)
+    place = run.place
+    with use(place.app, within=place.within), _connections(place) as connections, _Handlers(place.app) as handlers:
+        return run.drive(connections, handlers.state, place.run, handlers.run)
 
 
 async def run_pending_async(
@@ -104,11 +107,11 @@ async def run_pending_async(
     """
     __tracebackhide__ = True
     run = _Run(target, queue, within, record_errors, limit)
-    app = run.place.app
+    place, app = run.place, run.place.app
     lifespan = nullcontext(app.state) if app.lifespan is None else app.lifespan(app)
-    with _connections(run.place) as connections:
+    with use(app, within=place.within), _connections(place) as connections:
         async with lifespan as state:
-            return await run.drive_async(connections, state, run.place.run_async, _run_on_this_loop)
+            return await run.drive_async(connections, state, place.run_async, _run_on_this_loop)
 
 
 class _Run:
@@ -189,7 +192,8 @@ class _Run:
         )
         if self._queues is not None and self._queues[0] not in app.queues:
             yield _claim(self._queues[0], 0)  # raises QueueNotFound
-        yield _MAINTAIN
+        maintain = _MAINTAIN if self.place.within is None else _RUN_SCHEDULES
+        yield maintain
         is_maintained = True
         while self._raised is None:
             attempt = yield from self._next()
@@ -205,7 +209,7 @@ class _Run:
             elif is_maintained:
                 break
             else:  # maintenance enqueues callbacks of batches, for one
-                yield _MAINTAIN
+                yield maintain
                 is_maintained = True
         if self._others:
             yield reports.released(self._others)

@@ -31,6 +31,9 @@ def migrate(
             show_default=False,
         ),
     ] = None,
+    transaction: Annotated[
+        bool, typer.Option(help="With --sql: put begin and commit around it, or leave them to the tool that runs it.")
+    ] = True,
     dsn: Dsn = None,
     as_json: Json = False,
 ) -> None:
@@ -39,8 +42,12 @@ def migrate(
         raise WrongUsage("--sql does not go together with --plan or --json")
     if testing is not None and (plan or as_json):
         raise WrongUsage("--testing does not go together with --plan or --json")
+    if not transaction and not sql:
+        raise WrongUsage("--no-transaction goes together with --sql; other installations need their transaction")
     if sql:
-        typer.echo(schema.script() + (schema.testing_script() if testing else ""), nl=False)
+        steps = schema.steps(0, schema.migrations()[-1].version)
+        script = schema.script() if transaction else "\n".join(steps)
+        typer.echo(script + (schema.testing_script() if testing else ""), nl=False)
         return
     if plan:
         with connect(dsn) as connection:

@@ -7,12 +7,10 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
-import psycopg
-
 from .. import connections
 from ..app import App
 from ..binding import Binding
-from ..client import AsyncClient, Client, execute, execute_async
+from ..client import AsyncClient, Client, check_connection, execute, execute_async
 from ..connections import Dsn
 from ..errors import ConfigurationError
 from ..job import BoundJob
@@ -24,7 +22,7 @@ T = TypeVar("T")
 
 AnyJob: TypeAlias = BoundJob[Any, Any] | str
 
-_BOUND: list[Place] = []
+_BOUND: list[App] = []
 
 
 @contextmanager
@@ -36,40 +34,37 @@ def bind(app: App, *, dsn: str | None = None, within: Any = None) -> Iterator[Ap
              transaction; what the functions of this package do too
     """
     with use(app, dsn=dsn, within=within):
-        place = Place(app, within)
-        _BOUND.append(place)
+        _BOUND.append(app)
         try:
             yield app
         finally:
-            _BOUND.remove(place)
+            _BOUND.remove(app)
 
 
 class Place(NamedTuple):
     """Where statements run: `within` a connection or session of the test, else on connections of the application."""
 
-    bound_app: App | None
+    known_app: App | None
     within: Any
 
     @classmethod
     def of(cls, target: App | AnyJob | None, within: Any) -> Place:
         """The place for a job, which has an application, for an application, or for the one that is bound."""
-        bound = _BOUND[-1] if _BOUND else Place(None, None)
-        app: Any = target.job.app if isinstance(target, BoundJob) else target if isinstance(target, App) else None
-        if within is None and isinstance(target, BoundJob):
-            within = target._connection
-        if within is None and app in (None, bound.bound_app):
-            within = bound.within
-        return cls(app or bound.bound_app, within)
+        app: Any = target if isinstance(target, App) else _BOUND[-1] if _BOUND else None
+        if isinstance(target, BoundJob):
+            app = target.job.app
+            within = target._connection if within is None else within
+        return cls(app, app._binding.within if within is None and app is not None else within)
 
     @property
     def app(self) -> App:
         """The application. Raises ConfigurationError if none is given and none is bound."""
-        if self.bound_app is None:
+        if self.known_app is None:
             raise ConfigurationError(
-                "no application is bound to a test database: use the fixture `underway`, or"
-                " `with underway_pg.testing.bind(app, dsn=...)`"
+                "no application is bound to a test database: pass it, as in run_pending(app), or use the fixture"
+                " `underway`, or `with underway_pg.testing.bind(app, dsn=...)`"
             )
-        return self.bound_app
+        return self.known_app
 
     def run(self, statement: Statement[T]) -> T:
         """Run a statement."""
@@ -79,13 +74,13 @@ class Place(NamedTuple):
         """Run a statement, in async code."""
         if self.within is None:
             return await (await self.app.async_client()).run(statement)
-        return await execute_async(self.within, statement)
+        return await _execute_async(self.within, statement)
 
 
 @contextmanager
 def use(app: App, *, dsn: str | None = None, within: Any = None, after: After | None = None) -> Iterator[None]:
     """Let an application run its statements elsewhere in the block, and follow its enqueues by something."""
-    if dsn is None and within is None and after is None:
+    if dsn is None and after is None and within is app._binding.within:
         yield
         return
     outer = app._binding
@@ -181,7 +176,7 @@ class _TestAsyncClient(AsyncClient):
 
 
 def _execute(connection: Any, statement: Statement[T], loop: asyncio.AbstractEventLoop | None) -> T:
-    if loop is None or not isinstance(connection, psycopg.AsyncConnection):
+    if loop is None or check_connection(connection).run is not None:
         return execute(connection, statement)
     with suppress(RuntimeError):
         if asyncio.get_running_loop() is loop:
@@ -193,6 +188,6 @@ def _execute(connection: Any, statement: Statement[T], loop: asyncio.AbstractEve
 
 
 async def _execute_async(connection: Any, statement: Statement[T]) -> T:
-    if isinstance(connection, psycopg.Connection):
+    if check_connection(connection).run_async is None:
         return execute(connection, statement)
     return await execute_async(connection, statement)

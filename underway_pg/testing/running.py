@@ -12,6 +12,7 @@ import contextvars
 from collections.abc import Awaitable, Callable, Generator, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self, TypeAlias
 
 import psycopg
@@ -29,7 +30,7 @@ from ..worker.attempt import Attempt, AttemptState, Environment
 from ..worker.execution import decide, run_async, run_plain
 from ..worker.transaction import HandlerConnections
 from .binding import AnyJob, Place, use
-from .within import Within
+from .within import Within, is_django
 
 __all__ = ["RanTask", "run_pending", "run_pending_async"]
 
@@ -89,7 +90,7 @@ def run_pending(
     __tracebackhide__ = True
     run = _Run(target, queue, within, record_errors, limit)
     place = run.place
-    with use(place.app, within=place.within), _connections(place) as connections, _Handlers(place.app) as handlers:
+    with use(place.app, within=place.within), _connections(place) as connections, _Handlers(place) as handlers:
         return run.drive(connections, handlers.state, place.run, handlers.run)
 
 
@@ -111,7 +112,7 @@ async def run_pending_async(
     lifespan = nullcontext(app.state) if app.lifespan is None else app.lifespan(app)
     with use(app, within=place.within), _connections(place) as connections:
         async with lifespan as state:
-            return await run.drive_async(connections, state, place.run_async, _run_on_this_loop)
+            return await run.drive_async(connections, state, place.run_async, partial(_run_on_this_loop, place.within))
 
 
 class _Run:
@@ -331,12 +332,21 @@ def _claim(queue: str, max_tasks: int) -> Statement[list[ClaimedTask]]:
 # Where handlers run
 
 
-async def _run_on_this_loop(attempt: Attempt) -> _Ended:
+def _plain(attempt: Attempt) -> str | None:
+    """Run a plain handler in a context of its own."""
+    return contextvars.copy_context().run(run_plain, attempt)
+
+
+async def _run_on_this_loop(within: Any, attempt: Attempt) -> _Ended:
     assert attempt.job is not None
     try:
         if attempt.job.executor == "async":
             return await asyncio.create_task(run_async(attempt)), None
-        return await asyncio.to_thread(run_plain, attempt), None
+        if is_django(within):  # in the thread that has the connection
+            from asgiref.sync import sync_to_async
+
+            return await sync_to_async(_plain, thread_sensitive=True)(attempt), None
+        return await asyncio.to_thread(_plain, attempt), None
     except BaseException as error:  # whatever it is, it belongs to the attempt
         return None, error
 
@@ -347,11 +357,12 @@ class _Handlers:
     `state` is what the handlers find as `context.state`.
     """
 
-    def __init__(self, app: App) -> None:
-        self._app = app
+    def __init__(self, place: Place) -> None:
+        self._app = place.app
+        self._is_django = is_django(place.within)
         self._runner = asyncio.Runner()
         self._lifespan: asyncio.Task[None] | None = None
-        self.state = app.state
+        self.state = place.app.state
 
     def __enter__(self) -> Self:
         if self._app.lifespan is not None:
@@ -395,9 +406,13 @@ class _Handlers:
         if is_async:
             self._check_no_loop_runs(f"job {attempt.job.name} is async")
         try:
-            if is_async:
-                return self._runner.run(run_async(attempt)), None
-            return contextvars.copy_context().run(run_plain, attempt), None
+            if not is_async:
+                return _plain(attempt), None
+            if self._is_django:  # its ORM then finds the connection of this thread
+                from asgiref.sync import async_to_sync
+
+                return contextvars.copy_context().run(async_to_sync(run_async), attempt), None
+            return self._runner.run(run_async(attempt)), None
         except BaseException as error:  # whatever it is, it belongs to the attempt
             return None, error
 

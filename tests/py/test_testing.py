@@ -1,15 +1,19 @@
-"""The testing kit: assertions, tasks that run in the test, the clock, contexts. Its plugin: test_testing_guide.py."""
+"""The testing kit. The test of docs/guides/testing.md runs its plugin with a database for each test."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import subprocess
+import sys
 import threading
 import unittest.mock
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -34,6 +38,8 @@ from underway_pg.testing import (
     truncate,
     truncate_async,
 )
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -541,7 +547,7 @@ def test_a_function_without_an_application_says_so() -> None:
         run_pending()
 
 
-def test_tasks_are_run_without_a_line_about_nothing(app: App, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_run_logs_what_a_worker_logs(app: App, caplog: pytest.LogCaptureFixture) -> None:
     @app.job
     def send(to: str) -> None: ...
 
@@ -549,3 +555,46 @@ def test_tasks_are_run_without_a_line_about_nothing(app: App, caplog: pytest.Log
     send.enqueue("ann")
     run_pending()
     assert [record.getMessage().split(")")[1] for record in caplog.records] == [" starts", " returned"]
+
+
+SHOP = """
+import underway_pg as underway
+
+app = underway.App("postgresql://nobody@nowhere.invalid/none")
+
+@app.job(queue="mail")
+def send(to: str) -> None: ...
+"""
+
+TESTS = """
+import pytest
+from shop import send
+from underway_pg.testing import assert_enqueued, enqueued
+
+@pytest.mark.parametrize("n", range(4))
+def test_each_test_begins_without_tasks(underway, underway_dsn, worker_id, n):
+    assert enqueued() == []
+    send.enqueue("ann")
+    assert_enqueued(send, times=1)
+    assert underway_dsn.partition("?")[0].endswith("_" + worker_id)
+
+def test_the_clock_goes_again_after_a_test(underway_clock):
+    underway_clock.move(days=400)
+"""
+
+
+def test_a_database_is_emptied_for_each_test_and_copied_for_each_process(database: str, tmp_path: Path) -> None:
+    testing.install(database)
+    (tmp_path / "shop.py").write_text(SHOP)
+    (tmp_path / "test_shop.py").write_text(TESTS)
+    (tmp_path / "conftest.py").write_text('pytest_plugins = ["underway_pg.testing"]')
+    options = ["-n2", "-Werror", "-o", "underway_app=shop:app", "-o", "underway_reset=truncate", "-o", "pythonpath=."]
+    ended = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", *options, f"--underway-server={database}"],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert "5 passed" in ended.stdout, ended.stdout + ended.stderr
+    with psycopg.connect(database) as connection:
+        assert connection.execute("select count(*) from underway.task_list").fetchone() == (0,)
+        copies = connection.execute("select from pg_database where starts_with(datname, current_database() || '_gw')")
+        assert copies.rowcount == 0

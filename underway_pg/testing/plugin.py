@@ -13,8 +13,8 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from .. import connections
 from ..app import App
@@ -108,10 +108,12 @@ def _database_of_this_process(source: str) -> Iterator[str]:
     if process is None:
         yield source
         return
-    with psycopg.connect(source) as connection:
-        name = connection.info.dbname
-    databases = Databases(source, name)
-    with databases.new(name, process) as copy:
+    name = conninfo_to_dict(connections.read_dsn(source)).get("dbname")
+    if name is None:
+        raise pytest.UsageError("with pytest-xdist, underway_server has to name its database")
+    # Not over a connection to that database itself: no other process could copy it meanwhile.
+    databases = Databases(Databases(source, "").dsn_of("postgres"), str(name))
+    with databases.new(str(name), process) as copy:
         yield databases.dsn_of(copy)
 
 

@@ -11,6 +11,9 @@ help:  ## what can be made
 wheel: venv  ## build the distributions, test the sources, and run a task from the wheel in an empty environment
 	$(python) tools/wheel_test.py
 
+image: venv  ## the container image of the example shop (needs Docker, Podman or Buildah)
+	tools/image
+
 demo: venv  ## workers, a few jobs, a killed worker, and the outcome of each task
 	$(python) examples/demo.py
 
@@ -96,4 +99,4 @@ clean:  ## remove what was made
 venv:
 	@tools/venv
 
-.PHONY: help wheel demo test test-all check lint format types sql docs reference sync-client bench bench-peers bench-short bench-cron bench-instructions steady long chaos soak matrix clean venv
+.PHONY: help wheel image demo test test-all check lint format types sql docs reference sync-client bench bench-peers bench-short bench-cron bench-instructions steady long chaos soak matrix clean venv

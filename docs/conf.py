@@ -26,7 +26,6 @@ python_maximum_signature_line_length = 100
 
 html_theme = "furo"
 html_title = f"Underway {release}"
-html_static_path = ["_static"]
 html_copy_source = False
 html_show_sphinx = False
 

@@ -4,8 +4,8 @@
     python tools/site.py --check      only check the HTML in build/site
 
 The pages are docs/ and a few files from elsewhere in the repository (ELSEWHERE). They are copied to build/site-source
-first, and their links are changed to where the pages are in the site. A link to a file that is no page, such as an
-example, becomes the name of the file.
+first, and their links are changed to where the pages are in the site. A link to another file, such as a Dockerfile,
+becomes a link to a copy of that file.
 
 The check reads the built HTML. Every link inside the site leads to a page and an anchor that exist, nothing is loaded
 from another address (no script, style sheet, font or picture), and the reference has every public name of the package.
@@ -38,12 +38,19 @@ ELSEWHERE = {
     "CONTRIBUTING.md": "contributing.md",
     "SECURITY.md": "security.md",
     "sql/functions/README.md": "functions.md",
+    **{str(page.relative_to(ROOT)): f"examples/{page.parent.name}.md" for page in ROOT.glob("examples/*/README.md")},
 }
 # A link to the repository's front page leads to that of the site.
 FRONT = ROOT / "README.md"
 
 # The modules whose names are for users.
-PUBLIC_MODULES = ("underway_pg", "underway_pg.embedded", "underway_pg.schema")
+PUBLIC_MODULES = (
+    "underway_pg",
+    "underway_pg.embedded",
+    "underway_pg.fastapi",
+    "underway_pg.flask",
+    "underway_pg.schema",
+)
 
 LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((?!https?:|#)([^)#\s]+)(#[^)\s]*)?\)")
 LOADED = {"script": "src", "img": "src", "source": "src", "iframe": "src", "object": "data", "embed": "src"}
@@ -53,39 +60,53 @@ STYLED = re.compile(r"url\(\s*['\"]?(https?:|//)|@import\s+['\"](https?:|//)")
 
 
 def place_in_site(file: Path) -> Path | None:
-    """Where a file of the repository is in the site, relative to its root; None if it is no page of the site."""
+    """Where a file of the repository is in the site, relative to its root; None for a directory."""
     if file == FRONT:
         return Path("index.md")
+    if file.is_dir():
+        return None
     if (name := ELSEWHERE.get(str(file.relative_to(ROOT)))) is not None:
         return Path(name)
-    return file.relative_to(DOCS) if file.is_relative_to(DOCS) and file.is_file() else None
+    return file.relative_to(DOCS) if file.is_relative_to(DOCS) else "files" / file.relative_to(ROOT)
 
 
-def with_links_of_site(text: str, file: Path) -> str:
-    """The text of a page with its links as they are in the site."""
+def with_links_of_site(text: str, file: Path) -> tuple[str, set[Path]]:
+    """The text of a page with its links as they are in the site, and the files that it links to."""
     here = place_in_site(file)
     assert here is not None
+    linked = set()
 
     def link(match: re.Match[str]) -> str:
         text, target, anchor = match.groups()
         path = Path(os.path.normpath(file.parent / target))
         place = place_in_site(path)
         if place is None:
-            name = str(path.relative_to(ROOT))
+            name = f"{path.relative_to(ROOT)}/"
             return f"`{name}`" if text.strip("`") in name else f"{text} (`{name}` in the repository)"
+        linked.add(path)
         return f"[{text}]({os.path.relpath(place, here.parent)}{anchor or ''})"
 
-    return LINK.sub(link, text)
+    return LINK.sub(link, text), linked
 
 
 def stage() -> None:
     """Copy the pages, with the links of the site."""
     shutil.rmtree(SOURCE, ignore_errors=True)
     shutil.copytree(DOCS, SOURCE)
-    for page in [*DOCS.glob("**/*.md"), *(ROOT / name for name in ELSEWHERE)]:
-        target = SOURCE / (place_in_site(page) or "")
-        target.parent.mkdir(exist_ok=True, parents=True)
-        target.write_text(with_links_of_site(page.read_text(), page))
+    pages = [*DOCS.glob("**/*.md"), *(ROOT / name for name in ELSEWHERE)]
+    linked: set[Path] = set()
+    for page in pages:
+        text, files = with_links_of_site(page.read_text(), page)
+        _place(page).write_text(text)
+        linked |= files
+    for file in linked - {*pages, FRONT}:
+        shutil.copy(file, _place(file))
+
+
+def _place(file: Path) -> Path:
+    place = SOURCE / (place_in_site(file) or "")
+    place.parent.mkdir(exist_ok=True, parents=True)
+    return place
 
 
 class Page(HTMLParser):

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar, Unpack
-
-import psycopg
 
 from . import connections, schema, statements
 from .binding import Binding, Steps
 from .blueprint import Blueprint, Declarations
 from .checks import check_class, check_each, check_kind, check_number
-from .client import AsyncClient, Client, TaskHandle
+from .client import AsyncClient, Client, TaskHandle, execute
 from .connections import Dsn
 from .errors import ConfigurationError
 from .importing import import_module, stop_import_of_program
 from .job import Job
 from .models import SyncResult, TaskInfo
 from .service.run import run_worker
-from .settings import NewTask, Queue
+from .settings import JobPolicy, NewTask, Queue
 from .statements import Statement
 from .sync import Declared, create_missing, sync, write_permitted
 from .worker import Middleware, Worker, WorkerOptions, WorkerSettings
@@ -157,7 +157,7 @@ class App(Declarations):
         Raises ConfigurationError for a name that is taken, and for a blueprint of another application.
         """
         check_kind("the blueprint", blueprint, Blueprint, "a Blueprint")
-        blueprint._include_in(self)
+        blueprint._include_in(self, sys._getframe(1).f_globals.get("__name__", "__main__"))
 
     def _import(self) -> None:
         for module in self._imports:
@@ -192,18 +192,25 @@ class App(Declarations):
         return Declared(
             owner=self.name,
             queues=self._all_queues(),
+            jobs=self._policies(),
             schedules=[self._schedules[name].schedule(self.name) for name in sorted(self._schedules)],
             lines={name: each.line for name, each in self._schedules.items()},
         )
 
     def _all_queues(self) -> list[Queue]:
         """The queues that are declared until now, in the order in which they can be created."""
-        queues = [self._queue(name) for name in dict.fromkeys([*self._queues, *(j.queue for j in self._jobs.values())])]
-        # Other queues refer to a dead-letter queue, so it is created first.
-        return [Queue(name=queue.dead_letter_queue) for queue in queues if queue.dead_letter_queue] + queues
+        policies = self._policies()
+        queues = [self._queue(name) for name in dict.fromkeys([*self._queues, *(job.queue for job in policies)])]
+        # Queues and jobs refer to a dead-letter queue, so it is created first.
+        letters = [queue.dead_letter_queue for queue in queues] + [policy.dead_letter_queue for policy in policies]
+        return [Queue(name=name) for name in dict.fromkeys(filter(None, letters))] + queues
+
+    def _policies(self) -> list[JobPolicy]:
+        """The jobs that are declared until now, as the database knows them."""
+        return [replace(job._policy, owner=self.name) for job in self._jobs.values()]
 
     def _create_missing(self) -> Steps:
-        return create_missing(self._all_queues())
+        return create_missing(self._all_queues(), self._policies())
 
     def unschedule(self, name: str) -> bool:
         """Remove a schedule; the tasks that it has enqueued stay. Returns whether there was one."""
@@ -282,9 +289,7 @@ class App(Declarations):
 
     # Tasks of several jobs
 
-    def enqueue_many(
-        self, tasks: Iterable[NewTask], *, connection: psycopg.Connection[Any] | None = None
-    ) -> list[TaskHandle[Any]]:
+    def enqueue_many(self, tasks: Iterable[NewTask], *, connection: Any = None) -> list[TaskHandle[Any]]:
         """Enqueue tasks of any jobs and queues, made by `Job.task`, all or none. Returns their handles in order.
 
         On a `connection` of yours they are part of its transaction, and their queues have to exist.
@@ -294,9 +299,7 @@ class App(Declarations):
         ids = self._run(statement, connection)
         return [TaskHandle(id, self, _as_it_is) for id in ids]
 
-    async def enqueue_many_async(
-        self, tasks: Iterable[NewTask], *, connection: psycopg.AsyncConnection[Any] | None = None
-    ) -> list[TaskHandle[Any]]:
+    async def enqueue_many_async(self, tasks: Iterable[NewTask], *, connection: Any = None) -> list[TaskHandle[Any]]:
         """Enqueue tasks of any jobs and queues, made by `Job.task`, all or none. Returns their handles in order."""
         stop_import_of_program()
         statement = statements.enqueue_tasks(tasks)
@@ -360,9 +363,16 @@ class App(Declarations):
         return await asyncio.to_thread(lambda: self.worker(**settings))
 
     def _start_worker(self, settings: WorkerSettings) -> None:
-        """Write the declarations into the database as far as this role may, or compare them, and log what differs."""
+        """Check the schema. Write the declarations as far as this role may, or compare them, and log what differs."""
         declared = self._declared()
         with connections.connect(self._binding.dsn) as connection:
+            version, oldest_package = execute(connection, statements.schema_version())
+            if not schema.check_version(version, oldest_package):
+                logger.warning(
+                    "worker %s: the schema is newer than this package: it has migration %s. They work together; upgrade"
+                    " underway-pg soon",
+                    settings.name, version,
+                )  # fmt: skip
             vanished, different = write_permitted(connection, declared, write=settings.sync)
         if vanished:
             logger.warning(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, Unpack, overload
 
 from .checks import check_each
 from .cron import check_cron
 from .errors import ConfigurationError, InputError
 from .job import Application, Job, is_same_definition, job_name
-from .settings import Executor, Options, Queue, Schedule, ScheduleSettings, TaskOptions
+from .settings import Executor, JobOptions, JobPolicy, Options, Queue, Schedule, ScheduleSettings
 from .worker import Context
 
 __all__ = ["Blueprint", "Declarations", "DeclaredSchedule"]
@@ -20,6 +20,10 @@ P = ParamSpec("P")
 R = TypeVar("R")
 Q = ParamSpec("Q")
 C = TypeVar("C")
+
+
+# The keywords of `job` that the database knows as settings of the job; the others are sent with each task.
+_OF_THE_JOB = {field.name for field in fields(JobPolicy)} - {"name", "queue", "owner"}
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,8 @@ class DeclaredSchedule:
 
 class Declarations:
     """What declares jobs and schedules: an `App`, or a `Blueprint` of one of its modules."""
+
+    _included_by: str | None = None
 
     def __init__(self, queues: Iterable[Queue]) -> None:
         self._queues = {queue.name: queue for queue in check_each("queues", queues, Queue, "Queue(name=...)")}
@@ -72,7 +78,7 @@ class Declarations:
         name: str | None = ...,
         queue: str = ...,
         executor: Executor | None = ...,
-        **options: Unpack[TaskOptions],
+        **options: Unpack[JobOptions],
     ) -> _Decorator: ...
     def job(
         self,
@@ -82,25 +88,30 @@ class Declarations:
         name: str | None = None,
         queue: str = "default",
         executor: Executor | None = None,
-        **options: Unpack[TaskOptions],
+        **options: Unpack[JobOptions],
     ) -> Any:
         """Make a function a job.
 
         Its name (the function's, unless given) is stored with its tasks: do not change it while tasks are pending. An
         async function runs on the event loop, a plain one in a thread, or with the executor "process" in a process of
-        its own. The other keywords are the options of its tasks, as in `Job.options`; None leaves them to the queue.
+        its own. The other keywords are the settings of the job, which the database knows (see `JobPolicy`), and options
+        that its tasks have by default, as in `Job.options`; None leaves them to the queue.
 
         Raises ConfigurationError for a function that cannot be a job, and for a second job of the same name. A function
         that is defined again in a notebook or an interpreter, or by a second import of its module, replaces its job.
         """
 
         def decorate(function: Callable[..., Any]) -> Job[..., Any]:
+            title = name or job_name(function)
             given = {name: value for name, value in options.items() if value is not None}
+            settings = {name: given.pop(name) for name in _OF_THE_JOB & given.keys()}
+            Options(**{name: value for name, value in settings.items() if name != "dead_letter_queue"})  # type: ignore[arg-type]
             job: Job[..., Any] = Job(
                 function,
-                name=name or job_name(function),
+                name=title,
                 queue=queue,
                 executor=executor,
+                policy=JobPolicy(name=title, queue=queue, **settings),  # type: ignore[arg-type]
                 options=Options(**given),  # type: ignore[arg-type]
                 declared_in=self,
                 context_type=Context,
@@ -185,12 +196,12 @@ class Blueprint(Declarations):
             )
         return self._included_in.app
 
-    def _include_in(self, app: Declarations) -> None:
+    def _include_in(self, app: Declarations, module: str) -> None:
         if self._included_in is app:
             return
         if self._included_in is not None:
             raise ConfigurationError("the blueprint is included in another application already; make one for each")
-        self._included_in = app
+        self._included_in, self._included_by = app, module
         for queue in self._queues.values():
             app._add_queue(queue)
         for job in self._jobs.values():

@@ -16,7 +16,8 @@ UnderwayError
 │   ├── BatchNotFound            UW012
 │   ├── BatchFinal               UW013
 │   ├── OutputTooLarge           UW014
-│   └── TaskLocked               UW015
+│   ├── TaskLocked               UW015
+│   └── JobNotFound              UW016
 ├── DatabaseUnavailable          the database cannot be reached; also a psycopg.OperationalError
 │   └── ServerUnresponsive       the database has not answered in time
 ├── MissingPrivilege             the role lacks a right in schema underway; also psycopg's InsufficientPrivilege
@@ -25,7 +26,8 @@ UnderwayError
 │   ├── UnsupportedConnection    the object given as a connection is not supported; also a TypeError
 │   ├── UnresolvedAnnotation     an annotation of a job's function names something that does not exist
 │   ├── SchemaMissing            the database has no schema underway: run `underway migrate`
-│   └── SchemaNewer              the schema in the database is newer than this package
+│   ├── SchemaTooOld             the schema is older than this package needs: run `underway migrate`
+│   └── SchemaNewer              the schema is newer, and does not work with this package: upgrade it
 ├── InputError                   the arguments do not fit the job
 │   └── UnknownArguments         the names of the arguments do not fit the job's function
 ├── InvalidOutput                the output of a task does not fit the return annotation of its job
@@ -62,6 +64,7 @@ __all__ = [
     "InvalidArgument",
     "InvalidCron",
     "InvalidOutput",
+    "JobNotFound",
     "LeaseLost",
     "MigrationBlocked",
     "MissingPrivilege",
@@ -74,6 +77,7 @@ __all__ = [
     "ScheduleNotFound",
     "SchemaMissing",
     "SchemaNewer",
+    "SchemaTooOld",
     "ServerUnresponsive",
     "Snooze",
     "TaskCancelled",
@@ -213,6 +217,12 @@ class TaskLocked(DatabaseRefusal):
     sqlstate = "UW015"
 
 
+class JobNotFound(DatabaseRefusal):
+    """No queue was given and no job of this name is registered; register it, or give the queue."""
+
+    sqlstate = "UW016"
+
+
 class DatabaseUnavailable(UnderwayError, psycopg.OperationalError):
     """The database cannot be reached; `__cause__` is the error of psycopg.
 
@@ -247,6 +257,10 @@ class UnresolvedAnnotation(ConfigurationError):
 
 class SchemaMissing(ConfigurationError):
     """The database has no schema underway, or an older one than this package needs."""
+
+
+class SchemaTooOld(ConfigurationError):
+    """The schema in the database is older than this package needs: run `underway migrate`."""
 
 
 class SchemaNewer(ConfigurationError):
@@ -357,7 +371,7 @@ def translate_errors() -> Iterator[None]:
         if refusal is not None:
             raise refusal(found.message, found.hint) from error
         if found.sqlstate in _SCHEMA_MISSING and "underway" in found.message:
-            raise SchemaMissing(f"{found.message}: install the schema with `underway migrate`") from error
+            raise SchemaMissing(f"{found.message}: install the schema with `underway migrate`") from None
         if found.sqlstate == MissingPrivilege.sqlstate and found.source_function == _RIGHT_MISSING:
             raise MissingPrivilege(f"{found.message}: {_ROLES}") from error
         raise

@@ -24,7 +24,7 @@ from .errors import ConfigurationError, Fatal, InputError, OutputTooLarge, Retry
 from .importing import stop_import_of_program
 from .models import Enqueued
 from .output import Output
-from .settings import Executor, NewTask, Options, Queue, RetryPolicy, Schedule, ScheduleSettings, TaskOptions
+from .settings import Executor, JobPolicy, NewTask, Options, Queue, RetryPolicy, Schedule, ScheduleSettings, TaskOptions
 from .statements import Statement, convert_each, short
 
 __all__ = ["Application", "BoundJob", "Job", "is_same_definition", "job_name"]
@@ -134,6 +134,8 @@ class Application(Clients, Protocol):
 
 class DeclaredIn(Protocol):
     """What declares a job: an application, or a blueprint that an application includes."""
+
+    _included_by: str | None  # the module that includes a blueprint in its application
 
     @property
     def app(self) -> Application:
@@ -321,6 +323,7 @@ class Job(BoundJob[P, R], Generic[P, R, Q, C]):
         name: str,
         queue: str,
         executor: Executor | None,
+        policy: JobPolicy,
         options: Options,
         declared_in: DeclaredIn,
         context_type: type,
@@ -332,6 +335,7 @@ class Job(BoundJob[P, R], Generic[P, R, Q, C]):
         self.name = name
         self._executor = _executor(name, function, executor)
         self._declared_in = declared_in
+        self._policy = policy
         self._context_type = context_type
         self._output = Output(name, function)
         with suppress(UnresolvedAnnotation):  # until its first use, when all that the module defines exists
@@ -349,7 +353,7 @@ class Job(BoundJob[P, R], Generic[P, R, Q, C]):
 
     @cached_property
     def _retry(self) -> RetryPolicy:
-        return self.task_options.retry or self._declared_in._queue(self.queue).retry or RetryPolicy()
+        return self._policy.retry or self._declared_in._queue(self.queue).retry or RetryPolicy()
 
     @cached_property
     def arguments(self) -> Arguments:

@@ -6,12 +6,15 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
+from .settings import RetryPolicy
+
 __all__ = [
     "BlockedReason",
     "ClaimedTask",
     "Enqueued",
     "FailedTask",
     "Health",
+    "JobStats",
     "QueueStats",
     "ScheduleStats",
     "State",
@@ -76,7 +79,8 @@ class TaskInfo:
     """Everything that is stored about one task, live or finished.
 
     `errors` holds the errors of its failed attempts, the oldest first. JSON that Python cannot parse (a number of more
-    than 4300 digits, very deep nesting) is returned as text.
+    than 4300 digits, very deep nesting) is returned as text. The history may forget the task after `kept_until`. A task
+    whose first attempt no worker has begun by `expires_at` is cancelled with the `reason` expired.
     """
 
     id: int
@@ -97,10 +101,12 @@ class TaskInfo:
     started_at: datetime | None
     lease_expires_at: datetime | None
     finished_at: datetime | None
-    expires_at: datetime | None
+    kept_until: datetime | None
     worker: str | None
     unique_key: str | None
     concurrency_key: str | None
+    expires_at: datetime | None
+    reason: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,6 +172,28 @@ class QueueStats:
     paused_keys: list[str]
     rate_limit_per_key: int | None
     fair: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobStats:
+    """A job that the database knows: its queue, and its settings as in `JobPolicy`. None is the setting of the queue.
+
+    `registered_at` is when it was first registered, `updated_at` when it was last changed.
+    """
+
+    job: str
+    queue: str
+    retry: RetryPolicy | None
+    timeout: timedelta | None
+    heartbeat: timedelta | None
+    retention: timedelta | None
+    priority: int | None
+    dead_letter_queue: str | None
+    concurrency_key: str | None
+    expires: timedelta | None
+    owner: str | None
+    registered_at: datetime
+    updated_at: datetime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,8 +274,8 @@ class SyncResult:
     """What `App.sync` did. A queue never vanishes: the database does not know who declared it."""
 
     queues: SyncChanges
-    jobs: SyncChanges = field(default_factory=SyncChanges)
-    schedules: SyncChanges = field(default_factory=SyncChanges)
+    jobs: SyncChanges
+    schedules: SyncChanges
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,11 +22,21 @@ import psycopg
 
 from . import connections
 from .connections import Dsn
-from .errors import ConfigurationError, MigrationBlocked, SchemaNewer
+from .errors import ConfigurationError, MigrationBlocked, SchemaNewer, SchemaTooOld
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["Migration", "MigrationPlan", "migrate", "migrations", "plan", "script", "steps", "testing_script"]
+__all__ = [
+    "Migration",
+    "MigrationPlan",
+    "check_version",
+    "migrate",
+    "migrations",
+    "plan",
+    "script",
+    "steps",
+    "testing_script",
+]
 
 # Seconds. An installation that open transactions block tries again for so long, with pauses in which others go on.
 _GIVE_UP_AFTER = 60.0
@@ -100,6 +110,26 @@ def _functions() -> str:
     """The text of all functions and views, room by room."""
     files = sorted((_sql_directory() / "functions").glob("*/*.sql"), key=lambda path: path.parts[-2:])
     return "\n".join(path.read_text(encoding="utf-8") for path in files)
+
+
+def check_version(version: int, oldest_package: int) -> bool:
+    """Whether a schema is exactly the one of this package; if not, it is newer and works with this package too.
+
+    `version` is its newest migration. Packages work with it that know at least the migration `oldest_package`. Raises
+    SchemaTooOld and SchemaNewer.
+    """
+    known = migrations()[-1].version
+    if version < known:
+        raise SchemaTooOld(
+            f"the schema underway has migration {version}, and this package needs migration {known}: run `underway"
+            " migrate`"
+        )
+    if oldest_package > known:
+        raise SchemaNewer(
+            f"the schema underway has migration {version}, which works with packages that know migration"
+            f" {oldest_package}; this one knows {known}: upgrade underway-pg"
+        )
+    return version == known
 
 
 _ROLES = "array(select r.rolname::text from pg_roles r where starts_with(r.rolname, 'underway_') order by 1)"

@@ -18,7 +18,7 @@ from .binding import Steps
 from .client import execute
 from .errors import DatabaseRefusal
 from .models import SyncChanges, SyncResult
-from .settings import Queue, RetryPolicy, Schedule, interval
+from .settings import JobPolicy, Queue, RetryPolicy, Schedule, interval
 
 __all__ = ["Declared", "create_missing", "sync", "write_permitted"]
 
@@ -39,6 +39,7 @@ class Declared:
 
     owner: str
     queues: list[Queue]
+    jobs: list[JobPolicy]
     schedules: list[Schedule]
     lines: Mapping[str, str]
 
@@ -136,6 +137,15 @@ def _write_queues(connection: psycopg.Connection[Any], declared: Declared, store
             execute(connection, statements.create_queue(queue))
 
 
+def _policy(job: JobPolicy) -> dict[str, Any]:
+    """The settings of a job; those that are omitted are the queue's."""
+    return {each.name: _comparable(each.name, getattr(job, each.name)) for each in fields(job) if each.name != "name"}
+
+
+def _write_jobs(connection: psycopg.Connection[Any], declared: Declared, stored: Mapping[str, Any]) -> None:
+    execute(connection, statements.register_jobs(declared.jobs))
+
+
 _SCHEDULE_SETTINGS = (
     "queue", "job", "cron", "time_zone", "catch_up", "catch_up_limit", "overlap", "jitter", "starts_at", "ends_at",
 )  # fmt: skip
@@ -158,7 +168,8 @@ def _write_schedules(connection: psycopg.Connection[Any], declared: Declared, st
 
 _QUEUES = _Kind("queue", "name", statements.queue_settings, _write_queues, None, _given)
 _SCHEDULES = _Kind("schedule", "schedule", statements.schedules, _write_schedules, statements.unschedule, _visible)
-_KINDS = (_QUEUES, _SCHEDULES)
+_JOBS = _Kind("job", "job", statements.jobs, _write_jobs, statements.unregister_job, _policy)
+_KINDS = (_QUEUES, _JOBS, _SCHEDULES)
 
 
 def sync(
@@ -195,9 +206,13 @@ def write_permitted(
     return vanished, different
 
 
-def create_missing(queues: list[Queue]) -> Steps:
+def create_missing(queues: list[Queue], jobs: list[JobPolicy]) -> Steps:
     """The statements that create what the database lacks, and that change nothing which exists."""
-    missing = yield statements.missing_queues([queue.name for queue in queues])
+    missing_queues, missing_jobs = yield statements.missing(
+        [queue.name for queue in queues], [job.name for job in jobs]
+    )
     for queue in queues:
-        if queue.name in missing:
+        if queue.name in missing_queues:
             yield statements.create_queue(queue)
+    if missing_jobs:
+        yield statements.register_jobs([job for job in jobs if job.name in missing_jobs])

@@ -278,12 +278,13 @@ class Program:
     """The Python of a page: a module `__main__` whose file has the lines of the page, at their numbers."""
 
     def __init__(self, page: Path, directory: Path, python: list[Block]) -> None:
-        self._path = directory / f"{page.stem.replace('-', '_')}.py"
+        self._path = directory / f"page_{page.stem.replace('-', '_')}.py"
         lines = [""] * len(page.read_text().splitlines())
         for block in python:
             code = block.text.splitlines()
             lines[block.line - 1 : block.line - 1 + len(code)] = code
-        self._path.write_text("\n".join(lines))
+        if python:  # a page named like a module would hide it from the page's commands
+            self._path.write_text("\n".join(lines))
         self._module = types.ModuleType("__main__")
         self._module.__file__ = str(self._path)
         sys.modules["__main__"] = self._module

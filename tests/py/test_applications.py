@@ -146,6 +146,21 @@ def test_an_import_may_begin_at_the_jobs_and_a_worker_finds_those_of_all_modules
             assert final(app, task, worker).output == 7
 
 
+def test_a_process_finds_the_application_of_a_blueprint(shop: Path, database: str) -> None:
+    (shop / "mail.py").write_text(
+        "import underway_pg\n\nmail = underway_pg.Blueprint()\n\n@mail.job(executor='process')\n"
+        "def state(context: underway_pg.Context) -> str:\n    return context.state\n"
+    )
+    (shop / "app.py").write_text(
+        "import underway_pg\nfrom shop.mail import mail\n\n"
+        f"app = underway_pg.App({database!r}, state='of the app')\napp.include(mail)\n"
+    )
+    import shop.app as module  # type: ignore[import-not-found]
+
+    with module.app as app, beside(app.worker()) as worker:
+        assert final(app, app.jobs["state"].enqueue(), worker).output == "of the app"
+
+
 def test_a_module_that_cannot_be_imported_is_named() -> None:
     with pytest.raises(ConfigurationError, match=r"App\(imports=\['nowhere'\]\): module 'nowhere' was not found"):
         App("postgresql:///nowhere", imports=["nowhere"]).sync()

@@ -169,10 +169,10 @@ def sqlalchemy_url(dsn: str, driver: str) -> sqlalchemy.URL:
     return sqlalchemy.make_url(dsn).set(drivername=f"postgresql+{driver}")
 
 
-def with_django(given: Callable[[], Any]) -> Callable[[str, asyncio.Runner], Any]:
+def with_django(given: Callable[[], Any], **options: Any) -> Callable[[str, asyncio.Runner], Any]:
     @contextmanager
     def connect(dsn: str, loop: asyncio.Runner) -> Iterator[Kind]:
-        with django_database(dsn) as connection:
+        with django_database(dsn, **options) as connection:
             blocks: list[Any] = []
 
             def begin() -> None:
@@ -193,14 +193,14 @@ def with_django(given: Callable[[], Any]) -> Callable[[str, asyncio.Runner], Any
 
 
 @contextmanager
-def django_database(dsn: str) -> Iterator[Any]:
+def django_database(dsn: str, **options: Any) -> Iterator[Any]:
     """Make the test's database known to Django under the alias."""
     parts = conninfo_to_dict(dsn)
     names = {"NAME": "dbname", "USER": "user", "PASSWORD": "password", "HOST": "host", "PORT": "port"}
     database = {name: str(parts[key]) for name, key in names.items() if parts.get(key)}
     handler = django.db.connections
     handler.settings[ALIAS] = handler.configure_settings(
-        {"default": {"ENGINE": "django.db.backends.postgresql", **database}}
+        {"default": {"ENGINE": "django.db.backends.postgresql", "OPTIONS": options, **database}}
     )["default"]
     try:
         yield handler[ALIAS]
@@ -243,6 +243,7 @@ KINDS = {
     "django-connection": with_django(lambda: django.db.connections[ALIAS]),
     "django-proxy": with_django(proxy),
     "django-alias": with_django(lambda: ALIAS),
+    "django-server-side-binding": with_django(lambda: ALIAS, server_side_binding=True),
 }
 
 # One for each way in which statements are sent and answers are read.
@@ -254,6 +255,7 @@ DRIVERS = [
     "async-session-psycopg",
     "async-session-asyncpg",
     "django-connection",
+    "django-server-side-binding",
 ]
 
 
@@ -402,6 +404,7 @@ def test_every_call_gives_the_same_on_every_connection(app: App, kind: Kind) -> 
             kind.do(client.queues, **given),
             kind.do(client.schedules, **given),
             kind.do(client.batch, batch, **given),
+            kind.do(client.batch, 2**40, **given),
             kind.do(client.batches, **given),
             kind.do(client.workers, **given),
             kind.do(client.stats, **given)["scheduled"],
@@ -445,7 +448,7 @@ def test_a_savepoint_of_sqlalchemy_rolls_back_its_tasks_only(app: App) -> None:
 def test_an_autocommit_connection_of_sqlalchemy_commits_each_task(app: App) -> None:
     send = send_mail(app)
     engine = sqlalchemy.create_engine(sqlalchemy_url(app.dsn, "psycopg"), isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
+    with engine.connect().execution_options(yield_per=10) as connection:  # which streams results
         task = send.using(connection).enqueue(to="ann")
         assert app.task(task) is not None
         connection.rollback()
@@ -608,6 +611,15 @@ def test_times_have_a_zone_where_django_uses_none(app: App, database: str) -> No
         found = app.client.task(task, connection=ALIAS)
         assert found is not None
         assert found.ready_at == at
+
+
+def test_a_database_of_django_that_is_not_postgresql_is_refused(app: App) -> None:
+    handler = django.db.connections
+    database = {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
+    handler.settings[ALIAS] = handler.configure_settings({"default": database})["default"]
+    with pytest.raises(UnsupportedConnection, match="the database 'shop' of Django is one of SQLite; supported are"):
+        send_mail(app).using(ALIAS).enqueue(to="ann")
+    del handler[ALIAS], handler.settings[ALIAS]
 
 
 # What is refused

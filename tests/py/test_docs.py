@@ -37,7 +37,7 @@ PREPARE = {
 
 # The blocks that do not run: each of them has its reason in its fence, `not-run: reason`.
 NOT_RUN = {
-    "docs/guides/middleware.md": ["needs structlog", "needs sentry-sdk", "needs django"],
+    "docs/guides/middleware.md": ["needs structlog", "needs sentry-sdk"],
     "docs/reference/other-languages.md": ["needs node and the package pg"],
 }
 

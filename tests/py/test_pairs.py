@@ -55,7 +55,7 @@ STARTS = {
 TIME = {
     "let it be ready": "update underway.task set ready_at = enqueued_at",
     "let the lease lapse": "update underway.task set lease_expires_at = clock_timestamp()",
-    "let it expire": "update underway.task_history set expires_slot = 32, expires_at = finished_at",
+    "let it expire": "update underway.task_history set kept_slot = 32, kept_until = finished_at",
 }
 
 STATE = """

@@ -752,8 +752,8 @@ def expire(session: Session, count: int = 3) -> list[int]:
     for task, lease in session.claim("expired", count):
         session.run("select underway.complete(%s, %s)", task, lease)
     session.run(
-        "update underway.task_history set expires_at = now() - interval '2 days',"
-        " expires_slot = mod(floor(extract(epoch from now()) / 86400)::bigint - 2, 32) where id = any (%s)",
+        "update underway.task_history set kept_until = now() - interval '2 days',"
+        " kept_slot = mod(floor(extract(epoch from now()) / 86400)::bigint - 2, 32) where id = any (%s)",
         ids,
     )
     return ids
@@ -798,7 +798,7 @@ def test_upkeep_passes_over_expired_tasks_that_somebody_has_locked(open_session:
     ids = locker.enqueue("q", 3)
     for task, lease in locker.claim("q", 3):
         locker.run("select underway.complete(%s, %s)", task, lease)
-    locker.run("update underway.task_history_later set expires_at = now() - interval '1 s'")
+    locker.run("update underway.task_history_later set kept_until = now() - interval '1 s'")
 
     locker.run("begin")
     locker.run("select from underway.task_history where id = %s for update", ids[1])

@@ -126,7 +126,7 @@ def test_a_schedule_that_somebody_else_made_is_taken_over_and_that_is_told(
 ) -> None:
     def declare(name: str) -> None:
         with App(database, name=name) as app:
-            app.schedule(FOREVER, name="nightly")(app.job(name="report")(lambda: None))
+            app.schedule(FOREVER, name="nightly")(app.job(name=f"report of {name}")(lambda: None))
             app.sync()
             assert [each.owner for each in app.client.schedules()] == [name]
 

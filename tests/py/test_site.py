@@ -37,15 +37,18 @@ def test_a_style_sheet_that_loads_a_font_from_elsewhere_is_found(tmp_path: Path)
     assert list(site.problems_of(tmp_path)) == ["style.css loads by a style: url('https:"]
 
 
-def test_links_lead_to_the_places_that_pages_have_in_the_site() -> None:
+def test_links_lead_to_the_places_that_pages_and_files_have_in_the_site() -> None:
     page = site.ROOT / "docs/guides/workers.md"
     text = (
         "[changes](../../CHANGELOG.md) [rooms](../../sql/functions/README.md#before-the-first-task)"
-        " [limits](limits.md#fair-queues) [the demo](../../examples/demo.py) [`demo.py`](../../examples/demo.py)"
+        " [limits](limits.md#fair-queues) [the demo](../../examples/demo.py) [examples](../../examples)"
         " [start](../../README.md) [here](#the-log) [there](https://example.com)"
     )
-    assert site.with_links_of_site(text, page) == (
+    changed, linked = site.with_links_of_site(text, page)
+    assert changed == (
         "[changes](../changelog.md) [rooms](../functions.md#before-the-first-task)"
-        " [limits](limits.md#fair-queues) the demo (`examples/demo.py` in the repository) `examples/demo.py`"
+        " [limits](limits.md#fair-queues) [the demo](../files/examples/demo.py) `examples/`"
         " [start](../index.md) [here](#the-log) [there](https://example.com)"
     )
+    names = {"CHANGELOG.md", "sql/functions/README.md", "docs/guides/limits.md", "examples/demo.py", "README.md"}
+    assert linked == {site.ROOT / name for name in names}

@@ -408,6 +408,12 @@ def test_health_answers_over_ipv4_and_ipv6_and_to_head(session: Session, start: 
     process = start("--health-port", port)
     wait_until(lambda: ask(port, "/ready")[0] == 200, "it is ready")
     assert ask(port, "/ready", method="HEAD") == (200, None)
+    assert ask(port, "/ready", method="POST") == (405, {"error": "POST is not allowed; use GET or HEAD"})
+    with socket.create_connection(("127.0.0.1", port), SECONDS) as connection:
+        connection.sendall(b"GET /ready HTTP/one\r\n\r\n")
+        assert json.loads(connection.makefile("rb").read().rpartition(b"\r\n\r\n")[2])["error"].startswith(
+            "Bad request"
+        )
     assert ask(port, "/ready", host="[::1]")[0] == 200
     stop(process)
 

@@ -57,6 +57,7 @@ def app(dsn: str) -> Iterator[App]:
     with connections.connect(dsn) as connection:
         truncate(connection)
         connection.execute("truncate note")
+        connection.execute("delete from underway.job")  # these tests use the same names for different jobs
     app = App(queues=[Queue(name="mail", dead_letter_queue="dead")], state={"setting": 1})
     with bind(app, dsn=dsn):
         yield app

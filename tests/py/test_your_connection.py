@@ -157,4 +157,5 @@ def test_a_call_on_a_given_connection_opens_no_other_one(database: str) -> None:
     app = App(lambda: pytest.fail("a connection is opened"))
     with psycopg.connect(database) as connection, Session(database):
         assert app.enqueue_many([NewTask(queue="q")], connection=connection)
+        assert app.client.enqueue("q", {}, connection=connection)
         assert execute(connection, stats())

@@ -31,9 +31,9 @@ def migrate(
             show_default=False,
         ),
     ] = None,
-    transaction: Annotated[
-        bool, typer.Option(help="With --sql: put begin and commit around it, or leave them to the tool that runs it.")
-    ] = True,
+    no_transaction: Annotated[
+        bool, typer.Option("--no-transaction", help="With --sql: no begin and commit, for a tool that has its own.")
+    ] = False,
     dsn: Dsn = None,
     as_json: Json = False,
 ) -> None:
@@ -42,11 +42,11 @@ def migrate(
         raise WrongUsage("--sql does not go together with --plan or --json")
     if testing is not None and (plan or as_json):
         raise WrongUsage("--testing does not go together with --plan or --json")
-    if not transaction and not sql:
-        raise WrongUsage("--no-transaction goes together with --sql; other installations need their transaction")
+    if no_transaction and not sql:
+        raise WrongUsage("--no-transaction goes together with --sql only")
     if sql:
-        steps = schema.steps(0, schema.migrations()[-1].version)
-        script = schema.script() if transaction else "\n".join(steps)
+        steps = "\n".join(schema.steps(0, schema.migrations()[-1].version))
+        script = steps if no_transaction else schema.script()
         typer.echo(script + (schema.testing_script() if testing else ""), nl=False)
         return
     if plan:

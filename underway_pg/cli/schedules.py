@@ -87,7 +87,8 @@ def add_schedule(
     jitter: Annotated[timedelta | None, duration_option("Delay each task by a random time up to this.")] = None,
     starts_at: Annotated[datetime | None, time_option("No times before this.")] = None,
     ends_at: Annotated[datetime | None, time_option("No times after this.")] = None,
-    priority: Priority = 0,
+    priority: Priority = None,
+    expires: Annotated[timedelta | None, duration_option("Cancel a task that no worker has begun after this.")] = None,
     timeout: Timeout = None,
     retention: Annotated[timedelta | None, duration_option("How long to keep a task after it has finished.")] = None,
     header: Headers = None,
@@ -99,7 +100,8 @@ def add_schedule(
         name=name, queue=queue, cron=cron, input=parse_input(input), job=job, time_zone=zone, catch_up=catch_up,
         catch_up_limit=catch_up_limit, overlap=overlap, jitter=jitter or 0, starts_at=starts_at, ends_at=ends_at,
         options=Options(
-            priority=priority, timeout=timeout, retention=retention, headers=parse_headers(header) if header else None
+            priority=priority, expires=expires, timeout=timeout, retention=retention,
+            headers=parse_headers(header) if header else None
         ),
     )  # fmt: skip
     next_at, now = query_with_time(dsn, statements.schedule(schedule))

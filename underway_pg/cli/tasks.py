@@ -11,8 +11,6 @@ from typing import Annotated, Any
 
 import psycopg
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 
 from .. import statements
 from ..client import Client, execute
@@ -77,7 +75,7 @@ def _shown(task: TaskInfo, now: datetime) -> str:
         "task": task.id,
         "queue": task.queue,
         "job": task.job,
-        "state": task.state,
+        "state": f"{task.state} ({task.reason})" if task.reason else task.state,
         "attempt": task.attempt if task.max_attempts is None else f"{task.attempt} of {task.max_attempts}",
         "priority": task.priority,
         "dead letter": f"of task {letter.get('task')} of queue {letter.get('queue')}" if letter else None,
@@ -86,10 +84,11 @@ def _shown(task: TaskInfo, now: datetime) -> str:
         "worker": task.worker,
         "enqueued": absolute_time(task.enqueued_at, now),
         "due": absolute_time(task.ready_at, now) if task.state == "pending" else None,
+        "expires": absolute_time(task.expires_at, now) if task.attempt == 0 else None,
         "started": absolute_time(task.started_at, now),
         "lease until": absolute_time(task.lease_expires_at, now),
         "finished": absolute_time(task.finished_at, now),
-        "kept until": absolute_time(task.expires_at, now),
+        "kept until": absolute_time(task.kept_until, now),
     }
     lines = [f"{name:<12} {value}" for name, value in facts.items() if value is not None]
     for name in ("input", "output", "headers", "progress"):
@@ -131,6 +130,9 @@ def wait(
     as_json: Json = False,
 ) -> None:
     """Wait until tasks are final, and show how they ended. The exit code is 0 if all of them succeeded."""
+    from rich.console import Console  # imported late, for it takes long
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
+
     # On stderr, so that the result on stdout can be redirected.
     progress = Progress(
         BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import psycopg
 
 from .. import connections, statements
+from ..checks import check_number
 from ..connections import AsyncPool, Dsn, after_fork, answer_within, connect_async, dsn_of_pool, is_outage, unavailable
 from ..connections.primitives import keep_for_ever, wait_for_event_async
 from ..connections.sessions import may_have_committed
@@ -24,6 +25,7 @@ from ..models import (
     BatchStats,
     BlockedReason,
     Enqueued,
+    JobStats,
     QueueStats,
     ScheduleStats,
     State,
@@ -31,7 +33,7 @@ from ..models import (
     TaskSummary,
     WorkerStats,
 )
-from ..settings import Duration, NewTask, Options, Queue, Schedule
+from ..settings import Duration, JobPolicy, NewTask, Options, Queue, Schedule
 from ..statements import Statement
 from .execute import execute_async
 from .waiter import TaskWaiter, output_of
@@ -248,6 +250,7 @@ class AsyncClient:
         if dsn is None and pool is None:
             raise ConfigurationError("a client needs a dsn or a pool")
         source = dsn if dsn is not None else dsn_of_pool(pool)
+        check_number("pool_size", pool_size, int, 1)
         self._own_pool = AsyncPool(source, max_size=pool_size)
         self._pool = self._own_pool if pool is None else pool
         self._timeout = timeout
@@ -339,19 +342,19 @@ class AsyncClient:
 
     async def enqueue(
         self,
-        queue: str,
+        queue: str | None,
         input: Any,
         *,
         job: str | None = None,
         options: Options = _DEFAULT,
         connection: Any = None,
     ) -> int:
-        """Enqueue a task. Returns its id."""
+        """Enqueue a task; without a queue (None) into that of its job. Returns its id."""
         return await self.run(statements.enqueue(queue, input, job, options), connection)
 
     async def enqueue_many(
         self,
-        queue: str,
+        queue: str | None,
         inputs: Iterable[Any],
         *,
         unique_keys: Iterable[str | None] | None = None,
@@ -367,7 +370,7 @@ class AsyncClient:
 
     async def enqueue_unique(
         self,
-        queue: str,
+        queue: str | None,
         inputs: Iterable[Any],
         unique_keys: Iterable[str | None],
         *,
@@ -468,6 +471,14 @@ class AsyncClient:
         """Create a queue, or change the settings that are given."""
         await self.run(statements.create_queue(queue), connection)
 
+    async def register_job(self, job: JobPolicy, *, connection: Any = None) -> None:
+        """Store what is declared of a job, in place of what was stored."""
+        await self.run(statements.register_jobs([job]), connection)
+
+    async def unregister_job(self, name: str, *, connection: Any = None) -> bool:
+        """Forget the settings of a job; its tasks stay. Returns whether it was registered."""
+        return await self.run(statements.unregister_job(name), connection)
+
     async def pause_queue(self, name: str, *, connection: Any = None) -> bool:
         """Stop claims from a queue, for all workers at once. Returns whether it was running."""
         return await self.run(statements.pause_queue(name), connection)
@@ -538,6 +549,10 @@ class AsyncClient:
     async def queues(self, *, connection: Any = None) -> list[QueueStats]:
         """Every queue, with what lies in it."""
         return await self.run(statements.queues(), connection)
+
+    async def jobs(self, *, connection: Any = None) -> list[JobStats]:
+        """Every registered job, with its settings."""
+        return await self.run(statements.jobs(), connection)
 
     async def workers(self, *, connection: Any = None) -> list[WorkerStats]:
         """Every worker that is known."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import psycopg
 
 from .. import connections, statements
+from ..checks import check_number
 from ..connections import Dsn, Pool, after_fork, answer_within_sync, connect, dsn_of_pool, is_outage, unavailable
 from ..connections.primitives import keep_for_ever, wait_for_event
 from ..connections.sessions import may_have_committed
@@ -25,6 +26,7 @@ from ..models import (
     BatchStats,
     BlockedReason,
     Enqueued,
+    JobStats,
     QueueStats,
     ScheduleStats,
     State,
@@ -32,7 +34,7 @@ from ..models import (
     TaskSummary,
     WorkerStats,
 )
-from ..settings import Duration, NewTask, Options, Queue, Schedule
+from ..settings import Duration, JobPolicy, NewTask, Options, Queue, Schedule
 from ..statements import Statement
 from .execute import execute
 from .waiter import TaskWaiter, output_of
@@ -249,6 +251,7 @@ class Client:
         if dsn is None and pool is None:
             raise ConfigurationError("a client needs a dsn or a pool")
         source = dsn if dsn is not None else dsn_of_pool(pool)
+        check_number("pool_size", pool_size, int, 1)
         self._own_pool = Pool(source, max_size=pool_size)
         self._pool = self._own_pool if pool is None else pool
         self._timeout = timeout
@@ -340,19 +343,19 @@ class Client:
 
     def enqueue(
         self,
-        queue: str,
+        queue: str | None,
         input: Any,
         *,
         job: str | None = None,
         options: Options = _DEFAULT,
         connection: Any = None,
     ) -> int:
-        """Enqueue a task. Returns its id."""
+        """Enqueue a task; without a queue (None) into that of its job. Returns its id."""
         return self.run(statements.enqueue(queue, input, job, options), connection)
 
     def enqueue_many(
         self,
-        queue: str,
+        queue: str | None,
         inputs: Iterable[Any],
         *,
         unique_keys: Iterable[str | None] | None = None,
@@ -368,7 +371,7 @@ class Client:
 
     def enqueue_unique(
         self,
-        queue: str,
+        queue: str | None,
         inputs: Iterable[Any],
         unique_keys: Iterable[str | None],
         *,
@@ -467,6 +470,14 @@ class Client:
         """Create a queue, or change the settings that are given."""
         self.run(statements.create_queue(queue), connection)
 
+    def register_job(self, job: JobPolicy, *, connection: Any = None) -> None:
+        """Store what is declared of a job, in place of what was stored."""
+        self.run(statements.register_jobs([job]), connection)
+
+    def unregister_job(self, name: str, *, connection: Any = None) -> bool:
+        """Forget the settings of a job; its tasks stay. Returns whether it was registered."""
+        return self.run(statements.unregister_job(name), connection)
+
     def pause_queue(self, name: str, *, connection: Any = None) -> bool:
         """Stop claims from a queue, for all workers at once. Returns whether it was running."""
         return self.run(statements.pause_queue(name), connection)
@@ -537,6 +548,10 @@ class Client:
     def queues(self, *, connection: Any = None) -> list[QueueStats]:
         """Every queue, with what lies in it."""
         return self.run(statements.queues(), connection)
+
+    def jobs(self, *, connection: Any = None) -> list[JobStats]:
+        """Every registered job, with its settings."""
+        return self.run(statements.jobs(), connection)
 
     def workers(self, *, connection: Any = None) -> list[WorkerStats]:
         """Every worker that is known."""

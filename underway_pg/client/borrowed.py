@@ -125,6 +125,10 @@ def _as_text(value: Any) -> tuple[str, str]:
 # a statement that goes past SQLAlchemy.
 
 
+# A connection that streams results would use a cursor of the server, which needs a transaction.
+_WHOLE = {"stream_results": False, "yield_per": None}
+
+
 def _sqlalchemy(connection: Any, statement: Statement[Any]) -> list[Row]:
     sql, parameters = statement.sql, statement.parameters
     if connection.dialect.driver == "asyncpg":
@@ -134,7 +138,8 @@ def _sqlalchemy(connection: Any, statement: Statement[Any]) -> list[Row]:
             f"the connection of SQLAlchemy is one of {connection.dialect.name} with the driver"
             f" {connection.dialect.driver}; {_SUPPORTED}"
         )
-    return [tuple(row) for row in connection.exec_driver_sql(sql, parameters)]
+    result = connection.exec_driver_sql(sql, parameters, execution_options=_WHOLE)
+    return [tuple(row) for row in result]
 
 
 def _sqlalchemy_session(session: Any, statement: Statement[Any]) -> list[Row]:
@@ -164,7 +169,7 @@ async def _sqlalchemy_async_session(session: Any, statement: Statement[Any]) -> 
 
 
 def _django(given: Any, statement: Statement[Any]) -> list[Row]:
-    from django.db import connections, transaction  # type: ignore[import-untyped]
+    from django.db import connections, transaction
 
     connection = connections[given] if isinstance(given, str) else given
     if connection.vendor != "postgresql":

@@ -125,9 +125,11 @@ def underway_dsn(underway_databases: Callable[[], AbstractContextManager[str]]) 
 
 
 @pytest.fixture
-def underway(underway_app: App, underway_dsn: str) -> Iterator[App]:
+def underway(request: pytest.FixtureRequest, underway_app: App, underway_dsn: str) -> Iterator[App]:
     """The application, bound to the database of this test."""
     with bind(underway_app, dsn=underway_dsn):
+        if request.config.getini("underway_reset") == "truncate":
+            underway_app.sync()  # the database may have what an older version of the code has declared
         yield underway_app
 
 

@@ -19,6 +19,7 @@ values
     ('UW012', 'batch_not_found', 'No batch has this id.'),
     ('UW013', 'batch_final', 'All tasks of the batch are final; it cannot be extended.'),
     ('UW014', 'output_too_large', 'The output is larger than the setting max_output_size allows.'),
-    ('UW015', 'task_locked', 'Another transaction has locked a task for too long; nothing was changed.');
+    ('UW015', 'task_locked', 'Another transaction has locked a task for too long; nothing was changed.'),
+    ('UW016', 'job_not_found', 'No queue was given and no job of this name is registered; register it, or give the queue.');
 
 comment on view underway.error_code is 'The errors that Underway raises: SQLSTATE, name and meaning.';

@@ -1,4 +1,4 @@
--- _dead_letter: enqueue a dead letter for each task that fails permanently in a queue with a dead-letter queue.
+-- _dead_letter: enqueue a dead letter for each task that fails permanently and whose job or queue has a dead-letter queue.
 --
 -- Writes: task.
 -- Calls: _clock, _earliest_ready_at, _ensure_priority, _wake.
@@ -24,8 +24,8 @@ begin
                 dead_letter
             )
             select
-                q.dead_letter_queue, t.job, t.input, t.priority,
-                underway._earliest_ready_at(q.dead_letter_queue, t.priority), v_now, t.retry_policy, t.timeout, t.heartbeat,
+                d.queue, t.job, t.input, t.priority,
+                underway._earliest_ready_at(d.queue, t.priority), v_now, t.retry_policy, t.timeout, t.heartbeat,
                 t.retention, t.headers,
                 jsonb_build_object(
                     'task', t.id, 'queue', t.queue, 'enqueued_at', t.enqueued_at, 'attempts', t.attempt,
@@ -35,8 +35,15 @@ begin
                 )) || case when t.dead_letter is null then '{}' else jsonb_build_object('dead_letter', t.dead_letter) end
             from underway.task t
             join underway.queue q on q.name = t.queue
+            left join underway.job j on j.name = t.job
+            -- A dead letter that fails goes where its queue says: that of its job is the queue in which it is.
+            cross join lateral (
+                select coalesce(
+                    case when t.dead_letter is null then nullif(j.dead_letter_queue, t.queue) end, q.dead_letter_queue
+                ) as queue
+            ) d
             where t.id = any (_dead_letter.tasks)
-              and q.dead_letter_queue is not null
+              and d.queue is not null
             order by t.id
             returning queue, priority
         )
@@ -49,4 +56,4 @@ end;
 $$;
 
 comment on function underway._dead_letter(bigint[]) is
-    'Enqueue a dead letter for each of these tasks whose queue has a dead-letter queue.';
+    'Enqueue a dead letter for each of these tasks whose job or queue has a dead-letter queue.';

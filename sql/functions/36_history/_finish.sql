@@ -8,7 +8,7 @@
 -- Writes: task, task_history.
 -- Calls: _clock.
 
-create or replace function underway._history_slot(expires_at timestamptz, now timestamptz)
+create or replace function underway._history_slot(kept_until timestamptz, now timestamptz)
 returns smallint
 language sql
 immutable
@@ -16,20 +16,21 @@ begin atomic
     -- Days since 1970 in UTC. The ring takes twenty days from now; the slots after them are being emptied (_prune). No
     -- pinned search_path: the names are bound already, and a pinned one would prevent inlining.
     select case
-        when (expires_at at time zone 'UTC')::date - (now at time zone 'UTC')::date < 20
-            then mod((expires_at at time zone 'UTC')::date - date '1970-01-01', 32)
+        when (kept_until at time zone 'UTC')::date - (now at time zone 'UTC')::date < 20
+            then mod((kept_until at time zone 'UTC')::date - date '1970-01-01', 32)
         else 32
     end::smallint;
 end;
 
 comment on function underway._history_slot(timestamptz, timestamptz) is
-    'The partition of the history for a task that expires at a time: its day in the ring, or 32 for later.';
+    'The partition of the history for a task that is kept until a time: its day in the ring, or 32 for later.';
 
 create or replace function underway._finish(
     tasks bigint[],
     leases uuid[],
     state underway.task_state,
-    outputs jsonb[] default null
+    outputs jsonb[] default null,
+    reason text default null
 )
 returns underway.finish_result
 language plpgsql
@@ -60,13 +61,18 @@ begin
         returning
             t.id, t.watched or t.in_batch or t.holds_slot or t.concurrency_key is not null as has_effects,
             t.watched, t.in_batch, t.holds_slot, t.parked, t.queue, t.concurrency_key, t.unique_key, t.job,
-            t.priority, t.attempt, t.worker, t.enqueued_at, t.started_at, t.input, t.headers, t.errors, t.dead_letter,
-            t.retry_policy, t.timeout, t.heartbeat, t.retention, batch.output
+            t.priority, t.attempt, t.worker, t.enqueued_at, t.started_at, t.expires_at, t.input, t.headers, t.errors, t.dead_letter,
+            t.retry_policy, t.timeout, t.heartbeat, t.retention, batch.output,
+            -- While no job has a retention, none is looked up.
+            coalesce(t.retention, case
+                when (select true from underway.job j where j.retention is not null limit 1)
+                    then (select j.retention from underway.job j where j.name = t.job)
+            end) as own_retention
     ),
     setting as (
         select
-            q.name, x.brief, v_now + x.retention as expires_at,
-            underway._history_slot(v_now + x.retention, v_now) as expires_slot
+            q.name, x.brief, v_now + x.retention as kept_until,
+            underway._history_slot(v_now + x.retention, v_now) as kept_slot
         from underway.queue q
         cross join lateral (
             -- A queue without history keeps a success for a day at most, with its output: for tasks that come after it, and
@@ -80,16 +86,16 @@ begin
     finished as (
         insert into underway.task_history (
             id, queue, unique_key, concurrency_key, job, state, priority, attempt, worker, input, output, headers,
-            errors, dead_letter, retry_policy, timeout, heartbeat, retention, enqueued_at, started_at, finished_at, expires_at, expires_slot
+            errors, dead_letter, retry_policy, timeout, heartbeat, retention, enqueued_at, started_at, finished_at, expires_at, reason, kept_until, kept_slot
         )
         select
             g.id, g.queue, g.unique_key, g.concurrency_key, g.job, _finish.state, g.priority, g.attempt, g.worker,
             case when s.brief then 'null' else g.input end, g.output, case when s.brief then null else g.headers end,
-            case when s.brief then null else g.errors end, g.dead_letter, g.retry_policy, g.timeout, g.heartbeat, g.retention, g.enqueued_at, g.started_at, v_now,
-            case when g.retention is null then coalesce(s.expires_at, v_now + interval '14 days') else v_now + g.retention end,
+            case when s.brief then null else g.errors end, g.dead_letter, g.retry_policy, g.timeout, g.heartbeat, g.retention, g.enqueued_at, g.started_at, v_now, g.expires_at, _finish.reason,
+            coalesce(v_now + g.own_retention, s.kept_until, v_now + interval '14 days'),
             case
-                when g.retention is null then coalesce(s.expires_slot, underway._history_slot(v_now + '14 days', v_now))
-                else underway._history_slot(v_now + g.retention, v_now)
+                when g.own_retention is null then coalesce(s.kept_slot, underway._history_slot(v_now + '14 days', v_now))
+                else underway._history_slot(v_now + g.own_retention, v_now)
             end
         from gone g
         left join setting s on s.name = g.queue
@@ -108,6 +114,6 @@ begin
 end;
 $$;
 
-comment on function underway._finish(bigint[], uuid[], underway.task_state, jsonb[]) is
+comment on function underway._finish(bigint[], uuid[], underway.task_state, jsonb[], text) is
     'Move the tasks that are still under these leases (without leases: tasks that the caller has locked) into the history.'
     ' Returns the ids of all, and the tasks whose end has effects.';

@@ -38,8 +38,8 @@ begin
     where h.ctid = any (array(
         select expired.ctid
         from underway.task_history_later expired
-        where expired.expires_at <= v_now
-        order by expired.expires_at
+        where expired.kept_until <= v_now
+        order by expired.kept_until
         limit _prune.max_tasks
         for update skip locked
     ));

@@ -10,6 +10,8 @@ language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_ready_at timestamptz;
 begin
     if not exists (select from underway.queue q where q.name = _check_options.queue) then
         perform underway._raise_queue_not_found(_check_options.queue);
@@ -31,6 +33,24 @@ begin
             hint = 'Give a time within the next hundred years; one in the past means now.';
     end if;
 
+    if _check_options.options.expires is not null and _check_options.options.expires_at is not null then
+        raise exception using
+            errcode = 'UW001',
+            message = format(
+                'both expires %s and expires_at %s are given', _check_options.options.expires,
+                _check_options.options.expires_at
+            ),
+            hint = 'Give one of them.';
+    end if;
+
+    if _check_options.options.expires_at > _check_options.now + interval '200 years'
+       and _check_options.options.expires_at < 'infinity' then
+        raise exception using
+            errcode = 'UW001',
+            message = format('expires_at %s is more than two hundred years away', _check_options.options.expires_at),
+            hint = 'Give an earlier time; one in the past means now, and infinity never.';
+    end if;
+
     if jsonb_typeof(_check_options.options.headers) <> 'object' then
         raise exception using
             errcode = 'UW001',
@@ -43,6 +63,7 @@ begin
     from (
         values
             ('delay', _check_options.options.delay, interval '0'),
+            ('expires', _check_options.options.expires, '1 millisecond'),
             ('timeout', _check_options.options.timeout, '1 millisecond'),
             ('heartbeat', _check_options.options.heartbeat, '100 milliseconds'),
             ('retention', _check_options.options.retention, '0')
@@ -54,9 +75,19 @@ begin
     end if;
 
     -- A time in the past means now.
-    return greatest(
+    v_ready_at := greatest(
         _check_options.now + coalesce(_check_options.options.delay, '0'), _check_options.options.run_at
     );
+    if v_ready_at > _check_options.now and _check_options.options.expires_at <= v_ready_at then
+        raise exception using
+            errcode = 'UW001',
+            message = format(
+                'expires_at %s is before the task is due, at %s', _check_options.options.expires_at, v_ready_at
+            ),
+            hint = 'Give a later time, or expires, which counts from when the task is due.';
+    end if;
+
+    return v_ready_at;
 end;
 $$;
 

@@ -6,8 +6,8 @@
 -- in the order of the keys, whatever order the inputs have: so calls with the same keys never deadlock.
 --
 -- Writes: task.
--- Calls: _add_dependencies, _check_inputs, _check_keys, _check_length, _check_options, _clock, _earliest_ready_at, _ensure_priority, _insert_unique, _mark_queue_keyed, _raise_unique_conflict, _wake.
--- Raises: UW001 invalid_argument, UW003 queue_not_found, UW004 task_not_found, UW005 wrong_state, UW007 input_too_large, UW010 unique_conflict, UW011 queue_full.
+-- Calls: _add_dependencies, _check_inputs, _check_keys, _check_length, _check_options, _clock, _earliest_ready_at, _ensure_priority, _insert_unique, _mark_queue_keyed, _raise_job_not_found, _raise_unique_conflict, _wake.
+-- Raises: UW001 invalid_argument, UW003 queue_not_found, UW004 task_not_found, UW005 wrong_state, UW007 input_too_large, UW010 unique_conflict, UW011 queue_full, UW016 job_not_found.
 
 create or replace function underway._enqueue(
     queue text,
@@ -24,6 +24,7 @@ set plan_cache_mode = force_generic_plan
 as $$
 declare
     v_now       timestamptz := underway._clock();
+    v_job       underway.job;
     v_wanted_at timestamptz;
     v_ids       bigint[] := coalesce(
         _enqueue.ids, array(select nextval('underway.task_id_seq') from unnest(_enqueue.inputs))
@@ -36,7 +37,24 @@ declare
     v_group     record;
     v_task      underway.enqueued_task;
 begin
+    -- What is not given is that of the job.
+    select j.* into v_job from underway.job j where j.name = _enqueue.options.job;
+    _enqueue.queue := coalesce(_enqueue.queue, v_job.queue);
+    if _enqueue.queue is null then
+        perform underway._raise_job_not_found(_enqueue.options.job);
+    end if;
+    _enqueue.options.priority := coalesce(_enqueue.options.priority, v_job.priority, 0);
+    _enqueue.options.concurrency_key := coalesce(_enqueue.options.concurrency_key, v_job.concurrency_key);
+    if _enqueue.options.expires_at is null then
+        _enqueue.options.expires := coalesce(_enqueue.options.expires, v_job.expires);
+    end if;
+
     v_wanted_at := underway._check_options(_enqueue.queue, _enqueue.options, v_now);
+    -- A time in the past means now, and infinity never, also where the job has an expiry.
+    _enqueue.options.expires_at := nullif(case
+        when _enqueue.options.expires_at is not null then greatest(_enqueue.options.expires_at, v_now)
+        else v_wanted_at + _enqueue.options.expires
+    end, 'infinity');
     perform underway._check_inputs(_enqueue.inputs);
     perform underway._check_keys(_enqueue.inputs, _enqueue.unique_keys, _enqueue.options);
     perform underway._ensure_priority(_enqueue.queue, _enqueue.options.priority);
@@ -91,7 +109,7 @@ begin
 
         insert into underway.task (
             id, queue, input, ready_at, enqueued_at, parked, job, priority, retry_policy, timeout, heartbeat, retention,
-            headers, concurrency_key
+            headers, concurrency_key, expires_at
         )
         select
             given.id, _enqueue.queue, given.input,
@@ -100,7 +118,7 @@ begin
             )),
             v_now, given.id > v_last_ready is true, _enqueue.options.job, _enqueue.options.priority, _enqueue.options.retry_policy,
             _enqueue.options.timeout, _enqueue.options.heartbeat, _enqueue.options.retention, _enqueue.options.headers,
-            _enqueue.options.concurrency_key
+            _enqueue.options.concurrency_key, _enqueue.options.expires_at
         from unnest(v_ids, _enqueue.inputs) as given (id, input);
 
         v_new := v_ids;

@@ -10,7 +10,7 @@
 -- Invariant: at most one live task holds a key, and none is inserted while a reservation of another task is in force.
 --
 -- Writes: task, unique_reservation.
--- Calls: _earliest_ready_at, _raise_unique_conflict, _release_slots.
+-- Calls: _earliest_ready_at, _expire, _raise_unique_conflict, _release_slots.
 -- Raises: UW010 unique_conflict.
 
 create or replace function underway._insert_unique(
@@ -38,16 +38,24 @@ declare
     v_key          text;
     v_reserved     bigint;
     v_ended_holder bigint;
+    v_expired      boolean;
 begin
     loop
-        select t.id, t.state, t.concurrency_key, h.task
-        into v_live, v_state, v_key, v_reserved
+        select t.id, t.state, t.concurrency_key, h.task, t.expires_at <= _insert_unique.now and t.state <> 'in_progress'
+        into v_live, v_state, v_key, v_reserved, v_expired
         from (values (true)) as one
         left join underway.task t on t.queue = _insert_unique.queue and t.unique_key = _insert_unique.unique_key
         left join underway.unique_reservation h
             on h.queue = _insert_unique.queue
            and h.unique_key = _insert_unique.unique_key
            and h.expires_at > _insert_unique.now;
+
+        -- An expired task does not hold its key, so that the new one is not lost with it.
+        if v_expired then
+            perform from underway.task t where t.id = v_live for update;
+            perform underway._expire(array[v_live], _insert_unique.now);
+            continue;
+        end if;
 
         -- A task that has failed or was cancelled does not hold its key any more, whatever its unique_for.
         v_ended_holder := null;
@@ -62,7 +70,7 @@ begin
         if v_live is null and v_reserved is not distinct from v_ended_holder then
             insert into underway.task (
                 id, queue, unique_key, input, ready_at, enqueued_at, job, priority, retry_policy, timeout, heartbeat,
-                retention, headers, concurrency_key, unique_until_start
+                retention, headers, concurrency_key, unique_until_start, expires_at
             )
             values (
                 _insert_unique.id, _insert_unique.queue, _insert_unique.unique_key, _insert_unique.input,
@@ -72,7 +80,7 @@ begin
                 _insert_unique.now, _insert_unique.options.job, _insert_unique.options.priority,
                 _insert_unique.options.retry_policy, _insert_unique.options.timeout, _insert_unique.options.heartbeat,
                 _insert_unique.options.retention, _insert_unique.options.headers, _insert_unique.options.concurrency_key,
-                nullif(_insert_unique.options.unique_until = 'start', false)
+                nullif(_insert_unique.options.unique_until = 'start', false), _insert_unique.options.expires_at
             )
             on conflict (queue, unique_key) where unique_key is not null do nothing;
 
@@ -125,7 +133,8 @@ begin
                 retention = _insert_unique.options.retention,
                 headers = _insert_unique.options.headers,
                 concurrency_key = _insert_unique.options.concurrency_key,
-                unique_until_start = nullif(_insert_unique.options.unique_until = 'start', false)
+                unique_until_start = nullif(_insert_unique.options.unique_until = 'start', false),
+                expires_at = _insert_unique.options.expires_at
             where t.id = v_live
               and t.state = 'pending';
 

@@ -4,15 +4,17 @@
 --
 -- Writes: nothing.
 -- Calls: enqueue_many.
--- Raises: UW001 invalid_argument, UW003 queue_not_found, UW004 task_not_found, UW005 wrong_state, UW007 input_too_large, UW010 unique_conflict, UW011 queue_full.
+-- Raises: UW001 invalid_argument, UW003 queue_not_found, UW004 task_not_found, UW005 wrong_state, UW007 input_too_large, UW010 unique_conflict, UW011 queue_full, UW016 job_not_found.
 
 create or replace function underway.enqueue(
-    queue text,
+    queue text default null,
     input jsonb default '{}',
     job text default null,
     delay interval default null,
     run_at timestamptz default null,
-    priority integer default 0,
+    priority integer default null,
+    expires interval default null,
+    expires_at timestamptz default null,
     retry_policy underway.retry_policy default null,
     timeout interval default null,
     heartbeat interval default null,
@@ -34,15 +36,17 @@ volatile
 as $$
     select (underway.enqueue_many(
         enqueue.queue, array[enqueue.input], enqueue.job, enqueue.delay, enqueue.run_at, enqueue.priority,
-        enqueue.retry_policy, enqueue.timeout, enqueue.heartbeat, enqueue.retention, enqueue.headers,
-        array[enqueue.unique_key], enqueue.on_conflict, enqueue.unique_for, enqueue.unique_until,
+        enqueue.expires, enqueue.expires_at, enqueue.retry_policy, enqueue.timeout, enqueue.heartbeat, enqueue.retention,
+        enqueue.headers, array[enqueue.unique_key], enqueue.on_conflict, enqueue.unique_for, enqueue.unique_until,
         enqueue.concurrency_key, enqueue.after, enqueue.after_failure
     ))[1];
 $$;
 
 comment on function underway.enqueue(
-    text, jsonb, text, interval, timestamptz, integer, underway.retry_policy, interval, interval, interval, jsonb, text, text,
-    interval, text, text, bigint[], text
+    text, jsonb, text, interval, timestamptz, integer, interval, timestamptz, underway.retry_policy, interval, interval,
+    interval, jsonb, text, text, interval, text, text, bigint[], text
 ) is
-    'Enqueue a task in the transaction of the caller. Returns its id; if its unique key is taken, the id of the task that'
-    ' holds the key.';
+    'Enqueue a task in the transaction of the caller. Without a queue it goes to the queue of its job, and without a priority,'
+    ' a concurrency_key or an expiry it has those of its job. With expires, counted from when it is due, or with expires_at it'
+    ' is cancelled if no worker has begun it by then. Returns its id; if its unique key is taken, the id of the task that holds'
+    ' the key.';

@@ -4,7 +4,7 @@
 --
 -- Writes: task.
 -- Calls: _clock, _enqueue, _wake.
--- Raises: UW001 invalid_argument, UW003 queue_not_found, UW004 task_not_found, UW005 wrong_state, UW007 input_too_large, UW010 unique_conflict, UW011 queue_full.
+-- Raises: UW001 invalid_argument, UW003 queue_not_found, UW004 task_not_found, UW005 wrong_state, UW007 input_too_large, UW010 unique_conflict, UW011 queue_full, UW016 job_not_found.
 
 create or replace function underway.enqueue_many(
     queue text,
@@ -12,7 +12,9 @@ create or replace function underway.enqueue_many(
     job text default null,
     delay interval default null,
     run_at timestamptz default null,
-    priority integer default 0,
+    priority integer default null,
+    expires interval default null,
+    expires_at timestamptz default null,
     retry_policy underway.retry_policy default null,
     timeout interval default null,
     heartbeat interval default null,
@@ -34,16 +36,27 @@ set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 as $$
 declare
-    v_now       timestamptz := underway._clock();
-    v_fast_path boolean;
-    v_idle      boolean;
-    v_ids       bigint[];
+    v_now         timestamptz := underway._clock();
+    v_queue       text; -- of the job, as the next two
+    v_priority    integer;
+    v_has_options boolean;
+    v_fast_path   boolean;
+    v_idle        boolean;
+    v_ids         bigint[];
 begin
+    if enqueue_many.job is not null then
+        select j.queue, j.priority, num_nonnulls(j.concurrency_key, j.expires) > 0
+        into v_queue, v_priority, v_has_options
+        from underway.job j
+        where j.name = enqueue_many.job;
+    end if;
+
     -- Read in one statement all that a plain task needs. Each statement and each expression counts here: PL/pgSQL
     -- prepares all that are executed again in each transaction, and most enqueue one task (docs/decisions/0013).
     select
         -- A priority in use, and no watermark in the future: ready_at is the clock, read by the insert.
-        (enqueue_many.priority = 0 or m.version is not null)
+        (coalesce(enqueue_many.priority, v_priority, 0) = 0 or m.version is not null)
+            and v_has_options is not true
             and (m.observed_at > v_now) is not true
             and q.max_length is null
             -- enqueue gives the array of one null. Not the literal '{null}', which array_nulls turns into a text.
@@ -55,9 +68,9 @@ begin
             and enqueue_many.unique_until = 'finish'
             and enqueue_many.after_failure = 'wait'
             and num_nonnulls(
-                enqueue_many.delay, enqueue_many.run_at, enqueue_many.retry_policy, enqueue_many.timeout,
-                enqueue_many.heartbeat, enqueue_many.retention, enqueue_many.headers, enqueue_many.unique_for,
-                enqueue_many.concurrency_key, enqueue_many.after
+                enqueue_many.delay, enqueue_many.run_at, enqueue_many.expires, enqueue_many.expires_at,
+                enqueue_many.retry_policy, enqueue_many.timeout, enqueue_many.heartbeat, enqueue_many.retention,
+                enqueue_many.headers, enqueue_many.unique_for, enqueue_many.concurrency_key, enqueue_many.after
             ) = 0
             and (
                 select bool_and(coalesce(octet_length(given.input::text) <= (
@@ -79,11 +92,11 @@ begin
         select w.observed_at, w.version
         from underway.watermark w
         where w.queue = q.name
-          and w.priority = enqueue_many.priority
+          and w.priority = coalesce(enqueue_many.priority, v_priority, 0)
         order by w.version desc
         limit 1
     ) m on true
-    where q.name = enqueue_many.queue;
+    where q.name = coalesce(enqueue_many.queue, v_queue);
 
     -- Options, keys, or something to refuse.
     if v_fast_path is not true then
@@ -95,10 +108,10 @@ begin
                 enqueue_many.unique_keys,
                 row(
                     enqueue_many.job, enqueue_many.delay, enqueue_many.run_at, enqueue_many.priority,
-                    enqueue_many.retry_policy, enqueue_many.timeout, enqueue_many.heartbeat, enqueue_many.retention,
-                    enqueue_many.headers, enqueue_many.on_conflict, enqueue_many.unique_for,
-                    enqueue_many.unique_until, enqueue_many.concurrency_key, enqueue_many.after,
-                    enqueue_many.after_failure
+                    enqueue_many.expires, enqueue_many.expires_at, enqueue_many.retry_policy, enqueue_many.timeout,
+                    enqueue_many.heartbeat, enqueue_many.retention, enqueue_many.headers, enqueue_many.on_conflict,
+                    enqueue_many.unique_for, enqueue_many.unique_until, enqueue_many.concurrency_key,
+                    enqueue_many.after, enqueue_many.after_failure
                 )::underway.task_options,
                 v_ids
             ) with ordinality as given (id, created, replaced, number)
@@ -108,11 +121,13 @@ begin
 
     -- The default of ready_at is the clock: it is read while the statement has its lock on `task`, as the watermark needs.
     insert into underway.task (id, queue, job, input, priority, enqueued_at)
-    select given.id, enqueue_many.queue, enqueue_many.job, given.input, enqueue_many.priority, v_now
+    select
+        given.id, coalesce(enqueue_many.queue, v_queue), enqueue_many.job, given.input,
+        coalesce(enqueue_many.priority, v_priority, 0), v_now
     from unnest(v_ids, enqueue_many.inputs) as given (id, input);
 
     if v_idle then
-        perform underway._wake(enqueue_many.queue);
+        perform underway._wake(coalesce(enqueue_many.queue, v_queue));
     end if;
 
     return v_ids;
@@ -120,8 +135,8 @@ end;
 $$;
 
 comment on function underway.enqueue_many(
-    text, jsonb[], text, interval, timestamptz, integer, underway.retry_policy, interval, interval, interval, jsonb, text[],
-    text, interval, text, text, bigint[], text
+    text, jsonb[], text, interval, timestamptz, integer, interval, timestamptz, underway.retry_policy, interval, interval,
+    interval, jsonb, text[], text, interval, text, text, bigint[], text
 ) is
     'Enqueue one task for each input, all with the same options except their unique keys. Returns their ids in the order'
-    ' of the inputs; for a unique key that is taken, the id of the task that holds it.';
+    ' of the inputs; for a unique key that is taken, the id of the task that holds it. A null queue is that of the job.';

@@ -9,7 +9,7 @@
 --
 -- Writes: nothing.
 -- Calls: _check_inputs, _check_keys, _enqueue, retry_policy.
--- Raises: UW001 invalid_argument, UW003 queue_not_found, UW004 task_not_found, UW005 wrong_state, UW007 input_too_large, UW010 unique_conflict, UW011 queue_full.
+-- Raises: UW001 invalid_argument, UW003 queue_not_found, UW004 task_not_found, UW005 wrong_state, UW007 input_too_large, UW010 unique_conflict, UW011 queue_full, UW016 job_not_found.
 
 create or replace function underway._check_objects(tasks jsonb)
 returns void
@@ -44,7 +44,7 @@ begin
                     select 'retry_policy.' || jsonb_object_keys(nullif(given.task -> 'retry_policy', 'null'))
                 ) as option (name)
                 where option.name <> all (array[
-                    'queue', 'input', 'job', 'delay', 'run_at', 'priority', 'retry_policy', 'timeout', 'heartbeat', 'retention',
+                    'queue', 'input', 'job', 'delay', 'run_at', 'expires', 'expires_at', 'priority', 'retry_policy', 'timeout', 'heartbeat', 'retention',
                     'headers', 'unique_key', 'on_conflict', 'unique_for', 'unique_until', 'concurrency_key', 'after', 'after_failure',
                     'retry_policy.max_attempts', 'retry_policy.initial_interval', 'retry_policy.max_interval',
                     'retry_policy.factor', 'retry_policy.jitter'
@@ -62,7 +62,7 @@ begin
         raise exception using
             errcode = 'UW001',
             message = v_problem,
-            hint = 'Each task is an object with a queue, an input and the options of underway.enqueue.';
+            hint = 'Each task is an object with a queue or a job, an input and the options of underway.enqueue.';
     end if;
 end;
 $$;
@@ -79,7 +79,7 @@ begin
     -- A null means the same as no option: the default of enqueue.
     return jsonb_populate_record(
         null::underway.task_options,
-        '{"priority": 0, "on_conflict": "return", "unique_until": "finish", "after_failure": "wait"}'
+        '{"on_conflict": "return", "unique_until": "finish", "after_failure": "wait"}'
         || coalesce((
             select jsonb_object_agg(given.name, given.value)
             from jsonb_each(_read_options.task) as given (name, value)

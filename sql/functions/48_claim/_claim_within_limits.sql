@@ -3,10 +3,11 @@
 -- The caller holds the claim lock of the queue alone until its transaction ends, so it sees all that runs: no counter is
 -- kept, running tasks are counted in an index. Ready tasks are read page by page. A task fits while its queue and its
 -- concurrency key have capacity. One that does not fit because its key is full, paused or out of tokens is parked, so that
--- no later claim reads it again; 32_limit/_release_slots.sql says how it comes back. In a fair queue keys take turns.
+-- no later claim reads it again; 32_limit/_release_slots.sql says how it comes back. In a fair queue keys take turns. Tasks
+-- that have expired are cancelled: they take no slot and no token.
 --
 -- Writes: nothing.
--- Calls: _clock, _key_capacity, _lock_candidates, _park, _queue_capacity, _take_tokens, _take_turns, _wake_key_at_next_token, _wake_keys_with_tokens.
+-- Calls: _clock, _expire, _key_capacity, _lock_candidates, _park, _queue_capacity, _take_tokens, _take_turns, _wake_key_at_next_token, _wake_keys_with_tokens.
 -- Raises: UW001 invalid_argument.
 
 create or replace function underway._claim_within_limits(
@@ -32,6 +33,8 @@ declare
     v_at        timestamptz := _claim_within_limits.watermark;
     v_id        bigint := 0;
     v_page_size integer;
+    v_read      underway.claim_candidate[];
+    v_expired   bigint[];
     v_page      underway.claim_candidate[];
     v_capacity  integer[];
     v_fitting   underway.claim_candidate[];
@@ -64,8 +67,16 @@ begin
     -- At most ten pages, so that a claim does not take long over what it parks.
     for v_number in 1..10 loop
         v_page_size := least(1000, greatest(100, v_max_tasks - cardinality(v_taken)));
-        v_page := array(
-            select row(t.ctid, t.concurrency_key, t.ready_at, t.id)::underway.claim_candidate
+        select
+            array_agg(p.task order by p.number),
+            array_agg(p.task order by p.number) filter (where p.expired is not true),
+            array_agg((p.task).id) filter (where p.expired)
+        into v_read, v_page, v_expired
+        from (
+            select
+                row(t.ctid, t.concurrency_key, t.ready_at, t.id)::underway.claim_candidate as task,
+                t.expires_at <= v_now as expired,
+                row_number() over (order by t.ready_at, t.id) as number
             from underway.task t
             where t.queue = _claim_within_limits.queue
               and t.priority = _claim_within_limits.priority
@@ -75,8 +86,12 @@ begin
               and not t.parked
             order by t.ready_at, t.id
             limit v_page_size
-        );
-        exit when v_page = '{}';
+        ) p;
+        exit when v_read is null;
+        if v_expired is not null then
+            v_page := coalesce(v_page, '{}');
+            perform underway._expire(v_expired, v_now);
+        end if;
 
         -- Of each task the capacity of its key, which is read once for a key. Null without a key.
         v_capacity := array(
@@ -120,7 +135,7 @@ begin
                 from unnest(v_page, v_capacity) with ordinality as t (ctid, key, ready_at, id, capacity, number)
             ) c;
 
-            v_locked := underway._lock_candidates(v_fitting, v_max_tasks - cardinality(v_taken));
+            v_locked := underway._lock_candidates(v_fitting, v_max_tasks - cardinality(v_taken), v_now);
         end if;
         v_taken := v_taken || v_locked;
 
@@ -128,9 +143,9 @@ begin
             v_parked := v_parked || underway._park(v_queue, v_blocked, v_taken, v_now);
         end if;
 
-        exit when cardinality(v_page) < v_page_size or cardinality(v_taken) >= v_max_tasks;
-        v_at := v_page[v_page_size].ready_at;
-        v_id := v_page[v_page_size].id;
+        exit when cardinality(v_read) < v_page_size or cardinality(v_taken) >= v_max_tasks;
+        v_at := v_read[v_page_size].ready_at;
+        v_id := v_read[v_page_size].id;
     end loop;
 
     if v_queue.rate_limit is not null and v_taken <> '{}' then

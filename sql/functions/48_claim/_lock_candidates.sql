@@ -1,10 +1,10 @@
 -- _lock_candidates: lock at most max_tasks of these tasks, in their order. Tasks that have changed since they were read, or
--- that another session has locked, are skipped: the tasks after them take their place.
+-- that another session has locked, or that have expired, are skipped: the tasks after them take their place.
 --
 -- Writes: nothing.
 -- Calls: nothing.
 
-create or replace function underway._lock_candidates(tasks underway.claim_candidate[], max_tasks integer)
+create or replace function underway._lock_candidates(tasks underway.claim_candidate[], max_tasks integer, now timestamptz)
 returns underway.claim_candidate[]
 language plpgsql
 volatile
@@ -31,6 +31,7 @@ begin
             join underway.task t on t.ctid = c.ctid
             where case
                 when t.state = 'pending' and t.id = c.id and t.ready_at <= c.ready_at
+                     and (t.expires_at <= _lock_candidates.now) is not true
                     then t.concurrency_key is not distinct from c.key
             end
             order by c.number
@@ -43,5 +44,5 @@ begin
 end;
 $$;
 
-comment on function underway._lock_candidates(underway.claim_candidate[], integer) is
+comment on function underway._lock_candidates(underway.claim_candidate[], integer, timestamptz) is
     'Lock at most so many of these tasks that are still as they were read. Returns them in their order.';

@@ -82,7 +82,7 @@ begin
         ) oldest
     ) turn;
 
-    v_locked := underway._lock_candidates(v_chosen, _take_turns.max_tasks);
+    v_locked := underway._lock_candidates(v_chosen, _take_turns.max_tasks, _take_turns.now);
     -- Keys in the order in which they were served: their next turns come in the same order.
     v_served := array(
         select l.key

@@ -4,9 +4,11 @@
 -- decides (_claim_within_limits).
 --
 --   pending -> in_progress
+--   pending -> cancelled, when it has expired
 --
 -- Writes: task.
--- Calls: _advance_watermark, _check_claim, _claim_lock, _claim_within_limits, _clock, _mark_queue_keyed, _queues_with_tasks, _start_of_line.
+-- Calls: _advance_watermark, _attempt_settings, _check_claim, _claim_lock, _claim_within_limits, _clock, _expire_front,
+--   _mark_queue_keyed, _queues_with_tasks, _start_of_line.
 -- Raises: UW001 invalid_argument, UW003 queue_not_found.
 
 create or replace function underway.dequeue(queues text[], max_tasks integer default 1, worker bigint default null)
@@ -29,7 +31,10 @@ declare
     v_remaining integer := dequeue.max_tasks;
     v_lane      record;
     v_rows      tid[];
+    v_settings  underway.attempt_settings[];
     v_claimed   integer;
+    v_expired   integer;
+    v_to_expire integer := 1000; -- in one call, so that it does not take long
 begin
     if (dequeue.max_tasks between 0 and 10000) is not true then
         perform underway._check_claim(dequeue.queues, dequeue.max_tasks);
@@ -41,7 +46,12 @@ begin
     for v_lane in
         select
             q.name as queue, p.priority, q.timeout, q.heartbeat, (q.retry_policy).max_attempts, start.at as starts_at,
-            q.max_running is not null or q.rate_limit is not null or q.fair or q.has_keys as has_limits
+            q.max_running is not null or q.rate_limit is not null or q.fair or q.has_keys as has_limits,
+            (
+                select true from underway.job j
+                where j.timeout is not null or j.heartbeat is not null or (j.retry_policy).max_attempts is not null
+                limit 1
+            ) as has_jobs
         from unnest(v_queues) as served (name)
         -- The limit and the offset keep this order of look-ups under a generic plan.
         cross join lateral (select * from underway.queue one where one.name = served.name limit 1) q
@@ -62,52 +72,68 @@ begin
 
         if v_lane.has_limits then
             continue when not pg_try_advisory_xact_lock(underway._claim_lock(v_lane.queue));
-            v_rows := underway._claim_within_limits(v_lane.queue, v_lane.priority, v_lane.starts_at, v_remaining);
         else
             continue when not pg_try_advisory_xact_lock_shared(underway._claim_lock(v_lane.queue));
             if current_setting('transaction_isolation') <> 'read committed' then
                 perform from underway.queue q where q.name = v_lane.queue for share skip locked; -- fails if the queue has changed
                 continue when not found;
             end if;
-            v_rows := array(
-                select t.ctid
-                from underway.task t
-                where t.queue = v_lane.queue and t.priority = v_lane.priority
-                  and t.ready_at between v_lane.starts_at and v_now
-                  and t.state = 'pending' and not t.parked
-                order by t.ready_at, t.id
-                limit v_remaining for no key update skip locked
+        end if;
+        loop
+            if v_lane.has_limits then
+                v_rows := underway._claim_within_limits(v_lane.queue, v_lane.priority, v_lane.starts_at, v_remaining);
+            else
+                v_rows := array(
+                    select t.ctid
+                    from underway.task t
+                    where t.queue = v_lane.queue and t.priority = v_lane.priority
+                      and t.ready_at between v_lane.starts_at and v_now
+                      and t.state = 'pending' and not t.parked
+                    order by t.ready_at, t.id
+                    limit v_remaining for no key update skip locked
+                );
+            end if;
+            exit when v_rows = '{}';
+            v_settings := case when v_lane.has_jobs then underway._attempt_settings(v_rows) end;
+            return query
+            update underway.task t
+            set
+                state = 'in_progress', parked = false, attempt = t.attempt + 1,
+                holds_slot = v_lane.has_limits
+                    and (select q.max_running is not null from underway.queue q where q.name = v_lane.queue),
+                unique_key = case when t.unique_until_start is null then t.unique_key end,
+                started_at = v_now, worker = dequeue.worker, lease = v_lease,
+                lease_expires_at = v_now + coalesce(t.heartbeat, locked.heartbeat, v_lane.heartbeat)
+            from unnest(v_rows, v_settings) as locked (ctid, timeout, heartbeat, max_attempts)
+            where t.ctid = locked.ctid
+              and (t.expires_at <= v_now) is not true
+              -- Since the loop read the queue, a limit, a pause or a task with a key may have come:
+              and (v_lane.has_limits or (t.concurrency_key is null and (
+                  select q.paused_at is null and q.max_running is null and q.rate_limit is null and not q.fair
+                  from underway.queue q where q.name = v_lane.queue
+              )))
+            returning
+                t.id, t.queue, t.job, t.input, t.attempt, t.lease, coalesce(t.timeout, locked.timeout, v_lane.timeout),
+                coalesce(t.heartbeat, locked.heartbeat, v_lane.heartbeat), t.headers, t.priority, t.enqueued_at,
+                t.dead_letter, coalesce((t.retry_policy).max_attempts, locked.max_attempts, v_lane.max_attempts);
+            get diagnostics v_claimed = row_count;
+            v_remaining := v_remaining - v_claimed;
+            -- About once per 1,000 tasks, and in 1% of small claims: that bounds the dead entries that a claim reads.
+            if random() < 0.01 + v_claimed / 1000.0 then
+                perform underway._advance_watermark(v_lane.queue, v_lane.priority);
+            end if;
+            exit when v_claimed = cardinality(v_rows);
+
+            -- Tasks were left out. Without the expired ones there may be others to claim.
+            v_expired := underway._expire_front(
+                v_lane.queue, v_lane.priority, v_lane.starts_at, v_now, v_to_expire
             );
-        end if;
-        continue when v_rows = '{}';
-        return query
-        update underway.task t
-        set
-            state = 'in_progress', parked = false, attempt = t.attempt + 1,
-            holds_slot = v_lane.has_limits
-                and (select q.max_running is not null from underway.queue q where q.name = v_lane.queue),
-            unique_key = case when t.unique_until_start is null then t.unique_key end,
-            started_at = v_now, worker = dequeue.worker, lease = v_lease,
-            lease_expires_at = v_now + coalesce(t.heartbeat, v_lane.heartbeat)
-        from unnest(v_rows) as locked (ctid)
-        where t.ctid = locked.ctid -- since the loop read the queue, a limit, a pause or a task with a key may have come:
-          and (v_lane.has_limits or (t.concurrency_key is null and (
-              select q.paused_at is null and q.max_running is null and q.rate_limit is null and not q.fair
-              from underway.queue q where q.name = v_lane.queue
-          )))
-        returning
-            t.id, t.queue, t.job, t.input, t.attempt, t.lease, coalesce(t.timeout, v_lane.timeout),
-            coalesce(t.heartbeat, v_lane.heartbeat), t.headers, t.priority, t.enqueued_at, t.dead_letter,
-            coalesce((t.retry_policy).max_attempts, v_lane.max_attempts);
-        get diagnostics v_claimed = row_count;
-        v_remaining := v_remaining - v_claimed;
-        if v_claimed < cardinality(v_rows) then
-            perform underway._mark_queue_keyed(v_lane.queue);
-        end if;
-        -- About once per 1,000 tasks, and in 1% of small claims: that bounds the dead entries that a claim reads.
-        if random() < 0.01 + v_claimed / 1000.0 then
-            perform underway._advance_watermark(v_lane.queue, v_lane.priority);
-        end if;
+            v_to_expire := v_to_expire - v_expired;
+            if v_expired = 0 then
+                perform underway._mark_queue_keyed(v_lane.queue);
+                exit;
+            end if;
+        end loop;
     end loop;
 
     -- Of many queues those that do not exist are looked for only when nothing was found.

@@ -46,6 +46,8 @@ begin
             end,
             attempt = case when given.error is null then t.attempt - 1 else t.attempt end,
             errors = case when given.error is null then t.errors else underway._append_error(t.errors, given.error) end,
+            -- Once an attempt has counted, the task does not expire any more.
+            expires_at = case when given.error is null then t.expires_at end,
             started_at = null,
             lease = null,
             lease_expires_at = null,

@@ -1,5 +1,5 @@
 -- fail_many: the holder reports failed attempts. A task with attempts left is retried after its backoff; the others fail
--- for good, and leave a dead letter where their queue has a dead-letter queue.
+-- for good, and leave a dead letter where their job or their queue has a dead-letter queue.
 --
 --   in_progress -> pending | failed
 --
@@ -82,7 +82,7 @@ begin
         ) given
         cross join lateral (
             -- The limit keeps this a look-up for each row of the batch under a generic plan.
-            select held.id, held.queue, held.attempt, held.started_at, held.retry_policy
+            select held.id, held.queue, held.job, held.attempt, held.started_at, held.retry_policy
             from underway.task held
             where held.id = given.task
               and held.lease = given.lease
@@ -90,11 +90,12 @@ begin
             for no key update
         ) t
         join underway.queue q on q.name = t.queue
+        left join underway.job j on j.name = t.job
         cross join lateral (
             select
                 p.retry_policy,
                 coalesce(given.retryable, true) and t.attempt < (p.retry_policy).max_attempts as retried
-            from (select coalesce(t.retry_policy, q.retry_policy) as retry_policy) p
+            from (select coalesce(t.retry_policy, j.retry_policy, q.retry_policy) as retry_policy) p
         ) x
     ) f;
 

@@ -26,7 +26,8 @@ begin
     -- renewal of the others. A task that has run longer than its timeout is not renewed.
     update underway.task t
     set lease_expires_at = v_now + coalesce(
-        t.heartbeat, (select q.heartbeat from underway.queue q where q.name = t.queue)
+        t.heartbeat, (select j.heartbeat from underway.job j where j.name = t.job),
+        (select q.heartbeat from underway.queue q where q.name = t.queue)
     )
     where t.ctid = any (array(
         select held.ctid
@@ -36,7 +37,8 @@ begin
               (held.id, held.lease) in (select unnest(heartbeat.tasks), unnest(heartbeat.leases)), false
           )
           and v_now < held.started_at + coalesce(
-              held.timeout, (select q.timeout from underway.queue q where q.name = held.queue)
+              held.timeout, (select j.timeout from underway.job j where j.name = held.job),
+              (select q.timeout from underway.queue q where q.name = held.queue)
           )
         for no key update skip locked
     ));
@@ -47,13 +49,15 @@ begin
         select
             held.id, held.lease_expires_at,
             v_now + coalesce(
-                held.heartbeat, (select q.heartbeat from underway.queue q where q.name = held.queue)
+                held.heartbeat, (select j.heartbeat from underway.job j where j.name = held.job),
+                (select q.heartbeat from underway.queue q where q.name = held.queue)
             ) as renewed_until
         from underway.task held
         where held.id = any (heartbeat.tasks)
           and coalesce((held.id, held.lease) in (select unnest(heartbeat.tasks), unnest(heartbeat.leases)), false)
           and v_now < held.started_at + coalesce(
-              held.timeout, (select q.timeout from underway.queue q where q.name = held.queue)
+              held.timeout, (select j.timeout from underway.job j where j.name = held.job),
+              (select q.timeout from underway.queue q where q.name = held.queue)
           )
     ) h;
 
@@ -62,7 +66,10 @@ begin
         insert into underway.deferred_renewal (task, lease, lease_expires_at)
         select
             held.id, held.lease,
-            v_now + coalesce(held.heartbeat, (select q.heartbeat from underway.queue q where q.name = held.queue))
+            v_now + coalesce(
+                held.heartbeat, (select j.heartbeat from underway.job j where j.name = held.job),
+                (select q.heartbeat from underway.queue q where q.name = held.queue)
+            )
         from underway.task held
         where held.id = any (v_late)
           and held.lease is not null

@@ -16,6 +16,7 @@ as $$
 declare
     v_now      timestamptz := underway._clock();
     v_ready_at timestamptz;
+    v_expires_at timestamptz;
     v_queue    text;
     v_key      text;
 begin
@@ -24,6 +25,22 @@ begin
             errcode = 'UW001',
             message = format('run_at is %s', coalesce(reschedule.run_at::text, 'null')),
             hint = 'Give a time within the next 100 years; a time in the past means now.';
+    end if;
+
+    select t.expires_at
+    into v_expires_at
+    from underway.task t
+    where t.id = reschedule.task
+      and t.state = 'pending'
+    for no key update;
+    if v_expires_at <= greatest(reschedule.run_at, v_now) then
+        raise exception using
+            errcode = 'UW001',
+            message = format(
+                'run_at %s is not before the time at which task %s expires, %s', reschedule.run_at, reschedule.task,
+                v_expires_at
+            ),
+            hint = 'Give an earlier time, or cancel the task and enqueue it again.';
     end if;
 
     update underway.task t

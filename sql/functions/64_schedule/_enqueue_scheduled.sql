@@ -4,7 +4,7 @@
 --
 -- Writes: nothing.
 -- Calls: enqueue.
--- Raises: UW001 invalid_argument, UW003 queue_not_found, UW007 input_too_large.
+-- Raises: UW001 invalid_argument, UW003 queue_not_found, UW007 input_too_large, UW016 job_not_found.
 
 create or replace function underway._enqueue_scheduled(
     schedule underway.schedule,
@@ -23,6 +23,7 @@ begin
         job => schedule.job,
         run_at => _enqueue_scheduled.run_at,
         priority => schedule.priority,
+        expires => schedule.expires,
         retry_policy => schedule.retry_policy,
         timeout => schedule.timeout,
         heartbeat => schedule.heartbeat,

@@ -4,7 +4,7 @@
 --
 -- Writes: schedule.
 -- Calls: _clock, _enqueue_scheduled, _lock_schedule, _raise_schedule_not_found.
--- Raises: UW001 invalid_argument, UW003 queue_not_found, UW007 input_too_large, UW009 schedule_not_found.
+-- Raises: UW001 invalid_argument, UW003 queue_not_found, UW007 input_too_large, UW009 schedule_not_found, UW016 job_not_found.
 
 create or replace function underway.run_schedule_now(name text)
 returns bigint

@@ -1,8 +1,8 @@
 -- schedule: create a schedule or replace the one of this name. A change takes effect within a second.
 --
 -- Writes: schedule.
--- Calls: _check_inputs, _check_interval, _check_options, _clock, _lock_schedule, _next_time, _read_cron, _split_cron.
--- Raises: UW001 invalid_argument, UW003 queue_not_found, UW007 input_too_large, UW008 invalid_cron.
+-- Calls: _check_inputs, _check_interval, _check_options, _clock, _lock_schedule, _next_time, _raise_job_not_found, _read_cron, _split_cron.
+-- Raises: UW001 invalid_argument, UW003 queue_not_found, UW007 input_too_large, UW008 invalid_cron, UW016 job_not_found.
 
 create or replace function underway._check_schedule(schedule underway.schedule)
 returns void
@@ -12,6 +12,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_options underway.task_options;
+    v_queue   text;
 begin
     if schedule.name is null or schedule.name !~ '^[^[:space:][:cntrl:]]([^[:cntrl:]]{0,126}[^[:space:][:cntrl:]])?$' then
         raise exception using
@@ -57,13 +58,18 @@ begin
             hint = 'Give an end after the start.';
     end if;
     perform underway._check_interval('jitter', schedule.jitter, '0');
-    v_options.priority := schedule.priority;
+    v_options.priority := coalesce(schedule.priority, 0);
+    v_options.expires := schedule.expires;
     v_options.retry_policy := schedule.retry_policy;
     v_options.timeout := schedule.timeout;
     v_options.heartbeat := schedule.heartbeat;
     v_options.retention := schedule.retention;
     v_options.headers := schedule.headers;
-    perform underway._check_options(schedule.queue, v_options, underway._clock());
+    v_queue := coalesce(schedule.queue, (select j.queue from underway.job j where j.name = schedule.job));
+    if v_queue is null then
+        perform underway._raise_job_not_found(schedule.job);
+    end if;
+    perform underway._check_options(v_queue, v_options, underway._clock());
     perform underway._check_inputs(array[schedule.input]);
 end;
 $$;
@@ -78,7 +84,8 @@ create or replace function underway.schedule(
     time_zone text default null,
     input jsonb default '{}',
     job text default null,
-    priority integer default 0,
+    priority integer default null,
+    expires interval default null,
     retry_policy underway.retry_policy default null,
     timeout interval default null,
     heartbeat interval default null,
@@ -109,6 +116,7 @@ begin
     v_new.job := schedule.job;
     v_new.input := schedule.input;
     v_new.priority := schedule.priority;
+    v_new.expires := schedule.expires;
     v_new.retry_policy := schedule.retry_policy;
     v_new.timeout := schedule.timeout;
     v_new.heartbeat := schedule.heartbeat;
@@ -177,12 +185,12 @@ begin
         values (v_new.*)
         on conflict on constraint schedule_pkey do update set
             (next_at, check_at, updated_at, starts_at, ends_at, anchored_at, queue, job, cron, time_zone, catch_up,
-             catch_up_limit, overlap, jitter, owner, priority, input, headers, retry_policy, timeout, heartbeat,
+             catch_up_limit, overlap, jitter, owner, priority, expires, input, headers, retry_policy, timeout, heartbeat,
              retention)
             = (excluded.next_at, excluded.check_at, excluded.updated_at, excluded.starts_at, excluded.ends_at,
                excluded.anchored_at, excluded.queue, excluded.job, excluded.cron, excluded.time_zone,
                excluded.catch_up, excluded.catch_up_limit, excluded.overlap, excluded.jitter, excluded.owner,
-               excluded.priority, excluded.input, excluded.headers, excluded.retry_policy, excluded.timeout,
+               excluded.priority, excluded.expires, excluded.input, excluded.headers, excluded.retry_policy, excluded.timeout,
                excluded.heartbeat, excluded.retention)
         where v_old.name is not null;
 
@@ -195,6 +203,6 @@ end;
 $$;
 
 comment on function underway.schedule(
-    text, text, text, text, jsonb, text, integer, underway.retry_policy, interval, interval, interval, jsonb, text,
-    integer, text, interval, timestamptz, timestamptz, text
+    text, text, text, text, jsonb, text, integer, interval, underway.retry_policy, interval, interval, interval, jsonb,
+    text, integer, text, interval, timestamptz, timestamptz, text
 ) is 'Create a schedule or replace the one of this name; a paused schedule stays paused. Returns its next time.';

@@ -1,6 +1,6 @@
 -- _repair_clock: the clock was wrong and has been put back: bring times that lie in the future because of it back too.
 --
--- Tasks that were enqueued or failed meanwhile keep the delay that they were given; leases that were taken last one
+-- Tasks that were enqueued or failed meanwhile keep the delay and the expiry that they were given; leases that were taken last one
 -- heartbeat from now. Watermarks are reset. Rows that another session has locked are skipped.
 --
 -- Writes: task, worker.
@@ -31,7 +31,8 @@ begin
         ready_at = greatest(
             t.ready_at - (wrong.at - v_now), underway._earliest_ready_at(t.queue, t.priority)
         ),
-        enqueued_at = least(t.enqueued_at, v_now)
+        enqueued_at = least(t.enqueued_at, v_now),
+        expires_at = t.expires_at - (wrong.at - v_now)
     from (
         select
             pending.ctid,
@@ -50,7 +51,8 @@ begin
     set
         started_at = v_now,
         lease_expires_at = v_now + coalesce(
-            t.heartbeat, (select q.heartbeat from underway.queue q where q.name = t.queue), '30 seconds'
+            t.heartbeat, (select j.heartbeat from underway.job j where j.name = t.job),
+            (select q.heartbeat from underway.queue q where q.name = t.queue), '30 seconds'
         )
     where t.ctid = any (array(
         select running.ctid

@@ -2,7 +2,7 @@
 -- session has locked.
 --
 -- Writes: queue, upkeep, worker.
--- Calls: _clock, _prune, _prune_batches, _prune_buckets, _prune_reservations, _reclaim, _reevaluate_batches, _repair_clock, _repair_parked, _repair_queues, run_schedules.
+-- Calls: _clock, _expire_overdue, _prune, _prune_batches, _prune_buckets, _prune_reservations, _reclaim, _reevaluate_batches, _repair_clock, _repair_parked, _repair_queues, run_schedules.
 
 create or replace function underway._run_chores()
 returns jsonb
@@ -17,6 +17,7 @@ declare
     v_now     timestamptz := underway._clock();
     v_last    underway.upkeep;
     v_workers integer;
+    v_expired integer;
     v_done    jsonb;
 begin
     select u.* into v_last from underway.upkeep u order by u.last_run_at desc limit 1;
@@ -34,6 +35,7 @@ begin
     ));
     get diagnostics v_workers = row_count;
 
+    v_expired := underway._expire_overdue();
     perform underway._reevaluate_batches();
     perform underway._prune_reservations();
     perform underway._prune_buckets();
@@ -41,6 +43,7 @@ begin
     v_done := jsonb_build_object(
         'scheduled', underway.run_schedules(),
         'reclaimed', underway._reclaim(),
+        'expired', v_expired,
         'pruned', underway._prune(),
         'forgotten_workers', v_workers
     );
@@ -113,6 +116,6 @@ end;
 $$;
 
 comment on function underway.maintain(bigint, boolean) is
-    'Enqueue what schedules have due, reclaim lapsed leases, prune the history, reevaluate batches, forget lost workers. Returns'
+    'Enqueue what schedules have due, reclaim lapsed leases, cancel expired tasks, prune the history, reevaluate batches, forget lost workers. Returns'
     ' what was done; an empty object when another session did it less than a second ago. Call it every second from as many'
     ' sessions as you like; a worker passes its id and is seen thereby. With at_once they are done in any case.';

@@ -6,7 +6,7 @@
 create or replace view underway.schedule_stats as
 select
     s.name as schedule,
-    s.queue,
+    coalesce(s.queue, j.queue) as queue,
     s.job,
     s.cron,
     s.time_zone,
@@ -26,7 +26,8 @@ select
     s.owner,
     s.created_at,
     s.updated_at
-from underway.schedule s;
+from underway.schedule s
+left join underway.job j on j.name = s.job;
 
 comment on view underway.schedule_stats is
     'Each schedule with its settings, its last and next times, its last task, and its last error until a time succeeds.';

@@ -20,6 +20,7 @@ begin
             'scheduled', coalesce(sum(s.scheduled), 0),
             'in_progress', coalesce(sum(s.in_progress), 0),
             'waiting', coalesce(sum(s.waiting), 0),
+            'expired', coalesce(sum(s.expired), 0),
             'dead_letters', coalesce(sum(s.dead_letters), 0),
             'oldest_ready_seconds', coalesce(extract(epoch from underway._clock() - min(s.oldest_ready_at)), 0),
             'schedules', (select count(*) from underway.schedule_stats c),

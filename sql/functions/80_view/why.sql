@@ -256,8 +256,12 @@ begin
             perform underway._raise_wrong_state(why.task, 'can be explained', 'live or in the history');
         end if;
         return next row(
-            'finished', format('%s at %s', v_history.state, v_history.finished_at),
+            'finished',
+            format('%s at %s', v_history.state, v_history.finished_at) || case when v_history.reason = 'expired' then
+                format(': no worker had begun it by %s, when it expired', v_history.expires_at)
+            else '' end,
             jsonb_build_object('state', v_history.state, 'finished_at', v_history.finished_at)
+                || jsonb_strip_nulls(jsonb_build_object('reason', v_history.reason))
         )::underway.reason;
         return;
     end if;
@@ -284,6 +288,20 @@ begin
                 'lease_expires_at', v_task.lease_expires_at)
         )::underway.reason;
         return;
+    end if;
+
+    if v_task.expires_at <= v_now then
+        return next row(
+            'expired', format('expired at %s; maintain() will cancel it', v_task.expires_at),
+            jsonb_build_object('expires_at', v_task.expires_at)
+        )::underway.reason;
+        return;
+    elsif v_task.expires_at is not null then
+        return next row(
+            'expires',
+            format('cancelled if no worker has begun it by %s, in %s', v_task.expires_at, v_task.expires_at - v_now),
+            jsonb_build_object('expires_at', v_task.expires_at)
+        )::underway.reason;
     end if;
 
     if v_task.state = 'waiting' then

@@ -30,11 +30,11 @@ begin
             ('underway_worker', array[
                 'dequeue', 'complete', 'complete_many', 'complete_and_dequeue', 'fail', 'fail_many', 'snooze', 'release',
                 'snooze_many', 'release_many', 'heartbeat', 'report_progress', 'report_progress_many', 'register_worker',
-                'unregister_worker', 'set_idle', 'set_skipped_jobs', 'next_wakeup', 'worker_state', 'maintain', 'run_schedules'
+                'unregister_worker', 'register_job', 'retry_policy', 'set_idle', 'set_skipped_jobs', 'next_wakeup', 'worker_state', 'maintain', 'run_schedules'
             ]),
             ('underway_observer', array['task_info', 'why', 'stats', 'backoff', 'cron_next', 'cron_preview']),
             ('underway_operator', array[
-                'create_queue', 'configure', 'pause_queue', 'resume_queue', 'pause_key', 'resume_key', 'drop_queue', 'retry_policy',
+                'create_queue', 'register_job', 'unregister_job', 'configure', 'pause_queue', 'resume_queue', 'pause_key', 'resume_key', 'drop_queue', 'retry_policy',
                 'cancel', 'cancel_batch', 'retry', 'redrive', 'reschedule', 'reprioritize', 'delete_task', 'schedule',
                 'unschedule', 'pause_schedule', 'resume_schedule', 'run_schedule_now', 'run_schedules', 'cron_next',
                 'cron_preview', 'maintain', 'stop_workers', 'watch', 'why'
@@ -61,6 +61,7 @@ begin
 
         execute format('grant usage on schema underway to %I', v_role);
         execute format('grant select on underway.error_code, underway.settings to %I', v_role);
+        execute format('grant execute on function underway.schema_version() to %I', v_role);
         for v_function in
             select p.oid
             from pg_catalog.pg_proc p
@@ -70,10 +71,11 @@ begin
             execute format('grant execute on function %s to %I', v_function, v_role);
         end loop;
 
-        if v_role = 'underway_worker' then
-            -- A worker compares what is stored with what its application declares.
-            execute format('grant select on underway.queue_stats, underway.schedule_stats to %I', v_role);
+        -- A worker that may not change what differs from its code says what differs.
+        if v_role <> 'underway_producer' then
+            execute format('grant select on underway.job_list, underway.queue_list, underway.schedule_stats to %I', v_role);
         end if;
+
         if v_role in ('underway_observer', 'underway_operator') then
             execute format(
                 'grant select on underway.task_list, underway.queue_stats, underway.worker_stats, underway.schedule_stats,'

@@ -18,7 +18,8 @@ select results_eq(
         ('UW012', 'batch_not_found'),
         ('UW013', 'batch_final'),
         ('UW014', 'output_too_large'),
-        ('UW015', 'task_locked')
+        ('UW015', 'task_locked'),
+        ('UW016', 'job_not_found')
     $$,
     'the errors are listed in the order of their codes'
 );

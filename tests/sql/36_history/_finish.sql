@@ -52,8 +52,9 @@ select is(
                 'state', 'succeeded',
                 'output', 'sent',
                 'finished_at', '2030-01-01 12:02:00+00'::timestamptz,
-                'expires_at', '2030-01-06 12:02:00+00'::timestamptz,
-                'expires_slot', underway._history_slot('2030-01-06 12:02:00+00', '2030-01-01 12:02:00+00')
+                'reason', null,
+                'kept_until', '2030-01-06 12:02:00+00'::timestamptz,
+                'kept_slot', underway._history_slot('2030-01-06 12:02:00+00', '2030-01-01 12:02:00+00')
             )
         from live
     ),
@@ -65,7 +66,7 @@ select is(
 create temp table three_days as select underway_test.finished_task(queue => 'email') as id;
 
 select is(
-    (select h.expires_at from underway.task_history h join three_days on three_days.id = h.id),
+    (select h.kept_until from underway.task_history h join three_days on three_days.id = h.id),
     '2030-01-04 12:02:00+00'::timestamptz,
     'a task without a retention of its own is kept for the retention of its queue'
 );
@@ -75,7 +76,7 @@ select underway.create_queue('email', retention => '4 days');
 select underway.complete(four_days.id, four_days.lease) from four_days;
 
 select is(
-    (select h.expires_at from underway.task_history h join four_days on four_days.id = h.id),
+    (select h.kept_until from underway.task_history h join four_days on four_days.id = h.id),
     '2030-01-05 12:02:00+00'::timestamptz,
     'the retention of the queue is read when the task finishes'
 );
@@ -85,7 +86,7 @@ delete from underway.queue q where q.name = 'orphans';
 select underway._finish(array[orphan.id], array[orphan.lease], 'cancelled') from orphan;
 
 select is(
-    (select h.expires_at from underway.task_history h join orphan on orphan.id = h.id),
+    (select h.kept_until from underway.task_history h join orphan on orphan.id = h.id),
     '2030-01-15 12:02:00+00'::timestamptz,
     'a task whose queue was dropped is kept for fourteen days'
 );

@@ -15,7 +15,7 @@ select results_eq(
 );
 select is_empty('select from underway.task', 'a task that succeeded is not live any more');
 select is(
-    h.expires_at, h.finished_at + interval '1 day', 'the history keeps a success for a day'
+    h.kept_until, h.finished_at + interval '1 day', 'the history keeps a success for a day'
 )
 from sent join underway.task_history h on h.id = sent.id;
 
@@ -30,7 +30,7 @@ select is(underway.watch(sent.id), 'succeeded', 'a task that has already succeed
 select underway.create_queue('short', keep_history => false, retention => '1 hour');
 create temporary table short as select underway_test.finished_task('succeeded', 'short') as id;
 select is(
-    h.expires_at, h.finished_at + interval '1 hour', 'a queue with a shorter retention keeps a success that long'
+    h.kept_until, h.finished_at + interval '1 hour', 'a queue with a shorter retention keeps a success that long'
 )
 from short join underway.task_history h on h.id = short.id;
 

@@ -11,7 +11,7 @@ select underway.create_queue('email');
 
 create function pg_temp.finished(retention interval) returns void language sql as $$
     insert into underway.task_history (
-        id, queue, priority, attempt, state, input, enqueued_at, finished_at, expires_at, expires_slot, retention
+        id, queue, priority, attempt, state, input, enqueued_at, finished_at, kept_until, kept_slot, retention
     )
     select
         (extract(epoch from now.at) * 1000 + row_number() over ())::bigint, 'email', 0, 1, 'succeeded', '{}',
@@ -38,8 +38,8 @@ begin
             select count(*)
             from unnest(array[1, 14, 18, 19, 20, 21, 35]) as days, generate_series(0, days - 1) as ago
             where v_now - make_interval(days => ago) >= '2027-12-20 23:30:00+00'
-        ) - count(*) filter (where h.expires_at > v_now),
-        count(*) filter (where h.expires_at <= v_now - interval '2 days'),
+        ) - count(*) filter (where h.kept_until > v_now),
+        count(*) filter (where h.kept_until <= v_now - interval '2 days'),
         count(*)
     from underway.task_history h;
 
@@ -72,9 +72,9 @@ select underway._prune();
 
 select is_empty(
     $$
-        select h.id, h.expires_at
+        select h.id, h.kept_until
         from underway.task_history h
-        where h.expires_at <= underway._clock() - interval '2 days'
+        where h.kept_until <= underway._clock() - interval '2 days'
         limit 5
     $$,
     'tasks that expired while no session pruned are deleted by the next pruning'

@@ -15,7 +15,7 @@ create function pg_temp.check_keys(
 )
 returns void language sql as $$
     select underway._check_keys(check_keys.inputs, check_keys.unique_keys, row(
-        null, null, null, 0, null, null, null, null, null, check_keys.on_conflict, check_keys.unique_for,
+        null, null, null, 0, null, null, null, null, null, null, null, check_keys.on_conflict, check_keys.unique_for,
         check_keys.unique_until, check_keys.concurrency_key, null, 'wait'
     )::underway.task_options)
 $$;

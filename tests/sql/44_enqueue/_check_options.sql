@@ -14,13 +14,15 @@ create function pg_temp.ready_at(
     timeout interval default null,
     heartbeat interval default null,
     retention interval default null,
-    headers jsonb default null
+    headers jsonb default null,
+    expires interval default null,
+    expires_at timestamptz default null
 )
 returns timestamptz language sql as $$
     select underway._check_options(
         ready_at.queue,
         row(
-            null, ready_at.delay, ready_at.run_at, ready_at.priority, ready_at.retry_policy, ready_at.timeout,
+            null, ready_at.delay, ready_at.run_at, ready_at.priority, ready_at.expires, ready_at.expires_at, ready_at.retry_policy, ready_at.timeout,
             ready_at.heartbeat, ready_at.retention, ready_at.headers, 'return', null, 'finish', null, null, 'wait'
         )::underway.task_options,
         '2030-01-01 12:00:00+00'

@@ -14,7 +14,7 @@ returns underway.enqueued_task language sql as $$
     select underway._insert_unique(
         take_key.id, 'email', take_key.unique_key, to_jsonb(take_key.id), underway._clock(),
         row(
-            null, null, null, 0, null, null, null, null, null, take_key.on_conflict, take_key.unique_for,
+            null, null, null, 0, null, null, null, null, null, null, null, take_key.on_conflict, take_key.unique_for,
             take_key.unique_until, null, null, 'wait'
         )::underway.task_options,
         underway._clock()

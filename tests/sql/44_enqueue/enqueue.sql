@@ -121,7 +121,7 @@ select is(
     'the hint is the call that would create it'
 );
 
-select throws_ok($$ select underway.enqueue(null) $$, 'UW003', null, 'a queue that is null is refused');
+select throws_ok($$ select underway.enqueue(null) $$, 'UW001', null, 'neither a queue nor a job is refused');
 
 select throws_ok(
     $$ select underway.enqueue('email', null) $$, 'UW001', 'input 1 is null', 'an input that is null is refused'
@@ -141,7 +141,7 @@ select throws_ok(
 select throws_ok($$ select underway.enqueue('email', delay => '-1 s') $$, 'UW001', null, 'a negative delay is refused');
 
 select throws_ok(
-    $$ select underway.enqueue('email', priority => null) $$, 'UW001', null, 'a priority that is null is refused'
+    $$ select underway.enqueue('email', priority => 101) $$, 'UW001', null, 'a priority above 100 is refused'
 );
 
 select throws_ok(

@@ -164,7 +164,7 @@ select throws_ok(
 
 select throws_ok(
     $$ select underway.enqueue_many('[{"queue": "email"}, {"input": 1}]'::jsonb) $$,
-    'UW003', null, 'a task without a queue is refused'
+    'UW001', null, 'a task without a queue and a job is refused'
 );
 
 select throws_ok(

@@ -1,10 +1,10 @@
 begin;
-select plan(10);
+select plan(11);
 
 -- locked: the names of those of these tasks that can be locked as they were read.
 create function pg_temp.locked(tasks underway.claim_candidate[]) returns text language sql as $$
     select coalesce(string_agg(t.input #>> '{}', ' ' order by l.number), '')
-    from unnest(underway._lock_candidates(locked.tasks, 100)) with ordinality as l (ctid, key, ready_at, id, number)
+    from unnest(underway._lock_candidates(locked.tasks, 100, underway._clock())) with ordinality as l (ctid, key, ready_at, id, number)
     join underway.task t on t.id = l.id
 $$;
 
@@ -20,12 +20,12 @@ select is(
 )
 from seen;
 select results_eq(
-    'select l.* from seen, unnest(underway._lock_candidates(tasks, 100)) l', 'select t.* from seen, unnest(tasks) t',
+    'select l.* from seen, unnest(underway._lock_candidates(tasks, 100, underway._clock())) l', 'select t.* from seen, unnest(tasks) t',
     'locked tasks are returned as they were given'
 );
 
 select is(
-    (select string_agg(l.id::text, ' ') from unnest(underway._lock_candidates(tasks, 2)) l),
+    (select string_agg(l.id::text, ' ') from unnest(underway._lock_candidates(tasks, 2, underway._clock())) l),
     (select string_agg(t.id::text, ' ') from (select * from unnest(tasks) limit 2) t), 'at most max_tasks tasks are locked'
 )
 from seen;
@@ -63,6 +63,13 @@ from underway.task t
 where t.input = '"3"';
 update underway.task set state = 'waiting' where input = '"3"';
 select is(pg_temp.locked(tasks), '', 'no tasks are locked where all have changed') from now;
+
+-- expired
+
+select underway_test.no_tasks();
+select underway_test.keyed_tasks('1 2');
+update underway.task t set expires_at = underway._clock() where t.input = '"1"';
+select is(pg_temp.locked(underway_test.candidates('1 2')), '2', 'a task that has expired is not locked');
 
 select * from finish();
 rollback;

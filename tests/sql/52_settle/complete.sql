@@ -15,7 +15,7 @@ select lives_ok(
 
 select results_eq(
     $$
-        select i.state::text, i.output, i.attempt, i.enqueued_at, i.started_at, i.finished_at, i.expires_at
+        select i.state::text, i.output, i.attempt, i.enqueued_at, i.started_at, i.finished_at, i.kept_until
         from held, underway.task_info(held.id) i
     $$,
     $$

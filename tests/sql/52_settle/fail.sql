@@ -74,7 +74,7 @@ select is(
 from third;
 
 select results_eq(
-    $$ select i.state::text, i.attempt, i.finished_at, i.expires_at, i.output, i.input from held, underway.task_info(held.id) i $$,
+    $$ select i.state::text, i.attempt, i.finished_at, i.kept_until, i.output, i.input from held, underway.task_info(held.id) i $$,
     $$
         values (
             'failed', 3, '2030-01-01 12:00:35+00'::timestamptz, '2030-01-15 12:00:35+00'::timestamptz, null::jsonb,

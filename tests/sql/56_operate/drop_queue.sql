@@ -69,7 +69,7 @@ select is(
 )
 from live;
 
-select is((select h.expires_at from underway.task_history h join live on live.id = h.id where live.state = 'pending'),
+select is((select h.kept_until from underway.task_history h join live on live.id = h.id where live.state = 'pending'),
     '2030-01-04 12:00:00+00'::timestamptz, 'a cancelled task is kept for the retention of the dropped queue');
 
 select is(i.errors #>> '{0,message}', 'first', 'a cancelled task keeps its errors') from tried, underway.task_info(tried.id) i;

@@ -7,7 +7,7 @@ select underway_test.stop_clock('2030-01-01 12:00:00+00');
 select underway.create_queue('email');
 select underway.schedule('bare', 'email', '0 * * * *');
 select underway.schedule(
-    'full', 'email', '0 * * * *', 'Europe/Berlin', '{"to": "all"}', 'send_mail', 7,
+    'full', 'email', '0 * * * *', 'Europe/Berlin', '{"to": "all"}', 'send_mail', 7, '1 hour',
     underway.retry_policy(max_attempts => 9, jitter => 0), '2 minutes', '20 seconds', '5 days',
     '{"trace": "1-2", "schedule": "mine", "scheduled_at": "never"}'
 );
@@ -48,12 +48,13 @@ select is(
 select results_eq(
     $$
         select t.queue collate "default", t.job, t.input, t.priority, t.retry_policy::text, t.timeout, t.heartbeat,
-            t.retention
+            t.retention, t.expires_at
         from pg_temp.enqueue('full') t
     $$,
     $$ values (
         'email', 'send_mail', '{"to": "all"}'::jsonb, 7, '(9,00:00:01,00:01:00,2,0)', interval '2 minutes',
-        interval '20 seconds', interval '5 days'
+        interval '20 seconds', interval '5 days',
+        '2030-01-01 13:00:00+00'::timestamptz
     ) $$,
     'a task has all options of its schedule'
 );

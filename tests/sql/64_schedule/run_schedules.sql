@@ -34,7 +34,7 @@ select results_eq(
 -- the task
 
 select underway.schedule(
-    'full', 'invoice', '30 9 * * *', 'Europe/Berlin', '{"to": "all"}', 'send_mail', 7,
+    'full', 'invoice', '30 9 * * *', 'Europe/Berlin', '{"to": "all"}', 'send_mail', 7, '1 hour',
     underway.retry_policy(max_attempts => 9, jitter => 0), '2 minutes', '20 seconds', '5 days', '{"trace": "1-2"}'
 );
 select underway_test.stop_clock('2030-01-02 08:30:20+00');
@@ -48,6 +48,7 @@ select is(
         'heartbeat', '00:00:20', 'retention', '5 days', 'ready_at', '2030-01-02 08:30:20+00'::timestamptz,
         'enqueued_at', '2030-01-02 08:30:20+00'::timestamptz, 'watched', false, 'in_batch', false,
         'parked', false, 'holds_slot', false,
+        'expires_at', '2030-01-02 09:30:20+00'::timestamptz,
         'headers', '{"trace": "1-2", "schedule": "full", "scheduled_at": "2030-01-02T08:30:00Z"}'::jsonb
     ),
     'a task has all options of its schedule, is ready at once, and names the schedule and the time'

@@ -17,7 +17,7 @@ select is(
     (select jsonb_strip_nulls(to_jsonb(s)) from underway.schedule s where name = 'bare'),
     jsonb_build_object(
         'name', 'bare', 'queue', 'email', 'cron', '0 * * * *', 'time_zone', 'UTC', 'input', '{}'::jsonb,
-        'priority', 0, 'catch_up', 'once', 'catch_up_limit', 100, 'overlap', 'allow', 'jitter', '00:00:00'::interval,
+        'catch_up', 'once', 'catch_up_limit', 100, 'overlap', 'allow', 'jitter', '00:00:00'::interval,
         'next_at', '2030-01-01 13:00:00+00'::timestamptz, 'check_at', '2030-01-01 13:00:00+00'::timestamptz,
         'created_at', '2030-01-01 12:00:00+00'::timestamptz, 'updated_at', '2030-01-01 12:00:00+00'::timestamptz,
         'anchored_at', '2030-01-01 12:00:00+00'::timestamptz
@@ -31,7 +31,7 @@ select is_empty('select from underway.task', 'a new schedule enqueues nothing');
 
 select is(
     underway.schedule(
-        'full', 'email', '30 9 * * *', 'Europe/Berlin', '{"to": "all"}', 'send_mail', 7,
+        'full', 'email', '30 9 * * *', 'Europe/Berlin', '{"to": "all"}', 'send_mail', 7, '1 hour',
         underway.retry_policy(max_attempts => 9, jitter => 0), '2 minutes', '20 seconds', '5 days',
         '{"trace": "1-2"}', 'all', 5, 'skip', '10 minutes', '2030-02-01 00:00:00+00', '2030-03-01 00:00:00+00', 'app'
     ),
@@ -41,12 +41,12 @@ select is(
 
 select results_eq(
     $$
-        select queue collate "default", cron, time_zone, input, job, priority, retry_policy::text, timeout, heartbeat,
+        select queue collate "default", cron, time_zone, input, job, priority, expires, retry_policy::text, timeout, heartbeat,
             retention, headers, catch_up, catch_up_limit, overlap, jitter, starts_at, ends_at, owner
         from underway.schedule where name = 'full'
     $$,
     $$ values (
-        'email', '30 9 * * *', 'Europe/Berlin', '{"to": "all"}'::jsonb, 'send_mail', 7, '(9,00:00:01,00:01:00,2,0)',
+        'email', '30 9 * * *', 'Europe/Berlin', '{"to": "all"}'::jsonb, 'send_mail', 7, interval '1 hour', '(9,00:00:01,00:01:00,2,0)',
         interval '2 minutes', interval '20 seconds', interval '5 days', '{"trace": "1-2"}'::jsonb, 'all', 5, 'skip',
         interval '10 minutes', '2030-02-01 00:00:00+00'::timestamptz, '2030-03-01 00:00:00+00'::timestamptz, 'app'
     ) $$,

@@ -1,5 +1,5 @@
 begin;
-select plan(82);
+select plan(84);
 
 select underway_test.stop_clock('2030-01-01 12:00:00+00');
 select underway.create_queue('email');
@@ -65,7 +65,10 @@ select throws_ok(
     'a queue that does not exist is refused'
 );
 
-select pg_temp.refuses(pg_temp.call_with(null, queue => null), 'UW003', 'a queue that is null is refused');
+select pg_temp.refuses(pg_temp.call_with(null, queue => null), 'UW001', 'neither a queue nor a job is refused');
+select pg_temp.refuses(
+    pg_temp.call_with('job => ''send_mail''', queue => null), 'UW016', 'a job that has no queue either is refused'
+);
 
 -- arguments
 
@@ -88,7 +91,8 @@ from (values
     ('starts_at => ''2030-02-01 00:00:01+00'', ends_at => ''2030-02-01 00:00:00+00'''),
     ('starts_at => ''infinity'''),
     ('input => null'),
-    ('priority => null'),
+    ('priority => 101'),
+    ('expires => ''0'''),
     ('timeout => ''999 microseconds'''),
     ('timeout => ''100 years 1 second'''),
     ('heartbeat => ''99.999 milliseconds'''),

@@ -26,7 +26,7 @@ select is(
         'input', '{"to": "ferris@example.com"}'::jsonb, 'output', null, 'headers', '{"trace": 7}'::jsonb,
         'progress', null, 'errors', null, 'dead_letter', null,
         'enqueued_at', '2030-01-01 12:00:00+00'::timestamptz, 'ready_at', '2030-01-01 12:01:00+00'::timestamptz,
-        'started_at', null, 'lease_expires_at', null, 'finished_at', null, 'expires_at', null, 'worker', null,
+        'started_at', null, 'lease_expires_at', null, 'finished_at', null, 'kept_until', null, 'expires_at', null, 'reason', null, 'worker', null,
         'unique_key', 'ferris', 'concurrency_key', 'example.com'
     ),
     'a pending task shows what was enqueued and when it is ready'
@@ -94,7 +94,7 @@ select is(
         'progress', null, 'dead_letter', null,
         'enqueued_at', '2030-01-01 12:00:00+00'::timestamptz, 'ready_at', null,
         'started_at', '2030-01-01 12:01:02+00'::timestamptz, 'lease_expires_at', null,
-        'finished_at', '2030-01-01 12:01:07+00'::timestamptz, 'expires_at', '2030-01-02 12:01:07+00'::timestamptz,
+        'finished_at', '2030-01-01 12:01:07+00'::timestamptz, 'expires_at', null, 'reason', null, 'kept_until', '2030-01-02 12:01:07+00'::timestamptz,
         'worker', null, 'unique_key', 'ferris', 'concurrency_key', 'example.com'
     ),
     'a finished task shows its output, its times and when it expires'

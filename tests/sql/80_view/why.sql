@@ -1,5 +1,5 @@
 begin;
-select plan(50);
+select plan(57);
 
 create temp table given (code text);
 
@@ -53,6 +53,35 @@ select is(
     'queued counts the tasks ahead of it and names the workers'
 )
 from second;
+
+-- tasks that expire
+
+create temp table brief as select underway.enqueue('email', expires => '90 seconds') as id;
+select is(pg_temp.codes(id), 'expires queued', 'a ready task that may expire is expires, beside the other reasons') from brief;
+select is(
+    pg_temp.sentence(id, 'expires'), 'cancelled if no worker has begun it by 2026-01-01 12:03:30+00, in 00:01:30',
+    'expires says when'
+)
+from brief;
+select underway_test.advance_clock('90 seconds');
+update underway.worker set seen_at = underway._clock();
+select is(pg_temp.codes(id), 'expired', 'a task that has expired is only expired') from brief;
+select is(
+    pg_temp.sentence(id, 'expired'), 'expired at 2026-01-01 12:03:30+00; maintain() will cancel it', 'expired says when'
+)
+from brief;
+select underway._expire_overdue();
+select is(pg_temp.codes(id), 'finished', 'once it is cancelled it is finished') from brief;
+select is(
+    pg_temp.sentence(id, 'finished'),
+    'cancelled at 2026-01-01 12:03:30+00: no worker had begun it by 2026-01-01 12:03:30+00, when it expired',
+    'finished says that it has expired'
+)
+from brief;
+select is(pg_temp.details(id, 'finished') ->> 'reason', 'expired', 'the details of finished have the reason') from brief;
+
+select underway_test.advance_clock('-90 seconds');
+update underway.worker set seen_at = underway._clock();
 
 -- a job that workers do not know
 

@@ -50,7 +50,8 @@ select is_empty(
 select set_eq(
     $$ select pg_temp.callable_by('underway_producer') $$,
     '{
-        enqueue, enqueue_many, enqueue_unique, enqueue_batch, extend_batch, retry_policy, watch, cron_next, cron_preview
+        enqueue, enqueue_many, enqueue_unique, enqueue_batch, extend_batch, retry_policy, watch, cron_next, cron_preview,
+        schema_version
     }'::text[],
     'a producer can enqueue and watch tasks, and cannot read them'
 );
@@ -61,21 +62,21 @@ select set_eq(
         dequeue, complete, complete_many, complete_and_dequeue, fail, fail_many, snooze, release, release_many,
         heartbeat, report_progress, report_progress_many, register_worker, unregister_worker, set_idle, set_skipped_jobs,
         snooze_many, next_wakeup, worker_state, maintain,
-        run_schedules
+        run_schedules, register_job, retry_policy, schema_version
     }'::text[],
-    'a worker can dequeue, settle and maintain'
+    'a worker can dequeue, settle, maintain and register its jobs'
 );
 
 select set_eq(
     $$ select pg_temp.callable_by('underway_observer') $$,
-    '{task_info, why, stats, backoff, cron_next, cron_preview, _clock}'::text[],
+    '{task_info, why, stats, backoff, cron_next, cron_preview, schema_version, _clock}'::text[],
     'an observer can only read'
 );
 
 select set_eq(
     $$ select pg_temp.callable_by('underway_operator') $$,
     '{
-        create_queue, configure, pause_queue, resume_queue, pause_key, resume_key, drop_queue, retry_policy, cancel,
+        create_queue, register_job, unregister_job, schema_version, configure, pause_queue, resume_queue, pause_key, resume_key, drop_queue, retry_policy, cancel,
         cancel_batch, retry, redrive, reschedule, reprioritize, delete_task, schedule, unschedule, pause_schedule,
         resume_schedule, run_schedule_now, run_schedules, cron_next, cron_preview, maintain, stop_workers, watch,
         task_info, why, stats, _clock
@@ -126,10 +127,14 @@ select set_eq(
         cross join unnest('{error_code, settings}'::text[]) as view
         union all
         select reader, view
+        from unnest('{underway_worker, underway_observer, underway_operator}'::text[]) as reader
+        cross join unnest('{job_list, queue_list, schedule_stats}'::text[]) as view
+        union all
+        select reader, view
         from unnest('{underway_observer, underway_operator}'::text[]) as reader
-        cross join unnest('{batch_stats, queue_stats, schedule_stats, task_list, worker_stats}'::text[]) as view
+        cross join unnest('{batch_stats, queue_stats, task_list, worker_stats}'::text[]) as view
     $$,
-    'observers and operators may read the views, all roles the errors and the settings, and no role a table'
+    'observers and operators read the views, workers what is declared, all roles the errors and settings, and no role a table'
 );
 
 select is_empty(

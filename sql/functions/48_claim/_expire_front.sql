@@ -1,0 +1,56 @@
+-- _expire_front: cancel expired tasks among the first that a claim reads.
+--
+-- Problem: a claim may not hand out a task that has expired, and a million of them may be in front of the one that it may.
+-- A condition in the claim's query would read all of them, each time.
+-- Idea: a claim takes rows as if nothing expired, and leaves expired ones out when it updates them. Only then it calls this,
+-- which cancels a bounded number, and looks again.
+--
+-- Tasks with a concurrency key are left to _claim_within_limits: their end makes parked tasks ready, for which only a claim
+-- that has the queue for itself waits for nobody.
+--
+-- Writes: nothing.
+-- Calls: _expire.
+
+create or replace function underway._expire_front(
+    queue text,
+    priority integer,
+    starts_at timestamptz,
+    now timestamptz,
+    max_tasks integer
+)
+returns integer
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set jit = off
+as $$
+begin
+    return underway._expire(
+        array(
+            select front.id
+            from (
+                select t.id, t.expires_at, t.concurrency_key
+                from underway.task t
+                where t.queue = _expire_front.queue
+                  and t.priority = _expire_front.priority
+                  and t.ready_at between _expire_front.starts_at and _expire_front.now
+                  and t.state = 'pending'
+                  and not t.parked
+                order by t.ready_at, t.id
+                limit 1000
+            ) front
+            where front.expires_at <= _expire_front.now
+              and front.concurrency_key is null
+            limit _expire_front.max_tasks
+        ),
+        _expire_front.now
+    );
+end;
+$$;
+
+comment on function underway._expire_front(text, integer, timestamptz, timestamptz, integer) is
+    'Cancel at most max_tasks expired tasks among the first thousand ready ones of a queue and priority. Returns how many'
+    ' there were.';

@@ -29,7 +29,17 @@ from .errors import ConfigurationError, MigrationBlocked, MissingPrivilege, Sche
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["Migration", "MigrationPlan", "check_version", "migrate", "migrations", "plan", "script", "steps"]
+__all__ = [
+    "Migration",
+    "MigrationPlan",
+    "check_version",
+    "migrate",
+    "migrations",
+    "plan",
+    "script",
+    "steps",
+    "testing_script",
+]
 
 # Seconds. An installation that open transactions block tries again for so long, with pauses in which others go on.
 _GIVE_UP_AFTER = 60.0
@@ -323,6 +333,11 @@ def steps(from_version: int, to_version: int) -> list[str]:
 def script() -> str:
     """The whole installation as one SQL text; running it is safe at any time and from many sessions at once."""
     return _SCRIPT.format(steps="\n".join(steps(0, migrations()[-1].version)))
+
+
+def testing_script() -> str:
+    """The schema `underway_test` as one SQL text, to be run in one transaction."""
+    return (_sql_directory() / "testing" / "underway_test.sql").read_text(encoding="utf-8")
 
 
 def plan(connection: psycopg.Connection) -> MigrationPlan:

@@ -207,7 +207,7 @@ class App(Declarations):
 
     def _policies(self) -> list[JobPolicy]:
         """The jobs that are declared until now, as the database knows them."""
-        return [replace(job._policy, owner=self.name) for job in self._jobs.values()]
+        return [replace(job.policy, owner=self.name) for job in self._jobs.values()]
 
     def _create_missing(self) -> Steps:
         return create_missing(self._all_queues(), self._policies())

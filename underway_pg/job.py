@@ -335,7 +335,7 @@ class Job(BoundJob[P, R], Generic[P, R, Q, C]):
         self.name = name
         self._executor = _executor(name, function, executor)
         self._declared_in = declared_in
-        self._policy = policy
+        self.policy = policy
         self._context_type = context_type
         self._output = Output(name, function)
         with suppress(UnresolvedAnnotation):  # until its first use, when all that the module defines exists
@@ -353,7 +353,7 @@ class Job(BoundJob[P, R], Generic[P, R, Q, C]):
 
     @cached_property
     def _retry(self) -> RetryPolicy:
-        return self._policy.retry or self._declared_in._queue(self.queue).retry or RetryPolicy()
+        return self.policy.retry or self._declared_in._queue(self.queue).retry or RetryPolicy()
 
     @cached_property
     def arguments(self) -> Arguments:

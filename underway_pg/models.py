@@ -146,7 +146,8 @@ class QueueStats:
 
     `scheduled` tasks are pending and not due yet. `parked` tasks are due, but their concurrency key is full, paused or
     out of tokens; in a fair queue they are counted as `ready`. `waiting` tasks depend on others. `dead_letters` counts
-    the live tasks of this queue that are dead letters of other tasks. A limit of None means that there is no limit.
+    the live tasks of this queue that are dead letters of other tasks. `expired` tasks are about to be cancelled, and
+    are counted nowhere else. A limit of None means that there is no limit.
     """
 
     queue: str
@@ -172,6 +173,7 @@ class QueueStats:
     paused_keys: list[str]
     rate_limit_per_key: int | None
     fair: bool
+    expired: int
 
 
 @dataclass(frozen=True, kw_only=True)

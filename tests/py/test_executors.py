@@ -293,7 +293,7 @@ def test_a_task_that_kills_its_process_each_time_ends_as_failed_and_the_worker_l
 ) -> None:
     with beside(of_processes(app, concurrency=1)) as worker:
         poison = enqueue(
-            app, "dies", queue="poison", options=Options(retry=process_jobs.dies.task_options.retry), how=how
+            app, "dies", queue="poison", options=Options(retry=process_jobs.dies.policy.retry), how=how
         )
         others = [enqueue(app, "pid") for _ in range(3)]
         task = final(app, poison, worker)

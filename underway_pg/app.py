@@ -12,8 +12,6 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, Unpack
 
-import psycopg
-
 from . import connections, schema, statements
 from .binding import Binding, Steps
 from .blueprint import Blueprint, Declarations
@@ -278,9 +276,7 @@ class App(Declarations):
 
     # Tasks of several jobs
 
-    def enqueue_many(
-        self, tasks: Iterable[NewTask], *, connection: psycopg.Connection[Any] | None = None
-    ) -> list[TaskHandle[Any]]:
+    def enqueue_many(self, tasks: Iterable[NewTask], *, connection: Any = None) -> list[TaskHandle[Any]]:
         """Enqueue tasks of any jobs and queues, made by `Job.task`, all or none. Returns their handles in order.
 
         On a `connection` of yours they are part of its transaction, and their queues have to exist.
@@ -290,9 +286,7 @@ class App(Declarations):
         ids = self.client.run(statement) if connection is None else execute(connection, statement)
         return [TaskHandle(id, self, _as_it_is) for id in ids]
 
-    async def enqueue_many_async(
-        self, tasks: Iterable[NewTask], *, connection: psycopg.AsyncConnection[Any] | None = None
-    ) -> list[TaskHandle[Any]]:
+    async def enqueue_many_async(self, tasks: Iterable[NewTask], *, connection: Any = None) -> list[TaskHandle[Any]]:
         """Enqueue tasks of any jobs and queues, made by `Job.task`, all or none. Returns their handles in order."""
         stop_import_of_program()
         statement = statements.enqueue_tasks(tasks)

@@ -7,12 +7,12 @@ import logging
 import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
 
 from . import connections, schema
-from .client import AsyncClient, Client
+from .client import AsyncClient, Client, execute, execute_async
 from .connections import Dsn
 from .errors import ConfigurationError
 from .statements import Statement
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from .embedded import EmbeddedPostgres
 
 __all__ = ["Binding", "Steps"]
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -127,26 +129,39 @@ class Binding:
         """The client for plain code."""
         with self._lock:
             if self._client is None:
-                self._client = Client(self.dsn, pool=self._pool, before_enqueue=self._prepare, **self._client_settings)
+                self._client = self._new_client()
             return self._client
+
+    def _new_client(self) -> Client:
+        return Client(self.dsn, pool=self._pool, before_enqueue=self._prepare, **self._client_settings)
 
     async def async_client(self) -> AsyncClient:
         """The client for async code, on the running event loop."""
         loop = asyncio.get_running_loop()
         if loop not in self._async_clients:
             dsn = await asyncio.to_thread(lambda: self.dsn) if self._use_embedded else self.dsn
-            self._make_async_client(loop, dsn)
+            self._add_async_client(loop, dsn)
         return self._async_clients[loop][0]
 
-    def _make_async_client(self, loop: asyncio.AbstractEventLoop, dsn: Dsn) -> None:
+    def _add_async_client(self, loop: asyncio.AbstractEventLoop, dsn: Dsn) -> None:
         with self._lock:
             for old in [each for each in self._async_clients if each.is_closed()]:
                 self._async_clients.pop(old)[0].drain()
             if loop not in self._async_clients:
-                client = AsyncClient(
-                    dsn, pool=self._async_pool, before_enqueue=self._prepare_async, **self._client_settings
-                )
-                self._async_clients[loop] = (client, asyncio.Lock())
+                self._async_clients[loop] = (self._new_async_client(dsn), asyncio.Lock())
+
+    def _new_async_client(self, dsn: Dsn) -> AsyncClient:
+        return AsyncClient(dsn, pool=self._async_pool, before_enqueue=self._prepare_async, **self._client_settings)
+
+    def run(self, statement: Statement[T], connection: Any = None) -> T:
+        """Run a statement on a connection of the caller, or on one of the client."""
+        return self.client.run(statement) if connection is None else execute(connection, statement)
+
+    async def run_async(self, statement: Statement[T], connection: Any = None) -> T:
+        """Run a statement on a connection of the caller, or on one of the client, in async code."""
+        if connection is None:
+            return await (await self.async_client()).run(statement)
+        return await execute_async(connection, statement)
 
     def _prepare(self) -> None:
         client = self.client

@@ -47,7 +47,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import psycopg
 
@@ -363,13 +363,36 @@ def translate_errors() -> Iterator[None]:
     """
     try:
         yield
-    except psycopg.Error as error:
-        refusal = DatabaseRefusal.by_sqlstate.get(error.sqlstate or "")
-        message = error.diag.message_primary or str(error)
+    except Exception as error:
+        found = _diagnostic(error)
+        if found is None:
+            raise
+        refusal = DatabaseRefusal.by_sqlstate.get(found.sqlstate)
         if refusal is not None:
-            raise refusal(message, error.diag.message_hint) from error
-        if error.sqlstate in _SCHEMA_MISSING and "underway" in message:
-            raise SchemaMissing(f"{message}: install the schema with `underway migrate`") from None
-        if error.sqlstate == MissingPrivilege.sqlstate and error.diag.source_function == _RIGHT_MISSING:
-            raise MissingPrivilege(f"{message}: {_ROLES}") from error
+            raise refusal(found.message, found.hint) from error
+        if found.sqlstate in _SCHEMA_MISSING and "underway" in found.message:
+            raise SchemaMissing(f"{found.message}: install the schema with `underway migrate`") from None
+        if found.sqlstate == MissingPrivilege.sqlstate and found.source_function == _RIGHT_MISSING:
+            raise MissingPrivilege(f"{found.message}: {_ROLES}") from error
         raise
+
+
+class _Diagnostic(NamedTuple):
+    """What PostgreSQL says of an error."""
+
+    sqlstate: str
+    message: str
+    hint: str | None
+    source_function: str | None
+
+
+def _diagnostic(error: Any) -> _Diagnostic | None:
+    """What PostgreSQL says, in an error of psycopg, psycopg2 or asyncpg, or of a library that wraps one of these."""
+    # Django raises the other one when a transaction is used after an error; its cause is that earlier error.
+    while error is not None and type(error).__name__ != "TransactionManagementError":
+        if (found := getattr(error, "diag", None)) is not None and found.sqlstate:
+            return _Diagnostic(found.sqlstate, found.message_primary, found.message_hint, found.source_function)
+        if hasattr(error, "server_source_function"):
+            return _Diagnostic(error.sqlstate, error.message, error.hint, error.server_source_function)
+        error = getattr(error, "orig", None) or error.__cause__
+    return None

@@ -62,7 +62,7 @@ class Statement(Generic[T]):
     enqueues: bool = False
 
 
-_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 # PostgreSQL keeps no NUL character in a text. An even number of backslashes before it is text about a NUL, not a NUL.
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
@@ -74,7 +74,7 @@ def dump_json(value: Any) -> str:
     Raises InputError for what JSON cannot carry: other types, NaN and infinities, NUL characters, lone surrogates.
     """
     try:
-        text = _JSON.encode(value)
+        text = _ENCODER.encode(value)
         text.encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise InputError(f"{short(value)} cannot be kept as JSON: {error}") from error
@@ -128,9 +128,16 @@ def _nothing(rows: list[Row]) -> None:
     return None
 
 
+# Fields of the models that are jsonb.
+_JSON = frozenset({"input", "output", "headers", "progress", "errors", "dead_letter", "details", "last_error"})
+
+# Not every driver has a form of its own for them: enums and JSON.
+_AS_TEXT = _JSON | {"state"}
+
+
 def _columns(kind: type) -> str:
-    # An enum has no binary form that psycopg knows.
-    return ", ".join("state::text" if field.name == "state" else field.name for field in fields(kind))
+    names = (field.name for field in fields(kind))
+    return ", ".join(f"{name}::text" if name in _AS_TEXT else name for name in names)
 
 
 _CLAIMED = ", ".join(ClaimedTask._fields)
@@ -755,25 +762,12 @@ def task_info(task: int) -> Statement[TaskInfo | None]:
 
 def task_infos(tasks: list[int]) -> Statement[list[TaskInfo]]:
     """All that is known of tasks, of those that exist."""
-    columns = {field.name: field.name for field in fields(TaskInfo)}
-    columns |= {name: f"{name}::text" for name in ("state", *_JSON_OF_TASK)}
     return Statement(
-        f"""select {", ".join(columns.values())}
+        f"""select {_columns(TaskInfo)}
         from unnest(%(tasks)s::bigint[]) as asked (task), underway.task_info(asked.task)""",
         {"tasks": tasks},
-        lambda rows: [
-            TaskInfo(
-                **{
-                    name: load_json(value) if name in _JSON_OF_TASK else value
-                    for name, value in zip(columns, row, strict=True)
-                }
-            )
-            for row in rows
-        ],
+        _listed(TaskInfo),
     )
-
-
-_JSON_OF_TASK = ("input", "output", "headers", "progress", "errors", "dead_letter")
 
 
 def why(task: int) -> Statement[list[BlockedReason]]:
@@ -785,7 +779,12 @@ def why(task: int) -> Statement[list[BlockedReason]]:
 
 def _listed(kind: type[T]) -> Callable[[list[Row]], list[T]]:
     names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
-    return lambda rows: [kind(**dict(zip(names, row, strict=True))) for row in rows]
+
+    def read(row: Row) -> T:
+        values = zip(names, row, strict=True)
+        return kind(**{name: load_json(value) if name in _JSON else value for name, value in values})
+
+    return lambda rows: list(map(read, rows))
 
 
 def tasks(queue: str | None, state: State | None, limit: int) -> Statement[list[TaskSummary]]:
@@ -841,4 +840,4 @@ def workers() -> Statement[list[WorkerStats]]:
 
 def stats() -> Statement[dict[str, float]]:
     """The whole installation in a few numbers."""
-    return Statement("select underway.stats()", {}, _scalar)
+    return Statement("select underway.stats()::text", {}, lambda rows: load_json(_scalar(rows)))

@@ -172,6 +172,13 @@ def test_migrate_does_not_take_plan_and_sql_together(bare: Underway) -> None:
     assert_refused(bare("migrate", "--plan", "--sql"), 2, "--plan")
 
 
+def test_migrate_runs_in_its_own_transaction_unless_it_prints_the_sql(bare: Underway) -> None:
+    assert_refused(bare("migrate", "--no-transaction"), 2, "--no-transaction")
+    printed = bare("migrate", "--sql", "--no-transaction").out
+    assert printed in schema.script()
+    assert "\ncommit;" not in printed
+
+
 def test_migrate_refuses_a_database_that_is_newer(underway: Underway, connection: psycopg.Connection[Any]) -> None:
     connection.execute("insert into underway.migration (version, name, checksum) values (9999, '9999_later', '')")
     assert_refused(underway("migrate"), 1, "migration 9999")
@@ -1329,6 +1336,11 @@ def test_settings_that_no_worker_can_have_are_wrong_usage(bare: Underway, option
     assert_refused(bare("worker", "tasks", *options), 2, options[0])
 
 
+@pytest.mark.parametrize("option", [("--log-level", "debug"), ("--log-format", "json")], ids=" ".join)
+def test_options_of_a_log_that_is_not_configured_are_wrong_usage(bare: Underway, option: tuple[str, str]) -> None:
+    assert_refused(bare("worker", "tasks", "--no-log-config", *option), 2, option[0], "--no-log-config")
+
+
 def test_a_health_host_without_a_port_is_wrong_usage(bare: Underway) -> None:
     assert_refused(bare("worker", "tasks", "--health-host", "127.0.0.1"), 2, "--health-port")
 
@@ -1349,6 +1361,10 @@ def test_options_can_be_set_in_the_environment(
     monkeypatch.setenv("UNDERWAY_VERSION", "1.0")  # an image may well be tagged so
     monkeypatch.setenv("UNDERWAY_WORKER_CONCURRENCY", "3")
     monkeypatch.setenv("UNDERWAY_WORKER_NAME", "of the environment")
+    monkeypatch.setenv("UNDERWAY_WORKER_SHUTDOWN_TIMOUT", "5")
+    monkeypatch.setenv("UNDERWAY_WORKER_XYZ", "5")
+    for name in ("PORT", "PORT_80_TCP_ADDR", "SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_HTTP"):
+        monkeypatch.setenv(f"UNDERWAY_WORKER_{name}", "of a Service of Kubernetes")
     monkeypatch.setenv("UNDERWAY_WORKER_QUEUE", "mail slow")
     worker = project.start("worker", "tasks", "--name", "of the option")
     try:
@@ -1357,9 +1373,15 @@ def test_options_can_be_set_in_the_environment(
         assert (known["name"], known["concurrency"]) == ("of the option", 3)
         assert known["queues"] == ["mail", "slow"]
         worker.send_signal(signal.SIGTERM)
-        assert ended(worker).code == 0
+        answer = ended(worker)
+        assert answer.code == 0
     finally:
         worker.kill()
+    near = "; did you mean UNDERWAY_WORKER_SHUTDOWN_TIMEOUT?"
+    warning = "underway: warning: no option has the environment variable UNDERWAY_WORKER_"
+    assert [line.removeprefix(warning) for line in answer.err.splitlines() if line.startswith("underway: ")] == [
+        f"SHUTDOWN_TIMOUT{near}", "XYZ; see underway worker --help",
+    ]  # fmt: skip
     monkeypatch.setenv("UNDERWAY_WORKER_CONCURRENCY", "many")
     assert_refused(underway("worker", "tasks"), 2, "--concurrency")
 

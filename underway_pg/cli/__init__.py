@@ -6,14 +6,16 @@ Each option can be set in the environment: UNDERWAY_WORKER_NAME for `underway wo
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 from .. import __version__
 from .errors import exit_code_and_message
 
 try:
+    import rich  # noqa: F401  # what it is made of is imported by what prints a table
     import typer
     from typer.main import get_command
 
@@ -60,11 +62,17 @@ def underway(
     """
 
 
+@functools.cache
+def _command() -> Any:
+    """The command of all commands, which a program that runs several makes once."""
+    return get_command(commands)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; `arguments` default to those of the process. Returns the exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        code = get_command(commands).main(args=arguments, prog_name="underway", standalone_mode=False, obj=arguments)
+        code = _command().main(args=arguments, prog_name="underway", standalone_mode=False, obj=arguments)
     except typer.Abort:
         return 130
     except Exception as error:

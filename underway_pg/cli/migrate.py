@@ -22,14 +22,20 @@ commands = typer.Typer()
 def migrate(
     plan: Annotated[bool, typer.Option("--plan", help="Print what would be done, and do nothing.")] = False,
     sql: Annotated[bool, typer.Option("--sql", help="Print the whole schema as SQL. Needs no database.")] = False,
+    no_transaction: Annotated[
+        bool, typer.Option("--no-transaction", help="With --sql: no begin and commit, for a tool that has its own.")
+    ] = False,
     dsn: Dsn = None,
     as_json: Json = False,
 ) -> None:
     """Install or upgrade the schema. An up-to-date schema is not changed."""
     if sql and (plan or as_json):
         raise WrongUsage("--sql does not go together with --plan or --json")
+    if no_transaction and not sql:
+        raise WrongUsage("--no-transaction goes together with --sql only")
     if sql:
-        typer.echo(schema.script(), nl=False)
+        steps = "\n".join(schema.steps(0, schema.migrations()[-1].version))
+        typer.echo(steps if no_transaction else schema.script(), nl=False)
         return
     if plan:
         with connect(dsn) as connection:

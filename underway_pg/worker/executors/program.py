@@ -59,7 +59,27 @@ def describe_program(dsn: Dsn) -> Program:
         main_file=None if file is None else str(Path(file).absolute()),
         log_level=logging.getLogger().getEffectiveLevel(),
         log_formatter=_formatter(),
+        django_databases=_django_databases(),
     )
+
+
+def _django_databases() -> dict[str, str | None] | None:
+    module = sys.modules.get("django.apps")
+    if module is None or not module.apps.ready:
+        return None
+    from django.db import connections
+
+    return {alias: connections.settings[alias]["NAME"] for alias in connections}
+
+
+def _set_up_django(databases: dict[str, str | None]) -> None:
+    """Start Django as the worker's program has done, before the first import of a model."""
+    import django
+    from django.db import connections
+
+    django.setup()
+    for alias, name in databases.items():
+        connections.settings[alias]["NAME"] = name
 
 
 def _formatter() -> bytes | None:
@@ -78,6 +98,8 @@ def import_job(program: Program, module_name: str, name: str, included_by: str |
         os.environ["DATABASE_URL"] = program.dsn  # for an application without a dsn
     try:
         with importing_program():
+            if program.django_databases is not None:
+                _set_up_django(program.django_databases)
             module = _import(program, module_name)
             if included_by is not None:
                 _import(program, included_by)

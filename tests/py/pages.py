@@ -111,6 +111,7 @@ class Console:
     has_files: bool
     port: str = ""
     background: list[tuple[subprocess.Popen[str], Path]] = field(default_factory=list)
+    started: dict[Path, int] = field(default_factory=dict)  # how often workers had started when a file was changed
 
     def run(self, text: str) -> None:
         steps = re.findall(r"^\$ ((?:.*\\\n)*.*)\n((?:(?!\$ ).*\n)*)", text, re.M)
@@ -189,6 +190,19 @@ class Console:
             if time.monotonic() > deadline or process.poll() is not None:
                 check_output(expected, log.read_text())
             time.sleep(0.05)
+
+    def wait_for_reload(self) -> None:
+        """Wait until a worker with --reload runs the files that the page has changed."""
+        started, self.started = self.started, {}
+        for log, times in started.items():
+            deadline = time.monotonic() + SECONDS
+            while log.read_text().count(" serves ") <= times and time.monotonic() < deadline:
+                time.sleep(0.05)
+
+    def file_changed(self) -> None:
+        for process, log in self.background:
+            if "--reload" in process.args:
+                self.started.setdefault(log, log.read_text().count(" serves "))
 
     def _curl(self, words: list[str]) -> str:
         method, data, headers, url = None, None, {}, ""
@@ -310,6 +324,7 @@ def run_page(page: Path, dsn: str, prepare: str, directory: Path) -> None:
         path = directory / (block.file or "")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(block.text)
+        console.file_changed()
 
     def output(block: Block) -> None:
         check_output(block.text, printed.getvalue())
@@ -334,6 +349,8 @@ def run_page(page: Path, dsn: str, prepare: str, directory: Path) -> None:
         for block in to_run:
             action = write if block.file else output if block.note == "output" else actions.get(block.language)
             if action is not None:
+                if not block.file:
+                    console.wait_for_reload()
                 try:
                     action(block)
                 except BaseException as error:

@@ -292,9 +292,7 @@ def test_a_task_that_kills_its_process_each_time_ends_as_failed_and_the_worker_l
     app: App, session: Session, how: str, why: str
 ) -> None:
     with beside(of_processes(app, concurrency=1)) as worker:
-        poison = enqueue(
-            app, "dies", queue="poison", options=Options(retry=process_jobs.dies.policy.retry), how=how
-        )
+        poison = enqueue(app, "dies", queue="poison", options=Options(retry=process_jobs.dies.policy.retry), how=how)
         others = [enqueue(app, "pid") for _ in range(3)]
         task = final(app, poison, worker)
         assert (task.state, task.attempt) == ("failed", 3)

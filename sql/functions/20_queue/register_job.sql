@@ -2,7 +2,8 @@
 -- queue of a task applies.
 --
 -- Writes: job.
--- Calls: _check_dead_letter_queue, _check_interval, _check_priority, _check_retry_policy, _clock, _raise_queue_not_found.
+-- Calls: _check_dead_letter_queue, _check_interval, _check_priority, _check_retry_policy, _clock, _mark_queues,
+--   _raise_queue_not_found.
 -- Raises: UW001 invalid_argument, UW003 queue_not_found.
 
 create or replace function underway._check_job(job underway.job)
@@ -113,6 +114,7 @@ begin
         = (excluded.queue, excluded.owner, excluded.updated_at, excluded.retry_policy, excluded.timeout,
            excluded.heartbeat, excluded.retention, excluded.dead_letter_queue, excluded.priority,
            excluded.concurrency_key, excluded.expires);
+    perform underway._mark_queues();
 end;
 $$;
 

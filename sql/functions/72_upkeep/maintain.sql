@@ -2,7 +2,7 @@
 -- session has locked.
 --
 -- Writes: queue, upkeep, worker.
--- Calls: _clock, _expire_overdue, _prune, _prune_batches, _prune_buckets, _prune_reservations, _reclaim, _reevaluate_batches, _repair_clock, _repair_parked, _repair_queues, run_schedules.
+-- Calls: _clock, _expire_overdue, _mark_queues, _prune, _prune_batches, _prune_buckets, _prune_reservations, _reclaim, _reevaluate_batches, _repair_clock, _repair_parked, _repair_queues, run_schedules.
 
 create or replace function underway._run_chores()
 returns jsonb
@@ -35,6 +35,7 @@ begin
     ));
     get diagnostics v_workers = row_count;
 
+    perform underway._mark_queues();
     v_expired := underway._expire_overdue();
     perform underway._reevaluate_batches();
     perform underway._prune_reservations();

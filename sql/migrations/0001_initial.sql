@@ -241,7 +241,8 @@ create table underway.deferred_renewal (
 
 create index deferred_renewal_to_prune on underway.deferred_renewal (lease_expires_at);
 
--- Finished tasks until their retention is over. There are 32 partitions by the last day of their retention, which are reused, and one
+-- Finished tasks until their retention is over. No check constraint: each statement that writes would parse it again, and
+-- only _finish inserts. There are 32 partitions by the last day of their retention, which are reused, and one
 -- for rows that are kept longer: a day is removed by TRUNCATE, and no partition is ever created, attached or dropped while
 -- the queue runs (docs/decisions/0002).
 create table underway.task_history (
@@ -269,9 +270,7 @@ create table underway.task_history (
     retry_policy underway.retry_policy,
     timeout      interval,
     heartbeat    interval,
-    retention          interval,
-
-    constraint a_task_in_the_history_is_final check (state >= 'succeeded') -- as the type has them in order
+    retention          interval
 ) partition by list (kept_slot);
 
 create index task_history_by_id on underway.task_history (id) with (deduplicate_items = off);
@@ -495,6 +494,7 @@ create type underway.claim_candidate as (
 create unlogged table underway.upkeep (
     id          bigint generated always as identity primary key,
     last_run_at timestamptz not null, -- the chores run once a second for all callers together
+    expired_until timestamptz not null default '-infinity', -- tasks that expired earlier were cancelled
     queue       text collate "C" not null default '', -- up to here the keys of parked tasks were checked
     key         text collate "C" not null default ''
 ) with (fillfactor = 10, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200);

@@ -3,7 +3,7 @@
 --   -> pending
 --
 -- Writes: task.
--- Calls: _clock, _enqueue, _job_has_defaults, _job_queue, _max_input_size, _wake.
+-- Calls: _clock, _enqueue, _max_input_size, _wake.
 -- Raises: UW001 invalid_argument, UW003 queue_not_found, UW004 task_not_found, UW005 wrong_state, UW007 input_too_large, UW010 unique_conflict, UW011 queue_full, UW016 job_not_found.
 
 create or replace function underway.enqueue_many(
@@ -42,7 +42,7 @@ declare
     v_ids         bigint[];
 begin
     if enqueue_many.queue is null then
-        enqueue_many.queue := underway._job_queue(enqueue_many.job);
+        select j.queue into enqueue_many.queue from underway.job j where j.name = enqueue_many.job;
     end if;
 
     -- Read in one statement all that a plain task needs. Each statement and each expression counts here: PL/pgSQL
@@ -99,7 +99,13 @@ begin
 
     if v_fast_path is not true then
         if v_fast_path is null and v_ids is not null then
-            v_fast_path := not underway._job_has_defaults(enqueue_many.job);
+            v_fast_path := (
+                select
+                    j.concurrency_key is null and j.expires is null
+                        and (j.priority is null or enqueue_many.priority is not null)
+                from underway.job j
+                where j.name = enqueue_many.job
+            ) is not false;
         end if;
 
         -- Options, keys, or something to refuse.

@@ -1,7 +1,7 @@
 -- schedule: create a schedule or replace the one of this name. A change takes effect within a second.
 --
 -- Writes: schedule.
--- Calls: _check_inputs, _check_interval, _check_options, _clock, _job_queue, _lock_schedule, _next_time, _read_cron, _split_cron.
+-- Calls: _check_inputs, _check_interval, _check_options, _clock, _lock_schedule, _next_time, _read_cron, _split_cron.
 -- Raises: UW001 invalid_argument, UW003 queue_not_found, UW007 input_too_large, UW008 invalid_cron, UW016 job_not_found.
 
 create or replace function underway._check_schedule(schedule underway.schedule)
@@ -66,7 +66,8 @@ begin
     v_options.headers := schedule.headers;
     v_options.job := schedule.job;
     perform underway._check_options(
-        coalesce(schedule.queue, underway._job_queue(schedule.job)), v_options, underway._clock()
+        coalesce(schedule.queue, (select j.queue from underway.job j where j.name = schedule.job)), v_options,
+        underway._clock()
     );
     perform underway._check_inputs(array[schedule.input]);
 end;

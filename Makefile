@@ -8,8 +8,11 @@ RUNS = 20
 help:  ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
-wheel: venv  ## build the wheel, install it into an empty environment, and run a task from there
+wheel: venv  ## build the distributions, test the sources, and run a task from the wheel in an empty environment
 	$(python) tools/wheel_test.py
+
+image: venv  ## the container image of the example shop (needs Docker, Podman or Buildah)
+	tools/image
 
 demo: venv  ## workers, a few jobs, a killed worker, and the outcome of each task
 	$(python) examples/demo.py
@@ -20,7 +23,7 @@ test: venv  ## the suite, pgTAP included, but for its thorough tests
 test-all: venv  ## the whole suite
 	$(suite)
 
-check: lint types bench-short wheel test-all  ## all that a change has to pass
+check: lint types docs bench-short wheel test-all  ## all that a change has to pass
 
 lint: venv  ## format, style and the direction of imports
 	$(python) -m ruff format --check .
@@ -38,6 +41,9 @@ types: venv  ## static types
 sql: venv  ## the whole schema as one file, dist/underway.sql
 	mkdir -p dist
 	.venv/bin/underway migrate --sql > dist/underway.sql
+
+docs: venv  ## the documentation site in build/site, with all its links checked
+	$(python) tools/site.py
 
 reference: venv  ## docs/reference, from the comments of the SQL functions
 	PYTHONPATH=. $(python) tools/reference.py
@@ -93,4 +99,4 @@ clean:  ## remove what was made
 venv:
 	@tools/venv
 
-.PHONY: help wheel demo test test-all check lint format types sql reference sync-client bench bench-peers bench-short bench-cron bench-instructions steady long chaos soak matrix clean venv
+.PHONY: help wheel image demo test test-all check lint format types sql docs reference sync-client bench bench-peers bench-short bench-cron bench-instructions steady long chaos soak matrix clean venv

@@ -118,7 +118,7 @@ def demo() -> None:
         screen.say(f"PostgreSQL {connection.info.parameter_status('server_version')} and a mail server are running.")
         screen.say(f"The queues are {' and '.join(queue.queue for queue in app.client.queues())}.")
 
-        app.create_queues()
+        app.sync()
         connection.execute("create schema demo")
         connection.execute("create table demo.person (id integer primary key, name text, email text unique)")
         mails: dict[int, str] = {}  # the address by the task that sends it

@@ -26,7 +26,7 @@ def report(context: underway.Context, region: str) -> str:
 
 
 if __name__ == "__main__":
-    print("declared:", *app.sync_schedules().created)
+    print("declared:", *app.sync().schedules.created)
 
     # On 29 March 2026 the clocks in Berlin jump from 02:00 to 03:00: there is no 02:30.
     nights = app.client.cron_preview("30 2 * * *", "Europe/Berlin", after=datetime(2026, 3, 28, tzinfo=UTC), count=3)

@@ -1,12 +1,17 @@
 """Fixtures for every test that needs a database."""
 
 import os
+import sys
 from collections.abc import Generator, Iterator
 
 import pytest
 
 from tests.servers import Server, Servers, ServersError, Source, choose, docker_answers
 from underway_pg.embedded import system_binaries, wheel_binaries
+
+# Compiled modules are kept, whatever the environment says: hundreds of processes import the package.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # The files with the longest tests, which begin first, so that none is left alone at the end of a parallel run.
 LONGEST = ("test_chaos.py", "test_model.py", "test_plans.py", "test_pairs.py", "test_schedule_races.py")

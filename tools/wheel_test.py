@@ -1,9 +1,12 @@
-"""Build the wheel, install it into an empty environment, and run `underway migrate`, a task and a worker from there.
+"""Build and test the distributions.
 
     python tools/wheel_test.py          with the Python that runs this
     python tools/wheel_test.py --all    with each Python from 3.11 to 3.14 that is found
 
-The database is an embedded PostgreSQL of the environment that runs this.
+The wheel is built from the source distribution, so whatever is missing there is missing everywhere. Both pass `twine
+check`. The source distribution, unpacked, passes a few of its own tests. The wheel is installed into an empty
+environment, and `underway migrate`, a task and a worker run from there. The database is an embedded PostgreSQL of the
+environment that runs this.
 """
 
 from __future__ import annotations
@@ -36,24 +39,47 @@ def greet(name: str) -> str:
 """
 
 # What the distributions have to contain: files of the wheel, and files of the source distribution beyond those.
-IN_WHEEL = ("underway_pg/py.typed", "underway_pg/sql/migrations/0001_initial.sql")
+SMOKE = ("tests/py/test_exports.py", "tests/py/test_reference.py")
+IN_WHEEL = (
+    "underway_pg/py.typed",
+    "underway_pg/sql/migrations/0001_initial.sql",
+    "underway_pg/sql/testing/underway_test.sql",
+)
 IN_SDIST = ("tests/conftest.py", "docs/guides/deploying.md", "benchmarks/run.py", "CHANGELOG.md", "CONTRIBUTING.md",
             "README.md", "LICENSE", "constraints.txt", "examples/people.csv", "tools/venv", ".ci/run")  # fmt: skip
 
 
-def build(directory: Path) -> Path:
-    """Build both distributions and check their contents. Returns the wheel."""
-    subprocess.run([sys.executable, "-m", "hatchling", "build", "--directory", directory], cwd=ROOT, check=True,
-                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+def run_quietly(*command: str | Path, cwd: Path = ROOT) -> None:
+    """Run a command; show what it prints only if it fails."""
+    ended = subprocess.run(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if ended.returncode:
+        sys.exit(f"{' '.join(map(str, command))} failed:\n{ended.stdout}")
+
+
+def build(directory: Path) -> tuple[Path, Path]:
+    """Build both distributions and check their contents and metadata. Returns the wheel and the source distribution."""
+    run_quietly(sys.executable, "-m", "build", "--no-isolation", "--outdir", directory)
     (wheel,) = directory.glob("*.whl")
     (sdist,) = directory.glob("*.tar.gz")
+    run_quietly(sys.executable, "-m", "twine", "check", "--strict", wheel, sdist)
     in_wheel = set(zipfile.ZipFile(wheel).namelist())
     with tarfile.open(sdist) as archive:
         in_sdist = {name.partition("/")[2] for name in archive.getnames()}
     missing = [name for name in IN_WHEEL if name not in in_wheel] + [name for name in IN_SDIST if name not in in_sdist]
     if missing:
         sys.exit(f"missing in the distributions: {', '.join(missing)}")
-    return wheel
+    return wheel, sdist
+
+
+def test_sdist(sdist: Path, directory: Path) -> None:
+    """Run a few tests of the source distribution in its own directory."""
+    with tarfile.open(sdist) as archive:
+        archive.extractall(directory, filter="data")
+    (unpacked,) = (path for path in directory.iterdir() if path.is_dir())
+    origin = f"import underway_pg, pathlib; assert pathlib.Path(underway_pg.__file__).is_relative_to({str(unpacked)!r})"
+    run_quietly(sys.executable, "-c", origin, cwd=unpacked)
+    run_quietly(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *SMOKE, cwd=unpacked)
+    print(f"{sdist.name} passes its tests")
 
 
 def find_python(version: str) -> str | None:
@@ -108,7 +134,8 @@ def main() -> None:
     parser.add_argument("--all", action="store_true", help="with each Python from 3.11 to 3.14 that is found")
     with_all = parser.parse_args().all
     with tempfile.TemporaryDirectory() as directory:
-        wheel = build(Path(directory))
+        wheel, sdist = build(Path(directory))
+        test_sdist(sdist, Path(directory) / "unpacked")
         for version in VERSIONS if with_all else [f"{sys.version_info[0]}.{sys.version_info[1]}"]:
             python = find_python(version) if with_all else sys.executable
             if python is None:

@@ -5,53 +5,50 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-import threading
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, Self, TypeAlias, TypeVar, Unpack, overload
-
-import psycopg
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar, Unpack
 
 from . import connections, schema, statements
+from .binding import Binding, Steps
+from .blueprint import Blueprint, Declarations
 from .checks import check_class, check_each, check_kind, check_number
-from .client import AsyncClient, Client, TaskHandle, execute, execute_async
+from .client import AsyncClient, Client, TaskHandle, execute
 from .connections import Dsn
-from .cron import check_cron
-from .errors import ConfigurationError, DatabaseRefusal, InputError
-from .importing import stop_import_of_program
-from .job import Job, is_same_definition, job_name
-from .models import ScheduleSyncResult, TaskInfo
+from .errors import ConfigurationError
+from .importing import import_module, stop_import_of_program
+from .job import Job
+from .models import SyncResult, TaskInfo
 from .service.run import run_worker
-from .settings import Executor, NewTask, Options, Queue, Schedule, ScheduleSettings, TaskOptions
-from .worker import Context, Middleware, Worker, WorkerOptions, WorkerSettings
+from .settings import JobPolicy, NewTask, Queue
+from .statements import Statement
+from .sync import Declared, create_missing, sync, write_permitted
+from .worker import Middleware, Worker, WorkerOptions, WorkerSettings
 
 if TYPE_CHECKING:
     from psycopg_pool import AsyncConnectionPool, ConnectionPool
-
-    from .embedded import EmbeddedPostgres
 
 __all__ = ["App"]
 
 Lifespan: TypeAlias = Callable[["App"], AbstractAsyncContextManager[Any]]
 
-P = ParamSpec("P")
-R = TypeVar("R")
-Q = ParamSpec("Q")
-C = TypeVar("C")
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
 
-class App:
+class App(Declarations):
     """Jobs and queues, and the database that holds them.
 
     dsn         the database: a URI, a conninfo string, or a function that returns one and is called for each new
                 connection. Without it: the environment's DATABASE_URL, else the database that libpq finds by PGHOST,
                 PGSERVICE or PGDATABASE. The environment is read at the first use
-    name        distinguishes the schedules that this application declares from others in the same database
+    name        distinguishes the jobs and schedules that this application declares from others in the same database
+    imports     the modules that declare jobs, as in ["shop.jobs"]. They are imported when the jobs are needed: when a
+                worker starts, and for a sync. So they may import the module of the application
     queues      queues with settings; a queue that only a job names has the defaults
     state       anything that handlers may need; they find it as `context.state`
     pool_size   at most so many connections at once for plain code, and for each event loop
@@ -66,9 +63,9 @@ class App:
     handlers only. `lifespan` is called with the application when a worker starts, and returns an async context manager
     that stays open on the worker's loop while the worker runs; what it yields is `context.state`, except in processes.
 
-    The queues are created before the first enqueue or schedule and when a worker starts, the schedules when a worker
-    starts. An application is a context manager, plain and async. Closing it closes its connections, and stops the
-    embedded server; it can be used again.
+    A worker writes the queues, jobs and schedules into the database when it starts (`sync`). The first enqueue or
+    schedule creates the queues and jobs that are missing. An application is a context manager, plain and async. Closing
+    it closes its connections, and stops the embedded server; it can be used again.
     """
 
     def __init__(
@@ -76,6 +73,7 @@ class App:
         dsn: Dsn | None = None,
         *,
         name: str = "app",
+        imports: Iterable[str] = (),
         queues: Iterable[Queue] = (),
         state: Any = None,
         pool_size: int = 4,
@@ -95,35 +93,21 @@ class App:
             check_number("timeout", timeout, float, 0)
         check_class("pool", pool, "psycopg_pool.ConnectionPool")
         check_class("async_pool", async_pool, "psycopg_pool.AsyncConnectionPool")
+        if isinstance(imports, str):
+            raise ConfigurationError(f"imports is {imports!r}; give a list of modules, as in [{imports!r}]")
+        super().__init__(queues)
         self.name = name
-        self.jobs: dict[str, Job[..., Any]] = {}
-        self._schedules: dict[str, _Declared] = {}
         self.state = state
         self.middleware: Sequence[Middleware] = check_each(
             "middleware", middleware, Callable, "functions that take the Context and return a context manager"
         )
         self.lifespan = lifespan
-        self._queues = {queue.name: queue for queue in check_each("queues", queues, Queue, "Queue(name=...)")}
-        self._dsn = dsn or None
-        self._pool = pool
-        self._async_pool = async_pool
-        self._client_settings: dict[str, Any] = {"pool_size": pool_size, "timeout": timeout}
-        self._use_embedded = embedded
-        self._embedded: EmbeddedPostgres | None = None
-        self._created: set[str] = set()
-        self._jobs_with_queues: int | None = None  # how many jobs there were when all queues had been created
-        self._start()
-        connections.after_fork(self)
-
-    def _start(self) -> None:
-        self._lock = threading.RLock()
-        self._creating = threading.Lock()  # held while plain code creates the queues
-        self._client: Client | None = None
-        # For each event loop its client, and the lock under which it creates the queues.
-        self._async_clients: dict[asyncio.AbstractEventLoop, tuple[AsyncClient, asyncio.Lock]] = {}
-
-    def _after_fork(self) -> None:
-        self._start()
+        self._imports = check_each("imports", imports, str, "names of modules, as strings")
+        self._bind = partial(
+            Binding, steps=self._create_missing, count=lambda: len(self._jobs), pool_size=pool_size, timeout=timeout
+        )
+        # The database is that of the last; the others are those that an `override` has replaced.
+        self._bindings = [self._bind(dsn or None, pool=pool, async_pool=async_pool, embedded=embedded)]
 
     def __enter__(self) -> Self:
         return self
@@ -143,165 +127,90 @@ class App:
 
     def close(self) -> None:
         """Close the connections, also those for async code, and stop the embedded server."""
-        with self._lock:
-            plain, self._client = self._client, None
-            asynchronous = [client for client, _ in self._async_clients.values()]
-            embedded, self._embedded = self._embedded, None
-            self._async_clients.clear()
-            self._created.clear()
-            self._jobs_with_queues = None
-        if plain is not None:
-            plain.drain()
-        for client in asynchronous:
-            client.drain()
-        if embedded is not None:
-            embedded.stop()
+        self._binding.close()
 
     async def close_async(self) -> None:
         """Close the connections, and stop the embedded server, without blocking the event loop."""
         await asyncio.to_thread(self.close)
 
-    # Jobs
+    # Jobs, queues and schedules
 
-    @overload
-    def job(
-        self, function: Callable[Concatenate[Context, P], Coroutine[Any, Any, R]], /
-    ) -> Job[P, R, Concatenate[Context, P], Coroutine[Any, Any, R]]: ...
-    @overload
-    def job(self, function: Callable[Concatenate[Context, P], R], /) -> Job[P, R, Concatenate[Context, P], R]: ...
-    @overload
-    def job(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> Job[P, R, P, Coroutine[Any, Any, R]]: ...
-    @overload
-    def job(self, function: Callable[P, R], /) -> Job[P, R, P, R]: ...
-    @overload
-    def job(
-        self,
-        /,
-        *,
-        name: str | None = ...,
-        queue: str = ...,
-        executor: Executor | None = ...,
-        **options: Unpack[TaskOptions],
-    ) -> _Decorator: ...
-    def job(
-        self,
-        function: Callable[..., Any] | None = None,
-        /,
-        *,
-        name: str | None = None,
-        queue: str = "default",
-        executor: Executor | None = None,
-        **options: Unpack[TaskOptions],
-    ) -> Any:
-        """Make a function a job.
+    @property
+    def app(self) -> Self:
+        """The application itself, as `Blueprint.app` is."""
+        return self
 
-        Its name (the function's, unless given) is stored with its tasks: do not change it while tasks are pending. An
-        async function runs on the event loop, a plain one in a thread, or with the executor "process" in a process of
-        its own. The other keywords are the options of its tasks, as in `Job.options`; None leaves them to the queue.
+    @property
+    def jobs(self) -> Mapping[str, Job[..., Any]]:
+        """The jobs by name. Imports the modules that `imports` names."""
+        self._import()
+        return self._jobs
 
-        Raises ConfigurationError for a function that cannot be a job, and for a second job of the same name. A function
-        that is defined again in a notebook or an interpreter, or by a second import of its module, replaces its job.
+    @property
+    def queues(self) -> list[str]:
+        """The names of the queues that are declared or that a job names."""
+        return list(dict.fromkeys([*self._queues, *(job.queue for job in self.jobs.values())]))
+
+    def include(self, blueprint: Blueprint) -> None:
+        """Add the queues, jobs and schedules of a blueprint, also those that it declares later.
+
+        Raises ConfigurationError for a name that is taken, and for a blueprint of another application.
         """
+        check_kind("the blueprint", blueprint, Blueprint, "a Blueprint")
+        blueprint._include_in(self, sys._getframe(1).f_globals.get("__name__", "__main__"))
 
-        def decorate(function: Callable[..., Any]) -> Job[..., Any]:
-            of_queue = self._queues.get(queue) or Queue(name=queue)
-            given = {name: value for name, value in options.items() if value is not None}
-            job: Job[..., Any] = Job(
-                function,
-                name=name or job_name(function),
-                queue=queue,
-                executor=executor,
-                default_executor=of_queue.executor,
-                options=Options(**given),  # type: ignore[arg-type]
-                retry=options.get("retry") or of_queue.retry,
-                app=self,
-                context_type=Context,
+    def _import(self) -> None:
+        for module in self._imports:
+            try:
+                import_module(module)
+            except ModuleNotFoundError as error:
+                raise ConfigurationError(f"App(imports={list(self._imports)}): {error}") from None
+        if self._imports and not self._jobs:
+            raise ConfigurationError(
+                f"App(imports={list(self._imports)}): these modules declare no jobs of this App. If they import the"
+                " program that was started, its module exists twice: put the App into a module of its own"
             )
-            other = self.jobs.get(job.name)
-            if other is not None and not is_same_definition(job, other):
-                raise ConfigurationError(f"two jobs are named {job.name!r}; give one another name: @app.job(name=...)")
-            self.jobs[job.name] = job
-            return job
 
-        return decorate if function is None else decorate(function)
+    def sync(self, *, prune: bool = False, plan: bool = False) -> SyncResult:
+        """Write the declared queues, jobs and schedules into the database, all or none.
 
-    # Schedules
-
-    def schedule(
-        self,
-        cron: str,
-        *,
-        name: str | None = None,
-        arguments: Mapping[str, Any] | None = None,
-        **settings: Unpack[ScheduleSettings],
-    ) -> _ScheduleDecorator:
-        """Enqueue a job at each time of a cron expression: a decorator, above `@app.job`; several may be stacked.
-
-        `cron` is an expression such as `0 9 * * mon-fri`, `@daily` or `@every 90 minutes`. `name` is the schedule's
-        (the job's, unless given), `arguments` are those of the job, and the settings are those of `ScheduleSettings`.
-        `sync_schedules` writes the declared schedules to the database; a worker calls it when it starts. Raises
-        ConfigurationError with the line of a wrong expression.
-        """
-        caller = sys._getframe(1)
-        line = f"{caller.f_code.co_filename}:{caller.f_lineno}"
-        try:
-            check_cron(cron, settings.get("time_zone"))
-        except ConfigurationError as error:
-            raise ConfigurationError(f"{line}: {error}") from None
-
-        def decorate(job: Job[P, R, Q, C]) -> Job[P, R, Q, C]:
-            if not isinstance(job, Job):
-                raise ConfigurationError(f"{line}: @app.schedule is for a job; put it above @app.job")
-            declared = _Declared(name or job.name, job, cron, arguments, settings, line)
-            other = self._schedules.get(declared.name)
-            if other is not None and self.jobs.get(other.job.name) is other.job:
-                raise ConfigurationError(
-                    f"{line}: there is a schedule {declared.name!r} already, at {other.line}; give one another name:"
-                    " @app.schedule(..., name=...)"
-                )
-            self._schedules[declared.name] = declared
-            return job
-
-        return decorate
-
-    def sync_schedules(self, *, remove: bool = False) -> ScheduleSyncResult:
-        """Put the declared schedules into the database, all or none: new ones are created, changed ones updated.
-
-        Schedules that this application declared earlier and does not any more go on, unless `remove` is true. Those
-        that were made by `Job.schedule` or in SQL are not touched, unless their name is declared. Raises what the
+        New ones are created and changed ones updated. Jobs and schedules that this application declared earlier and no
+        longer does are kept, unless `prune` is true. What was made in SQL or by another application is not touched,
+        unless its name is declared. With `plan` nothing is changed; the result is what would be done. Raises what the
         database refuses, such as InvalidCron, with the line of the schedule.
         """
-        self.create_queues()
-        client = self.client
-        schedules = [self._schedules[name].schedule(self.name) for name in sorted(self._schedules)]
-        with connections.connect(self._find_dsn()) as connection, connection.transaction():
-            before = {each.schedule: each for each in client.schedules(connection=connection)}
-            for schedule in schedules:
-                try:
-                    client.schedule(schedule, connection=connection)
-                except DatabaseRefusal as error:
-                    line = self._schedules[schedule.name].line
-                    raise type(error)(f"{line}: {error.message}", error.hint) from error
-            after = {each.schedule: each for each in client.schedules(connection=connection)}
-            gone = [name for name, each in after.items() if each.owner == self.name and name not in self._schedules]
-            for name in gone if remove else ():
-                client.unschedule(name, connection=connection)
-        names = [schedule.name for schedule in schedules]
-        for name in names:
-            if name in before and (owner := before[name].owner) != self.name:
-                whose = f"application {owner!r}" if owner else "no application"
-                logger.warning("schedule %r was of %s; now it is of %r", name, whose, self.name)
-        return ScheduleSyncResult(
-            created=[name for name in names if name not in before],
-            updated=[name for name in names if name in before and before[name].updated_at != after[name].updated_at],
-            unchanged=[name for name in names if name in before and before[name].updated_at == after[name].updated_at],
-            vanished=[] if remove else gone,
-            removed=gone if remove else [],
+        declared = self._declared()
+        with connections.connect(self._binding.dsn) as connection:
+            return sync(connection, declared, prune=prune, plan=plan)
+
+    async def sync_async(self, *, prune: bool = False, plan: bool = False) -> SyncResult:
+        """Write the declared queues, jobs and schedules into the database, as `sync` does."""
+        return await asyncio.to_thread(self.sync, prune=prune, plan=plan)
+
+    def _declared(self) -> Declared:
+        self._import()
+        return Declared(
+            owner=self.name,
+            queues=self._all_queues(),
+            jobs=self._policies(),
+            schedules=[self._schedules[name].schedule(self.name) for name in sorted(self._schedules)],
+            lines={name: each.line for name, each in self._schedules.items()},
         )
 
-    async def sync_schedules_async(self, *, remove: bool = False) -> ScheduleSyncResult:
-        """Put the declared schedules into the database, as `sync_schedules` does."""
-        return await asyncio.to_thread(self.sync_schedules, remove=remove)
+    def _all_queues(self) -> list[Queue]:
+        """The queues that are declared until now, in the order in which they can be created."""
+        policies = self._policies()
+        queues = [self._queue(name) for name in dict.fromkeys([*self._queues, *(job.queue for job in policies)])]
+        # Queues and jobs refer to a dead-letter queue, so it is created first.
+        letters = [queue.dead_letter_queue for queue in queues] + [policy.dead_letter_queue for policy in policies]
+        return [Queue(name=name) for name in dict.fromkeys(filter(None, letters))] + queues
+
+    def _policies(self) -> list[JobPolicy]:
+        """The jobs that are declared until now, as the database knows them."""
+        return [replace(job._policy, owner=self.name) for job in self._jobs.values()]
+
+    def _create_missing(self) -> Steps:
+        return create_missing(self._all_queues(), self._policies())
 
     def unschedule(self, name: str) -> bool:
         """Remove a schedule; the tasks that it has enqueued stay. Returns whether there was one."""
@@ -314,129 +223,65 @@ class App:
     # The database
 
     @property
+    def _binding(self) -> Binding:
+        return self._bindings[-1]
+
+    @property
     def dsn(self) -> str:
         """The dsn of the database now. Starts the embedded server. Raises ConfigurationError where there is none."""
-        return connections.read_dsn(self._find_dsn())
+        return connections.read_dsn(self._binding.dsn)
 
     @dsn.setter
     def dsn(self, dsn: Dsn) -> None:
         """Use another database; before the first use of the application."""
-        used = self._client is not None or self._async_clients or self._embedded is not None
-        if used and dsn != self._find_dsn():
-            raise ConfigurationError("the application has already used its database; set the dsn before that")
-        self._dsn = dsn
+        if self._binding.is_used and dsn != self._binding.dsn:
+            raise ConfigurationError(
+                "the application has already used its database; set the dsn before that, or use app.override(dsn=...)"
+            )
+        self._binding.given_dsn = dsn
+
+    @contextmanager
+    def override(self, *, dsn: Dsn) -> Iterator[Self]:
+        """Use another database in the block: for tests.
+
+        It applies to all threads and event loops: to enqueues, to the clients, and to workers that are made in the
+        block. The connections to the other database are closed at the end of the block. Blocks may be nested.
+        """
+        with self._use(self._bind(dsn)):
+            yield self
+
+    @contextmanager
+    def _use(self, binding: Binding) -> Iterator[None]:
+        self._bindings.append(binding)
+        try:
+            yield
+        finally:
+            self._bindings.remove(binding)
+            binding.close()
 
     @property
     def has_dsn(self) -> bool:
         """Whether a database is given, by a dsn, a pool or the environment."""
-        return bool(self._dsn or self._pool or self._async_pool or connections.dsn_of_environment() is not None)
-
-    def _find_dsn(self) -> Dsn:
-        if self._dsn is not None:
-            return self._dsn
-        if self._pool is not None or self._async_pool is not None:
-            return connections.dsn_of_pool(self._pool or self._async_pool)
-        if self._use_embedded:
-            return self._embedded_dsn()
-        found = connections.dsn_of_environment()
-        if found is None:
-            raise ConfigurationError(
-                "no database is given: use App(dsn), or set DATABASE_URL=postgresql://user:password@host/database, or"
-                " PGHOST and PGDATABASE; App(embedded=True) starts a server whose data is deleted at the end"
-            )
-        return found
-
-    def _embedded_dsn(self) -> str:
-        with self._lock:
-            if self._embedded is None:
-                from .embedded import EmbeddedPostgres  # needs POSIX, and few need it
-
-                logger.info("starting an embedded PostgreSQL, whose data is deleted at the end")
-                embedded = EmbeddedPostgres()
-                embedded.start()
-                schema.migrate(embedded.dsn)
-                self._embedded = embedded
-            return self._embedded.dsn
+        return self._binding.has_dsn
 
     @property
     def client(self) -> Client:
-        """The client for plain code. Before it first enqueues or schedules, it creates the queues."""
-        with self._lock:
-            if self._client is None:
-                self._client = Client(
-                    self._find_dsn(), pool=self._pool, before_enqueue=self.create_queues, **self._client_settings
-                )
-            return self._client
+        """The client for plain code. Before it first enqueues or schedules, it creates what is missing."""
+        return self._binding.client
 
     async def async_client(self) -> AsyncClient:
-        """The client for async code, on the running event loop. Before it first enqueues, it creates the queues."""
-        loop = asyncio.get_running_loop()
-        if loop not in self._async_clients:
-            found = await asyncio.to_thread(self._find_dsn) if self._use_embedded else self._find_dsn()
-            self._make_async_client(loop, found)
-        return self._async_clients[loop][0]
+        """The client for async code, on the running event loop, as `client` is for plain code."""
+        return await self._binding.async_client()
 
-    def _make_async_client(self, loop: asyncio.AbstractEventLoop, dsn: Dsn) -> None:
-        with self._lock:
-            for old in [each for each in self._async_clients if each.is_closed()]:
-                self._async_clients.pop(old)[0].drain()
-            if loop not in self._async_clients:
-                client = AsyncClient(
-                    dsn, pool=self._async_pool, before_enqueue=self.create_queues_async, **self._client_settings
-                )
-                self._async_clients[loop] = (client, asyncio.Lock())
+    def _run(self, statement: Statement[T], connection: Any = None) -> T:
+        return self._binding.run(statement, connection)
 
-    @property
-    def queues(self) -> list[str]:
-        """The names of the queues that are declared or that a job names."""
-        return list(dict.fromkeys([*self._queues, *(job.queue for job in self.jobs.values())]))
-
-    def create_queues(self) -> None:
-        """Create the queues of this application that do not exist, with their settings.
-
-        The first enqueue, schedule and worker do it too; an enqueue on your own connection and calls that only read do
-        not.
-        """
-        client = self.client
-        if self._needs_queues():
-            with self._creating:
-                for queue in self._missing_queues():
-                    with self._creation(queue):
-                        client.create_queue(queue)
-
-    async def create_queues_async(self) -> None:
-        """Create the queues of this application that do not exist, with their settings."""
-        client = await self.async_client()
-        if self._needs_queues():
-            async with self._async_clients[asyncio.get_running_loop()][1]:
-                for queue in self._missing_queues():
-                    with self._creation(queue):
-                        await client.create_queue(queue)
-
-    def _needs_queues(self) -> bool:
-        return self._jobs_with_queues != len(self.jobs)
-
-    def _missing_queues(self) -> Iterator[Queue]:
-        """The queues that this application has not created yet, in the order in which they can be created."""
-        jobs = len(self.jobs)
-        new = [self._queues.get(name, Queue(name=name)) for name in self.queues if name not in self._created]
-        # A dead-letter queue that is not declared has the defaults. Others refer to it, so it is created first.
-        letters = [Queue(name=queue.dead_letter_queue) for queue in new if queue.dead_letter_queue]
-        yield from letters + new
-        self._jobs_with_queues = jobs
-
-    @contextmanager
-    def _creation(self, queue: Queue) -> Iterator[None]:
-        """The creation of a queue, in the block."""
-        try:
-            yield
-        except psycopg.errors.InsufficientPrivilege:
-            logger.debug("this role may not create queue %r; it has to exist", queue.name)
-        self._created.add(queue.name)
+    async def _run_async(self, statement: Statement[T], connection: Any = None) -> T:
+        return await self._binding.run_async(statement, connection)
 
     def migrate(self) -> schema.MigrationPlan:
         """Install or upgrade the schema. Returns what was done, and the version of the schema."""
-        return schema.migrate(self._find_dsn())
+        return schema.migrate(self._binding.dsn)
 
     async def migrate_async(self) -> schema.MigrationPlan:
         """Install or upgrade the schema, without blocking the event loop."""
@@ -444,28 +289,21 @@ class App:
 
     # Tasks of several jobs
 
-    def enqueue_many(
-        self, tasks: Iterable[NewTask], *, connection: psycopg.Connection[Any] | None = None
-    ) -> list[TaskHandle[Any]]:
+    def enqueue_many(self, tasks: Iterable[NewTask], *, connection: Any = None) -> list[TaskHandle[Any]]:
         """Enqueue tasks of any jobs and queues, made by `Job.task`, all or none. Returns their handles in order.
 
         On a `connection` of yours they are part of its transaction, and their queues have to exist.
         """
         stop_import_of_program()
         statement = statements.enqueue_tasks(tasks)
-        ids = self.client.run(statement) if connection is None else execute(connection, statement)
+        ids = self._run(statement, connection)
         return [TaskHandle(id, self, _as_it_is) for id in ids]
 
-    async def enqueue_many_async(
-        self, tasks: Iterable[NewTask], *, connection: psycopg.AsyncConnection[Any] | None = None
-    ) -> list[TaskHandle[Any]]:
+    async def enqueue_many_async(self, tasks: Iterable[NewTask], *, connection: Any = None) -> list[TaskHandle[Any]]:
         """Enqueue tasks of any jobs and queues, made by `Job.task`, all or none. Returns their handles in order."""
         stop_import_of_program()
         statement = statements.enqueue_tasks(tasks)
-        if connection is None:
-            ids = await (await self.async_client()).run(statement)
-        else:
-            ids = await execute_async(connection, statement)
+        ids = await self._run_async(statement, connection)
         return [TaskHandle(id, self, _as_it_is) for id in ids]
 
     # What one asks of tasks most often; the rest is on `client`
@@ -507,19 +345,12 @@ class App:
     def worker(self, **settings: Unpack[WorkerOptions]) -> Worker:
         """A worker for this application, by default for all its queues. Takes the fields of `WorkerSettings`."""
         stop_import_of_program()
-        with self._lock:
-            before = self._client
-            client = self.client
-            self.create_queues()
-            chosen = WorkerSettings(**settings).with_defaults(self.queues)
-            if not chosen.queues:
-                raise ConfigurationError("the application has no jobs and no queues: nothing to work on")
-            self._declare_schedules()
-            if before is None:  # nobody else has it: the worker has connections of its own
-                self._client = None
-                client.close()
+        chosen = WorkerSettings(**settings).with_defaults(self.queues)
+        if not chosen.queues:
+            raise ConfigurationError("the application has no jobs and no queues: nothing to work on")
+        self._start_worker(chosen)
         return Worker(
-            self._find_dsn(),
+            self._binding.dsn,
             self.jobs,
             chosen,
             state=self.state,
@@ -531,19 +362,29 @@ class App:
         """A worker for this application, made without blocking the event loop."""
         return await asyncio.to_thread(lambda: self.worker(**settings))
 
-    def _declare_schedules(self) -> None:
-        if not self._schedules:
-            return
-        try:
-            synced = self.sync_schedules()
-        except psycopg.errors.InsufficientPrivilege:
-            logger.warning("this role may not put schedules into the database: let `underway schedule sync` do it")
-            return
-        if synced.vanished:
+    def _start_worker(self, settings: WorkerSettings) -> None:
+        """Check the schema. Write the declarations as far as this role may, or compare them, and log what differs."""
+        declared = self._declared()
+        with connections.connect(self._binding.dsn) as connection:
+            version, oldest_package = execute(connection, statements.schema_version())
+            if not schema.check_version(version, oldest_package):
+                logger.warning(
+                    "worker %s: the schema is newer than this package: it has migration %s. They work together; upgrade"
+                    " underway-pg soon",
+                    settings.name, version,
+                )  # fmt: skip
+            vanished, different = write_permitted(connection, declared, write=settings.sync)
+        if vanished:
             logger.warning(
-                "schedules that are not declared any more go on: %s; `underway schedule sync --remove` removes them",
-                ", ".join(synced.vanished),
-            )
+                "worker %s: no longer declared, and kept: %s; `underway sync MODULE:APP --prune` removes them",
+                settings.name, ", ".join(vanished),
+            )  # fmt: skip
+        if different:
+            logger.warning(
+                "worker %s: the database is not as the application declares it: %s; run `underway sync MODULE:APP` as a"
+                " role with underway_operator",
+                settings.name, "; ".join(different),
+            )  # fmt: skip
 
     def run(self, **settings: Unpack[WorkerOptions]) -> None:
         """Work until SIGTERM or SIGINT. The settings are those of `WorkerSettings`."""
@@ -553,43 +394,3 @@ class App:
 def _as_it_is(output: Any) -> Any:
     """The output of a task whose job is not known: plain JSON."""
     return output
-
-
-@dataclass(frozen=True)
-class _Declared:
-    """A schedule as the code declares it, and the line where."""
-
-    name: str
-    job: Job[..., Any]
-    cron: str
-    arguments: Mapping[str, Any] | None
-    settings: ScheduleSettings
-    line: str
-
-    def schedule(self, owner: str) -> Schedule:
-        try:
-            return self.job._as_schedule(self.cron, self.name, self.arguments, self.settings, owner)
-        except InputError as error:
-            raise ConfigurationError(f"{self.line}: {error}") from error
-
-
-class _ScheduleDecorator(Protocol):
-    """The type of `app.schedule(...)`, which takes the job."""
-
-    def __call__(self, job: Job[P, R, Q, C], /) -> Job[P, R, Q, C]: ...
-
-
-class _Decorator(Protocol):
-    """The type of `app.job(...)`, which takes the function."""
-
-    @overload
-    def __call__(
-        self, function: Callable[Concatenate[Context, P], Coroutine[Any, Any, R]], /
-    ) -> Job[P, R, Concatenate[Context, P], Coroutine[Any, Any, R]]: ...
-    @overload
-    def __call__(self, function: Callable[Concatenate[Context, P], R], /) -> Job[P, R, Concatenate[Context, P], R]: ...
-    @overload
-    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> Job[P, R, P, Coroutine[Any, Any, R]]: ...
-    @overload
-    def __call__(self, function: Callable[P, R], /) -> Job[P, R, P, R]: ...
-    def __call__(self, function: Any, /) -> Any: ...

@@ -109,14 +109,14 @@ def find_binaries() -> Path:
 class EmbeddedPostgres:
     """A PostgreSQL server that lives as long as this process at most.
 
-    bin_directory: where ``postgres`` and ``initdb`` lie; by default what find_binaries() finds.
-    data_directory: a cluster that persists; made when missing, and used again when it holds a
-        cluster of the same major version. By default a temporary one, removed by stop().
-    port: listen on localhost too, on this TCP port. There, anybody on this machine is let in.
-    settings: server settings by name, over the defaults.
+    bin_directory   where `postgres` and `initdb` are; by default what find_binaries() finds
+    data_directory  a cluster that persists; made when missing, and used again when it holds a cluster of the same major
+                    version. By default a temporary one, removed by stop()
+    port            listen on localhost too, on this TCP port. There, anybody on this machine is let in
+    settings        server settings by name, over the defaults
 
-    Started by root, the server runs as the account ``postgres``, else ``nobody``. It is stopped
-    at the normal exit of the interpreter. As a context manager it starts and stops.
+    Started by root, the server runs as the account `postgres`, else `nobody`. It is stopped at the normal exit of the
+    interpreter. As a context manager it starts and stops.
     """
 
     def __init__(

@@ -26,7 +26,8 @@ UnderwayError
 │   ├── UnsupportedConnection    the object given as a connection is not supported; also a TypeError
 │   ├── UnresolvedAnnotation     an annotation of a job's function names something that does not exist
 │   ├── SchemaMissing            the database has no schema underway: run `underway migrate`
-│   └── SchemaNewer              the schema in the database is newer than this package
+│   ├── SchemaTooOld             the schema is older than this package needs: run `underway migrate`
+│   └── SchemaNewer              the schema is newer, and does not work with this package: upgrade it
 ├── InputError                   the arguments do not fit the job
 │   └── UnknownArguments         the names of the arguments do not fit the job's function
 ├── InvalidOutput                the output of a task does not fit the return annotation of its job
@@ -46,7 +47,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import psycopg
 
@@ -76,6 +77,7 @@ __all__ = [
     "ScheduleNotFound",
     "SchemaMissing",
     "SchemaNewer",
+    "SchemaTooOld",
     "ServerUnresponsive",
     "Snooze",
     "TaskCancelled",
@@ -234,7 +236,7 @@ class ServerUnresponsive(DatabaseUnavailable):
 
 
 class MissingPrivilege(UnderwayError, psycopg.errors.InsufficientPrivilege):
-    """The role of the connection lacks a right in schema underway; the message lists the roles that can be granted."""
+    """The role of the connection lacks a right to the schema underway; the message says what to grant."""
 
 
 class MigrationBlocked(UnderwayError):
@@ -255,6 +257,10 @@ class UnresolvedAnnotation(ConfigurationError):
 
 class SchemaMissing(ConfigurationError):
     """The database has no schema underway, or an older one than this package needs."""
+
+
+class SchemaTooOld(ConfigurationError):
+    """The schema in the database is older than this package needs: run `underway migrate`."""
 
 
 class SchemaNewer(ConfigurationError):
@@ -357,13 +363,36 @@ def translate_errors() -> Iterator[None]:
     """
     try:
         yield
-    except psycopg.Error as error:
-        refusal = DatabaseRefusal.by_sqlstate.get(error.sqlstate or "")
-        message = error.diag.message_primary or str(error)
+    except Exception as error:
+        found = _diagnostic(error)
+        if found is None:
+            raise
+        refusal = DatabaseRefusal.by_sqlstate.get(found.sqlstate)
         if refusal is not None:
-            raise refusal(message, error.diag.message_hint) from error
-        if error.sqlstate in _SCHEMA_MISSING and "underway" in message:
-            raise SchemaMissing(f"{message}: install the schema with `underway migrate`") from error
-        if error.sqlstate == MissingPrivilege.sqlstate and error.diag.source_function == _RIGHT_MISSING:
-            raise MissingPrivilege(f"{message}: {_ROLES}") from error
+            raise refusal(found.message, found.hint) from error
+        if found.sqlstate in _SCHEMA_MISSING and "underway" in found.message:
+            raise SchemaMissing(f"{found.message}: install the schema with `underway migrate`") from None
+        if found.sqlstate == MissingPrivilege.sqlstate and found.source_function == _RIGHT_MISSING:
+            raise MissingPrivilege(f"{found.message}: {_ROLES}") from error
         raise
+
+
+class _Diagnostic(NamedTuple):
+    """What PostgreSQL says of an error."""
+
+    sqlstate: str
+    message: str
+    hint: str | None
+    source_function: str | None
+
+
+def _diagnostic(error: Any) -> _Diagnostic | None:
+    """What PostgreSQL says, in an error of psycopg, psycopg2 or asyncpg, or of a library that wraps one of these."""
+    # Django raises the other one when a transaction is used after an error; its cause is that earlier error.
+    while error is not None and type(error).__name__ != "TransactionManagementError":
+        if (found := getattr(error, "diag", None)) is not None and found.sqlstate:
+            return _Diagnostic(found.sqlstate, found.message_primary, found.message_hint, found.source_function)
+        if hasattr(error, "server_source_function"):
+            return _Diagnostic(error.sqlstate, error.message, error.hint, error.server_source_function)
+        error = getattr(error, "orig", None) or error.__cause__
+    return None

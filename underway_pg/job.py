@@ -12,19 +12,19 @@ from datetime import datetime
 from functools import cached_property, update_wrapper
 from pathlib import Path
 from types import CodeType
-from typing import Any, Generic, Literal, Protocol, Unpack
+from typing import Any, Generic, Protocol, Unpack
 
 from typing_extensions import ParamSpec, TypeVar
 
 from . import statements
 from .arguments import Arguments, innermost_function
-from .client import Clients, TaskHandle, check_connection, execute, execute_async
+from .client import Clients, TaskHandle, check_connection
 from .cron import check_cron
 from .errors import ConfigurationError, Fatal, InputError, OutputTooLarge, Retry, UnresolvedAnnotation
 from .importing import stop_import_of_program
 from .models import Enqueued
 from .output import Output
-from .settings import Executor, NewTask, Options, RetryPolicy, Schedule, ScheduleSettings, TaskOptions
+from .settings import Executor, JobPolicy, NewTask, Options, Queue, RetryPolicy, Schedule, ScheduleSettings, TaskOptions
 from .statements import Statement, convert_each, short
 
 __all__ = ["Application", "BoundJob", "Job", "is_same_definition", "job_name"]
@@ -99,10 +99,8 @@ def _check_function(job: str, function: Any) -> None:
             )
 
 
-def _executor(
-    job: str, function: Callable[..., Any], wanted: Executor | None, default: Literal["thread", "process"]
-) -> Executor:
-    """Where a job runs. Raises ConfigurationError where its function cannot."""
+def _executor(job: str, function: Callable[..., Any], wanted: Executor | None) -> Executor | None:
+    """Where a job runs; None where its queue decides. Raises ConfigurationError where its function cannot."""
     fits: tuple[Executor, ...]
     if _is_async(function):
         kind, fits = "an async function", ("async",)
@@ -115,10 +113,9 @@ def _executor(
             )
     else:
         kind, fits = "a plain function", ("thread", "process")
-    executor = wanted or ("async" if fits == ("async",) else default)
-    if executor not in fits:
-        raise ConfigurationError(f"job {job}: executor is {executor!r}; for {kind} it is {' or '.join(fits)}")
-    return executor
+    if wanted is not None and wanted not in fits:
+        raise ConfigurationError(f"job {job}: executor is {wanted!r}; for {kind} it is {' or '.join(fits)}")
+    return "async" if fits == ("async",) else wanted
 
 
 class Application(Clients, Protocol):
@@ -127,6 +124,25 @@ class Application(Clients, Protocol):
     dsn: Any
     state: Any
     middleware: Any
+
+    def _run(self, statement: Statement[T], connection: Any) -> T:
+        """Run a statement on a connection of the caller, or on one of the application."""
+
+    async def _run_async(self, statement: Statement[T], connection: Any) -> T:
+        """Run a statement on a connection of the caller, or on one of the application, in async code."""
+
+
+class DeclaredIn(Protocol):
+    """What declares a job: an application, or a blueprint that an application includes."""
+
+    _included_by: str | None  # the module that includes a blueprint in its application
+
+    @property
+    def app(self) -> Application:
+        """The application."""
+
+    def _queue(self, name: str) -> Queue:
+        """The settings of a queue."""
 
 
 class BoundJob(Generic[P, R]):
@@ -287,14 +303,10 @@ class BoundJob(Generic[P, R]):
         return [TaskHandle(id, self.job.app, self.job._output.from_json) for id in ids]
 
     def _run(self, statement: Statement[T]) -> T:
-        if self._connection is not None:
-            return execute(self._connection, statement)
-        return self.job.app.client.run(statement)
+        return self.job.app._run(statement, self._connection)
 
     async def _run_async(self, statement: Statement[T]) -> T:
-        if self._connection is not None:
-            return await execute_async(self._connection, statement)
-        return await (await self.job.app.async_client()).run(statement)
+        return await self.job.app._run_async(statement, self._connection)
 
 
 class Job(BoundJob[P, R], Generic[P, R, Q, C]):
@@ -311,10 +323,9 @@ class Job(BoundJob[P, R], Generic[P, R, Q, C]):
         name: str,
         queue: str,
         executor: Executor | None,
-        default_executor: Literal["thread", "process"],
+        policy: JobPolicy,
         options: Options,
-        retry: RetryPolicy | None,
-        app: Application,
+        declared_in: DeclaredIn,
         context_type: type,
     ) -> None:
         super().__init__(self, queue, options, None)
@@ -322,13 +333,27 @@ class Job(BoundJob[P, R], Generic[P, R, Q, C]):
         update_wrapper(self, function, updated=())
         self.function = function
         self.name = name
-        self.executor = _executor(name, function, executor, default_executor)
-        self.app = app
-        self._retry = retry or RetryPolicy()
+        self._executor = _executor(name, function, executor)
+        self._declared_in = declared_in
+        self._policy = policy
         self._context_type = context_type
         self._output = Output(name, function)
         with suppress(UnresolvedAnnotation):  # until its first use, when all that the module defines exists
             _ = self.arguments
+
+    @property
+    def app(self) -> Application:
+        """The application of the job. Raises ConfigurationError for a blueprint that none includes."""
+        return self._declared_in.app
+
+    @cached_property
+    def executor(self) -> Executor:
+        """Where the job runs."""
+        return self._executor or self._declared_in._queue(self.queue).executor
+
+    @cached_property
+    def _retry(self) -> RetryPolicy:
+        return self._policy.retry or self._declared_in._queue(self.queue).retry or RetryPolicy()
 
     @cached_property
     def arguments(self) -> Arguments:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple
+
+from .settings import RetryPolicy
 
 __all__ = [
     "BlockedReason",
@@ -12,10 +14,12 @@ __all__ = [
     "Enqueued",
     "FailedTask",
     "Health",
+    "JobStats",
     "QueueStats",
     "ScheduleStats",
-    "ScheduleSyncResult",
     "State",
+    "SyncChanges",
+    "SyncResult",
     "TaskInfo",
     "TaskSummary",
     "WorkerCounters",
@@ -171,6 +175,28 @@ class QueueStats:
 
 
 @dataclass(frozen=True, kw_only=True)
+class JobStats:
+    """A job that the database knows: its queue, and its settings as in `JobPolicy`. None is the setting of the queue.
+
+    `registered_at` is when it was first registered, `updated_at` when it was last changed.
+    """
+
+    job: str
+    queue: str
+    retry: RetryPolicy | None
+    timeout: timedelta | None
+    heartbeat: timedelta | None
+    retention: timedelta | None
+    priority: int | None
+    dead_letter_queue: str | None
+    concurrency_key: str | None
+    expires: timedelta | None
+    owner: str | None
+    registered_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
 class BatchStats:
     """A batch and its progress.
 
@@ -229,18 +255,27 @@ class ScheduleStats:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScheduleSyncResult:
-    """The result of `sync_schedules`: the names of the application's schedules, by what happened to them.
+class SyncChanges:
+    """The names of an application's queues, jobs or schedules, by what a sync did with them.
 
-    `vanished` schedules are in the database, but the application no longer declares them. `removed` ones were in that
-    state, and this call deleted them.
+    `vanished` ones are in the database, but the application that declared them no longer does. `removed` ones were in
+    that state, and this call deleted them.
     """
 
-    created: list[str]
-    updated: list[str]
-    unchanged: list[str]
-    vanished: list[str]
-    removed: list[str]
+    created: list[str] = field(default_factory=list)
+    updated: list[str] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
+    vanished: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyncResult:
+    """What `App.sync` did. A queue never vanishes: the database does not know who declared it."""
+
+    queues: SyncChanges
+    jobs: SyncChanges
+    schedules: SyncChanges
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,18 @@ from typing import Any, Literal, TypedDict
 from .checks import check_duration, check_kind, check_number
 from .errors import ConfigurationError, InputError
 
-__all__ = ["Executor", "NewTask", "Options", "Queue", "RetryPolicy", "Schedule", "ScheduleSettings", "TaskOptions"]
+__all__ = [
+    "Executor",
+    "JobOptions",
+    "JobPolicy",
+    "NewTask",
+    "Options",
+    "Queue",
+    "RetryPolicy",
+    "Schedule",
+    "ScheduleSettings",
+    "TaskOptions",
+]
 
 Duration = float | timedelta
 """A length of time: seconds, or a timedelta."""
@@ -29,7 +40,7 @@ Executor = Literal["async", "thread", "process"]
 
 
 def interval(value: Duration | None) -> timedelta | None:
-    """A duration as a timedelta; None stays None and means that the queue decides."""
+    """A duration as a timedelta; None stays None and means that the job or the queue decides."""
     return value if value is None or isinstance(value, timedelta) else timedelta(seconds=value)
 
 
@@ -140,40 +151,81 @@ class Queue:
                 check_number(name, getattr(self, name), int, 0)
 
 
+@dataclass(frozen=True, kw_only=True)
+class JobPolicy:
+    """What the database knows of a job: its queue and its settings. A setting that is None is that of the queue.
+
+    A task that is enqueued without a queue goes to that of its job. Of a task that says nothing else, `retry`,
+    `timeout`, `heartbeat`, `retention` and `dead_letter_queue` are looked up when they are needed, so that a change
+    applies to the backlog. `priority`, `concurrency_key` and `expires` are applied when a task is enqueued. `owner` is
+    the application that declares the job.
+    """
+
+    name: str
+    queue: str
+    retry: RetryPolicy | None = None
+    timeout: Duration | None = None
+    heartbeat: Duration | None = None
+    retention: Duration | None = None
+    priority: int | None = None
+    dead_letter_queue: str | None = None
+    concurrency_key: str | None = None
+    expires: Duration | None = None
+    owner: str | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.expires, datetime):
+            raise ConfigurationError(
+                f"job {self.name}: expires is {self.expires}; a job takes a duration, and only a task a point in time"
+            )
+        check_duration("expires", self.expires)
+        for name in ("dead_letter_queue", "concurrency_key"):
+            if getattr(self, name) is not None:
+                check_kind(name, getattr(self, name), str, "a string")
+
+
 @dataclass(frozen=True)
 class OptionMapping:
     """How an option is sent to the database: the name of its SQL argument, its type, and how its value becomes JSON.
 
-    `no_schedule` says why the tasks of a schedule cannot have it.
+    `no_schedule` says why the tasks of a schedule cannot have it. `if_time` is for a value that is a point in time.
     """
 
     argument: str
     cast: str = "text"
     as_json: Callable[[Any], Any] | None = None
     no_schedule: str | None = None
+    if_time: OptionMapping | None = None
 
 
 _WHEN = "its cron expression says when its tasks run"
 _KEY = "overlap='skip' keeps its tasks from running at once"
 _AFTER = "its tasks run at its times"
+_EACH = "give a duration, which counts for each of its tasks"
 
 
 def _sql(
-    argument: str, cast: str = "text", as_json: Callable[[Any], Any] | None = None, *, no_schedule: str | None = None
+    argument: str,
+    cast: str = "text",
+    as_json: Callable[[Any], Any] | None = None,
+    *,
+    no_schedule: str | None = None,
+    if_time: OptionMapping | None = None,
 ) -> dict[str, OptionMapping]:
-    return {"sql": OptionMapping(argument, cast, as_json, no_schedule)}
+    return {"sql": OptionMapping(argument, cast, as_json, no_schedule, if_time)}
 
 
-def _run_at(at: datetime) -> str:
-    return f"{exact_time('run_at', at)}"
+def _time(argument: str, no_schedule: str) -> OptionMapping:
+    return OptionMapping(argument, "text::timestamptz", lambda at: f"{exact_time(argument, at)}", no_schedule)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How a task is enqueued. An option that is None has the queue's value.
+    """How a task is enqueued. An option that is None has the value of the job, else that of the queue.
 
     `delay` (from now) or `run_at` (a time with a zone) put it off; of `priority`, from -100 to 100, higher runs first;
-    `headers` is a mapping for tracing and metadata that the handler sees.
+    `headers` is a mapping for tracing and metadata that the handler sees. A task that no worker has begun when it
+    `expires` is cancelled: a duration, counted from when it is due, or a point in time.
 
     At most one live task of a queue has a `unique_key`. With `unique_for` the key is taken for that long, even if the
     task succeeds before; with `unique_until="start"` it is free as soon as the task starts. When the key is taken,
@@ -189,10 +241,12 @@ class Options:
     delay: Duration | None = field(
         default=None, metadata=_sql("delay", "text::interval", interval_text, no_schedule=_WHEN)
     )
-    run_at: datetime | None = field(
-        default=None, metadata=_sql("run_at", "text::timestamptz", _run_at, no_schedule=_WHEN)
+    run_at: datetime | None = field(default=None, metadata={"sql": _time("run_at", _WHEN)})
+    expires: Duration | datetime | None = field(
+        default=None,
+        metadata=_sql("expires", "text::interval", interval_text, if_time=_time("expires_at", _EACH)),
     )
-    priority: int = field(default=0, metadata=_sql("priority", "integer"))
+    priority: int | None = field(default=None, metadata=_sql("priority", "integer"))
     retry: RetryPolicy | None = field(
         default=None, metadata=_sql("retry_policy", "text::underway.retry_policy", RetryPolicy.fields)
     )
@@ -213,20 +267,25 @@ class Options:
     after_failure: AfterFailure = field(default="wait", metadata=_sql("after_failure", no_schedule=_AFTER))
 
     def __post_init__(self) -> None:
-        check_kind("priority", self.priority, int, "an integer from -100 to 100, where higher runs first")
+        wanted = "an integer from -100 to 100, where higher runs first"
+        if self.priority is not None:
+            check_kind("priority", self.priority, int, wanted)
+            if not -100 <= self.priority <= 100:
+                raise InputError(f"priority is {self.priority}; give {wanted}")
+        if not isinstance(self.expires, datetime):
+            check_duration("expires", self.expires)
         for name in ("delay", "timeout", "heartbeat", "retention", "unique_for"):
             check_duration(name, getattr(self, name))
         if self.retry is not None:
             check_kind("retry", self.retry, RetryPolicy, _RETRY)
-        if not -100 <= self.priority <= 100:
-            raise InputError(f"priority is {self.priority}; give an integer from -100 to 100, where higher runs first")
 
 
 class TaskOptions(TypedDict, total=False):
-    """The options of `Options` as keywords, as `App.job` and `Job.options` take them; None means not given."""
+    """The options of `Options` as keywords, as `Job.options` takes them; None means not given."""
 
     delay: Duration | None
     run_at: datetime | None
+    expires: Duration | datetime | None
     priority: int | None
     retry: RetryPolicy | None
     timeout: Duration | None
@@ -242,14 +301,20 @@ class TaskOptions(TypedDict, total=False):
     after_failure: AfterFailure | None
 
 
+class JobOptions(TaskOptions, total=False):
+    """What `App.job` takes: the settings of the job (see `JobPolicy`), and options that its tasks have by default."""
+
+    dead_letter_queue: str | None
+
+
 @dataclass(frozen=True, kw_only=True)
 class NewTask:
     """A task that is not enqueued yet, as batches take it; `Job.task` makes one from the arguments of a job.
 
-    `input` is any value that JSON can carry.
+    `input` is any value that JSON can carry. Without a `queue`, it goes to that of its job.
     """
 
-    queue: str
+    queue: str | None = None
     input: Any = field(default_factory=dict)
     job: str | None = None
     options: Options = Options()
@@ -280,11 +345,12 @@ class ScheduleSettings(TypedDict, total=False):
 class Schedule:
     """A schedule: at each time of its cron expression a task with this input. `ScheduleSettings` says what is optional.
 
-    `options` are those of its tasks, without delay and run_at. `owner` is the application that declares it.
+    `options` are those of its tasks, without delay and run_at. Without a `queue` they go to that of the job. `owner` is
+    the application that declares it.
     """
 
     name: str
-    queue: str
+    queue: str | None = None
     cron: str
     input: Any = field(default_factory=dict)
     job: str | None = None

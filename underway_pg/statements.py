@@ -17,6 +17,7 @@ from .models import (
     ClaimedTask,
     Enqueued,
     FailedTask,
+    JobStats,
     QueueStats,
     ScheduleStats,
     State,
@@ -24,7 +25,19 @@ from .models import (
     TaskSummary,
     WorkerStats,
 )
-from .settings import Duration, NewTask, OptionMapping, Options, Queue, Schedule, exact_time, interval
+from .settings import (
+    Duration,
+    JobPolicy,
+    NewTask,
+    OptionMapping,
+    Options,
+    Queue,
+    RetryPolicy,
+    Schedule,
+    exact_time,
+    interval,
+    interval_text,
+)
 from .wire import uuid_text
 
 __all__ = ["Statement", "convert_each", "dump_json", "load_json", "short"]
@@ -49,7 +62,7 @@ class Statement(Generic[T]):
     enqueues: bool = False
 
 
-_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 # PostgreSQL keeps no NUL character in a text. An even number of backslashes before it is text about a NUL, not a NUL.
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
@@ -61,7 +74,7 @@ def dump_json(value: Any) -> str:
     Raises InputError for what JSON cannot carry: other types, NaN and infinities, NUL characters, lone surrogates.
     """
     try:
-        text = _JSON.encode(value)
+        text = _ENCODER.encode(value)
         text.encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise InputError(f"{short(value)} cannot be kept as JSON: {error}") from error
@@ -115,9 +128,16 @@ def _nothing(rows: list[Row]) -> None:
     return None
 
 
+# Fields of the models that are jsonb.
+_JSON = frozenset({"input", "output", "headers", "progress", "errors", "dead_letter", "details", "last_error"})
+
+# Not every driver has a form of its own for them: enums and JSON.
+_AS_TEXT = _JSON | {"state"}
+
+
 def _columns(kind: type) -> str:
-    # An enum has no binary form that psycopg knows.
-    return ", ".join("state::text" if field.name == "state" else field.name for field in fields(kind))
+    names = (field.name for field in fields(kind))
+    return ", ".join(f"{name}::text" if name in _AS_TEXT else name for name in names)
 
 
 _CLAIMED = ", ".join(ClaimedTask._fields)
@@ -145,6 +165,8 @@ def _given_options(options: Options) -> list[tuple[OptionMapping, Any]]:
     for name, (default, mapping) in _OPTIONS.items():
         value = getattr(options, name)
         if value is not default and value != default:
+            if mapping.if_time is not None and isinstance(value, datetime):
+                mapping = mapping.if_time
             given.append((mapping, value if mapping.as_json is None else mapping.as_json(value)))
     return given
 
@@ -164,7 +186,7 @@ def _arguments(options: Options, job: str | None) -> tuple[str, dict[str, Any]]:
     return "".join(sql), parameters
 
 
-def enqueue(queue: str, input: Any, job: str | None, options: Options) -> Statement[int]:
+def enqueue(queue: str | None, input: Any, job: str | None, options: Options) -> Statement[int]:
     """A new task; returns its id."""
     arguments, parameters = _arguments(options, job)
     return Statement(
@@ -176,7 +198,7 @@ def enqueue(queue: str, input: Any, job: str | None, options: Options) -> Statem
 
 
 def enqueue_many(
-    queue: str,
+    queue: str | None,
     inputs: Iterable[Any],
     job: str | None,
     options: Options,
@@ -188,7 +210,7 @@ def enqueue_many(
 
 
 def enqueue_unique(
-    queue: str, inputs: Iterable[Any], unique_keys: Iterable[str | None], job: str | None, options: Options
+    queue: str | None, inputs: Iterable[Any], unique_keys: Iterable[str | None], job: str | None, options: Options
 ) -> Statement[list[Enqueued]]:
     """New tasks for the inputs whose unique keys are free; returns for each input whether a task was added."""
     call = "select id, created, replaced from underway.enqueue_unique"
@@ -201,7 +223,7 @@ def enqueue_unique(
 
 def _for_many(
     call: str,
-    queue: str,
+    queue: str | None,
     inputs: Iterable[Any],
     job: str | None,
     options: Options,
@@ -269,9 +291,8 @@ def _object(task: NewTask) -> dict[str, Any]:
     """A task as the JSON object that the database takes."""
     if not isinstance(task, NewTask):
         raise InputError(f"{short(task)} is not a NewTask; make one with Job.task")
-    given = {"queue": task.queue, "input": task.input}
-    if task.job is not None:
-        given["job"] = task.job
+    given = {"queue": task.queue, "input": task.input, "job": task.job}
+    given = {name: value for name, value in given.items() if value is not None or name == "input"}
     return given | {mapping.argument: value for mapping, value in _given_options(task.options)}
 
 
@@ -503,6 +524,103 @@ def create_queue(queue: Queue) -> Statement[None]:
     )
 
 
+# The settings of a queue, in the order of the fields of `Queue`.
+_QUEUE_SETTINGS = [field.name for field in fields(Queue) if field.name not in ("name", "executor")]
+
+# A retry policy in numbers, which `_retry_policy` reads.
+_RETRY_POLICY = """array[({0}).max_attempts, extract(epoch from ({0}).initial_interval),
+    extract(epoch from ({0}).max_interval), ({0}).factor, ({0}).jitter]::float8[]"""
+
+
+def _retry_policy(numbers: list[Any]) -> RetryPolicy | None:
+    max_attempts, initial_interval, max_interval, factor, jitter = numbers
+    return None if max_attempts is None else RetryPolicy(
+        max_attempts=int(max_attempts), initial_interval=initial_interval, max_interval=max_interval, factor=factor,
+        jitter=jitter,
+    )  # fmt: skip
+
+
+def queue_settings() -> Statement[list[Queue]]:
+    """The settings of every queue."""
+    columns = {name: name for name in _QUEUE_SETTINGS} | {"retry": _RETRY_POLICY.format("retry_policy")}
+    return Statement(
+        f"select queue, {', '.join(columns.values())} from underway.queue_list",
+        {},
+        lambda rows: [Queue(**_with_retry(["name", *columns], row)) for row in rows],
+    )
+
+
+def _with_retry(names: Iterable[str], row: Row) -> dict[str, Any]:
+    found = dict(zip(names, row, strict=True))
+    return {**found, "retry": _retry_policy(found["retry"])}
+
+
+_JOB_SETTINGS = {
+    "retry": "underway.retry_policy", "timeout": "interval", "heartbeat": "interval", "retention": "interval",
+    "priority": "integer", "dead_letter_queue": "text", "concurrency_key": "text", "expires": "interval",
+    "owner": "text",
+}  # fmt: skip
+
+
+def register_jobs(jobs: Sequence[JobPolicy]) -> Statement[None]:
+    """Store what is declared of jobs, each as a whole."""
+    columns = {name.replace("retry", "retry_policy"): kind for name, kind in _JOB_SETTINGS.items()}
+    return Statement(
+        f"""select underway.register_job(j.name, j.queue, {", ".join(f"{name} => j.{name}" for name in columns)})
+        from jsonb_to_recordset(%(jobs)s::jsonb)
+            as j (name text, queue text, {", ".join(f"{name} {kind}" for name, kind in columns.items())})""",
+        {"jobs": dump_json([_policy(job) for job in jobs])},
+        _nothing,
+    )
+
+
+def _policy(job: JobPolicy) -> dict[str, Any]:
+    """The settings of a job as the JSON object that `register_jobs` reads."""
+    given = {field.name: value for field in fields(job) if (value := getattr(job, field.name)) is not None}
+    for name in given.keys() & {"timeout", "heartbeat", "retention", "expires"}:
+        given[name] = interval_text(given[name])
+    if "retry" in given:
+        given["retry_policy"] = given.pop("retry").fields()
+    return given
+
+
+def unregister_job(name: str) -> Statement[bool]:
+    """Forget the settings of a job; gives whether it was registered."""
+    return Statement("select underway.unregister_job(%(name)s)", {"name": name}, _scalar)
+
+
+def jobs() -> Statement[list[JobStats]]:
+    """Every registered job."""
+    columns = {field.name: field.name for field in fields(JobStats)} | {"retry": _RETRY_POLICY.format("retry_policy")}
+    return Statement(
+        f"select {', '.join(columns.values())} from underway.job_list order by job",
+        {},
+        lambda rows: [JobStats(**_with_retry(columns, row)) for row in rows],
+    )
+
+
+def missing(queues: Sequence[str], jobs: Sequence[str]) -> Statement[tuple[list[str], list[str]]]:
+    """Those of these queues that do not exist, and those of these jobs that are not registered."""
+    return Statement(
+        """select
+            array(
+                select name from unnest(%(queues)s::text[]) name
+                where not exists (select from underway.queue_list q where q.queue = name)
+            ),
+            array(
+                select name from unnest(%(jobs)s::text[]) name
+                where not exists (select from underway.job_list j where j.job = name)
+            )""",
+        {"queues": list(queues), "jobs": list(jobs)},
+        lambda rows: (rows[0][0], rows[0][1]),
+    )
+
+
+def schema_version() -> Statement[tuple[int, int]]:
+    """The newest migration of the schema, and the newest one of the oldest package that works with it."""
+    return Statement("select version, oldest_package from underway.schema_version()", {}, lambda rows: rows[0])
+
+
 def pause_queue(name: str) -> Statement[bool]:
     """Stop claims from a queue; gives whether it was running."""
     return Statement("select underway.pause_queue(%(name)s)", {"name": name}, _scalar)
@@ -644,25 +762,20 @@ def task_info(task: int) -> Statement[TaskInfo | None]:
 
 def task_infos(tasks: list[int]) -> Statement[list[TaskInfo]]:
     """All that is known of tasks, of those that exist."""
-    columns = {field.name: field.name for field in fields(TaskInfo)}
-    columns |= {name: f"{name}::text" for name in ("state", *_JSON_OF_TASK)}
+    return _task_infos("unnest(%(tasks)s::bigint[]) as asked (task)", {"tasks": tasks})
+
+
+def every_task() -> Statement[list[TaskInfo]]:
+    """All that is known of all tasks, live and finished: for tests, where they are few."""
+    return _task_infos("(select l.id as task from underway.task_list l order by l.id) asked", {})
+
+
+def _task_infos(asked: str, parameters: Mapping[str, Any]) -> Statement[list[TaskInfo]]:
     return Statement(
-        f"""select {", ".join(columns.values())}
-        from unnest(%(tasks)s::bigint[]) as asked (task), underway.task_info(asked.task)""",
-        {"tasks": tasks},
-        lambda rows: [
-            TaskInfo(
-                **{
-                    name: load_json(value) if name in _JSON_OF_TASK else value
-                    for name, value in zip(columns, row, strict=True)
-                }
-            )
-            for row in rows
-        ],
+        f"select {_columns(TaskInfo)} from {asked}, underway.task_info(asked.task)",
+        parameters,
+        _listed(TaskInfo),
     )
-
-
-_JSON_OF_TASK = ("input", "output", "headers", "progress", "errors", "dead_letter")
 
 
 def why(task: int) -> Statement[list[BlockedReason]]:
@@ -674,7 +787,12 @@ def why(task: int) -> Statement[list[BlockedReason]]:
 
 def _listed(kind: type[T]) -> Callable[[list[Row]], list[T]]:
     names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
-    return lambda rows: [kind(**dict(zip(names, row, strict=True))) for row in rows]
+
+    def read(row: Row) -> T:
+        values = zip(names, row, strict=True)
+        return kind(**{name: load_json(value) if name in _JSON else value for name, value in values})
+
+    return lambda rows: list(map(read, rows))
 
 
 def tasks(queue: str | None, state: State | None, limit: int) -> Statement[list[TaskSummary]]:
@@ -730,4 +848,4 @@ def workers() -> Statement[list[WorkerStats]]:
 
 def stats() -> Statement[dict[str, float]]:
     """The whole installation in a few numbers."""
-    return Statement("select underway.stats()", {}, _scalar)
+    return Statement("select underway.stats()::text", {}, lambda rows: load_json(_scalar(rows)))

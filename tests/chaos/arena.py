@@ -212,7 +212,7 @@ def prepare(cluster: Cluster) -> None:
     """The schema, the queues, and the triggers that keep the book."""
     schema.migrate(cluster.dsn)
     with workload.application(cluster.dsn, None) as app:
-        app.create_queues()
+        app.sync()
     with cluster.connect() as connection:
         connection.execute((Path(__file__).parent / "schema.sql").read_bytes())
 

@@ -92,11 +92,11 @@ class Cluster:
     @contextlib.contextmanager
     def standby(self, directory: Path, source_port: int) -> Iterator[Cluster]:
         """A standby that streams from a port at which this server answers."""
-        source = f"host=localhost port={source_port} user=postgres"
-        subprocess.run(
-            [self.binaries / "pg_basebackup", "-D", directory, "-d", source, "-R", "-c", "fast", "--no-sync"],
-            check=True, capture_output=True, env={**os.environ, "PGAPPNAME": "standby"},
-        )  # fmt: skip
+        self._back_up(directory)
+        (directory / "standby.signal").touch()
+        source = f"host=localhost port={source_port} user=postgres application_name=standby"
+        with (directory / "postgresql.auto.conf").open("a") as settings:
+            settings.write(f"primary_conninfo = '{source}'\n")
         owner = self.data.stat()
         for path in (directory, *directory.rglob("*")):
             os.chown(path, owner.st_uid, owner.st_gid)
@@ -106,6 +106,21 @@ class Cluster:
             yield standby
         finally:
             standby.kill()
+
+    def _back_up(self, directory: Path) -> None:
+        """Copy the data while the server runs. Not with pg_basebackup, which some packages of PostgreSQL lack."""
+        with self.connect() as connection:
+            old = connection.info.server_version < 150000
+            start, stop = (
+                ("pg_start_backup('standby', true, false)", "pg_stop_backup(false, false)")
+                if old
+                else ("pg_backup_start('standby', true)", "pg_backup_stop(false)")
+            )
+            connection.execute(f"select {start}".encode())
+            shutil.copytree(self.data, directory, ignore=shutil.ignore_patterns("postmaster.*", "*.tmp", "*.stat"))
+            row = connection.execute(f"select labelfile from {stop}".encode()).fetchone()
+        assert row is not None
+        (directory / "backup_label").write_text(row[0])
 
 
 def program(name: str, *packages: str) -> Path:

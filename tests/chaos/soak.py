@@ -138,7 +138,7 @@ def soak(minutes: float, rate: int, console: Console) -> tuple[dict[str, list[fl
 def _prepare(cluster: Cluster) -> None:
     schema.migrate(cluster.dsn)
     with workload.application(cluster.dsn, None) as app:
-        app.create_queues()
+        app.sync()
     with cluster.connect() as connection:
         connection.execute("create schema chaos")
         connection.execute("create table chaos.effect (n integer, task bigint, attempt integer)")

@@ -54,11 +54,12 @@ FORGOTTEN = """
 
 def wait_until(condition: Callable[[], T], what: str, *, seconds: float = SECONDS) -> T:
     """Wait until a condition holds; gives its value."""
-    deadline = time.monotonic() + seconds
+    begun = time.monotonic()
     while not (value := condition()):
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - begun
+        if waited > seconds:
             raise AssertionError(f"after {seconds:g} s still not: {what}")
-        time.sleep(0.005)
+        time.sleep(min(0.005 + waited / 10, 0.05))  # what takes longer is looked at less often
     return value
 
 

@@ -127,6 +127,7 @@ def test_falsy_inputs_arrive_as_they_are(client: Client) -> None:
 
 
 def test_a_batch_is_part_of_the_callers_transaction(client: Client, database: str) -> None:
+    client.create_queue(Queue(name="q"))
     with psycopg.connect(database) as connection:
         client.enqueue_batch([new()], on_final=new(), connection=connection)
         connection.rollback()

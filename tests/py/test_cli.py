@@ -19,7 +19,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from tests.py.support import wait_until
-from underway_pg import __version__, schema, statements
+from underway_pg import App, JobPolicy, RetryPolicy, __version__, schema, statements
 from underway_pg.cli import main
 from underway_pg.cli.errors import WrongUsage
 from underway_pg.cli.worker import parse_queues
@@ -172,6 +172,13 @@ def test_migrate_does_not_take_plan_and_sql_together(bare: Underway) -> None:
     assert_refused(bare("migrate", "--plan", "--sql"), 2, "--plan")
 
 
+def test_migrate_runs_in_its_own_transaction_unless_it_prints_the_sql(bare: Underway) -> None:
+    assert_refused(bare("migrate", "--no-transaction"), 2, "--no-transaction")
+    printed = bare("migrate", "--sql", "--no-transaction").out
+    assert printed in schema.script()
+    assert "\ncommit;" not in printed
+
+
 def test_migrate_refuses_a_database_that_is_newer(underway: Underway, connection: psycopg.Connection[Any]) -> None:
     connection.execute("insert into underway.migration (version, name, checksum) values (9999, '9999_later', '')")
     assert_refused(underway("migrate"), 1, "migration 9999")
@@ -232,6 +239,48 @@ def test_enqueue_with_unique_until_start_holds_the_key_until_the_task_begins(
     assert mail("enqueue", "mail", *keys).out == first
     connection.execute("select underway.dequeue('mail')")
     assert mail("enqueue", "mail", *keys).out != first
+
+
+def test_enqueue_of_a_job_goes_to_its_queue_with_its_policy(mail: Underway) -> None:
+    with App(os.environ["DATABASE_URL"]) as app:
+        app.client.register_job(JobPolicy(name="send", queue="mail", priority=7))
+    for arguments in (["{}"], [], ["mail"], ["mail", "{}"]):
+        task = mail("task", mail("enqueue", *arguments, "--job", "send").out.strip(), "--json").json
+        assert (task["queue"], task["job"], task["input"], task["priority"]) == ("mail", "send", {}, 7)
+    task = mail("task", mail("enqueue", "[1]", "--job", "send", "--priority", "0").out.strip(), "--json").json
+    assert (task["input"], task["priority"]) == ([1], 0)
+    assert_refused(mail("enqueue", "--job", "nobody"), 1, "job 'nobody' is not registered", "Register it")
+    assert_refused(mail("enqueue"), 2, "give the QUEUE, or --job")
+    assert mail("jobs", "--json").json[0]["priority"] == 7
+
+
+def test_jobs_lists_what_each_job_sets_itself(mail: Underway) -> None:
+    assert mail("jobs").out.startswith("no jobs; a worker registers")
+    with App(os.environ["DATABASE_URL"], name="shop") as app:
+        retry = RetryPolicy(max_attempts=3)
+        app.job(name="send", queue="mail", retry=retry, timeout=90, dead_letter_queue="dead")(lambda: None)
+        app.job(name="plain", queue="mail")(lambda: None)
+        app.sync()
+    listed = [line.split("  ") for line in mail("jobs").out.splitlines()]
+    cells = [[cell.strip() for cell in line if cell.strip()] for line in listed]
+    assert cells == [
+        ["job", "queue", "settings", "application", "updated"],
+        ["plain", "mail", "shop", "0 s ago"],
+        ["send", "mail", "3 attempts, timeout 0:01:30, dead_letter_queue dead", "shop", "0 s ago"],
+    ]
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("2h", 7200), ("2060-01-31T09:00:00+02:00", None)])
+def test_enqueue_takes_an_expiry(mail: Underway, text: str, seconds: int | None) -> None:
+    id = mail("enqueue", "mail", "--expires", text).out.strip()
+    task = mail("task", id, "--json").json
+    expires_at = datetime.fromisoformat(task["expires_at"])
+    if seconds is None:
+        assert expires_at == datetime.fromisoformat(text)
+    else:
+        assert round((expires_at - datetime.fromisoformat(task["enqueued_at"])).total_seconds()) == seconds
+    assert "expires" in mail("task", id).out
+    assert_refused(mail("enqueue", "mail", "--expires", "soon"), 2, "--expires", "'soon' is neither")
 
 
 def test_enqueue_takes_an_empty_object_for_a_missing_input(mail: Underway) -> None:
@@ -1247,12 +1296,18 @@ def test_a_module_that_fails_is_told_with_its_place(project_nowhere: Project, te
     assert_refused(answer, 1, *parts, "python -c 'import broken'")
 
 
-def test_schedule_sync_puts_in_what_an_application_declares(project: Project, underway: Underway) -> None:
-    assert project.run("schedule", "sync", "tasks").out == "created: morning\n"
-    assert project.run("schedule", "sync", "tasks").out == "unchanged: morning\n"
+def test_sync_writes_what_an_application_declares(project: Project, underway: Underway) -> None:
+    def sync(*options: str) -> set[str]:
+        return set(project.run("sync", "tasks", *options).out.splitlines())
+
+    first = {"created: queue mail", "created: queue slow", "created: schedule morning"}
+    assert sync("--plan") >= first
+    assert underway("queues", "--json").json == []
+    assert sync() >= first
+    assert sync() == {"the database is as the application declares it"}
     (project.directory / "tasks.py").write_text(TASKS.replace('name="morning"', 'name="evening"'))
-    assert project.run("schedule", "sync", "tasks").out == "created: evening\nvanished: morning\n"
-    synced = project.run("schedule", "sync", "tasks", "--remove", "--json").json
+    assert sync() == {"created: schedule evening", "vanished: schedule morning"}
+    synced = project.run("sync", "tasks", "--prune", "--json").json["schedules"]
     assert synced == {"created": [], "updated": [], "unchanged": ["evening"], "vanished": [], "removed": ["morning"]}
     assert [each["schedule"] for each in underway("schedules", "--json").json] == ["evening"]
 
@@ -1260,7 +1315,7 @@ def test_schedule_sync_puts_in_what_an_application_declares(project: Project, un
 def test_a_wrong_schedule_is_told_with_its_place(project: Project) -> None:
     (project.directory / "tasks.py").write_text(TASKS.replace("mon-fri[", "mon-fry["))
     line = 1 + TASKS[: TASKS.index("@app.schedule")].count("\n")
-    answer = project.run("schedule", "sync", "tasks")
+    answer = project.run("sync", "tasks")
     assert_refused(answer, 1, f"tasks.py:{line}: ", "the day of week is 'mon-fry'")
 
 
@@ -1279,6 +1334,11 @@ def test_a_worker_without_the_schema_says_how_to_install_it(project_nowhere: Pro
 @pytest.mark.parametrize("options", [["--concurrency", "0"], ["--shutdown-timeout", "soon"], ["--log-level", "loud"]])
 def test_settings_that_no_worker_can_have_are_wrong_usage(bare: Underway, options: list[str]) -> None:
     assert_refused(bare("worker", "tasks", *options), 2, options[0])
+
+
+@pytest.mark.parametrize("option", [("--log-level", "debug"), ("--log-format", "json")], ids=" ".join)
+def test_options_of_a_log_that_is_not_configured_are_wrong_usage(bare: Underway, option: tuple[str, str]) -> None:
+    assert_refused(bare("worker", "tasks", "--no-log-config", *option), 2, option[0], "--no-log-config")
 
 
 def test_a_health_host_without_a_port_is_wrong_usage(bare: Underway) -> None:
@@ -1301,6 +1361,10 @@ def test_options_can_be_set_in_the_environment(
     monkeypatch.setenv("UNDERWAY_VERSION", "1.0")  # an image may well be tagged so
     monkeypatch.setenv("UNDERWAY_WORKER_CONCURRENCY", "3")
     monkeypatch.setenv("UNDERWAY_WORKER_NAME", "of the environment")
+    monkeypatch.setenv("UNDERWAY_WORKER_SHUTDOWN_TIMOUT", "5")
+    monkeypatch.setenv("UNDERWAY_WORKER_XYZ", "5")
+    for name in ("PORT", "PORT_80_TCP_ADDR", "SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_HTTP"):
+        monkeypatch.setenv(f"UNDERWAY_WORKER_{name}", "of a Service of Kubernetes")
     monkeypatch.setenv("UNDERWAY_WORKER_QUEUE", "mail slow")
     worker = project.start("worker", "tasks", "--name", "of the option")
     try:
@@ -1309,9 +1373,15 @@ def test_options_can_be_set_in_the_environment(
         assert (known["name"], known["concurrency"]) == ("of the option", 3)
         assert known["queues"] == ["mail", "slow"]
         worker.send_signal(signal.SIGTERM)
-        assert ended(worker).code == 0
+        answer = ended(worker)
+        assert answer.code == 0
     finally:
         worker.kill()
+    near = "; did you mean UNDERWAY_WORKER_SHUTDOWN_TIMEOUT?"
+    warning = "underway: warning: no option has the environment variable UNDERWAY_WORKER_"
+    assert [line.removeprefix(warning) for line in answer.err.splitlines() if line.startswith("underway: ")] == [
+        f"SHUTDOWN_TIMOUT{near}", "XYZ; see underway worker --help",
+    ]  # fmt: skip
     monkeypatch.setenv("UNDERWAY_WORKER_CONCURRENCY", "many")
     assert_refused(underway("worker", "tasks"), 2, "--concurrency")
 

@@ -25,6 +25,7 @@ from underway_pg import (
     App,
     AsyncClient,
     Client,
+    ConfigurationError,
     DatabaseUnavailable,
     Queue,
     QueueNotFound,
@@ -314,6 +315,12 @@ def test_a_former_primary_costs_one_call(database: str) -> None:
 
 
 # One's own pool
+
+
+def test_a_pool_without_connections_is_refused_by_each_client() -> None:
+    for client in (Client, AsyncClient):
+        with pytest.raises(ConfigurationError, match="pool_size is 0; give an integer of at least 1"):
+            client("postgresql://nobody@nowhere.invalid/nothing", pool_size=0)
 
 
 def test_an_application_takes_pools_of_the_caller(database: str) -> None:

@@ -1,81 +1,122 @@
-"""The code in README and guides runs."""
+"""The code in README and in the pages of docs runs, and links lead somewhere."""
 
+import json
 import os
 import re
-import signal
 import subprocess
 import sys
-import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import psycopg
 import pytest
+import yaml
+
+from tests.py.pages import SECONDS, blocks
+from tests.servers import Server
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("**/*.md"))]
-WITH_PYTHON = {
-    "README.md": "accounts: 1",
-    "batches.md": "book 7: 50 of 50 pages",
-    "enqueueing.md": "report of customer 0 for 2026-01",
-    "limits.md": "customer 7 was pending, and has succeeded",
-    "middleware.md": "price succeeded final True\nthe price is 0.40",
-    "retries.md": "['succeeded', 'failed', 'pending']\n1 task goes back",
-    "schedules.md": "created: daily_report",
-    "unique-tasks.md": "start: revision 5",
-    "workers.md": "3.57 {'account': 7}\nprimes: 168",
+LANGUAGES = {"", "console", "dockerfile", "html", "ini", "javascript", "json", "python", "sql", "text", "toml", "yaml"}
+GENERATED = ("cli.md", "errors.md", "sql.md")
+
+# Roles belong to the server, and not to the database of a page: they are dropped before and after.
+DROP_ROLES = "drop role if exists shop_web, shop_worker, shop_deploy, shop_metrics"
+
+# What a page takes for granted before its first block.
+PREPARE = {
+    "docs/guides/batches.md": "select underway.create_queue('book')",
+    "docs/guides/operations.md": """
+        select underway.create_queue('email');
+        select underway.create_queue('default');
+        alter table underway.task alter id restart with 42;
+        select underway.enqueue('email');
+    """,
+    "docs/guides/roles.md": DROP_ROLES,
+}
+
+# The blocks that do not run: each of them has its reason in its fence, `not-run: reason`.
+NOT_RUN = {
+    "docs/guides/middleware.md": ["needs structlog", "needs sentry-sdk"],
+    "docs/reference/other-languages.md": ["needs node and the package pg"],
 }
 
 
-def blocks(page: Path, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(), re.M | re.S)
+def name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
 
 
-def test_every_page_with_python_is_run() -> None:
-    assert {page.name for page in PAGES if blocks(page, "python")} == set(WITH_PYTHON)
+def runs(page: Path) -> bool:
+    return page.name not in GENERATED and any(block.language in ("python", "sql", "console") for block in blocks(page))
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.name)
-def test_the_python_of_a_page_runs(database: str, page: Path, tmp_path: Path) -> None:
-    script = "\n".join(blocks(page, "python"))
-    program = tmp_path / "program.py"
-    program.write_text(script)
-    with subprocess.Popen(
-        [sys.executable, str(program)],
-        env={**os.environ, "DATABASE_URL": database, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        deadline = threading.Timer(60, process.kill)  # a program that hangs prints nothing more
-        deadline.start()
-        said = ""
-        while WITH_PYTHON[page.name] not in said and (line := process.stdout.readline()):
-            said += line
-        if "app.run()" in script:
-            process.send_signal(signal.SIGINT)
-        rest, complaints = process.communicate()
-        deadline.cancel()
-    assert WITH_PYTHON[page.name] in said + rest, complaints
-    assert process.returncode == 0, complaints
+def groups(number: int) -> list[list[Path]]:
+    """The pages to run, in groups of about the same size: each group is a process, and they may run beside another."""
+    pages = sorted((page for page in PAGES if runs(page)), key=lambda page: page.stat().st_size)
+    return [pages[first::number] for first in range(number)]
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "sql")], ids=lambda page: page.name)
-def test_the_sql_of_a_page_runs(database: str, page: Path) -> None:
-    with psycopg.connect(database, autocommit=True) as connection:
-        # Pages speak of queues and tasks that their Python made.
-        for queue in ("webhooks-dead", "email"):
-            connection.execute("select underway.create_queue(%s)", [queue])
-        for block in blocks(page, "sql"):
-            if block.lstrip().startswith("underway."):
-                continue  # a signature of the reference
-            connection.execute(block.encode())
+@pytest.mark.parametrize("group", groups(3), ids=["one", "two", "three"])
+def test_the_code_of_the_pages_runs(server: Server, group: list[Path]) -> None:
+    with ExitStack() as databases:
+        given = [
+            {
+                "page": str(page),
+                "dsn": databases.enter_context(server.database()),
+                "prepare": PREPARE.get(name(page), ""),
+            }
+            for page in group
+        ]
+        ended = subprocess.run(
+            [sys.executable, "-W", "error", str(ROOT / "tests/py/pages.py")],
+            input=json.dumps(given),
+            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"},
+            capture_output=True,
+            encoding="utf-8",
+            timeout=len(group) * SECONDS,
+        )
+        with psycopg.connect(server.dsn, autocommit=True) as connection:
+            connection.execute(DROP_ROLES)
+    results = [json.loads(line) for line in ended.stdout.splitlines() if line.startswith('{"page"')]
+    assert [result["page"] for result in results] == [str(page) for page in group], ended.stderr
+    failed = [result for result in results if result["error"]]
+    assert not failed, "\n".join(f"{result['page']}: {result['error']}" for result in failed) + ended.stderr
+
+
+def test_every_block_has_a_language_that_is_known_here() -> None:
+    wrong = [
+        f"{name(page)}:{block.line}: {block.language}"
+        for page in PAGES
+        for block in blocks(page)
+        if block.language not in LANGUAGES or (block.note and block.note != "output" and not block.reason_not_to_run)
+    ]
+    assert not wrong, wrong
+
+
+def test_the_blocks_that_do_not_run_say_why() -> None:
+    found: dict[str, list[str]] = {}
+    for page in PAGES:
+        for block in blocks(page):
+            if block.reason_not_to_run:
+                found.setdefault(name(page), []).append(block.reason_not_to_run)
+    assert found == NOT_RUN
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as the site and code forges make them."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.M | re.S)
+    headings = (re.sub(r"\]\([^)]*\)", "", heading) for heading in re.findall(r"^#+ (.*)$", text, re.M))
+    return {re.sub(r"[^\w\- ]", "", heading.lower().strip()).replace(" ", "-") for heading in headings}
 
 
 def test_links_between_pages_lead_somewhere() -> None:
-    for page in PAGES:
-        for target in re.findall(r"\]\((?!https?:)([^)#]+)[^)]*\)", page.read_text()):
-            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+    wrong = []
+    for page in [*PAGES, ROOT / "sql/functions/README.md"]:
+        for path, _, anchor in re.findall(r"\]\((?!https?:)([^)#]*)(#([^)]*))?\)", page.read_text()):
+            target = page.parent / path if path else page
+            if not target.exists() or (anchor and anchor not in anchors(target)):
+                wrong.append(f"{name(page)} links to {path}#{anchor}")
+    assert not wrong, wrong
 
 
 def test_prose_has_at_most_120_characters_a_line() -> None:
@@ -103,3 +144,12 @@ def test_operations_explains_each_reason_why_a_task_is_not_running(database: str
               and found.code[1] <> 'in_progress'"""
         ).fetchall()
     assert sorted(re.findall(r"^\| ([a-z_]+) \|", section, re.M)[1:]) == sorted(code for (code,) in codes)
+
+
+def test_the_issue_forms_are_complete() -> None:
+    forms = [yaml.safe_load(path.read_text()) for path in sorted((ROOT / ".github/ISSUE_TEMPLATE").glob("[!c]*.yml"))]
+    assert [form["name"] for form in forms] == ["Something is wrong", "Something is missing"]
+    for form in forms:
+        asked = [part for part in form["body"] if part["type"] != "markdown"]
+        assert len({part["id"] for part in asked}) == len(asked)
+        assert all(part["attributes"]["label"] for part in asked)

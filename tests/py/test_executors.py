@@ -47,7 +47,7 @@ def session(database: str) -> Iterator[Session]:
 
 def of_processes(app: App, **settings: Any) -> Worker:
     """A worker for the jobs that run in processes."""
-    app.create_queues()
+    app.sync()
     chosen = WorkerSettings(**{"queues": ["q", "poison"], "concurrency": 2, **settings})
     return Worker(app.dsn, process_jobs.app.jobs, chosen)
 
@@ -239,7 +239,7 @@ def test_the_processes_of_a_worker_that_stops_end_side_by_side(app: App, session
 
 def test_plain_jobs_of_a_queue_run_in_processes_where_it_says_so_and_the_job_does_not(database: str) -> None:
     with App(database, queues=[Queue(name="heavy", executor="process"), Queue(name="light")]) as app:
-        app.create_queues()
+        app.sync()
         worker = Worker(app.dsn, process_jobs.heavy.jobs, WorkerSettings(queues=["heavy", "light"]))
         with beside(worker) as running:
             ran_in = {
@@ -645,7 +645,7 @@ StartProgram = Callable[..., subprocess.Popen[str]]
 @pytest.fixture
 def start_program(app: App, session: Session, tmp_path: Path) -> Iterator[StartProgram]:
     """Starts a worker as a program, and ends what is left of it."""
-    app.create_queues()
+    app.sync()
     with contextlib.ExitStack() as stack:
 
         def start(end: str) -> subprocess.Popen[str]:

@@ -19,6 +19,7 @@ NOT_NAMED = {
     "ClaimedTask",
     "Clients",
     "Connections",
+    "DeclaredIn",
     "Session",
     "Statement",
     "Transaction",
@@ -79,6 +80,6 @@ def test_an_error_of_the_package_is_defined_where_nobody_finds_it() -> None:
 def test_a_job_shows_users_what_only_the_worker_uses() -> None:
     shown = {name for name in dir(underway_pg.Job) if not name.startswith("_")}
     assert shown == {
-        "arguments", "enqueue", "enqueue_async", "enqueue_many", "enqueue_many_async", "enqueue_unique",
-        "enqueue_unique_async", "options", "schedule", "schedule_async", "task", "using",
+        "app", "arguments", "enqueue", "enqueue_async", "enqueue_many", "enqueue_many_async", "enqueue_unique",
+        "enqueue_unique_async", "executor", "options", "schedule", "schedule_async", "task", "using",
     }  # fmt: skip

@@ -563,7 +563,7 @@ def test_limits_of_queues_are_set_kept_and_taken_away(database: str) -> None:
         name="email", max_running=8, max_running_per_key=2, rate_limit=100, rate_period=60, max_length=5000
     )
     with underway.App(database, queues=[settings]) as app:
-        app.create_queues()
+        app.sync()
         assert limits() == [8, 2, 100, 60, 5000]
         app.client.create_queue(Queue(name="email", timeout=5))
         assert limits() == [8, 2, 100, 60, 5000]
@@ -599,7 +599,7 @@ def test_a_queue_is_fair_until_it_is_told_otherwise(database: str) -> None:
         return found.fair
 
     with underway.App(database, queues=[Queue(name="email", fair=True)]) as app:
-        app.create_queues()
+        app.sync()
         assert fair()
         app.client.create_queue(Queue(name="email", timeout=5))
         assert fair()

@@ -11,7 +11,7 @@ import contextlib
 import functools
 import itertools
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import psycopg
 import pytest
@@ -20,23 +20,23 @@ from tests.py.support import Session, listed, wait_until
 from tests.servers import Server
 
 VERBS = {
-    "complete": "select underway.complete({task}, {lease})",
-    "fail": "select underway.fail({task}, {lease}, '\"no\"') is null",
-    "fail for good": "select underway.fail({task}, {lease}, '\"no\"', retryable => false) is null",
-    "heartbeat": "select count(*) from underway.heartbeat(array[{task}], array[{lease}])",
-    "cancel": "select underway.cancel({task})",
-    "snooze": "select underway.snooze({task}, {lease}, '1 hour') is null",
-    "release": "select underway.release({task}, {lease})",
+    "complete": "select underway.complete(%(task)s, %(lease)s)",
+    "fail": "select underway.fail(%(task)s, %(lease)s, '\"no\"') is null",
+    "fail for good": "select underway.fail(%(task)s, %(lease)s, '\"no\"', retryable => false) is null",
+    "heartbeat": "select count(*) from underway.heartbeat(array[%(task)s], array[%(lease)s])",
+    "cancel": "select underway.cancel(%(task)s)",
+    "snooze": "select underway.snooze(%(task)s, %(lease)s, '1 hour') is null",
+    "release": "select underway.release(%(task)s, %(lease)s)",
     "reclaim": "select underway._reclaim()",
-    "retry": "select underway.retry({task})",
+    "retry": "select underway.retry(%(task)s)",
     "redrive": "select underway.redrive('dead')",
     "prune": "select underway._prune()",
-    "delete": "select underway.delete_task({task})",
+    "delete": "select underway.delete_task(%(task)s)",
     "pause": "select underway.pause_queue('q')",
     "resume": "select underway.resume_queue('q')",
     "claim": "select count(*) from underway.dequeue('q', 10)",
-    "reschedule": "select underway.reschedule({task}, '2100-01-01') is null",
-    "reprioritize": "select underway.reprioritize({task}, 5)",
+    "reschedule": "select underway.reschedule(%(task)s, '2100-01-01') is null",
+    "reprioritize": "select underway.reprioritize(%(task)s, 5)",
 }
 
 # These pass over what another transaction has locked, and answer that there was nothing; but a heartbeat says that what
@@ -60,13 +60,13 @@ TIME = {
 
 STATE = """
     select
-        coalesce((select state::text from underway.task where id = {task}), 'none'),
-        coalesce((select attempt from underway.task where id = {task}), 0),
-        coalesce((select priority from underway.task where id = {task}), 0),
-        (select count(*) from underway.task where id = {task} and lease = {lease}),
-        (select count(*) from underway.task where id = {task} and ready_at > clock_timestamp() + interval '1 minute'),
-        coalesce((select jsonb_array_length(errors) from underway.task where id = {task}), 0),
-        coalesce((select state::text from underway.task_history where id = {task}), 'none'),
+        coalesce((select state::text from underway.task where id = %(task)s), 'none'),
+        coalesce((select attempt from underway.task where id = %(task)s), 0),
+        coalesce((select priority from underway.task where id = %(task)s), 0),
+        (select count(*) from underway.task where id = %(task)s and lease = %(lease)s),
+        (select count(*) from underway.task where id = %(task)s and ready_at > clock_timestamp() + interval '1 minute'),
+        coalesce((select jsonb_array_length(errors) from underway.task where id = %(task)s), 0),
+        coalesce((select state::text from underway.task_history where id = %(task)s), 'none'),
         (select count(*) from underway.task where queue = 'dead'),
         (select count(*) from underway.queue where name = 'q' and paused_at is not null)"""
 
@@ -81,34 +81,36 @@ def in_order(answers: Iterable[tuple[str, object]]) -> Answers:
 class Stage:
     """Two sessions, and a third one that looks."""
 
-    def __init__(self, first: Session, second: Session, observer: Session) -> None:
+    def __init__(self, thread: ThreadPoolExecutor, first: Session, second: Session, observer: Session) -> None:
+        self.thread = thread
         self.first, self.second, self.observer = first, second, observer
 
     def set(self, start: str) -> None:
         """A task in this state, and nothing else."""
         for session in (self.first, self.second, self.observer):
             session.connection.rollback()  # where the pair before this one has failed
-        for table in ("task", "task_history"):
-            self.observer.run(f"delete from underway.{table}")
-        self.observer.run("select underway.resume_queue('q')")
+        self.observer.run(
+            "delete from underway.task; delete from underway.task_history; select underway.resume_queue('q')"
+        )
         self.observer.enqueue("q")
         ((task, lease),) = self.observer.claim("q")
-        self.named = {"task": task, "lease": f"'{lease}'::uuid"}
+        self.named = {"task": task, "lease": lease}
         for step in STARTS[start]:
-            self.observer.run((VERBS | TIME)[step].format(**self.named))
+            self.observer.connection.execute((VERBS | TIME)[step], self.named)
 
     def do(self, session: Session, verb: str) -> object:
         """What a verb answers, or how it is refused."""
         try:
-            return session.value(VERBS[verb].format(**self.named))
+            ((answer,),) = session.connection.execute(VERBS[verb], self.named)
         except psycopg.Error as error:
             if not (error.sqlstate or "").startswith("UW"):
                 raise
             return error.sqlstate
+        return answer
 
     def came(self, answers: Iterable[tuple[str, object]]) -> Came:
         """The answers of the verbs, whoever was first, and the state."""
-        (state,) = self.observer.rows(STATE.format(**self.named))
+        (state,) = self.observer.connection.execute(STATE, self.named)
         return in_order(answers), state
 
     @functools.cache  # noqa: B019  # as long as the test
@@ -117,22 +119,22 @@ class Stage:
         self.set(start)
         return self.came([(verb, self.do(self.first, verb)) for verb in verbs])
 
+    def ends(self, start: str, verb: str) -> tuple[str, ...]:
+        """How the transaction of a verb may end; of one that is refused nothing is left to be rolled back."""
+        ((_, answer),), _ = self.one_after_the_other(start, verb)
+        return ("commit",) if str(answer).startswith("UW") else ("commit", "rollback")
+
     def interleaved(self, start: str, first: str, second: str, end: str) -> Came:
         self.set(start)
-        self.first.run("begin")
-        self.first.run("savepoint before")
+        self.first.run("begin; savepoint before")
         one = self.do(self.first, first)
         if isinstance(one, str) and one.startswith("UW"):
             self.first.run("rollback to before")
-        with ThreadPoolExecutor(1) as thread:
-            other = thread.submit(self.do, self.second, second)
-            pid = self.second.connection.info.backend_pid
-            wait_until(
-                lambda: other.done() or self.observer.value("select cardinality(pg_blocking_pids(%s))", pid),
-                "the second is done, or waits",
-            )
-            self.first.run(end)
-            answers = [(second, other.result(30))]
+        other = self.thread.submit(self.do, self.second, second)
+        wait([other], 0.002)  # most are done at once
+        wait_until(lambda: other.done() or self.observer.waits_for(self.second), "the second is done, or waits")
+        self.first.run(end)
+        answers = [(second, other.result(30))]
         return self.came([(first, one), *answers] if end == "commit" else answers)
 
 
@@ -140,7 +142,8 @@ class Stage:
 def stage(server: Server) -> Iterator[Stage]:
     with contextlib.ExitStack() as stack:
         database = stack.enter_context(server.database())
-        stage = Stage(*(stack.enter_context(Session(database)) for _ in range(3)))
+        thread = stack.enter_context(ThreadPoolExecutor(1))
+        stage = Stage(thread, *(stack.enter_context(Session(database)) for _ in range(3)))
         stage.observer.create_queue("dead")
         at_once = "retry_policy => underway.retry_policy(initial_interval => '1 hour', jitter => 0)"
         stage.observer.create_queue("q", f"{at_once}, dead_letter_queue => 'dead'")
@@ -160,7 +163,8 @@ def see_as_one_after_the_other(stage: Stage, start: str, first: str, second: str
 @pytest.mark.parametrize("start", STARTS)
 def test_two_verbs_that_meet_are_as_one_after_the_other(stage: Stage, start: str) -> None:
     offenders: list[str] = []
-    for first, second, end in itertools.product(VERBS, VERBS, ("commit", "rollback")):
-        with listed(offenders, (first, second, end)):
-            see_as_one_after_the_other(stage, start, first, second, end)
+    for first, second in itertools.product(VERBS, VERBS):
+        for end in stage.ends(start, first):
+            with listed(offenders, (first, second, end)):
+                see_as_one_after_the_other(stage, start, first, second, end)
     assert not offenders, "\n".join(offenders)

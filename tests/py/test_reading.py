@@ -32,7 +32,7 @@ def test_reading_creates_queues(app: App) -> None:
 
 
 def test_a_session_that_cannot_write_cannot_read(app: App) -> None:
-    app.create_queues()
+    app.sync()
     id = app.jobs["work"].enqueue()
     app.run(drain=True)
     with App(make_conninfo(app.dsn, options="-c default_transaction_read_only=on")) as reader:
@@ -63,7 +63,7 @@ def test_a_queue_is_missing_when_it_is_first_used(app: App) -> None:
         lambda app: app.client.enqueue_batch([new]),
         lambda app: app.client.schedule(Schedule(name="s", queue="named", cron="@daily")),
         lambda app: app.client.within(5).enqueue_tasks([new]),
-        lambda app: app.sync_schedules(),
+        lambda app: app.sync(),
         lambda app: app.worker(),
         lambda app: asyncio.run(enqueue_async(app)),
         lambda app: asyncio.run(client_async(app)),

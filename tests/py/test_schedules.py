@@ -68,7 +68,7 @@ def test_a_declared_schedule_is_put_into_the_database_with_all_that_it_says(app:
     @app.job(queue="reports", priority=3)
     def report(region: str) -> None: ...
 
-    app.sync_schedules()
+    app.sync()
 
     (found,) = app.client.schedules()
     assert (found.schedule, found.queue, found.job) == ("report", "reports", "report")
@@ -90,7 +90,7 @@ def test_a_job_with_schedules_stays_a_job(app: App) -> None:
         return 2 * n
 
     assert double(4) == 8
-    assert app.sync_schedules().created == ["one", "two"]
+    assert app.sync().schedules.created == ["one", "two"]
 
 
 def test_a_second_sync_tells_what_was_created_updated_unchanged_and_what_vanished(database: str) -> None:
@@ -101,15 +101,15 @@ def test_a_second_sync_tells_what_was_created_updated_unchanged_and_what_vanishe
         return app
 
     with declare(same=FOREVER, changed=FOREVER, gone=FOREVER) as first:
-        first.sync_schedules()
+        first.sync()
     with declare(same=FOREVER, changed="0 0 2 1 *", new=FOREVER) as second:
         second.client.schedule(Schedule(name="of nobody", queue="default", cron=FOREVER))
-        synced = second.sync_schedules()
+        synced = second.sync().schedules
         assert (synced.created, synced.updated, synced.unchanged) == (["new"], ["changed"], ["same"])
         assert (synced.vanished, synced.removed) == (["gone"], [])
         assert "gone" in {each.schedule for each in second.client.schedules()}
 
-        synced = second.sync_schedules(remove=True)
+        synced = second.sync(prune=True).schedules
         assert (synced.updated, synced.vanished, synced.removed) == ([], [], ["gone"])
         assert {each.schedule for each in second.client.schedules()} == {"same", "changed", "new", "of nobody"}
 
@@ -118,7 +118,7 @@ def test_what_another_application_declares_is_left_alone(database: str) -> None:
     for name in ("billing", "shop"):
         with App(database, name=name) as app:
             app.schedule(FOREVER, name=f"of {name}")(app.job(name="report")(lambda: None))
-            assert app.sync_schedules(remove=True).removed == []
+            assert app.sync(prune=True).schedules.removed == []
 
 
 def test_a_schedule_that_somebody_else_made_is_taken_over_and_that_is_told(
@@ -126,8 +126,8 @@ def test_a_schedule_that_somebody_else_made_is_taken_over_and_that_is_told(
 ) -> None:
     def declare(name: str) -> None:
         with App(database, name=name) as app:
-            app.schedule(FOREVER, name="nightly")(app.job(name="report")(lambda: None))
-            app.sync_schedules()
+            app.schedule(FOREVER, name="nightly")(app.job(name=f"report of {name}")(lambda: None))
+            app.sync()
             assert [each.owner for each in app.client.schedules()] == [name]
 
     declare("shop")
@@ -149,7 +149,7 @@ def test_a_sync_that_is_refused_changes_nothing(app: App) -> None:
     def report() -> None: ...
 
     with pytest.raises(InvalidCron, match="matches no time"):
-        app.sync_schedules()
+        app.sync()
     assert app.client.schedules() == []
 
 
@@ -193,7 +193,7 @@ def test_what_only_the_database_refuses_is_told_with_the_line(app: App, cron: st
     line = here(+1)
     app.schedule(cron, **settings)(app.job(name="report")(lambda: None))
     with pytest.raises(DatabaseRefusal) as caught:
-        app.sync_schedules()
+        app.sync()
     assert str(caught.value).startswith(f"{line}: ")
     assert type(caught.value) is (InvalidArgument if settings.get("catch_up_limit") == 0 else InvalidCron)
     assert caught.value.hint
@@ -214,17 +214,17 @@ def test_where_python_has_no_time_zones_the_database_alone_decides(app: App, mon
     monkeypatch.setattr(zoneinfo, "available_timezones", set)
     job = app.job(name="report")(lambda: None)
     app.schedule(FOREVER, time_zone="Asia/Tokyo")(job)
-    assert app.sync_schedules().created == ["report"]
+    assert app.sync().schedules.created == ["report"]
     app.schedule(FOREVER, name="other", time_zone="Asia/Tokio")(job)
     with pytest.raises(InvalidCron, match="'Asia/Tokio' is not a time zone of this server"):
-        app.sync_schedules()
+        app.sync()
 
 
 def test_arguments_that_do_not_fit_the_job_are_refused_with_the_line(app: App) -> None:
     line = here(+1)
     app.schedule(FOREVER, arguments={"m": 1})(app.job(name="j")(lambda n: None))
     with pytest.raises(ConfigurationError) as caught:
-        app.sync_schedules()
+        app.sync()
     assert str(caught.value).startswith(f"{line}: job ")
 
 
@@ -338,7 +338,7 @@ def test_a_job_is_scheduled_with_its_options(app: App) -> None:
 
 def test_a_schedule_is_part_of_the_transaction_of_the_caller(app: App, database: str) -> None:
     job = app.job(name="report")(lambda: None)
-    app.create_queues()
+    app.sync()
     with psycopg.connect(database) as connection:
         job.using(connection).schedule(FOREVER)
         assert app.client.schedules() == []
@@ -451,7 +451,7 @@ def test_a_worker_whose_role_may_not_schedule_says_so_and_works(
             job.enqueue()
             theirs.run(drain=True)
         assert done == [1]
-        assert "may not put schedules into the database" in caplog.text
+        assert "schedule 'report': does not exist; run `underway sync MODULE:APP`" in caplog.text
         assert app.client.schedules() == []
     finally:
         with psycopg.connect(database, autocommit=True) as connection:

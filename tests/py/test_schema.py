@@ -1,5 +1,6 @@
 """The installer: what it does to a database, what it leaves alone, and what it refuses."""
 
+import io
 import os
 import re
 import secrets
@@ -16,13 +17,16 @@ from urllib.parse import quote
 
 import psycopg
 import pytest
+from alembic import command
+from alembic.config import Config
 from psycopg.conninfo import make_conninfo
+from sqlalchemy import make_url
 
 from tests.py.support import SECONDS, Session, wait_until
 from tests.servers import Server
 from underway_pg import schema, statements
 from underway_pg.client import execute
-from underway_pg.errors import ConfigurationError, MigrationBlocked, SchemaNewer
+from underway_pg.errors import ConfigurationError, MigrationBlocked, MissingPrivilege, SchemaNewer
 from underway_pg.settings import Options, Queue
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -245,19 +249,19 @@ def test_tasks_survive_an_installation_of_the_functions(database: str) -> None:
 
 
 @pytest.fixture
-def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+def later(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Adds a migration to those that there are."""
 
-    def add(sql: str) -> None:
+    def add(sql: str, undo: str | None = None) -> None:
         known = schema.migrations()
         version = len(known) + 1
-        migration = schema.Migration(version=version, name=f"{version:04}_later", sql=sql, checksum="later")
+        migration = schema.Migration(version=version, name=f"{version:04}_later", sql=sql, checksum="later", undo=undo)
         monkeypatch.setattr(schema, "migrations", lambda: (*known, migration))
 
     return add
 
 
-def test_a_failed_installation_leaves_nothing_behind(empty_database: str, later: Callable[[str], None]) -> None:
+def test_a_failed_installation_leaves_nothing_behind(empty_database: str, later: Callable[..., None]) -> None:
     later("select 1 / 0")
     with pytest.raises(psycopg.errors.DivisionByZero):
         schema.migrate(empty_database)
@@ -277,6 +281,200 @@ def test_an_installation_does_not_depend_on_the_settings_of_the_database(
     assert catalogue(empty_database) == catalogue(another_database)
 
 
+# Step by step, in transactions of other tools
+
+NEWEST = schema.migrations()[-1].version
+
+
+def run_steps(dsn: str, from_version: int, to_version: int) -> None:
+    with psycopg.connect(dsn) as connection:
+        for statement in schema.steps(from_version, to_version):
+            connection.execute(statement.encode(), prepare=True)  # each is one statement, as only that can be prepared
+
+
+def versions(dsn: str) -> list[int]:
+    return [version for (version,) in rows(dsn, "select version from underway.migration order by version")]
+
+
+def test_the_steps_install_the_same_and_leave_the_settings_of_the_transaction(
+    empty_database: str, another_database: str
+) -> None:
+    schema.migrate(another_database)
+    settings = b"select name, setting from pg_settings where name !~ 'transaction|plpgsql' order by 1"
+    with psycopg.connect(empty_database) as connection:
+        connection.execute("set local lock_timeout = '7s'")
+        before = connection.execute(settings).fetchall()
+        for statement in schema.steps(0, NEWEST):
+            connection.execute(statement.encode())
+        assert connection.execute(settings).fetchall() == before
+        assert rows(empty_database, "select to_regnamespace('underway')") == [(None,)]
+    assert catalogue(empty_database) == catalogue(another_database)
+    before = rows(empty_database, TRACES)
+    run_steps(empty_database, 0, NEWEST)
+    assert rows(empty_database, TRACES) == before
+
+
+def test_steps_take_the_schema_from_any_version_to_any_other(
+    empty_database: str, another_database: str, later: Callable[..., None]
+) -> None:
+    later("create table underway.later (id integer)", "drop table underway.later")
+    schema.migrate(another_database)
+    run_steps(empty_database, 0, NEWEST)
+    assert versions(empty_database)[-1] == NEWEST
+    assert rows(empty_database, CATALOGUE["functions"]) == []  # they are those of the newest migration
+    run_steps(empty_database, NEWEST, NEWEST + 1)
+    assert catalogue(empty_database) == catalogue(another_database)
+    run_steps(empty_database, NEWEST + 1, NEWEST)
+    assert versions(empty_database)[-1] == NEWEST
+    assert rows(empty_database, "select to_regclass('underway.later')") == [(None,)]
+    assert rows(empty_database, CATALOGUE["functions"]) == []
+    assert rows(empty_database, "select relname from pg_class where relname in ('task_list', 'task')") == [("task",)]
+    run_sql(empty_database, "create function underway.older() returns int language sql begin atomic select 1; end")
+    run_steps(empty_database, NEWEST + 1, NEWEST)
+    assert len(rows(empty_database, CATALOGUE["functions"])) == 1  # nothing to undo: those of the older package stay
+    run_sql(empty_database, "drop function underway.older()")
+    run_steps(empty_database, 0, NEWEST + 1)
+    assert catalogue(empty_database) == catalogue(another_database)
+    for _ in range(2):
+        run_steps(empty_database, NEWEST + 1, 0)
+        assert rows(empty_database, "select to_regnamespace('underway')") == [(None,)]
+
+
+def test_steps_that_cannot_be_taken_are_refused(empty_database: str, later: Callable[..., None]) -> None:
+    with pytest.raises(ConfigurationError, match=f"has no version {NEWEST + 1} of the schema; it has 0 to {NEWEST}"):
+        schema.steps(0, NEWEST + 1)
+    later("select 1")
+    with pytest.raises(ConfigurationError, match=f"migration {NEWEST + 1:04}_later cannot be undone"):
+        schema.steps(NEWEST + 1, NEWEST)
+    with pytest.raises(psycopg.errors.RaiseException, match=f"begins at version {NEWEST} of the schema"):
+        run_steps(empty_database, NEWEST, NEWEST + 1)
+    run_sql(empty_database, "create schema underway; create table underway.mine (id integer)")
+    with pytest.raises(psycopg.errors.RaiseException, match="belongs to something else"):
+        run_steps(empty_database, NEWEST, 0)
+
+
+@pytest.mark.skipif(shutil.which("psql") is None, reason="there is no psql on the PATH")
+def test_psql_installs_the_steps_in_a_transaction_of_its_own(empty_database: str, another_database: str) -> None:
+    migrate = [sys.executable, "-m", "underway_pg", "migrate", "--sql", "--no-transaction"]
+    printed = subprocess.run(migrate, cwd=ROOT, capture_output=True, check=True, timeout=60).stdout
+    psql = ["psql", "-X", "-q", "-1", "-v", "ON_ERROR_STOP=1", "-d", empty_database, "-f", "-"]
+    run = subprocess.run(psql, input=printed, capture_output=True, timeout=60)
+    assert (run.returncode, run.stdout, run.stderr) == (0, b"", b"")
+    schema.migrate(another_database)
+    assert catalogue(empty_database) == catalogue(another_database)
+
+
+# Alembic
+
+ENV = """
+import asyncio
+from alembic import context
+from sqlalchemy import create_engine
+from sqlalchemy.ext.asyncio import create_async_engine
+
+url = context.config.get_main_option("sqlalchemy.url")
+
+
+def migrate(connection):
+    context.configure(connection=connection)
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+async def migrate_async():
+    engine = create_async_engine(url)
+    async with engine.connect() as connection:
+        await connection.run_sync(migrate)
+    await engine.dispose()
+
+
+if context.is_offline_mode():
+    context.configure(url=url)
+    with context.begin_transaction():
+        context.run_migrations()
+elif "asyncpg" in url:
+    asyncio.run(migrate_async())
+else:
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        migrate(connection)
+    engine.dispose()
+"""
+
+REVISIONS = {
+    "first": """
+def upgrade():
+    underway.upgrade(op, version={newest})
+
+
+def downgrade():
+    underway.downgrade(op)
+""",
+    "second": """
+def upgrade():
+    underway.upgrade(op)
+    op.execute("select underway.create_queue('mail')")
+
+
+def downgrade():
+    underway.downgrade(op, version={newest})
+""",
+}
+
+
+def alembic_project(directory: Path, dsn: str, driver: str) -> Config:
+    """A project with two revisions, the first of which stops before the newest migration."""
+    (directory / "versions").mkdir()
+    (directory / "env.py").write_text(ENV)
+    before = None
+    for name, body in REVISIONS.items():
+        head = f"from alembic import op\nfrom underway_pg import alembic as underway\n\nrevision = {name!r}\n"
+        text = f"{head}down_revision = {before!r}\n\n{body.format(newest=NEWEST)}"
+        (directory / "versions" / f"{name}.py").write_text(text)
+        before = name
+    config = Config(output_buffer=io.StringIO())
+    config.set_main_option("script_location", str(directory))
+    config.set_main_option("path_separator", "os")
+    url = make_url(dsn).set(drivername=f"postgresql+{driver}").render_as_string(hide_password=False)
+    config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
+    return config
+
+
+LATER = "create table underway.later (id integer); comment on table underway.later is '100% :sure, $1 \\:no %s %%'"
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg2", "asyncpg"])
+def test_alembic_upgrades_and_downgrades_step_by_step(
+    empty_database: str, another_database: str, tmp_path: Path, later: Callable[..., None], driver: str
+) -> None:
+    later(LATER, "drop table underway.later")
+    schema.migrate(another_database)
+    config = alembic_project(tmp_path, empty_database, driver)
+    command.upgrade(config, "first")
+    assert versions(empty_database)[-1] == NEWEST
+    command.upgrade(config, "second")
+    assert catalogue(empty_database) == catalogue(another_database)
+    assert rows(empty_database, "select queue from underway.queue_stats") == [("mail",)]
+    command.downgrade(config, "first")
+    assert versions(empty_database)[-1] == NEWEST
+    command.downgrade(config, "base")
+    assert rows(empty_database, "select to_regnamespace('underway')") == [(None,)]
+    command.upgrade(config, "head")
+    assert catalogue(empty_database) == catalogue(another_database)
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "asyncpg"])
+def test_alembic_prints_the_same_as_a_script(
+    empty_database: str, another_database: str, tmp_path: Path, later: Callable[..., None], driver: str
+) -> None:
+    later(LATER, "drop table underway.later")
+    schema.migrate(another_database)
+    config = alembic_project(tmp_path, empty_database, driver)
+    command.upgrade(config, "head", sql=True)
+    run_sql(empty_database, config.output_buffer.getvalue())
+    assert catalogue(empty_database) == catalogue(another_database)
+
+
 # Behind an open transaction
 
 
@@ -284,7 +482,7 @@ ADD_COLUMN = "alter table underway.task add column later integer"
 
 
 def test_a_migration_waits_behind_an_open_transaction_and_delays_nobody_else(
-    database: str, later: Callable[[str], None], caplog: pytest.LogCaptureFixture
+    database: str, later: Callable[..., None], caplog: pytest.LogCaptureFixture
 ) -> None:
     later(ADD_COLUMN)
     with (
@@ -312,7 +510,7 @@ def test_a_migration_waits_behind_an_open_transaction_and_delays_nobody_else(
 
 
 def test_a_migration_that_an_open_transaction_blocks_for_too_long_gives_up_and_names_it(
-    database: str, later: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+    database: str, later: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     later(ADD_COLUMN)
     monkeypatch.setattr(schema, "_GIVE_UP_AFTER", 0.5)
@@ -326,7 +524,7 @@ def test_a_migration_that_an_open_transaction_blocks_for_too_long_gives_up_and_n
         assert rows(database, TRACES) == before
 
 
-def test_the_script_waits_for_a_lock_for_a_moment_only(database: str, later: Callable[[str], None]) -> None:
+def test_the_script_waits_for_a_lock_for_a_moment_only(database: str, later: Callable[..., None]) -> None:
     later(ADD_COLUMN)
     with Session(database) as report:
         report.create_queue("q")
@@ -433,6 +631,31 @@ def test_an_owner_that_may_not_create_roles_installs(server: Server) -> None:
             id = execute(connection, statements.enqueue("q", {}, None, Options()))
             assert [task.id for task in execute(connection, statements.dequeue(["q"], 1))] == [id]
             execute(connection, statements.maintain(1, ["q"]))
+
+
+def test_a_role_without_the_right_to_migrate_is_told_which_it_needs_and_who_can_give_it(server: Server) -> None:
+    with owned_by_a_plain_role(server) as (dsn, owner):
+        name = psycopg.conninfo.conninfo_to_dict(dsn)["dbname"]
+        run_sql(server.dsn, f"create role other_of_{owner}")
+        as_other = dsn.replace(quote(f"role={owner}"), quote(f"role=other_of_{owner}"))
+        try:
+            with pytest.raises(MissingPrivilege, match=f'`grant create on database "{name}" to "other_of_{owner}"`'):
+                schema.migrate(as_other)
+            run_sql(server.dsn, f'grant create on database "{name}" to "other_of_{owner}"')
+            schema.migrate(dsn)
+            for usage in (False, True):  # to see the schema is not to own it
+                if usage:
+                    run_sql(dsn, f"grant usage on schema underway to other_of_{owner}")
+                with pytest.raises(MissingPrivilege, match=f'connect as {owner}, or .* `grant "{owner}" to "other'):
+                    schema.migrate(as_other)
+            run_sql(dsn, f"grant select on all tables in schema underway to other_of_{owner}")
+            run_sql(dsn, "delete from underway.installation")
+            with pytest.raises(MissingPrivilege, match=f"only the owner of the schema underway, {owner},"):
+                schema.migrate(as_other)
+        finally:
+            run_sql(
+                make_conninfo(server.dsn, dbname=name), f"drop owned by other_of_{owner}; drop role other_of_{owner}"
+            )
 
 
 def test_roles_that_exist_are_granted_by_an_owner_that_may_not_create_them(server: Server) -> None:

@@ -10,8 +10,8 @@ import pytest
 from psycopg import rows
 
 from tests.py.support import Session
-from underway_pg import App, ConfigurationError, NewTask, Options, Queue, QueueNotFound, UnsupportedConnection
-from underway_pg.client import check_connection, execute, execute_async
+from underway_pg import App, ConfigurationError, NewTask, Options, Queue, QueueNotFound
+from underway_pg.client import execute, execute_async
 from underway_pg.statements import enqueue, stats, task_infos, why
 
 
@@ -93,29 +93,16 @@ def test_a_connection_with_loaders_of_its_own_gives_the_same_answers(app: App, d
         assert (info.state, info.input, info.enqueued_at.tzinfo is not None) == ("pending", {"n": 1}, True)
 
 
-class Other:
-    """Not a connection."""
-
-
-def test_an_object_that_is_no_supported_connection_is_refused_with_what_is(app: App) -> None:
-    for given in (Other(), None, "postgresql://", psycopg.Connection):
-        with pytest.raises(TypeError, match=r"not a supported connection; give a psycopg\.Connection or") as refused:
-            check_connection(given)
-        assert isinstance(refused.value, (UnsupportedConnection, ConfigurationError))
-    with pytest.raises(TypeError, match=r"test_your_connection\.Other is not a supported connection"):
-        execute(Other(), STATEMENT)  # type: ignore[arg-type]
-
-
 def test_a_connection_of_the_other_kind_is_refused(database: str) -> None:
     async def main() -> None:
         async with await psycopg.AsyncConnection.connect(database) as connection:
             with pytest.raises(ConfigurationError, match="use enqueue_async"):
-                execute(connection, STATEMENT)  # type: ignore[arg-type]
+                execute(connection, STATEMENT)
         with (
             psycopg.connect(database) as plain,
             pytest.raises(ConfigurationError, match="use enqueue, enqueue_many or schedule"),
         ):
-            await execute_async(plain, STATEMENT)  # type: ignore[arg-type]
+            await execute_async(plain, STATEMENT)
 
     asyncio.run(main())
 
@@ -170,4 +157,5 @@ def test_a_call_on_a_given_connection_opens_no_other_one(database: str) -> None:
     app = App(lambda: pytest.fail("a connection is opened"))
     with psycopg.connect(database) as connection, Session(database):
         assert app.enqueue_many([NewTask(queue="q")], connection=connection)
+        assert app.client.enqueue("q", {}, connection=connection)
         assert execute(connection, stats())

@@ -14,7 +14,7 @@ from psycopg.pq import DiagnosticField, ExecStatus, PGresult
 from tests.conftest import SERVERS
 from tests.servers import HELPERS, PGTAP_SEARCH_PATH, Source
 
-OPTIONS = f"-c search_path={PGTAP_SEARCH_PATH.replace(' ', '')} -c statement_timeout=60s"
+OPTIONS = f"-c search_path={PGTAP_SEARCH_PATH.replace(' ', '')} -c statement_timeout=60s -c jit=off"
 PLAN = re.compile(r"1\.\.(\d+)")
 OUTCOME = re.compile(r"(not )?ok \d+")
 EXPECTED_TO_FAIL = re.compile(r"not ok .*# TODO")

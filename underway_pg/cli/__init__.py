@@ -6,18 +6,20 @@ Each option can be set in the environment: UNDERWAY_WORKER_NAME for `underway wo
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 from .. import __version__
 from .errors import exit_code_and_message
 
 try:
+    import rich  # noqa: F401  # what it is made of is imported by what prints a table
     import typer
     from typer.main import get_command
 
-    from . import batches, cron, enqueue, migrate, queues, schedules, tasks, worker, workers
+    from . import batches, cron, enqueue, jobs, migrate, queues, schedules, sync, tasks, worker, workers
     from .output import print_error
 except ModuleNotFoundError as missing:
     raise SystemExit(f"underway: {missing.name} is not installed: pip install 'underway-pg[cli]'") from None
@@ -31,7 +33,7 @@ commands = typer.Typer(
     context_settings={"auto_envvar_prefix": "UNDERWAY"},
 )
 # In the order of the help, which lists groups after commands.
-for part in (migrate, worker, enqueue, tasks, queues, batches, schedules, cron, workers):
+for part in (migrate, sync, worker, enqueue, tasks, queues, jobs, batches, schedules, cron, workers):
     commands.add_typer(part.commands)
 commands.add_typer(queues.queue_commands, name="queue")
 commands.add_typer(schedules.schedule_commands, name="schedule")
@@ -60,11 +62,17 @@ def underway(
     """
 
 
+@functools.cache
+def _command() -> Any:
+    """The command of all commands, which a program that runs several makes once."""
+    return get_command(commands)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; `arguments` default to those of the process. Returns the exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        code = get_command(commands).main(args=arguments, prog_name="underway", standalone_mode=False, obj=arguments)
+        code = _command().main(args=arguments, prog_name="underway", standalone_mode=False, obj=arguments)
     except typer.Abort:
         return 130
     except Exception as error:

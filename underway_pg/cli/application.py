@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
-import traceback
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ..app import App
-from ..errors import ConfigurationError
+from ..importing import import_module
 from .database import NO_DATABASE
 from .errors import WrongUsage
 
@@ -33,14 +31,9 @@ def import_application(path: str, dsn: str | None) -> App:
         os.environ["DATABASE_URL"] = dsn  # for an application that connects during its import
     sys.path.insert(0, str(Path.cwd()))
     try:
-        module = importlib.import_module(module_name)
-    except ConfigurationError:
-        raise  # its message names the line
-    except Exception as error:
-        if isinstance(error, ModuleNotFoundError) and error.name and f"{module_name}.".startswith(f"{error.name}."):
-            raise WrongUsage(f"module {error.name!r} was not found in {Path.cwd()} or on the Python path") from None
-        hint = f"for the traceback: python -c 'import {module_name}'"
-        raise ConfigurationError(f"importing {module_name} failed: {_where(error)}; {hint}") from error
+        module = import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise WrongUsage(str(error)) from None
     application = getattr(module, name, None)
     if not isinstance(application, App):
         found = ", ".join(f"{module_name}:{key}" for key, value in vars(module).items() if isinstance(value, App))
@@ -53,12 +46,3 @@ def import_application(path: str, dsn: str | None) -> App:
     if not application.has_dsn:
         raise WrongUsage(f"{NO_DATABASE}, or pass a dsn to the App")
     return application
-
-
-def _where(error: Exception) -> str:
-    """An error of the application in one line, with its file and line."""
-    text = f"{type(error).__name__}: {error}"
-    if isinstance(error, SyntaxError):
-        return text  # its message names the line
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{text} ({last.filename}:{last.lineno})"

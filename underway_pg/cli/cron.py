@@ -7,7 +7,6 @@ import zoneinfo
 from datetime import UTC, datetime, tzinfo
 from typing import Annotated
 
-import cron_descriptor
 import typer
 
 from ..app import App
@@ -70,6 +69,8 @@ def _clocks(cron: str, zone: str | None) -> tzinfo:
 
 def in_words(cron: str) -> str | None:
     """A cron expression in plain English; None if the library does not understand it or describes it wrongly."""
+    import cron_descriptor  # imported late: most commands describe no cron expression
+
     expression = cron.partition("[")[0].strip()
     if expression.lower().startswith("@every"):
         return f"Every{expression.lower().removeprefix('@every')}"

@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
@@ -23,6 +24,8 @@ __all__ = [
     "QueueName",
     "Timeout",
     "duration_option",
+    "expiry_option",
+    "is_input",
     "parse_headers",
     "parse_input",
     "seconds_option",
@@ -67,6 +70,20 @@ def _time(text: str) -> datetime:
     return at
 
 
+def expiry_option(help: str) -> Any:
+    """An option that takes a duration or a point in time."""
+    return typer.Option(parser=_expiry, metavar="DURATION|TIME", help=help, show_default=False)
+
+
+def _expiry(text: str) -> timedelta | datetime:
+    for parse in (_duration, _time):
+        with suppress(typer.BadParameter):
+            return parse(text)
+    raise typer.BadParameter(
+        f"{text!r} is neither a duration nor a time with a zone; write it as 90, 10s, 2h or 2030-01-31T09:00:00Z"
+    )
+
+
 Dsn = Annotated[
     str | None,
     typer.Option("--dsn", envvar="DATABASE_URL", help="The database: a PostgreSQL URI.", show_default=False),
@@ -77,7 +94,13 @@ QueueName = Annotated[str, typer.Argument(metavar="QUEUE", help="The name of a q
 # The options of a task, for `enqueue` and for schedules.
 Input = Annotated[str, typer.Argument(metavar="INPUT", help="The input, as JSON; - reads it from stdin.")]
 JobName = Annotated[str | None, typer.Option(help="The name of the job.")]
-Priority = Annotated[int, typer.Option(min=-100, max=100, help="From -100 to 100; higher runs first.")]
+Priority = Annotated[
+    int | None,
+    typer.Option(
+        min=-100, max=100, help="From -100 to 100; higher runs first. Default: that of the job, else 0.",
+        show_default=False,
+    ),
+]  # fmt: skip
 Timeout = Annotated[timedelta | None, duration_option("The maximum duration of one attempt.")]
 Headers = Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="A header; may be repeated.")]
 
@@ -90,6 +113,15 @@ def parse_input(text: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise WrongUsage(f"the input is not JSON: {error}") from None
+
+
+def is_input(text: str) -> bool:
+    """Whether an argument can be the input of a task."""
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return text == "-"
+    return True
 
 
 def parse_headers(pairs: Iterable[str]) -> dict[str, str]:

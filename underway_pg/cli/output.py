@@ -10,9 +10,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 __all__ = ["absolute_time", "echo", "echo_json", "echo_table", "print_error", "relative"]
 
@@ -55,6 +52,10 @@ def _json_value(value: object) -> object:
 
 def echo_table(columns: Sequence[str], rows: Sequence[Sequence[object]], empty: str = "") -> None:
     """Print a table, or `empty` without rows. On a terminal long cells wrap; elsewhere each row is one line."""
+    from rich.console import Console  # imported late, for it takes long
+    from rich.table import Table
+    from rich.text import Text
+
     if not rows:
         echo(empty)
         return

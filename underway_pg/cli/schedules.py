@@ -1,4 +1,4 @@
-"""Commands for schedules: list them, add, remove, pause, resume, run and sync them."""
+"""Commands for schedules: list them, add, remove, pause, resume and run them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from .. import statements
 from ..errors import ScheduleNotFound
 from ..models import ScheduleStats
 from ..settings import Options, Schedule
-from .application import Application, import_application
 from .cron import Cron, Zone, in_words
 from .database import query, query_with_time
 from .options import (
@@ -34,7 +33,7 @@ from .output import absolute_time, echo, echo_json, echo_table, relative
 __all__ = ["commands", "schedule_commands"]
 
 commands = typer.Typer()
-schedule_commands = typer.Typer(help="Add, remove, pause, resume, run and sync schedules.")
+schedule_commands = typer.Typer(help="Add, remove, pause, resume and run schedules.")
 
 _Schedule = Annotated[str, typer.Argument(metavar="NAME", help="The name of a schedule.")]
 
@@ -88,7 +87,8 @@ def add_schedule(
     jitter: Annotated[timedelta | None, duration_option("Delay each task by a random time up to this.")] = None,
     starts_at: Annotated[datetime | None, time_option("No times before this.")] = None,
     ends_at: Annotated[datetime | None, time_option("No times after this.")] = None,
-    priority: Priority = 0,
+    priority: Priority = None,
+    expires: Annotated[timedelta | None, duration_option("Cancel a task that no worker has begun after this.")] = None,
     timeout: Timeout = None,
     retention: Annotated[timedelta | None, duration_option("How long to keep a task after it has finished.")] = None,
     header: Headers = None,
@@ -100,7 +100,8 @@ def add_schedule(
         name=name, queue=queue, cron=cron, input=parse_input(input), job=job, time_zone=zone, catch_up=catch_up,
         catch_up_limit=catch_up_limit, overlap=overlap, jitter=jitter or 0, starts_at=starts_at, ends_at=ends_at,
         options=Options(
-            priority=priority, timeout=timeout, retention=retention, headers=parse_headers(header) if header else None
+            priority=priority, expires=expires, timeout=timeout, retention=retention,
+            headers=parse_headers(header) if header else None
         ),
     )  # fmt: skip
     next_at, now = query_with_time(dsn, statements.schedule(schedule))
@@ -140,23 +141,3 @@ def run_schedule(name: _Schedule, dsn: Dsn = None, as_json: Json = False) -> Non
         echo_json({"id": id})
     else:
         echo(str(id))
-
-
-@schedule_commands.command("sync")
-def sync_schedules(
-    application: Application,
-    remove: Annotated[bool, typer.Option("--remove", help="Remove schedules that the App no longer declares.")] = False,
-    dsn: Dsn = None,
-    as_json: Json = False,
-) -> None:
-    """Write the schedules that an application declares to the database, as its worker does at its start."""
-    with import_application(application, dsn) as app:
-        synced = asdict(app.sync_schedules(remove=remove))
-    if as_json:
-        echo_json(synced)
-        return
-    for what, names in synced.items():
-        for name in names:
-            echo(f"{what}: {name}")
-    if not any(synced.values()):
-        echo("the application declares no schedules")

@@ -11,8 +11,6 @@ from typing import Annotated, Any
 
 import psycopg
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 
 from .. import statements
 from ..client import Client, execute
@@ -132,6 +130,9 @@ def wait(
     as_json: Json = False,
 ) -> None:
     """Wait until tasks are final, and show how they ended. The exit code is 0 if all of them succeeded."""
+    from rich.console import Console  # imported late, for it takes long
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
+
     # On stderr, so that the result on stdout can be redirected.
     progress = Progress(
         BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),

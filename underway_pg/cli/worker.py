@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
 import multiprocessing
 import os
 import re
@@ -26,6 +27,7 @@ from .database import connect
 from .errors import WrongUsage
 from .logs import Format, Level, configure_logging
 from .options import seconds_option
+from .output import print_error
 
 __all__ = ["commands", "parse_queues"]
 
@@ -35,6 +37,9 @@ _DEFAULTS = WorkerSettings()
 
 # Seconds. watchfiles kills a process 5 seconds after it has asked it to stop.
 _MAX_SHUTDOWN_TIMEOUT_WITH_RELOAD = 3.0
+
+# The ends of the variables that Kubernetes sets for a Service named underway-worker.
+_OF_A_SERVICE = re.compile(r"_SERVICE_HOST$|_SERVICE_PORT(_\w+)?$|_PORT(_\d+_(TCP|UDP|SCTP)\w*)?$")
 
 
 def _size(text: str) -> int:
@@ -90,6 +95,14 @@ def worker(
         ),
     ] = _DEFAULTS.prefetch_seconds,
     drain: Annotated[bool, typer.Option("--drain", help="Stop when no task is ready and none is running.")] = False,
+    sync: Annotated[
+        bool,
+        typer.Option(
+            "--sync/--no-sync",
+            help="Write the queues, jobs and schedules of the App into the database at the start. Without it, only warn"
+            " of differences.",
+        ),
+    ] = _DEFAULTS.sync,
     max_tasks_per_process: Annotated[
         int, typer.Option(min=1, help="How many tasks a handler process runs before it is replaced.")
     ] = _DEFAULTS.max_tasks_per_process,
@@ -177,6 +190,9 @@ def worker(
         raise WrongUsage(f"--reload does not go together with {'--drain' if drain else '--processes'}")
     if health_host is not None and health_port is None:
         raise WrongUsage("--health-host needs --health-port")
+    if not log_config and (log_level or log_format):
+        option = "--log-level" if log_level else "--log-format"
+        raise WrongUsage(f"{option} does not go together with --no-log-config: the application configures logging")
     for number in (signal.SIGTERM, signal.SIGINT):
         # Until the worker handles them: no task is claimed yet, and process 1 of a container ignores unhandled signals.
         signal.signal(number, lambda *_: sys.exit(0))
@@ -184,6 +200,8 @@ def worker(
         _reload(context.obj)
         return
     child = Child.from_environment(shutdown_timeout)
+    if child is None:
+        _warn_of_unknown_variables(context)
     if _is_reloaded():
         shutdown_timeout = min(shutdown_timeout, _MAX_SHUTDOWN_TIMEOUT_WITH_RELOAD)
     with import_application(application, dsn) as app:
@@ -204,6 +222,18 @@ def worker(
         if queue:
             settings["queues"] = parse_queues(queue, concurrency)
         run_worker(app.worker(**settings), health=None if child else health, loop=loop, child=child)
+
+
+def _warn_of_unknown_variables(context: typer.Context) -> None:
+    """Report variables of the environment that are named like options of this command, and are of none that it has."""
+    prefix = f"{context.auto_envvar_prefix}_"
+    options = [str(option.name).upper() for option in context.command.params]
+    for variable in sorted(os.environ):
+        name = variable.removeprefix(prefix)
+        if variable.startswith(prefix) and name not in options and not _OF_A_SERVICE.search(variable):
+            near = difflib.get_close_matches(name, options, 1)
+            advice = f"did you mean {prefix}{near[0]}?" if near else "see underway worker --help"
+            print_error(f"warning: no option has the environment variable {variable}; {advice}")
 
 
 def _reload(arguments: Sequence[str]) -> None:

@@ -2,7 +2,8 @@
 
 from ._async import AsyncClient
 from ._sync import Client
-from .execute import check_connection, execute, execute_async
+from .borrowed import check_connection
+from .execute import execute, execute_async
 from .handle import Clients, TaskHandle
 
 __all__ = [

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import psycopg
 
 from .. import connections, statements
+from ..checks import check_number
 from ..connections import AsyncPool, Dsn, after_fork, answer_within, connect_async, dsn_of_pool, is_outage, unavailable
 from ..connections.primitives import keep_for_ever, wait_for_event_async
 from ..connections.sessions import may_have_committed
@@ -24,6 +25,7 @@ from ..models import (
     BatchStats,
     BlockedReason,
     Enqueued,
+    JobStats,
     QueueStats,
     ScheduleStats,
     State,
@@ -31,7 +33,7 @@ from ..models import (
     TaskSummary,
     WorkerStats,
 )
-from ..settings import Duration, NewTask, Options, Queue, Schedule
+from ..settings import Duration, JobPolicy, NewTask, Options, Queue, Schedule
 from ..statements import Statement
 from .execute import execute_async
 from .waiter import TaskWaiter, output_of
@@ -221,6 +223,8 @@ class AsyncWaits:
 class AsyncClient:
     """The calls of the SQL contract for asyncio. Each runs in a transaction of its own, or in that of `connection=`.
 
+    A `connection` is whatever `Job.using` takes. No other one is opened then.
+
     dsn        a URI, a conninfo string, or a function that returns one and is called for each new connection
     pool       your own psycopg_pool.AsyncConnectionPool, opened and closed by you; the dsn, by default that of the
                pool, is then used only for LISTEN
@@ -246,6 +250,7 @@ class AsyncClient:
         if dsn is None and pool is None:
             raise ConfigurationError("a client needs a dsn or a pool")
         source = dsn if dsn is not None else dsn_of_pool(pool)
+        check_number("pool_size", pool_size, int, 1)
         self._own_pool = AsyncPool(source, max_size=pool_size)
         self._pool = self._own_pool if pool is None else pool
         self._timeout = timeout
@@ -274,12 +279,12 @@ class AsyncClient:
         other._timeout = timeout
         return other
 
-    async def run(self, statement: Statement[T], connection: psycopg.AsyncConnection[Any] | None = None) -> T:
+    async def run(self, statement: Statement[T], connection: Any = None) -> T:
         """Run one statement of the SQL contract; all other calls do it by this one."""
-        if statement.enqueues and self._before_enqueue is not None:
-            await self._before_enqueue()
         if connection is not None:
             return await execute_async(connection, statement)
+        if statement.enqueues and self._before_enqueue is not None:
+            await self._before_enqueue()
         with suppress(psycopg.errors.AdminShutdown, psycopg.errors.IdleSessionTimeout):
             return await self._run_pooled(statement)
         # The server ended the session, most likely while it was idle, and did not commit: once more, in a new session.
@@ -337,25 +342,25 @@ class AsyncClient:
 
     async def enqueue(
         self,
-        queue: str,
+        queue: str | None,
         input: Any,
         *,
         job: str | None = None,
         options: Options = _DEFAULT,
-        connection: psycopg.AsyncConnection[Any] | None = None,
+        connection: Any = None,
     ) -> int:
-        """Enqueue a task. Returns its id."""
+        """Enqueue a task; without a queue (None) into that of its job. Returns its id."""
         return await self.run(statements.enqueue(queue, input, job, options), connection)
 
     async def enqueue_many(
         self,
-        queue: str,
+        queue: str | None,
         inputs: Iterable[Any],
         *,
         unique_keys: Iterable[str | None] | None = None,
         job: str | None = None,
         options: Options = _DEFAULT,
-        connection: psycopg.AsyncConnection[Any] | None = None,
+        connection: Any = None,
     ) -> list[int]:
         """Enqueue a task for each input, all with the same options. Returns their ids in the order of the inputs.
 
@@ -365,13 +370,13 @@ class AsyncClient:
 
     async def enqueue_unique(
         self,
-        queue: str,
+        queue: str | None,
         inputs: Iterable[Any],
         unique_keys: Iterable[str | None],
         *,
         job: str | None = None,
         options: Options = _DEFAULT,
-        connection: psycopg.AsyncConnection[Any] | None = None,
+        connection: Any = None,
     ) -> list[Enqueued]:
         """Enqueue a task for each input whose unique key is free, all with the same options.
 
@@ -379,9 +384,7 @@ class AsyncClient:
         """
         return await self.run(statements.enqueue_unique(queue, inputs, unique_keys, job, options), connection)
 
-    async def enqueue_tasks(
-        self, tasks: Iterable[NewTask], *, connection: psycopg.AsyncConnection[Any] | None = None
-    ) -> list[int]:
+    async def enqueue_tasks(self, tasks: Iterable[NewTask], *, connection: Any = None) -> list[int]:
         """Enqueue tasks of any jobs and queues, made by `Job.task`, all or none. Returns their ids in order."""
         return await self.run(statements.enqueue_tasks(tasks), connection)
 
@@ -394,7 +397,7 @@ class AsyncClient:
         on_failure: NewTask | None = None,
         name: str | None = None,
         retention: Duration | None = None,
-        connection: psycopg.AsyncConnection[Any] | None = None,
+        connection: Any = None,
     ) -> int:
         """Enqueue tasks as a batch, made by `Job.task`. Returns the id of the batch.
 
@@ -406,61 +409,51 @@ class AsyncClient:
             statements.enqueue_batch(tasks, on_success, on_final, on_failure, name, retention), connection
         )
 
-    async def extend_batch(
-        self, batch: int, tasks: Iterable[NewTask], *, connection: psycopg.AsyncConnection[Any] | None = None
-    ) -> list[int]:
+    async def extend_batch(self, batch: int, tasks: Iterable[NewTask], *, connection: Any = None) -> list[int]:
         """Enqueue more tasks of a batch that is not final. Returns their ids. Raises BatchFinal or BatchNotFound."""
         return await self.run(statements.extend_batch(batch, tasks), connection)
 
-    async def cancel_batch(self, batch: int, *, connection: psycopg.AsyncConnection[Any] | None = None) -> int:
+    async def cancel_batch(self, batch: int, *, connection: Any = None) -> int:
         """Cancel the live tasks of a batch. Returns how many there were."""
         return await self.run(statements.cancel_batch(batch), connection)
 
-    async def batch(self, batch: int, *, connection: psycopg.AsyncConnection[Any] | None = None) -> BatchStats | None:
+    async def batch(self, batch: int, *, connection: Any = None) -> BatchStats | None:
         """How far a batch is; None when there is no such batch."""
         return await self.run(statements.batch(batch), connection)
 
-    async def batches(
-        self, *, limit: int = 50, connection: psycopg.AsyncConnection[Any] | None = None
-    ) -> list[BatchStats]:
+    async def batches(self, *, limit: int = 50, connection: Any = None) -> list[BatchStats]:
         """The newest batches, with how far they are."""
         return await self.run(statements.batches(limit), connection)
 
-    async def task(self, task: int, *, connection: psycopg.AsyncConnection[Any] | None = None) -> TaskInfo | None:
+    async def task(self, task: int, *, connection: Any = None) -> TaskInfo | None:
         """All that is known of a task, live or finished; None when there is no such task."""
         return await self.run(statements.task_info(task), connection)
 
-    async def why(self, task: int, *, connection: psycopg.AsyncConnection[Any] | None = None) -> list[BlockedReason]:
+    async def why(self, task: int, *, connection: Any = None) -> list[BlockedReason]:
         """Why a task is not running, each reason with a code, a sentence and its numbers. Raises TaskNotFound."""
         return await self.run(statements.why(task), connection)
 
-    async def cancel(self, task: int, *, connection: psycopg.AsyncConnection[Any] | None = None) -> bool:
+    async def cancel(self, task: int, *, connection: Any = None) -> bool:
         """Cancel a live task, running or not. Returns whether something changed."""
         return await self.run(statements.cancel(task), connection)
 
-    async def retry(self, task: int, *, connection: psycopg.AsyncConnection[Any] | None = None) -> None:
+    async def retry(self, task: int, *, connection: Any = None) -> None:
         """Make a failed or cancelled task pending again, with fresh attempts."""
         await self.run(statements.retry(task), connection)
 
-    async def redrive(
-        self, queue: str, *, max_tasks: int = 1000, connection: psycopg.AsyncConnection[Any] | None = None
-    ) -> int:
+    async def redrive(self, queue: str, *, max_tasks: int = 1000, connection: Any = None) -> int:
         """Move the waiting dead letters of a queue back to where they came from. Returns how many went."""
         return await self.run(statements.redrive(queue, max_tasks), connection)
 
-    async def reschedule(
-        self, task: int, run_at: datetime, *, connection: psycopg.AsyncConnection[Any] | None = None
-    ) -> datetime:
+    async def reschedule(self, task: int, run_at: datetime, *, connection: Any = None) -> datetime:
         """Make a pending task ready at another time. Returns when it will be ready."""
         return await self.run(statements.reschedule(task, run_at), connection)
 
-    async def reprioritize(
-        self, task: int, priority: int, *, connection: psycopg.AsyncConnection[Any] | None = None
-    ) -> None:
+    async def reprioritize(self, task: int, priority: int, *, connection: Any = None) -> None:
         """Give a pending task another priority; higher runs first."""
         await self.run(statements.reprioritize(task, priority), connection)
 
-    async def delete_task(self, task: int, *, connection: psycopg.AsyncConnection[Any] | None = None) -> None:
+    async def delete_task(self, task: int, *, connection: Any = None) -> None:
         """Remove a finished task from the history."""
         await self.run(statements.delete_task(task), connection)
 
@@ -469,60 +462,64 @@ class AsyncClient:
         *,
         max_input_size: int | str | None = None,
         max_output_size: int | str | None = None,
-        connection: psycopg.AsyncConnection[Any] | None = None,
+        connection: Any = None,
     ) -> None:
         """Change settings of the whole schema: the largest input and output of a task, in bytes or as "4 MB"."""
         await self.run(statements.configure(max_input_size, max_output_size), connection)
 
-    async def create_queue(self, queue: Queue, *, connection: psycopg.AsyncConnection[Any] | None = None) -> None:
+    async def create_queue(self, queue: Queue, *, connection: Any = None) -> None:
         """Create a queue, or change the settings that are given."""
         await self.run(statements.create_queue(queue), connection)
 
-    async def pause_queue(self, name: str, *, connection: psycopg.AsyncConnection[Any] | None = None) -> bool:
+    async def register_job(self, job: JobPolicy, *, connection: Any = None) -> None:
+        """Store what is declared of a job, in place of what was stored."""
+        await self.run(statements.register_jobs([job]), connection)
+
+    async def unregister_job(self, name: str, *, connection: Any = None) -> bool:
+        """Forget the settings of a job; its tasks stay. Returns whether it was registered."""
+        return await self.run(statements.unregister_job(name), connection)
+
+    async def pause_queue(self, name: str, *, connection: Any = None) -> bool:
         """Stop claims from a queue, for all workers at once. Returns whether it was running."""
         return await self.run(statements.pause_queue(name), connection)
 
-    async def resume_queue(self, name: str, *, connection: psycopg.AsyncConnection[Any] | None = None) -> bool:
+    async def resume_queue(self, name: str, *, connection: Any = None) -> bool:
         """Let claims from a queue go on. Returns whether it was paused."""
         return await self.run(statements.resume_queue(name), connection)
 
-    async def pause_key(self, queue: str, key: str, *, connection: psycopg.AsyncConnection[Any] | None = None) -> bool:
+    async def pause_key(self, queue: str, key: str, *, connection: Any = None) -> bool:
         """Stop claims of one concurrency key of a queue, for all workers at once. Returns whether it was running."""
         return await self.run(statements.pause_key(queue, key), connection)
 
-    async def resume_key(self, queue: str, key: str, *, connection: psycopg.AsyncConnection[Any] | None = None) -> bool:
+    async def resume_key(self, queue: str, key: str, *, connection: Any = None) -> bool:
         """Let claims of a paused concurrency key go on. Returns whether it was paused."""
         return await self.run(statements.resume_key(queue, key), connection)
 
-    async def drop_queue(
-        self, name: str, *, force: bool = False, connection: psycopg.AsyncConnection[Any] | None = None
-    ) -> None:
+    async def drop_queue(self, name: str, *, force: bool = False, connection: Any = None) -> None:
         """Remove a queue; with `force` its live tasks are cancelled."""
         await self.run(statements.drop_queue(name, force), connection)
 
-    async def schedule(
-        self, schedule: Schedule, *, connection: psycopg.AsyncConnection[Any] | None = None
-    ) -> datetime | None:
+    async def schedule(self, schedule: Schedule, *, connection: Any = None) -> datetime | None:
         """Create a schedule, or replace the one of its name. Returns its next time."""
         return await self.run(statements.schedule(schedule), connection)
 
-    async def unschedule(self, name: str, *, connection: psycopg.AsyncConnection[Any] | None = None) -> bool:
+    async def unschedule(self, name: str, *, connection: Any = None) -> bool:
         """Remove a schedule; the tasks that it has enqueued stay. Returns whether there was one."""
         return await self.run(statements.unschedule(name), connection)
 
-    async def pause_schedule(self, name: str, *, connection: psycopg.AsyncConnection[Any] | None = None) -> bool:
+    async def pause_schedule(self, name: str, *, connection: Any = None) -> bool:
         """Let a schedule enqueue nothing until it is resumed. Returns whether it was running."""
         return await self.run(statements.pause_schedule(name), connection)
 
-    async def resume_schedule(self, name: str, *, connection: psycopg.AsyncConnection[Any] | None = None) -> bool:
+    async def resume_schedule(self, name: str, *, connection: Any = None) -> bool:
         """Let a paused schedule go on with its next time. Returns whether it was paused."""
         return await self.run(statements.resume_schedule(name), connection)
 
-    async def run_schedule_now(self, name: str, *, connection: psycopg.AsyncConnection[Any] | None = None) -> int:
+    async def run_schedule_now(self, name: str, *, connection: Any = None) -> int:
         """Enqueue the task of a schedule now, beside its times. Returns the id of the task."""
         return await self.run(statements.run_schedule_now(name), connection)
 
-    async def schedules(self, *, connection: psycopg.AsyncConnection[Any] | None = None) -> list[ScheduleStats]:
+    async def schedules(self, *, connection: Any = None) -> list[ScheduleStats]:
         """Every schedule, with its last and its next time."""
         return await self.run(statements.schedules(), connection)
 
@@ -533,7 +530,7 @@ class AsyncClient:
         *,
         after: datetime | None = None,
         count: int = 5,
-        connection: psycopg.AsyncConnection[Any] | None = None,
+        connection: Any = None,
     ) -> list[datetime]:
         """The next times that a cron expression names on the clocks of a zone (UTC by default), after now or a time."""
         return await self.run(statements.cron_preview(cron, time_zone, after, count), connection)
@@ -544,16 +541,20 @@ class AsyncClient:
         queue: str | None = None,
         state: State | None = None,
         limit: int = 50,
-        connection: psycopg.AsyncConnection[Any] | None = None,
+        connection: Any = None,
     ) -> list[TaskSummary]:
         """The newest tasks, live or finished."""
         return await self.run(statements.tasks(queue, state, limit), connection)
 
-    async def queues(self, *, connection: psycopg.AsyncConnection[Any] | None = None) -> list[QueueStats]:
+    async def queues(self, *, connection: Any = None) -> list[QueueStats]:
         """Every queue, with what lies in it."""
         return await self.run(statements.queues(), connection)
 
-    async def workers(self, *, connection: psycopg.AsyncConnection[Any] | None = None) -> list[WorkerStats]:
+    async def jobs(self, *, connection: Any = None) -> list[JobStats]:
+        """Every registered job, with its settings."""
+        return await self.run(statements.jobs(), connection)
+
+    async def workers(self, *, connection: Any = None) -> list[WorkerStats]:
         """Every worker that is known."""
         return await self.run(statements.workers(), connection)
 
@@ -563,11 +564,11 @@ class AsyncClient:
         worker: int | None = None,
         queue: str | None = None,
         all_workers: bool = False,
-        connection: psycopg.AsyncConnection[Any] | None = None,
+        connection: Any = None,
     ) -> int:
         """Ask a worker to stop by its id, those that serve a queue, or everyone, as a signal does. Returns how many."""
         return await self.run(statements.stop_workers(worker, queue, all_workers), connection)
 
-    async def stats(self, *, connection: psycopg.AsyncConnection[Any] | None = None) -> dict[str, float]:
+    async def stats(self, *, connection: Any = None) -> dict[str, float]:
         """The whole installation in a few numbers."""
         return await self.run(statements.stats(), connection)

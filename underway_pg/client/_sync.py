@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import psycopg
 
 from .. import connections, statements
+from ..checks import check_number
 from ..connections import Dsn, Pool, after_fork, answer_within_sync, connect, dsn_of_pool, is_outage, unavailable
 from ..connections.primitives import keep_for_ever, wait_for_event
 from ..connections.sessions import may_have_committed
@@ -25,6 +26,7 @@ from ..models import (
     BatchStats,
     BlockedReason,
     Enqueued,
+    JobStats,
     QueueStats,
     ScheduleStats,
     State,
@@ -32,7 +34,7 @@ from ..models import (
     TaskSummary,
     WorkerStats,
 )
-from ..settings import Duration, NewTask, Options, Queue, Schedule
+from ..settings import Duration, JobPolicy, NewTask, Options, Queue, Schedule
 from ..statements import Statement
 from .execute import execute
 from .waiter import TaskWaiter, output_of
@@ -222,6 +224,8 @@ class Waits:
 class Client:
     """The calls of the SQL contract for plain code. Each runs in a transaction of its own, or in that of `connection=`.
 
+    A `connection` is whatever `Job.using` takes. No other one is opened then.
+
     dsn        a URI, a conninfo string, or a function that returns one and is called for each new connection
     pool       your own psycopg_pool.ConnectionPool, opened and closed by you; the dsn, by default that of the
                pool, is then used only for LISTEN
@@ -247,6 +251,7 @@ class Client:
         if dsn is None and pool is None:
             raise ConfigurationError("a client needs a dsn or a pool")
         source = dsn if dsn is not None else dsn_of_pool(pool)
+        check_number("pool_size", pool_size, int, 1)
         self._own_pool = Pool(source, max_size=pool_size)
         self._pool = self._own_pool if pool is None else pool
         self._timeout = timeout
@@ -275,12 +280,12 @@ class Client:
         other._timeout = timeout
         return other
 
-    def run(self, statement: Statement[T], connection: psycopg.Connection[Any] | None = None) -> T:
+    def run(self, statement: Statement[T], connection: Any = None) -> T:
         """Run one statement of the SQL contract; all other calls do it by this one."""
-        if statement.enqueues and self._before_enqueue is not None:
-            self._before_enqueue()
         if connection is not None:
             return execute(connection, statement)
+        if statement.enqueues and self._before_enqueue is not None:
+            self._before_enqueue()
         with suppress(psycopg.errors.AdminShutdown, psycopg.errors.IdleSessionTimeout):
             return self._run_pooled(statement)
         # The server ended the session, most likely while it was idle, and did not commit: once more, in a new session.
@@ -338,25 +343,25 @@ class Client:
 
     def enqueue(
         self,
-        queue: str,
+        queue: str | None,
         input: Any,
         *,
         job: str | None = None,
         options: Options = _DEFAULT,
-        connection: psycopg.Connection[Any] | None = None,
+        connection: Any = None,
     ) -> int:
-        """Enqueue a task. Returns its id."""
+        """Enqueue a task; without a queue (None) into that of its job. Returns its id."""
         return self.run(statements.enqueue(queue, input, job, options), connection)
 
     def enqueue_many(
         self,
-        queue: str,
+        queue: str | None,
         inputs: Iterable[Any],
         *,
         unique_keys: Iterable[str | None] | None = None,
         job: str | None = None,
         options: Options = _DEFAULT,
-        connection: psycopg.Connection[Any] | None = None,
+        connection: Any = None,
     ) -> list[int]:
         """Enqueue a task for each input, all with the same options. Returns their ids in the order of the inputs.
 
@@ -366,13 +371,13 @@ class Client:
 
     def enqueue_unique(
         self,
-        queue: str,
+        queue: str | None,
         inputs: Iterable[Any],
         unique_keys: Iterable[str | None],
         *,
         job: str | None = None,
         options: Options = _DEFAULT,
-        connection: psycopg.Connection[Any] | None = None,
+        connection: Any = None,
     ) -> list[Enqueued]:
         """Enqueue a task for each input whose unique key is free, all with the same options.
 
@@ -380,9 +385,7 @@ class Client:
         """
         return self.run(statements.enqueue_unique(queue, inputs, unique_keys, job, options), connection)
 
-    def enqueue_tasks(
-        self, tasks: Iterable[NewTask], *, connection: psycopg.Connection[Any] | None = None
-    ) -> list[int]:
+    def enqueue_tasks(self, tasks: Iterable[NewTask], *, connection: Any = None) -> list[int]:
         """Enqueue tasks of any jobs and queues, made by `Job.task`, all or none. Returns their ids in order."""
         return self.run(statements.enqueue_tasks(tasks), connection)
 
@@ -395,7 +398,7 @@ class Client:
         on_failure: NewTask | None = None,
         name: str | None = None,
         retention: Duration | None = None,
-        connection: psycopg.Connection[Any] | None = None,
+        connection: Any = None,
     ) -> int:
         """Enqueue tasks as a batch, made by `Job.task`. Returns the id of the batch.
 
@@ -405,53 +408,51 @@ class Client:
         """
         return self.run(statements.enqueue_batch(tasks, on_success, on_final, on_failure, name, retention), connection)
 
-    def extend_batch(
-        self, batch: int, tasks: Iterable[NewTask], *, connection: psycopg.Connection[Any] | None = None
-    ) -> list[int]:
+    def extend_batch(self, batch: int, tasks: Iterable[NewTask], *, connection: Any = None) -> list[int]:
         """Enqueue more tasks of a batch that is not final. Returns their ids. Raises BatchFinal or BatchNotFound."""
         return self.run(statements.extend_batch(batch, tasks), connection)
 
-    def cancel_batch(self, batch: int, *, connection: psycopg.Connection[Any] | None = None) -> int:
+    def cancel_batch(self, batch: int, *, connection: Any = None) -> int:
         """Cancel the live tasks of a batch. Returns how many there were."""
         return self.run(statements.cancel_batch(batch), connection)
 
-    def batch(self, batch: int, *, connection: psycopg.Connection[Any] | None = None) -> BatchStats | None:
+    def batch(self, batch: int, *, connection: Any = None) -> BatchStats | None:
         """How far a batch is; None when there is no such batch."""
         return self.run(statements.batch(batch), connection)
 
-    def batches(self, *, limit: int = 50, connection: psycopg.Connection[Any] | None = None) -> list[BatchStats]:
+    def batches(self, *, limit: int = 50, connection: Any = None) -> list[BatchStats]:
         """The newest batches, with how far they are."""
         return self.run(statements.batches(limit), connection)
 
-    def task(self, task: int, *, connection: psycopg.Connection[Any] | None = None) -> TaskInfo | None:
+    def task(self, task: int, *, connection: Any = None) -> TaskInfo | None:
         """All that is known of a task, live or finished; None when there is no such task."""
         return self.run(statements.task_info(task), connection)
 
-    def why(self, task: int, *, connection: psycopg.Connection[Any] | None = None) -> list[BlockedReason]:
+    def why(self, task: int, *, connection: Any = None) -> list[BlockedReason]:
         """Why a task is not running, each reason with a code, a sentence and its numbers. Raises TaskNotFound."""
         return self.run(statements.why(task), connection)
 
-    def cancel(self, task: int, *, connection: psycopg.Connection[Any] | None = None) -> bool:
+    def cancel(self, task: int, *, connection: Any = None) -> bool:
         """Cancel a live task, running or not. Returns whether something changed."""
         return self.run(statements.cancel(task), connection)
 
-    def retry(self, task: int, *, connection: psycopg.Connection[Any] | None = None) -> None:
+    def retry(self, task: int, *, connection: Any = None) -> None:
         """Make a failed or cancelled task pending again, with fresh attempts."""
         self.run(statements.retry(task), connection)
 
-    def redrive(self, queue: str, *, max_tasks: int = 1000, connection: psycopg.Connection[Any] | None = None) -> int:
+    def redrive(self, queue: str, *, max_tasks: int = 1000, connection: Any = None) -> int:
         """Move the waiting dead letters of a queue back to where they came from. Returns how many went."""
         return self.run(statements.redrive(queue, max_tasks), connection)
 
-    def reschedule(self, task: int, run_at: datetime, *, connection: psycopg.Connection[Any] | None = None) -> datetime:
+    def reschedule(self, task: int, run_at: datetime, *, connection: Any = None) -> datetime:
         """Make a pending task ready at another time. Returns when it will be ready."""
         return self.run(statements.reschedule(task, run_at), connection)
 
-    def reprioritize(self, task: int, priority: int, *, connection: psycopg.Connection[Any] | None = None) -> None:
+    def reprioritize(self, task: int, priority: int, *, connection: Any = None) -> None:
         """Give a pending task another priority; higher runs first."""
         self.run(statements.reprioritize(task, priority), connection)
 
-    def delete_task(self, task: int, *, connection: psycopg.Connection[Any] | None = None) -> None:
+    def delete_task(self, task: int, *, connection: Any = None) -> None:
         """Remove a finished task from the history."""
         self.run(statements.delete_task(task), connection)
 
@@ -460,56 +461,64 @@ class Client:
         *,
         max_input_size: int | str | None = None,
         max_output_size: int | str | None = None,
-        connection: psycopg.Connection[Any] | None = None,
+        connection: Any = None,
     ) -> None:
         """Change settings of the whole schema: the largest input and output of a task, in bytes or as "4 MB"."""
         self.run(statements.configure(max_input_size, max_output_size), connection)
 
-    def create_queue(self, queue: Queue, *, connection: psycopg.Connection[Any] | None = None) -> None:
+    def create_queue(self, queue: Queue, *, connection: Any = None) -> None:
         """Create a queue, or change the settings that are given."""
         self.run(statements.create_queue(queue), connection)
 
-    def pause_queue(self, name: str, *, connection: psycopg.Connection[Any] | None = None) -> bool:
+    def register_job(self, job: JobPolicy, *, connection: Any = None) -> None:
+        """Store what is declared of a job, in place of what was stored."""
+        self.run(statements.register_jobs([job]), connection)
+
+    def unregister_job(self, name: str, *, connection: Any = None) -> bool:
+        """Forget the settings of a job; its tasks stay. Returns whether it was registered."""
+        return self.run(statements.unregister_job(name), connection)
+
+    def pause_queue(self, name: str, *, connection: Any = None) -> bool:
         """Stop claims from a queue, for all workers at once. Returns whether it was running."""
         return self.run(statements.pause_queue(name), connection)
 
-    def resume_queue(self, name: str, *, connection: psycopg.Connection[Any] | None = None) -> bool:
+    def resume_queue(self, name: str, *, connection: Any = None) -> bool:
         """Let claims from a queue go on. Returns whether it was paused."""
         return self.run(statements.resume_queue(name), connection)
 
-    def pause_key(self, queue: str, key: str, *, connection: psycopg.Connection[Any] | None = None) -> bool:
+    def pause_key(self, queue: str, key: str, *, connection: Any = None) -> bool:
         """Stop claims of one concurrency key of a queue, for all workers at once. Returns whether it was running."""
         return self.run(statements.pause_key(queue, key), connection)
 
-    def resume_key(self, queue: str, key: str, *, connection: psycopg.Connection[Any] | None = None) -> bool:
+    def resume_key(self, queue: str, key: str, *, connection: Any = None) -> bool:
         """Let claims of a paused concurrency key go on. Returns whether it was paused."""
         return self.run(statements.resume_key(queue, key), connection)
 
-    def drop_queue(self, name: str, *, force: bool = False, connection: psycopg.Connection[Any] | None = None) -> None:
+    def drop_queue(self, name: str, *, force: bool = False, connection: Any = None) -> None:
         """Remove a queue; with `force` its live tasks are cancelled."""
         self.run(statements.drop_queue(name, force), connection)
 
-    def schedule(self, schedule: Schedule, *, connection: psycopg.Connection[Any] | None = None) -> datetime | None:
+    def schedule(self, schedule: Schedule, *, connection: Any = None) -> datetime | None:
         """Create a schedule, or replace the one of its name. Returns its next time."""
         return self.run(statements.schedule(schedule), connection)
 
-    def unschedule(self, name: str, *, connection: psycopg.Connection[Any] | None = None) -> bool:
+    def unschedule(self, name: str, *, connection: Any = None) -> bool:
         """Remove a schedule; the tasks that it has enqueued stay. Returns whether there was one."""
         return self.run(statements.unschedule(name), connection)
 
-    def pause_schedule(self, name: str, *, connection: psycopg.Connection[Any] | None = None) -> bool:
+    def pause_schedule(self, name: str, *, connection: Any = None) -> bool:
         """Let a schedule enqueue nothing until it is resumed. Returns whether it was running."""
         return self.run(statements.pause_schedule(name), connection)
 
-    def resume_schedule(self, name: str, *, connection: psycopg.Connection[Any] | None = None) -> bool:
+    def resume_schedule(self, name: str, *, connection: Any = None) -> bool:
         """Let a paused schedule go on with its next time. Returns whether it was paused."""
         return self.run(statements.resume_schedule(name), connection)
 
-    def run_schedule_now(self, name: str, *, connection: psycopg.Connection[Any] | None = None) -> int:
+    def run_schedule_now(self, name: str, *, connection: Any = None) -> int:
         """Enqueue the task of a schedule now, beside its times. Returns the id of the task."""
         return self.run(statements.run_schedule_now(name), connection)
 
-    def schedules(self, *, connection: psycopg.Connection[Any] | None = None) -> list[ScheduleStats]:
+    def schedules(self, *, connection: Any = None) -> list[ScheduleStats]:
         """Every schedule, with its last and its next time."""
         return self.run(statements.schedules(), connection)
 
@@ -520,7 +529,7 @@ class Client:
         *,
         after: datetime | None = None,
         count: int = 5,
-        connection: psycopg.Connection[Any] | None = None,
+        connection: Any = None,
     ) -> list[datetime]:
         """The next times that a cron expression names on the clocks of a zone (UTC by default), after now or a time."""
         return self.run(statements.cron_preview(cron, time_zone, after, count), connection)
@@ -531,16 +540,20 @@ class Client:
         queue: str | None = None,
         state: State | None = None,
         limit: int = 50,
-        connection: psycopg.Connection[Any] | None = None,
+        connection: Any = None,
     ) -> list[TaskSummary]:
         """The newest tasks, live or finished."""
         return self.run(statements.tasks(queue, state, limit), connection)
 
-    def queues(self, *, connection: psycopg.Connection[Any] | None = None) -> list[QueueStats]:
+    def queues(self, *, connection: Any = None) -> list[QueueStats]:
         """Every queue, with what lies in it."""
         return self.run(statements.queues(), connection)
 
-    def workers(self, *, connection: psycopg.Connection[Any] | None = None) -> list[WorkerStats]:
+    def jobs(self, *, connection: Any = None) -> list[JobStats]:
+        """Every registered job, with its settings."""
+        return self.run(statements.jobs(), connection)
+
+    def workers(self, *, connection: Any = None) -> list[WorkerStats]:
         """Every worker that is known."""
         return self.run(statements.workers(), connection)
 
@@ -550,11 +563,11 @@ class Client:
         worker: int | None = None,
         queue: str | None = None,
         all_workers: bool = False,
-        connection: psycopg.Connection[Any] | None = None,
+        connection: Any = None,
     ) -> int:
         """Ask a worker to stop by its id, those that serve a queue, or everyone, as a signal does. Returns how many."""
         return self.run(statements.stop_workers(worker, queue, all_workers), connection)
 
-    def stats(self, *, connection: psycopg.Connection[Any] | None = None) -> dict[str, float]:
+    def stats(self, *, connection: Any = None) -> dict[str, float]:
         """The whole installation in a few numbers."""
         return self.run(statements.stats(), connection)

@@ -12,6 +12,7 @@ import socket
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -103,12 +104,26 @@ class HealthServer:
                     status = 200 if found["ready" if path == "/ready" else "alive"] else 503
                 else:
                     found, status = {"error": f"{path} does not exist; request /live or /ready"}, 404
+                return self._send(status, found)
+
+            def _send(self, status: int, found: dict[str, Any], **headers: str) -> bytes:
                 body = json.dumps(found, default=str).encode()
                 self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(body)))
+                for name, value in {
+                    "Content-Type": "application/json", "Content-Length": str(len(body)), **headers
+                }.items():  # fmt: skip
+                    self.send_header(name, value)
                 self.end_headers()
                 return body
+
+            def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+                """What http.server refuses by itself: a method that is not above, or what is no request."""
+                if code == HTTPStatus.NOT_IMPLEMENTED:
+                    error = f"{self.command} is not allowed; use GET or HEAD"
+                    body = self._send(HTTPStatus.METHOD_NOT_ALLOWED, {"error": error}, Allow="GET, HEAD")
+                else:
+                    body = self._send(code, {"error": message or HTTPStatus(code).phrase})
+                self.wfile.write(body)
 
             def log_message(self, format: str, *arguments: Any) -> None:
                 """Probes arrive every few seconds and are not logged."""

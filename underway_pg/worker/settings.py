@@ -36,6 +36,8 @@ class WorkerSettings:
     prefetch_seconds  how many seconds of work to prefetch, estimated from the average task duration. A prefetched task
                       loses an attempt if the worker is killed. 0 disables prefetching
     drain             stop as soon as no task is ready and none is running
+    sync              write the queues, jobs and schedules of the application into the database at the start, as far as
+                      the role may. Without it, the worker compares them and logs a warning that names the differences
     max_tasks_per_process   how many tasks a process runs before it is replaced
     max_memory_per_process  bytes that a process may have in memory after a task; one with more is replaced
     log_tasks         log the start and the end of each task at INFO; failures are logged in any case
@@ -70,6 +72,7 @@ class WorkerSettings:
     unknown_jobs: Literal["skip", "fail"] = "skip"
     prefetch_seconds: float = 0.25
     drain: bool = False
+    sync: bool = True
     max_tasks_per_process: int = 1000
     max_memory_per_process: int | None = None
     log_tasks: bool = True
@@ -166,6 +169,7 @@ class WorkerOptions(TypedDict, total=False):
     unknown_jobs: Literal["skip", "fail"]
     prefetch_seconds: float
     drain: bool
+    sync: bool
     max_tasks_per_process: int
     max_memory_per_process: int | None
     log_tasks: bool

@@ -29,7 +29,7 @@ class Counters:
 
 @dataclass(eq=False)
 class Shared:
-    """The state of one run of a worker. Used on its loop only.
+    """The state of one run of a worker. It changes on its loop only; the threads of deadlines and renewals read `held`.
 
     id          the worker's row in the database
     held        attempts whose outcome the database does not know yet

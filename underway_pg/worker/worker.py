@@ -63,7 +63,7 @@ class Worker:
     """Claims tasks of some queues, runs their jobs, and settles them. `App.worker` makes one; it runs once.
 
     `state` and `middleware` are those of the application. `lifespan` makes the context manager that stays open on the
-    worker's loop while it works; what it yields replaces `state`.
+    worker's loop while it works; what it yields replaces `state`. `started` is set when the worker begins to claim.
     """
 
     def __init__(
@@ -82,6 +82,7 @@ class Worker:
         self.concurrency = self.settings.total_concurrency
         self._dsn = dsn
         self._jobs = dict(jobs)
+        self.started = asyncio.Event()
         self._environment = Environment(
             state=state, middleware=middleware, skip_unknown=self.settings.unknown_jobs == "skip"
         )
@@ -122,6 +123,7 @@ class Worker:
                 if not self._stops:
                     self._lifespan = Lifespan(self._open_lifespan(), shared)
                     async with self._lifespan as state:
+                        self.started.set()
                         logger.info("worker %s serves %s", self.name, ", ".join(self.queues))
                         await self._work(shared, pools, state)
             except LifespanCancelled:

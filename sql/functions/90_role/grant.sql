@@ -73,7 +73,7 @@ begin
 
         -- A worker that may not change what differs from its code says what differs.
         if v_role <> 'underway_producer' then
-            execute format('grant select on underway.job_list to %I', v_role);
+            execute format('grant select on underway.job_list, underway.queue_list, underway.schedule_stats to %I', v_role);
         end if;
 
         if v_role in ('underway_observer', 'underway_operator') then

@@ -126,14 +126,15 @@ select set_eq(
         from role
         cross join unnest('{error_code, settings}'::text[]) as view
         union all
-        select reader, 'job_list'
+        select reader, view
         from unnest('{underway_worker, underway_observer, underway_operator}'::text[]) as reader
+        cross join unnest('{job_list, queue_list, schedule_stats}'::text[]) as view
         union all
         select reader, view
         from unnest('{underway_observer, underway_operator}'::text[]) as reader
-        cross join unnest('{batch_stats, queue_stats, schedule_stats, task_list, worker_stats}'::text[]) as view
+        cross join unnest('{batch_stats, queue_stats, task_list, worker_stats}'::text[]) as view
     $$,
-    'observers and operators may read the views, all roles the errors and the settings, and no role a table'
+    'observers and operators read the views, workers what is declared, all roles the errors and settings, and no role a table'
 );
 
 select is_empty(

@@ -224,7 +224,7 @@ class Child:
     def _run_handler(self, message: RunTask, attempt: Attempt) -> Ended:
         output = error = None
         try:
-            job = import_job(self._program, message.module, message.name)
+            job = import_job(self._program, message.module, message.name, message.included_by)
             attempt.job = job
             attempt.environment = replace(attempt.environment, state=job.app.state, middleware=job.app.middleware)
             self._may_raise = True

@@ -36,7 +36,8 @@ class Program:
 
     `dsn` is None where the worker asks a function for it; a process then asks the application, which has that function.
     `main_name` is the worker's main module where `python -m` started it, `main_file` its file. `log_formatter` is the
-    pickled formatter of the worker's log.
+    pickled formatter of the worker's log. `django_databases` has the names of Django's databases, which differ in
+    tests, by their aliases; it is None where Django is not used.
     """
 
     dsn: str | None
@@ -45,17 +46,20 @@ class Program:
     main_file: str | None
     log_level: int
     log_formatter: bytes | None
+    django_databases: dict[str, str | None] | None
 
 
 @dataclass(frozen=True)
 class RunTask:
     """Run a task with the job that the module has under this name.
 
+    included_by     the module that includes the blueprint of the job in its application; None without a blueprint
     max_output_size, skip_unknown   as in the worker's Environment
     """
 
     module: str
     name: str
+    included_by: str | None
     task: ClaimedTask
     max_output_size: int
     skip_unknown: bool

@@ -57,7 +57,7 @@ class ProcessRun:
         assert attempt.job is not None
         self._pool = pool
         self._attempt = attempt
-        self._module, self._name = import_path(attempt.job)
+        self._path = (*import_path(attempt.job), attempt.job._declared_in._included_by)
         self._lock = threading.Lock()
         self._process: Process | None = None
         self._is_sent = False
@@ -88,7 +88,7 @@ class ProcessRun:
         try:
             # Without the lock: a large input takes its time, and `stop` must not wait for it.
             limits = attempt.environment.max_output_size, attempt.environment.skip_unknown
-            process.send(RunTask(self._module, self._name, attempt.task, *limits))
+            process.send(RunTask(*self._path, attempt.task, *limits))
             with self._lock:
                 self._is_sent = True
                 if attempt.stop_reason is not None:

@@ -59,7 +59,27 @@ def describe_program(dsn: Dsn) -> Program:
         main_file=None if file is None else str(Path(file).absolute()),
         log_level=logging.getLogger().getEffectiveLevel(),
         log_formatter=_formatter(),
+        django_databases=_django_databases(),
     )
+
+
+def _django_databases() -> dict[str, str | None] | None:
+    module = sys.modules.get("django.apps")
+    if module is None or not module.apps.ready:
+        return None
+    from django.db import connections
+
+    return {alias: connections.settings[alias]["NAME"] for alias in connections}
+
+
+def _set_up_django(databases: dict[str, str | None]) -> None:
+    """Start Django as the worker's program has done, before the first import of a model."""
+    import django
+    from django.db import connections
+
+    django.setup()
+    for alias, name in databases.items():
+        connections.settings[alias]["NAME"] = name
 
 
 def _formatter() -> bytes | None:
@@ -71,14 +91,18 @@ def _formatter() -> bytes | None:
     return None
 
 
-def import_job(program: Program, module_name: str, name: str) -> Job[..., Any]:
-    """Import a job in a process of the worker that runs this program."""
+def import_job(program: Program, module_name: str, name: str, included_by: str | None) -> Job[..., Any]:
+    """Import a job in a process of the worker that runs this program, and the application of its blueprint."""
     sys.argv[:] = program.argv
     if program.dsn is not None:
         os.environ["DATABASE_URL"] = program.dsn  # for an application without a dsn
     try:
         with importing_program():
-            module = _import_main(program) if module_name == "__main__" else importlib.import_module(module_name)
+            if program.django_databases is not None:
+                _set_up_django(program.django_databases)
+            module = _import(program, module_name)
+            if included_by is not None:
+                _import(program, included_by)
     except ImportStopped:
         raise ConfigurationError(
             f"module {module_name} enqueues a task or runs a worker when it is imported, and so in each process that"
@@ -89,6 +113,10 @@ def import_job(program: Program, module_name: str, name: str) -> Job[..., Any]:
         job.app.dsn = program.dsn
     _set_up_log(program)
     return job
+
+
+def _import(program: Program, name: str) -> ModuleType:
+    return _import_main(program) if name == "__main__" else importlib.import_module(name)
 
 
 def _import_main(program: Program) -> ModuleType:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 
@@ -196,14 +197,15 @@ def test_many_claimers_at_once_get_each_task_once_and_none_that_has_expired(
         with Session(database, impatient=True) as claimer:
             found = []
             while claimer.value(
-                "select exists (select from underway.task where state = 'pending' and (queue = 'q' or %s))", number % 2 == 1
+                "select exists (select from underway.task where state = 'pending' and (queue = 'q' or %s))",
+                number % 2 == 1,
             ):
                 found += claimer.column("select id from underway.dequeue('{q,limited}'::text[], 7)")
                 if number == 0:
                     claimer.run("select (underway._expire_overdue(100)).expired")
             return found
 
-    claimed = sum(at_once(claim_until_nothing_is_left, 4), [])
+    claimed = list(itertools.chain(*at_once(claim_until_nothing_is_left, 4)))
     claimed += session.column("select id from underway.dequeue('limited', 1000)")
     assert sorted(claimed) == sorted(live)
     assert session.value("select count(*) from underway.task where state = 'pending'") == 0

@@ -157,7 +157,7 @@ class Server:
         with psycopg.connect(dsn, autocommit=True) as connection:
             pgtap.load(connection)
             connection.execute(f"set search_path = {PGTAP_SEARCH_PATH}")
-            connection.execute(HELPERS.read_bytes())
+            connection.execute(schema.testing_script().encode() + HELPERS.read_bytes())
         return dsn
 
     @functools.cached_property

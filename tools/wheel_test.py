@@ -40,7 +40,11 @@ def greet(name: str) -> str:
 
 # What the distributions have to contain: files of the wheel, and files of the source distribution beyond those.
 SMOKE = ("tests/py/test_exports.py", "tests/py/test_reference.py")
-IN_WHEEL = ("underway_pg/py.typed", "underway_pg/sql/migrations/0001_initial.sql")
+IN_WHEEL = (
+    "underway_pg/py.typed",
+    "underway_pg/sql/migrations/0001_initial.sql",
+    "underway_pg/sql/testing/underway_test.sql",
+)
 IN_SDIST = ("tests/conftest.py", "docs/guides/deploying.md", "benchmarks/run.py", "CHANGELOG.md", "CONTRIBUTING.md",
             "README.md", "LICENSE", "constraints.txt", "examples/people.csv", "tools/venv", ".ci/run")  # fmt: skip
 

@@ -10,13 +10,13 @@ from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeAlias, Unpack
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar, Unpack
 
 from . import connections, schema, statements
 from .binding import Binding, Steps
 from .blueprint import Blueprint, Declarations
 from .checks import check_class, check_each, check_kind, check_number
-from .client import AsyncClient, Client, TaskHandle, execute, execute_async
+from .client import AsyncClient, Client, TaskHandle, execute
 from .connections import Dsn
 from .errors import ConfigurationError
 from .importing import import_module, stop_import_of_program
@@ -24,6 +24,7 @@ from .job import Job
 from .models import SyncResult, TaskInfo
 from .service.run import run_worker
 from .settings import JobPolicy, NewTask, Queue
+from .statements import Statement
 from .sync import Declared, create_missing, sync, write_permitted
 from .worker import Middleware, Worker, WorkerOptions, WorkerSettings
 
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 __all__ = ["App"]
 
 Lifespan: TypeAlias = Callable[["App"], AbstractAsyncContextManager[Any]]
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -244,10 +247,14 @@ class App(Declarations):
         It applies to all threads and event loops: to enqueues, to the clients, and to workers that are made in the
         block. The connections to the other database are closed at the end of the block. Blocks may be nested.
         """
-        binding = self._bind(dsn)
+        with self._use(self._bind(dsn)):
+            yield self
+
+    @contextmanager
+    def _use(self, binding: Binding) -> Iterator[None]:
         self._bindings.append(binding)
         try:
-            yield self
+            yield
         finally:
             self._bindings.remove(binding)
             binding.close()
@@ -266,6 +273,12 @@ class App(Declarations):
         """The client for async code, on the running event loop, as `client` is for plain code."""
         return await self._binding.async_client()
 
+    def _run(self, statement: Statement[T], connection: Any = None) -> T:
+        return self._binding.run(statement, connection)
+
+    async def _run_async(self, statement: Statement[T], connection: Any = None) -> T:
+        return await self._binding.run_async(statement, connection)
+
     def migrate(self) -> schema.MigrationPlan:
         """Install or upgrade the schema. Returns what was done, and the version of the schema."""
         return schema.migrate(self._binding.dsn)
@@ -283,17 +296,14 @@ class App(Declarations):
         """
         stop_import_of_program()
         statement = statements.enqueue_tasks(tasks)
-        ids = self.client.run(statement) if connection is None else execute(connection, statement)
+        ids = self._run(statement, connection)
         return [TaskHandle(id, self, _as_it_is) for id in ids]
 
     async def enqueue_many_async(self, tasks: Iterable[NewTask], *, connection: Any = None) -> list[TaskHandle[Any]]:
         """Enqueue tasks of any jobs and queues, made by `Job.task`, all or none. Returns their handles in order."""
         stop_import_of_program()
         statement = statements.enqueue_tasks(tasks)
-        if connection is None:
-            ids = await (await self.async_client()).run(statement)
-        else:
-            ids = await execute_async(connection, statement)
+        ids = await self._run_async(statement, connection)
         return [TaskHandle(id, self, _as_it_is) for id in ids]
 
     # What one asks of tasks most often; the rest is on `client`

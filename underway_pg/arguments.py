@@ -57,7 +57,7 @@ class Arguments:
 
         Raises InputError when their names or values do not fit, or when the handler would not receive them as they are.
         """
-        given = self._by_name(args, kwargs) if args else kwargs
+        given = self.by_name(args, kwargs) if args else kwargs
         try:
             arguments = self._validator.validate_python(given)
         except ValidationError as error:
@@ -95,13 +95,21 @@ class Arguments:
             # The values are in the task. They must not appear in logs and errors, as pydantic's own text has them.
             raise self._does_not_fit(error, None) from None
 
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """The defaults of the parameters that have one."""
+        parameters = self._signature.parameters.values()
+        return {each.name: each.default for each in parameters if each.default is not each.empty}
+
     def _read(self, text: bytes) -> dict[str, Any]:
         arguments: dict[str, Any] = self._validator.validate_json(text, by_alias=True, by_name=True)
         return arguments
 
-    def _by_name(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    def by_name(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, partial: bool = False) -> dict[str, Any]:
+        """Arguments by their names; with `partial` some may be missing. Raises InputError when they do not fit."""
+        bind = self._signature.bind_partial if partial else self._signature.bind
         try:
-            bound = self._signature.bind(*args, **kwargs)
+            bound = bind(*args, **kwargs)
         except TypeError as error:
             raise InputError(f"job {self._job}: {error}; it takes {self._signature}") from None
         given: dict[str, Any] = {}

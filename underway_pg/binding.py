@@ -33,10 +33,12 @@ Steps = Generator[Statement[Any], Any, None]
 
 
 class Binding:
-    """A database that an application uses.
+    """A database that an application uses. `within` is the connection on which all of its statements run, if it is one.
 
     `steps` are run before the first enqueue, and again when `count`, how much the application declares, has changed.
     """
+
+    within: Any = None
 
     def __init__(
         self,

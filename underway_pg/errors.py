@@ -236,7 +236,7 @@ class ServerUnresponsive(DatabaseUnavailable):
 
 
 class MissingPrivilege(UnderwayError, psycopg.errors.InsufficientPrivilege):
-    """The role of the connection lacks a right in schema underway; the message lists the roles that can be granted."""
+    """The role of the connection lacks a right to the schema underway; the message says what to grant."""
 
 
 class MigrationBlocked(UnderwayError):

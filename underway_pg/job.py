@@ -18,7 +18,7 @@ from typing_extensions import ParamSpec, TypeVar
 
 from . import statements
 from .arguments import Arguments, innermost_function
-from .client import Clients, TaskHandle, check_connection, execute, execute_async
+from .client import Clients, TaskHandle, check_connection
 from .cron import check_cron
 from .errors import ConfigurationError, Fatal, InputError, OutputTooLarge, Retry, UnresolvedAnnotation
 from .importing import stop_import_of_program
@@ -124,6 +124,12 @@ class Application(Clients, Protocol):
     dsn: Any
     state: Any
     middleware: Any
+
+    def _run(self, statement: Statement[T], connection: Any) -> T:
+        """Run a statement on a connection of the caller, or on one of the application."""
+
+    async def _run_async(self, statement: Statement[T], connection: Any) -> T:
+        """Run a statement on a connection of the caller, or on one of the application, in async code."""
 
 
 class DeclaredIn(Protocol):
@@ -297,14 +303,10 @@ class BoundJob(Generic[P, R]):
         return [TaskHandle(id, self.job.app, self.job._output.from_json) for id in ids]
 
     def _run(self, statement: Statement[T]) -> T:
-        if self._connection is not None:
-            return execute(self._connection, statement)
-        return self.job.app.client.run(statement)
+        return self.job.app._run(statement, self._connection)
 
     async def _run_async(self, statement: Statement[T]) -> T:
-        if self._connection is not None:
-            return await execute_async(self._connection, statement)
-        return await (await self.job.app.async_client()).run(statement)
+        return await self.job.app._run_async(statement, self._connection)
 
 
 class Job(BoundJob[P, R], Generic[P, R, Q, C]):

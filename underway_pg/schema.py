@@ -14,19 +14,32 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
 import psycopg
+from psycopg.pq import TransactionStatus
 
 from . import connections
 from .connections import Dsn
-from .errors import ConfigurationError, MigrationBlocked, SchemaNewer, SchemaTooOld
+from .errors import ConfigurationError, MigrationBlocked, MissingPrivilege, SchemaNewer, SchemaTooOld
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["Migration", "MigrationPlan", "check_version", "migrate", "migrations", "plan", "script", "steps"]
+__all__ = [
+    "Migration",
+    "MigrationPlan",
+    "check_version",
+    "migrate",
+    "migrations",
+    "plan",
+    "script",
+    "steps",
+    "testing_script",
+]
 
 # Seconds. An installation that open transactions block tries again for so long, with pauses in which others go on.
 _GIVE_UP_AFTER = 60.0
@@ -131,6 +144,13 @@ _FOREIGN = """exists (
         ) and not exists (
             select from pg_attribute a where (a.attrelid, a.attname) = (to_regclass('underway.migration'), 'checksum')
         )"""
+
+# The role of the session, its database, and the owners of that and of our schema.
+_OWNERS = """
+    select current_user::text, d.datname::text, pg_get_userbyid(d.datdba)::text,
+        (select pg_get_userbyid(n.nspowner)::text from pg_namespace n where n.nspname = 'underway')
+    from pg_database d
+    where d.datname = current_database()"""
 
 # The oldest transaction that holds a lock on one of our tables or views.
 _BLOCKING = """
@@ -315,27 +335,34 @@ def script() -> str:
     return _SCRIPT.format(steps="\n".join(steps(0, migrations()[-1].version)))
 
 
+def testing_script() -> str:
+    """The schema `underway_test` as one SQL text, to be run in one transaction."""
+    return (_sql_directory() / "testing" / "underway_test.sql").read_text(encoding="utf-8")
+
+
 def plan(connection: psycopg.Connection) -> MigrationPlan:
     """What `migrate` would do to this database.
 
-    Raises SchemaNewer when the database has migrations that this package does not know, and ConfigurationError when a
-    migration was changed after it had been applied, or when the schema `underway` belongs to something else.
+    Raises SchemaNewer when the database has migrations that this package does not know, ConfigurationError when a
+    migration was changed after it had been applied, or when the schema `underway` belongs to something else, and
+    MissingPrivilege when the role may not do it.
     """
-    if connection.execute(f"select {_FOREIGN}").fetchone() == (True,):
-        raise ConfigurationError(
-            "the schema underway of this database belongs to something else; rename that schema, or install Underway"
-            " in another database"
-        )
     applied: dict[int, str] = {}
     functions = False
-    if connection.execute("select to_regclass('underway.installation')").fetchone() != (None,):
-        applied = dict(connection.execute("select version, checksum from underway.migration").fetchall())
-        functions = bool(
-            connection.execute(
-                f"select from underway.installation i where i.functions = %s and i.roles = {_ROLES}",
-                [_checksum(_functions())],
-            ).fetchall()
-        )
+    with _named_rights(connection):
+        if connection.execute(f"select {_FOREIGN}").fetchone() == (True,):
+            raise ConfigurationError(
+                "the schema underway of this database belongs to something else; rename that schema, or install"
+                " Underway in another database"
+            )
+        if connection.execute("select to_regclass('underway.installation')").fetchone() != (None,):
+            applied = dict(connection.execute("select version, checksum from underway.migration").fetchall())
+            functions = bool(
+                connection.execute(
+                    f"select from underway.installation i where i.functions = %s and i.roles = {_ROLES}",
+                    [_checksum(_functions())],
+                ).fetchall()
+            )
     last = migrations()[-1].version
     if applied and max(applied) > last:
         raise SchemaNewer(
@@ -352,6 +379,28 @@ def plan(connection: psycopg.Connection) -> MigrationPlan:
     )
 
 
+@contextmanager
+def _named_rights(connection: psycopg.Connection) -> Iterator[None]:
+    """Where the role lacks a right, raise MissingPrivilege, which says what is needed and who can give it."""
+    try:
+        yield
+    except psycopg.errors.InsufficientPrivilege as error:
+        if connection.info.transaction_status != TransactionStatus.IDLE:
+            connection.execute("rollback")
+        role, database, owner, schema_owner = connection.execute(_OWNERS).fetchall()[0]
+        if schema_owner is None:
+            advice = (
+                f"to install Underway, {role} needs the right to create a schema in {database}; its owner, {owner}, or"
+                f' a superuser can give it: `grant create on database "{database}" to "{role}"`'
+            )
+        else:
+            advice = (
+                f"only the owner of the schema underway, {schema_owner}, can upgrade it, and {role} is not; connect as"
+                f' {schema_owner}, or let an administrator `grant "{schema_owner}" to "{role}"`'
+            )
+        raise MissingPrivilege(f"{error.diag.message_primary}: {advice}") from error
+
+
 def migrate(dsn: Dsn) -> MigrationPlan:
     """Install or upgrade Underway in a database. Returns what was done, and the version; falsy if nothing was to do.
 
@@ -364,7 +413,8 @@ def migrate(dsn: Dsn) -> MigrationPlan:
         give_up_at = time.monotonic() + _GIVE_UP_AFTER
         while todo:
             try:
-                connection.execute(script().encode())
+                with _named_rights(connection):
+                    connection.execute(script().encode())
                 break
             except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
                 connection.execute("rollback")

@@ -762,10 +762,18 @@ def task_info(task: int) -> Statement[TaskInfo | None]:
 
 def task_infos(tasks: list[int]) -> Statement[list[TaskInfo]]:
     """All that is known of tasks, of those that exist."""
+    return _task_infos("unnest(%(tasks)s::bigint[]) as asked (task)", {"tasks": tasks})
+
+
+def every_task() -> Statement[list[TaskInfo]]:
+    """All that is known of all tasks, live and finished: for tests, where they are few."""
+    return _task_infos("(select l.id as task from underway.task_list l order by l.id) asked", {})
+
+
+def _task_infos(asked: str, parameters: Mapping[str, Any]) -> Statement[list[TaskInfo]]:
     return Statement(
-        f"""select {_columns(TaskInfo)}
-        from unnest(%(tasks)s::bigint[]) as asked (task), underway.task_info(asked.task)""",
-        {"tasks": tasks},
+        f"select {_columns(TaskInfo)} from {asked}, underway.task_info(asked.task)",
+        parameters,
         _listed(TaskInfo),
     )
 

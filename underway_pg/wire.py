@@ -1,4 +1,4 @@
-"""Decoding of PostgreSQL's binary formats.
+"""Decoding of PostgreSQL's binary formats, and encoding.
 
 A worker receives most columns of a claimed task as bytes. It decodes a column when a handler reads it, so a column that
 no handler reads costs nothing.
@@ -16,7 +16,17 @@ from uuid import UUID
 import psycopg
 from psycopg.types.string import ByteaBinaryLoader
 
-__all__ = ["json_text", "json_value", "return_bytes", "seconds", "time", "uuid_text"]
+__all__ = [
+    "interval_bytes",
+    "json_bytes",
+    "json_text",
+    "json_value",
+    "return_bytes",
+    "seconds",
+    "time",
+    "time_bytes",
+    "uuid_text",
+]
 
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _INTERVAL = struct.Struct("!qii")
@@ -52,6 +62,24 @@ def time(value: bytes) -> datetime:
     """Return a timestamptz as a datetime in UTC."""
     (microseconds,) = _TIMESTAMP.unpack(value)
     return _EPOCH + timedelta(microseconds=microseconds)
+
+
+# The other way round, for tasks that no database has sent.
+
+
+def json_bytes(text: str) -> bytes:
+    """Return JSON text as a jsonb value."""
+    return b"\x01" + text.encode()
+
+
+def interval_bytes(seconds: float) -> bytes:
+    """Return seconds as an interval."""
+    return _INTERVAL.pack(round(seconds * 1_000_000), 0, 0)
+
+
+def time_bytes(value: datetime) -> bytes:
+    """Return a datetime as a timestamptz."""
+    return _TIMESTAMP.pack((value - _EPOCH) // timedelta(microseconds=1))
 
 
 @lru_cache(maxsize=1024)

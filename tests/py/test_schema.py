@@ -26,7 +26,7 @@ from tests.py.support import SECONDS, Session, wait_until
 from tests.servers import Server
 from underway_pg import schema, statements
 from underway_pg.client import execute
-from underway_pg.errors import ConfigurationError, MigrationBlocked, SchemaNewer
+from underway_pg.errors import ConfigurationError, MigrationBlocked, MissingPrivilege, SchemaNewer
 from underway_pg.settings import Options, Queue
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -631,6 +631,31 @@ def test_an_owner_that_may_not_create_roles_installs(server: Server) -> None:
             id = execute(connection, statements.enqueue("q", {}, None, Options()))
             assert [task.id for task in execute(connection, statements.dequeue(["q"], 1))] == [id]
             execute(connection, statements.maintain(1, ["q"]))
+
+
+def test_a_role_without_the_right_to_migrate_is_told_which_it_needs_and_who_can_give_it(server: Server) -> None:
+    with owned_by_a_plain_role(server) as (dsn, owner):
+        name = psycopg.conninfo.conninfo_to_dict(dsn)["dbname"]
+        run_sql(server.dsn, f"create role other_of_{owner}")
+        as_other = dsn.replace(quote(f"role={owner}"), quote(f"role=other_of_{owner}"))
+        try:
+            with pytest.raises(MissingPrivilege, match=f'`grant create on database "{name}" to "other_of_{owner}"`'):
+                schema.migrate(as_other)
+            run_sql(server.dsn, f'grant create on database "{name}" to "other_of_{owner}"')
+            schema.migrate(dsn)
+            for usage in (False, True):  # to see the schema is not to own it
+                if usage:
+                    run_sql(dsn, f"grant usage on schema underway to other_of_{owner}")
+                with pytest.raises(MissingPrivilege, match=f'connect as {owner}, or .* `grant "{owner}" to "other'):
+                    schema.migrate(as_other)
+            run_sql(dsn, f"grant select on all tables in schema underway to other_of_{owner}")
+            run_sql(dsn, "delete from underway.installation")
+            with pytest.raises(MissingPrivilege, match=f"only the owner of the schema underway, {owner},"):
+                schema.migrate(as_other)
+        finally:
+            run_sql(
+                make_conninfo(server.dsn, dbname=name), f"drop owned by other_of_{owner}; drop role other_of_{owner}"
+            )
 
 
 def test_roles_that_exist_are_granted_by_an_owner_that_may_not_create_them(server: Server) -> None:

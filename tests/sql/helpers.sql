@@ -1,31 +1,14 @@
--- Fixtures of the pgTAP tests, named by the state that they give. Loaded once into the test database, whose tests
--- roll everything back.
-
-create schema underway_test;
+-- Fixtures of the pgTAP tests, named by the state that they give. Loaded once into the test database, after
+-- sql/testing/underway_test.sql; its tests roll everything back.
 
 create type underway_test.held as (id bigint, lease uuid);
 
--- stop_clock: from here on it is this time, until the transaction ends.
-create function underway_test.stop_clock(at timestamptz default '2030-01-01 12:00:00+00')
-returns void
-language plpgsql
+-- stop_clock: from here on it is always the same time, until the transaction ends.
+create or replace function underway_test.stop_clock()
+returns timestamptz
+language sql
 as $$
-begin
-    execute format(
-        'create or replace function underway._clock() returns timestamptz language sql volatile as %L',
-        format('select %L::timestamptz', stop_clock.at)
-    );
-end;
-$$;
-
--- advance_clock: it is later, by so much; the clock stays stopped.
-create function underway_test.advance_clock(by interval)
-returns void
-language plpgsql
-as $$
-begin
-    perform underway_test.stop_clock(underway._clock() + advance_clock.by);
-end;
+    select underway_test.stop_clock('2030-01-01 12:00:00+00')
 $$;
 
 -- ready_task: a task that may be claimed now, in a queue that exists.

@@ -22,6 +22,15 @@ commands = typer.Typer()
 def migrate(
     plan: Annotated[bool, typer.Option("--plan", help="Print what would be done, and do nothing.")] = False,
     sql: Annotated[bool, typer.Option("--sql", help="Print the whole schema as SQL. Needs no database.")] = False,
+    testing: Annotated[
+        bool | None,
+        typer.Option(
+            "--testing/--no-testing",
+            help="Mark the database as one for tests, whose tasks may be deleted and whose clock may be stopped (schema"
+            " underway_test), or remove the mark.",
+            show_default=False,
+        ),
+    ] = None,
     no_transaction: Annotated[
         bool, typer.Option("--no-transaction", help="With --sql: no begin and commit, for a tool that has its own.")
     ] = False,
@@ -31,11 +40,14 @@ def migrate(
     """Install or upgrade the schema. An up-to-date schema is not changed."""
     if sql and (plan or as_json):
         raise WrongUsage("--sql does not go together with --plan or --json")
+    if testing is not None and (plan or as_json):
+        raise WrongUsage("--testing does not go together with --plan or --json")
     if no_transaction and not sql:
         raise WrongUsage("--no-transaction goes together with --sql only")
     if sql:
         steps = "\n".join(schema.steps(0, schema.migrations()[-1].version))
-        typer.echo(steps if no_transaction else schema.script(), nl=False)
+        script = steps if no_transaction else schema.script()
+        typer.echo(script + (schema.testing_script() if testing else ""), nl=False)
         return
     if plan:
         with connect(dsn) as connection:
@@ -51,3 +63,15 @@ def migrate(
         echo(f"{'to install' if plan else 'installed'}: the functions")
     if not todo:
         echo("the schema is up to date")
+    if testing is not None:
+        _mark(require_dsn(dsn), for_tests=testing)
+
+
+def _mark(dsn: str, *, for_tests: bool) -> None:
+    from ..testing import install, uninstall  # few need it
+
+    if for_tests:
+        install(dsn)
+        echo("installed: the schema underway_test; the database is now one for tests")
+    elif uninstall(dsn):
+        echo("removed: the schema underway_test")

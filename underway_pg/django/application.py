@@ -34,7 +34,7 @@ class DjangoBinding(Binding):
 
     def __init__(self, alias: str, **settings: Any) -> None:
         super().__init__(partial(read_dsn, alias), **settings)
-        self._alias = alias
+        self._alias = self.within = alias
 
     def _new_client(self) -> Client:
         return AliasClient(self._alias, self.dsn, before_enqueue=self._prepare)

@@ -148,7 +148,7 @@ class _LoopThread(Executor):
 
 
 def _as_plain_code(function: Callable[[], T]) -> T:
-    """Call a function as if no event loop ran here: where one runs, Django refuses or has other connections."""
+    """Call a function as if no event loop ran in this thread: Django would refuse, or have other connections."""
     loop = asyncio._get_running_loop()
     asyncio._set_running_loop(None)
     try:

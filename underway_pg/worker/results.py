@@ -13,10 +13,9 @@ from ..models import FailedTask
 from . import log
 from .attempt import Attempt, AttemptState
 from .context import Outcome, OutcomeKind
-from .failure import Failure
-from .settler import Failed, Settler
+from .reports import Failed, JobLookup
+from .settler import Settler
 from .shared import Shared
-from .stacks import handler_traceback
 
 __all__ = ["Results"]
 
@@ -27,10 +26,6 @@ logger = logging.getLogger(__name__)
 _SKIP_AT_LEAST = timedelta(seconds=1)
 _SKIP_AT_MOST = timedelta(seconds=30)
 
-# The same result would be refused again: errors of ours, data that does not fit, limits of the server.
-_REFUSED_AGAIN = ("UW", "22", "54")
-
-
 _SUCCEEDED = Outcome(OutcomeKind.SUCCEEDED)
 
 
@@ -40,6 +35,7 @@ class Results:
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
         self.settler = Settler(shared, self)
+        self.lookup = JobLookup(shared.jobs)
         self.log_tasks = False
 
     def succeeded(self, attempt: Attempt, output: str | None) -> None:
@@ -63,7 +59,7 @@ class Results:
             return
         elif kind is OutcomeKind.FAILED:
             assert error is not None
-            self._fail(attempt, error)
+            self._fail(Failed.of(attempt, error))
             return
         elif kind is OutcomeKind.SNOOZED:
             assert isinstance(error, Snooze)
@@ -95,20 +91,15 @@ class Results:
     def unknown(self, attempt: Attempt) -> None:
         """The worker has no such job."""
         attempt.state = AttemptState.ENDED
-        task = attempt.task
-        known = ", ".join(sorted(self._shared.jobs)) or "none"
-        problem = f"job {task.job!r} of queue {task.queue!r} is not known here; known jobs: {known}"
+        problem = self.lookup.unknown(attempt.task)
         if self._shared.settings.unknown_jobs == "fail":
-            self._fail(attempt, Fatal(problem), retryable=False)
+            self._fail(Failed.of(attempt, Fatal(problem), retryable=False))
         else:
             self._skip(attempt, problem)
 
     def refused(self, attempt: Attempt, error: DatabaseRefusal | psycopg.Error) -> None:
         """The database refuses the result: the attempt fails. It is retried if another result may be accepted."""
-        retryable = (error.sqlstate or "")[:2] not in _REFUSED_AGAIN
-        if not isinstance(error, DatabaseRefusal):
-            error = DatabaseRefusal(f"{error.diag.message_primary or error} (SQLSTATE {error.sqlstate})")
-        self._fail(attempt, error, retryable=retryable)
+        self._fail(Failed.refused(attempt, error))
 
     def lost(self, attempt: Attempt) -> None:
         """The database does not know the lease of a result."""
@@ -127,20 +118,9 @@ class Results:
             counters.failed += 1
         log.failed(result.attempt, result.failure, result.exc_info, settled.ready_at if will_retry else None)
 
-    def _fail(self, attempt: Attempt, error: BaseException, *, retryable: bool | None = None) -> None:
-        failure = Failure.of(error, attempt.job)
-        exc_info = None if failure.intentional else (type(error), error, handler_traceback(error))
-        attempt.ended_at = time.monotonic()
-        self.settler.failed.append(
-            Failed(
-                attempt=attempt,
-                failure=failure,
-                text=failure.text(),
-                retryable=failure.retryable if retryable is None else retryable,
-                after=failure.after,
-                exc_info=exc_info,
-            )
-        )
+    def _fail(self, result: Failed) -> None:
+        result.attempt.ended_at = time.monotonic()
+        self.settler.failed.append(result)
         self._shared.settle_wanted.set()
 
     def _skip(self, attempt: Attempt, problem: str) -> None:

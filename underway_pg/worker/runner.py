@@ -7,9 +7,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Mapping
-from typing import Any
 
-from ..job import Job
 from ..settings import Executor as ExecutorName
 from ..wire import seconds
 from . import log
@@ -37,8 +35,7 @@ class Runner:
         self._results = results
         self._loop = asyncio.get_running_loop()
         self._will_start = False
-        self._jobs = shared.jobs
-        self._of_queue = _only_jobs(shared.jobs)
+        self._find_job = results.lookup.find
         self._prefetch = shared.prefetch
         self.executors: Mapping[ExecutorName, Executor]
 
@@ -62,7 +59,7 @@ class Runner:
     def _start(self, attempt: Attempt) -> None:
         task, lane = attempt.task, attempt.lane
         assert lane is not None
-        job = self._jobs.get(task.job) if task.job is not None else self._of_queue.get(task.queue)
+        job = self._find_job(task)
         if job is None:
             self._results.unknown(attempt)
             return
@@ -116,11 +113,3 @@ class Runner:
             if found:
                 lane.ready = deque(each for each in lane.ready if each.state is AttemptState.CLAIMED)
         return found
-
-
-def _only_jobs(jobs: Mapping[str, Job[..., Any]]) -> dict[str, Job[..., Any]]:
-    """The jobs that are the only ones of their queues: they run tasks that were enqueued without a job."""
-    by_queue: dict[str, list[Job[..., Any]]] = {}
-    for job in jobs.values():
-        by_queue.setdefault(job.queue, []).append(job)
-    return {queue: found[0] for queue, found in by_queue.items() if len(found) == 1}

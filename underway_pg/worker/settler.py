@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Generic, Protocol, TypeVar
 
@@ -21,11 +20,10 @@ from ..errors import DatabaseRefusal
 from ..models import FailedTask
 from ..statements import Statement
 from .attempt import Attempt
-from .failure import Failure
-from .log import ExcInfo
+from .reports import Failed, completed, failed, released, snoozed
 from .shared import Shared
 
-__all__ = ["Failed", "Settler"]
+__all__ = ["Settler"]
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -33,31 +31,6 @@ R = TypeVar("R")
 logger = logging.getLogger(__name__)
 
 _REFUSED = (DatabaseRefusal, psycopg.Error)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Failed:
-    """A failed attempt. `text` is the error as JSON text; with `escaped` it is ASCII. `exc_info` is for the log."""
-
-    attempt: Attempt
-    failure: Failure
-    text: str
-    retryable: bool
-    after: timedelta | None
-    exc_info: ExcInfo | None
-    escaped: bool = False
-
-    def escape(self) -> Failed:
-        """The same in text that every encoding has, and with no delay but the backoff."""
-        return replace(self, text=_NOT_ASCII.sub(_escaped, self.text), after=None, escaped=True)
-
-
-_NOT_ASCII = re.compile(r"[^\x00-\x7f]")
-
-
-def _escaped(match: re.Match[str]) -> str:
-    # With two backslashes, which JSON reads as one. An escape of JSON's own is refused like the character itself.
-    return "\\" + match[0].encode("ascii", "backslashreplace").decode()
 
 
 class Listeners(Protocol):
@@ -105,7 +78,7 @@ class Settler:
         self._listeners = listeners
         refused = listeners.refused
         self._success = _Kind[tuple[Attempt, str | None], int](
-            statement=lambda results: statements.complete_many(*_held(results), [output for _, output in results]),
+            statement=completed,
             id=int,
             attempt=lambda result: result[0],
             size=lambda result: len(result[1] or ""),
@@ -113,12 +86,7 @@ class Settler:
             refused=lambda result, error: refused(result[0], error),
         )
         self._failure = _Kind[Failed, FailedTask](
-            statement=lambda results: statements.fail_many(
-                *_held([(result.attempt, None) for result in results]),
-                [result.text for result in results],
-                [result.retryable for result in results],
-                [result.after for result in results],
-            ),
+            statement=failed,
             id=lambda answer: answer.id,
             attempt=lambda result: result.attempt,
             size=lambda result: len(result.text),
@@ -126,7 +94,7 @@ class Settler:
             refused=self._failure_refused,
         )
         self._snooze = _Kind[tuple[Attempt, timedelta], int](
-            statement=lambda results: statements.snooze_many(*_held(results), [delay for _, delay in results]),
+            statement=snoozed,
             id=int,
             attempt=lambda result: result[0],
             size=lambda result: 0,
@@ -134,7 +102,7 @@ class Settler:
             refused=lambda result, error: refused(result[0], error),
         )
         self._release = _Kind[Attempt, int](
-            statement=lambda results: statements.release_many(*_held([(result, None) for result in results])),
+            statement=released,
             id=int,
             attempt=lambda result: result,
             size=lambda result: 0,
@@ -219,11 +187,6 @@ class Settler:
             attempt.task.id, str(error).strip(), extra={"task": attempt.task.id},
         )  # fmt: skip
         self._shared.forget(attempt)
-
-
-def _held(results: list[tuple[Attempt, R]]) -> tuple[list[int], list[bytes]]:
-    tasks = [attempt.task for attempt, _ in results]
-    return [task.id for task in tasks], [task.lease for task in tasks]
 
 
 def _batches(results: list[R], size: Callable[[R], int], limit: int) -> list[list[R]]:

@@ -5,10 +5,10 @@ from django.core.management import call_command
 from django.db import transaction
 from django.test import TestCase, TransactionTestCase
 from django.utils import timezone
-from underway_pg.testing import assert_enqueued, enqueued, run_pending
 
 from shop.models import Order
 from shop.tasks import app, confirm_order, delete_old_orders
+from underway_pg.testing import assert_enqueued, enqueued, run_pending
 
 ORDER = {"item": "bread", "email": "ferris@example.com"}
 

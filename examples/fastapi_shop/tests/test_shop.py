@@ -2,6 +2,7 @@ from uuid import UUID
 
 from fastapi.testclient import TestClient
 from shop.jobs import send_confirmation
+
 from underway_pg.testing import assert_enqueued, enqueued, run_pending
 
 ORDER = {"reference": "A-1", "item": "bread", "email": "ferris@example.com"}

@@ -1,6 +1,7 @@
 import pytest
 from flask.testing import FlaskClient
 from shop import send_confirmation
+
 from underway_pg.testing import assert_enqueued, run_pending
 
 

@@ -56,6 +56,12 @@ def test_the_tests_of_a_project_pass(database: str) -> None:
     assert "\nOK\n" in ended.stderr
 
 
+def test_the_tests_of_the_example_pass(database: str) -> None:
+    ended = manage(database, ROOT / "examples" / "django_shop", "test", "--noinput", DATABASE_URL=database)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "\nOK\n" in ended.stderr
+
+
 def test_a_worker_of_several_processes_finds_the_project_from_any_directory(database: str) -> None:
     with psycopg.connect(database, autocommit=True) as connection, worker(database, "--processes", "2"):
         count = "select count(*) from underway.worker_stats"

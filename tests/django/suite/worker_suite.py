@@ -10,6 +10,7 @@ from library import measure
 from library.models import Book
 from library.tasks import (
     app,
+    backend,
     break_connection,
     end_own_session,
     lend_and_complete,
@@ -99,6 +100,19 @@ class WorkerInTransactionTestCase(TransactionTestCase):
                 tasks = [session.enqueue() for _ in range(3)]
                 work("--concurrency", "1")
                 self.assertEqual(len({app.task(task).output for task in tasks}), sessions_used)
+
+    def test_a_connection_that_grew_too_old_while_its_thread_was_idle_is_replaced(self):
+        context = mock.Mock(**{"_attempt.environment.connections": None})
+        self.addCleanup(connection.close)
+        connection.close()
+        with mock.patch.dict(connections.settings["default"], CONN_MAX_AGE=60):
+            with HandlerDatabase(context, "default"):
+                first = backend()
+            with HandlerDatabase(context, "default"):
+                self.assertEqual(backend(), first)
+            connection.close_at = 0
+            with HandlerDatabase(context, "default"):
+                self.assertNotEqual(backend(), first)
 
     def test_an_error_ends_the_connection_of_its_handler(self):
         with mock.patch.dict(connections.settings["default"], CONN_MAX_AGE=None):

@@ -17,8 +17,13 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import psycopg
 import pytest
+from sqlalchemy import create_engine
+from sqlalchemy import text as sql_text
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+from sqlalchemy.orm import Session
 
 import underway_pg as underway
 from tests.servers import Server
@@ -464,6 +469,90 @@ async def in_async_code(app: App, dsn: str) -> None:
 
 def test_async_code_has_the_same(app: App, dsn: str) -> None:
     asyncio.run(in_async_code(app, dsn))
+
+
+# Sessions of other libraries
+
+
+def test_tasks_run_in_a_session_of_sqlalchemy(app: App, dsn: str) -> None:
+    engine = create_engine(dsn.replace("postgresql://", "postgresql+psycopg://"))
+
+    @app.job
+    def write(context: Context, text: str) -> None:
+        with context.transaction() as inner:
+            inner.execute("insert into note values (%s)", [text])
+        write_plainly.enqueue(text)
+
+    @app.job
+    def write_plainly(text: str) -> None:
+        session.execute(sql_text("insert into note values (:text)"), {"text": text})
+
+    with Session(engine) as session:
+        with bind(app, within=session), Clock() as clock:
+            write.enqueue("orm")
+            clock.move(days=1)
+            assert [task.job for task in run_pending()] == ["write", "write_plainly"]
+        assert session.scalars(sql_text("select text from note")).all() == ["orm", "orm"]
+        session.rollback()
+        assert session.scalars(sql_text("select text from note")).all() == []
+    assert enqueued() == []
+    engine.dispose()
+
+
+async def in_async_sessions(app: App, dsn: str) -> None:
+    texts: list[str] = []
+
+    @app.job
+    async def keep(text: str) -> str:
+        texts.append(text)
+        if text == "first":
+            await keep.enqueue_async("second")
+        return text
+
+    @app.job
+    async def write(context: Context) -> None:
+        async with context.transaction() as inner:
+            await inner.execute("insert into note values ('in a session')")
+
+    engine = create_async_engine(dsn.replace("postgresql://", "postgresql+asyncpg://"))
+    async with AsyncSession(engine) as session, Clock(within=session) as clock:
+        with bind(app, within=session):
+            await keep.enqueue_async("first")
+            await keep.options(delay=60).enqueue_async("third")
+            await assert_enqueued_async(keep, "first", times=1)
+            await run_pending_async()
+            await clock.move_async(minutes=1)
+            [third] = await run_pending_async(keep)
+            assert (third.output, texts) == ("third", ["first", "second", "third"])
+            await write.enqueue_async()
+            with pytest.raises(underway.ConfigurationError, match=r"the connection of the test is a asyncpg"):
+                await run_pending_async(write)
+        await session.rollback()
+    await engine.dispose()
+
+    engine = create_async_engine(dsn.replace("postgresql://", "postgresql+psycopg://"))
+    async with AsyncSession(engine) as session, session.begin() as transaction:
+        with bind(app, within=session):
+            await write.enqueue_async()
+            await run_pending_async()
+        assert await session.scalar(sql_text("select text from note")) == "in a session"
+        await transaction.rollback()
+    await engine.dispose()
+
+    await app.sync_async()
+    connection = await asyncpg.connect(dsn)
+    transaction = connection.transaction()
+    await transaction.start()
+    await keep.using(connection).enqueue_async("asyncpg")
+    await run_pending_async(keep.using(connection))
+    assert texts[-1] == "asyncpg"
+    await transaction.rollback()
+    await connection.close()
+    assert await enqueued_async() == []
+
+
+def test_tasks_run_in_async_sessions(app: App, dsn: str) -> None:
+    asyncio.run(in_async_sessions(app, dsn))
 
 
 # Immediate mode

@@ -383,7 +383,7 @@ def test_a_task_runs_in_the_open_transaction_and_nothing_is_committed(
         ran = run_pending(within=connection)
     assert [task.job for task in ran] == ["write", "follow", "last"]
     assert ran[0].output == {"text": "hello"}
-    with psycopg.connect(dsn) as other:
+    with psycopg.connect(dsn, options="-c lock_timeout=5s") as other:
         assert other.execute("select * from note").fetchall() == []
         assert other.execute("select * from underway.task_list").fetchall() == []
         assert other.execute("select underway._clock() < now() + interval '1 hour'").fetchone() == (True,)
@@ -451,6 +451,8 @@ async def in_async_code(app: App, dsn: str) -> None:
     assert [(task.job, task.attempt) for task in await enqueued_async()] == [("parent", 0)]
     async with await psycopg.AsyncConnection.connect(dsn) as within:
         await truncate_async(within)
+        await parent.using(within).enqueue_async("two and a half")
+        assert [task.job for task in await run_pending_async(within=within)] == ["parent", "child", "grandchild"]
         with bind(app, within=within):
             await parent.enqueue_async("three")
             async with Clock() as clock:
@@ -459,9 +461,10 @@ async def in_async_code(app: App, dsn: str) -> None:
             with pytest.raises(underway.ConfigurationError, match="use enqueue_async"):
                 child.enqueue("four")
         await within.rollback()
+    assert [task.input for task in await enqueued_async()] == [{"text": "two"}]
     with immediate():
         task = await parent.enqueue_async("five")
-    assert await task.result() == "five"
+    assert await task.result(timeout=5) == "five"
     assert enqueued() == []
     assert threading.main_thread() not in threads
     app.close()

@@ -355,6 +355,20 @@ def test_schedules_and_batches_run_when_the_clock_is_moved(app: App) -> None:
     app.unschedule("daily")
 
 
+def test_a_stopped_clock_does_not_stop_a_fair_queue(app: App, dsn: str) -> None:
+    app = App(queues=[Queue(name="fair", fair=True)])
+
+    @app.job(queue="fair")
+    def work(n: int) -> None: ...
+
+    with bind(app, dsn=dsn), Clock() as clock:
+        for n in range(3):
+            work.options(concurrency_key="customer").enqueue(n)
+        before = clock.now()
+        assert [task.input["n"] for task in run_pending()] == [0, 1, 2]
+        assert clock.now() - before < timedelta(seconds=1)
+
+
 # Within the transaction of the test
 
 

@@ -3,6 +3,8 @@
 import re
 from typing import Any
 
+from django.conf import settings
+from pygments.lexers import PostgresLexer
 from sphinx.application import Sphinx
 
 import underway_pg
@@ -29,6 +31,9 @@ html_title = f"Underway {release}"
 html_copy_source = False
 html_show_sphinx = False
 
+# autodoc imports the package for Django, which reads the settings of a project.
+settings.configure(DATABASES={"default": {"ENGINE": "django.db.backends.postgresql", "NAME": "shop"}})
+
 # In a docstring, a name, at least two spaces and a text that may continue below itself.
 ENTRY = re.compile(r"^(\w+(?:, \w+)*)  +(\S.*)$")
 
@@ -52,5 +57,6 @@ def tables_to_definitions(app: Sphinx, what: str, name: str, of: Any, options: A
 
 
 def setup(app: Sphinx) -> None:
-    """Register the above."""
+    """Register the above, and PostgreSQL's dialect for blocks of SQL."""
+    app.add_lexer("sql", PostgresLexer)
     app.connect("autodoc-process-docstring", tables_to_definitions)

@@ -46,10 +46,14 @@ FRONT = ROOT / "README.md"
 # The modules whose names are for users.
 PUBLIC_MODULES = (
     "underway_pg",
+    "underway_pg.alembic",
+    "underway_pg.django",
     "underway_pg.embedded",
     "underway_pg.fastapi",
     "underway_pg.flask",
     "underway_pg.schema",
+    "underway_pg.testing",
+    "underway_pg.testing.plugin",
 )
 
 LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((?!https?:|#)([^)#\s]+)(#[^)\s]*)?\)")

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import configparser
 import contextlib
+import faulthandler
 import io
 import json
 import os
@@ -54,6 +55,7 @@ FENCE = re.compile(r"^```(?!\{)([\w-]*)[ \t]*(.*)\n((?:.*\n)*?)```$", re.M)
 FILE = re.compile(r"\A# ([\w./-]+\.(?:py|toml|ini|cfg))\n")
 # A package that readers replace by their own. Commands with it are checked, and not run.
 YOURS = "my_package"
+NEEDS_FILES = {"worker", "sync"}
 SERVERS = {"uvicorn", "flask", "runserver"}
 DEFAULT_PORTS = ("8000", "5000")
 
@@ -98,7 +100,7 @@ def check_output(expected: str, actual: str) -> None:
 
 @dataclass
 class Console:
-    """Commands as they are typed. Those of `underway` run in this process if they do not need the files of the page.
+    """Commands as they are typed. Those of `underway` run in this process if they do not need files of the page.
 
     Workers, web servers and commands with `&` at the end run in the background, until SIGTERM at the end of the page.
     The page goes on when they have printed what is expected. `curl` is played here, because a machine may lack it. Of
@@ -150,8 +152,8 @@ class Console:
                 return None
             case ["curl", *rest]:
                 return check_output(expected or "...", self._curl(rest))
-            case ["underway", *rest] if not self.has_files:
-                return check_output(expected or "...", in_process(rest))
+            case ["underway", command, *_] if command not in NEEDS_FILES or not self.has_files:
+                return check_output(expected or "...", in_process(words[1:]))
         if SERVERS & set(words) or words[-1] == "&" or ("worker" in " ".join(words) and "--drain" not in words):
             return self._start([word for word in words if word != "&"], expected)
         return check_output(expected or "...", self._shell(shlex.join(words)))
@@ -380,6 +382,7 @@ def own_place(dsn: str) -> Iterator[Path]:
 def main() -> None:
     for given in json.load(sys.stdin):
         error = None
+        faulthandler.dump_traceback_later(3 * SECONDS, exit=True)  # a page that hangs says where
         with own_place(given["dsn"]) as directory:
             try:
                 run_page(Path(given["page"]), given["dsn"], given["prepare"], directory)

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 import yaml
 
-from tests.py.pages import SECONDS, blocks
+from tests.py.pages import SECONDS, blocks, own_place, run_page
 from tests.servers import Server
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -56,6 +56,19 @@ def groups(number: int) -> list[list[Path]]:
     return [pages[first::number] for first in range(number)]
 
 
+def run_pages(given: list[dict[str, str]]) -> tuple[list[dict[str, str]], str]:
+    """Run pages in a process. Returns the results, and what the process has written to stderr."""
+    ended = subprocess.run(
+        [sys.executable, "-W", "error", str(ROOT / "tests/py/pages.py")],
+        input=json.dumps(given),
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=len(given) * SECONDS,
+    )
+    return [json.loads(line) for line in ended.stdout.splitlines() if line.startswith('{"page"')], ended.stderr
+
+
 @pytest.mark.parametrize("group", groups(3), ids=["one", "two", "three"])
 def test_the_code_of_the_pages_runs(server: Server, group: list[Path]) -> None:
     with ExitStack() as databases:
@@ -67,20 +80,34 @@ def test_the_code_of_the_pages_runs(server: Server, group: list[Path]) -> None:
             }
             for page in group
         ]
-        ended = subprocess.run(
-            [sys.executable, "-W", "error", str(ROOT / "tests/py/pages.py")],
-            input=json.dumps(given),
-            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"},
-            capture_output=True,
-            encoding="utf-8",
-            timeout=len(group) * SECONDS,
-        )
+        results, stderr = run_pages(given)
         with psycopg.connect(server.dsn, autocommit=True) as connection:
             connection.execute(DROP_ROLES)
-    results = [json.loads(line) for line in ended.stdout.splitlines() if line.startswith('{"page"')]
-    assert [result["page"] for result in results] == [str(page) for page in group], ended.stderr
     failed = [result for result in results if result["error"]]
-    assert not failed, "\n".join(f"{result['page']}: {result['error']}" for result in failed) + ended.stderr
+    assert not failed, "\n".join(f"{result['page']}: {result['error']}" for result in failed) + stderr
+    assert [result["page"] for result in results] == [str(page) for page in group], stderr
+
+
+@pytest.mark.parametrize(
+    ("block", "problem"),
+    [
+        ("```python\nprint(1 + 1)\n```\n\n```text output\n3\n```", "expected:\n3\n\nprinted:\n2"),
+        ("```python\nimport no_such_module\n```", "No module named 'no_such_module'"),
+        ("```sql\nselect no_such_column\n```", 'column "no_such_column" does not exist'),
+        ("```console\n$ underway no-such-command\n```", "No such command 'no-such-command'"),
+        ("```console\n$ underway worker my_package:app --no-such-option\n```", "No such option: --no-such-option"),
+        ("```console\n$ underway queues\nsome queues\n```", "expected:\nsome queues"),
+        ('```console\n$ pip install "underway-pg[no-such-extra]"\n```', "has no extras {'no-such-extra'}"),
+        ("```console\n$ make no-such-target\n```", "make knows no target no-such-target"),
+        ("```json\n{'a': 1}\n```", "Expecting property name"),
+    ],
+)
+def test_a_block_that_is_wrong_fails_with_its_line(database: str, tmp_path: Path, block: str, problem: str) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"# Page\n\n{block}\n")
+    where = f"(?s){re.escape(problem)}.*{re.escape(str(page))}, line \\d"
+    with pytest.raises(BaseException, match=where), own_place(database) as directory:
+        run_page(page, database, "", directory)
 
 
 def test_every_block_has_a_language_that_is_known_here() -> None:

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
+import types
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from multiprocessing import Pipe
 from pathlib import Path
@@ -608,3 +609,12 @@ def test_an_executor_that_was_shut_down_refuses_calls_instead_of_losing_them() -
     executor.shutdown()
     with pytest.raises(RuntimeError, match="shut down"):
         executor.submit(lambda: 1)
+
+
+def test_a_process_sets_up_django_only_if_its_settings_are_a_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    # settings.configure() is a call of the program, which the process repeats when it imports the program.
+    django = types.ModuleType("django.apps")
+    django.apps = types.SimpleNamespace(ready=True)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "django.apps", django)
+    monkeypatch.delenv("DJANGO_SETTINGS_MODULE", raising=False)
+    assert describe_program("postgresql://nowhere").django_databases is None

@@ -65,7 +65,8 @@ def describe_program(dsn: Dsn) -> Program:
 
 def _django_databases() -> dict[str, str | None] | None:
     module = sys.modules.get("django.apps")
-    if module is None or not module.apps.ready:
+    # A program that calls settings.configure() does so again when the process imports it.
+    if module is None or not module.apps.ready or "DJANGO_SETTINGS_MODULE" not in os.environ:
         return None
     from django.db import connections
 

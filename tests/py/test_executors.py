@@ -467,7 +467,7 @@ def test_a_process_whose_handler_does_not_stop_is_ended_harder_and_harder(app: A
 def test_the_timeout_of_a_handler_that_does_not_stop_is_reported_before_its_lease_lapses(
     app: App, stubborn: Stubborn
 ) -> None:
-    ids = [job.options(timeout=0.3, heartbeat=2.0).enqueue() for job in stubborn.jobs.values()]
+    ids = [job.options(timeout=0.3, heartbeat=4.0).enqueue() for job in stubborn.jobs.values()]
     with beside(app.worker()) as worker:  # whose patience is five seconds
         tasks = [final(app, id, worker) for id in ids]
         stubborn.released.set()

@@ -58,9 +58,7 @@ Start = Callable[..., subprocess.Popen[str]]
 @pytest.fixture
 def session(database: str) -> Iterator[Session]:
     with Session(database) as session:
-        session.create_queue(
-            "pids", "retry_policy => underway.retry_policy(max_attempts => 1), heartbeat => '1 second'"
-        )
+        session.create_queue("pids", "retry_policy => underway.retry_policy(max_attempts => 1)")
         yield session
 
 

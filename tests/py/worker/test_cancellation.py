@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 
 import psycopg
 import pytest
@@ -91,7 +90,8 @@ def test_a_task_that_is_cancelled_and_retried_while_its_handler_cleans_up_runs_a
                 seen("cleaned up")
         while "cleaned up" not in seen.values:
             await asyncio.sleep(0.01)
-        await asyncio.sleep(0.1)  # the first one is gone from the worker's books
+        while worker.worker.stats().running > 1:  # until the first one is gone from the worker's books
+            await asyncio.sleep(0.01)
         return "ran again"
 
     @app.job(queue="q")
@@ -119,7 +119,7 @@ def test_a_notification_that_means_nothing_is_ignored(app: App, session: Session
         release.wait(SECONDS)
         return "done"
 
-    @app.job(queue="q")
+    @app.job(queue="q", heartbeat=600)  # so that no heartbeat finds the cancellation
     def waits(context: Context) -> None:
         started.set()
         context.wait_cancelled(SECONDS)
@@ -134,10 +134,8 @@ def test_a_notification_that_means_nothing_is_ignored(app: App, session: Session
         started.clear()
         other = waits.enqueue()
         assert started.wait(SECONDS)
-        cancelled_at = time.monotonic()
         app.cancel(other)
         worker.until(lambda: session.value("select underway.stats() ->> 'in_progress'") == "1", "it was heard")
-        assert time.monotonic() - cancelled_at < SECONDS
         release.set()
         assert final(app, id, worker).output == "done"
 
@@ -164,7 +162,7 @@ def test_a_cancellation_that_is_heard_late_does_not_end_the_run_after_a_retry(
     seen = Seen()
     release = threading.Event()
 
-    @app.job(queue="q", heartbeat=1.5)
+    @app.job(queue="q", heartbeat=3)
     async def runs() -> str:
         seen("started")
         try:

@@ -62,7 +62,7 @@ def test_a_worker_whose_queue_is_dropped_goes_on_with_the_others_and_settles_wha
 def test_a_worker_whose_running_tasks_are_cancelled_with_their_queue_goes_on(app: App, session: Session) -> None:
     seen = Seen()
 
-    @app.job(queue="gone", heartbeat=1.5)
+    @app.job(queue="gone", heartbeat=3)
     async def runs() -> None:
         seen("started")
         try:

@@ -8,7 +8,7 @@ import threading
 import psycopg
 import pytest
 
-from tests.py.support import SECONDS, Session, beside, final
+from tests.py.support import FOREVER, SECONDS, Session, beside, final
 from tests.py.worker_support import Seen, deafen, info, listening, see_chores
 from underway_pg import (
     App,
@@ -24,14 +24,14 @@ def test_a_cancellation_reaches_a_running_handler_at_once(app: App, session: Ses
     @app.job(queue="q", heartbeat=600)
     def plain(context: Context) -> None:
         seen("started")
-        context.wait_cancelled(SECONDS)
+        context.wait_cancelled(FOREVER)
         seen("interrupted")
 
     @app.job(queue="q", heartbeat=600)
     async def asynchronous(context: Context) -> None:
         seen("started")
         try:
-            await asyncio.sleep(SECONDS)
+            await asyncio.sleep(FOREVER)
         finally:
             seen("interrupted")
 
@@ -54,14 +54,14 @@ def test_a_cancellation_that_is_not_heard_is_found_by_the_heartbeat(
     @app.job(queue="q", heartbeat=1.5)
     def plain(context: Context) -> None:
         seen("started")
-        context.wait_cancelled(SECONDS)
+        context.wait_cancelled(FOREVER)
         seen("interrupted")
 
     @app.job(queue="q", heartbeat=1.5)
     async def asynchronous(context: Context) -> None:
         seen("started")
         try:
-            await asyncio.sleep(SECONDS)
+            await asyncio.sleep(FOREVER)
         finally:
             seen("interrupted")
 
@@ -83,7 +83,7 @@ def test_a_task_that_is_cancelled_and_retried_while_its_handler_cleans_up_runs_a
         seen("started")
         if len(seen.values) == 1:
             try:
-                await asyncio.sleep(SECONDS)
+                await asyncio.sleep(FOREVER)
             finally:
                 while seen.values.count("started") < 2:
                     await asyncio.sleep(0.01)
@@ -122,7 +122,7 @@ def test_a_notification_that_means_nothing_is_ignored(app: App, session: Session
     @app.job(queue="q", heartbeat=600)  # so that no heartbeat finds the cancellation
     def waits(context: Context) -> None:
         started.set()
-        context.wait_cancelled(SECONDS)
+        context.wait_cancelled(FOREVER)
 
     with beside(app.worker()) as worker:
         id = runs.enqueue()

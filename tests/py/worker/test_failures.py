@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.py.support import SECONDS, Session, beside, final
+from tests.py.support import FOREVER, SECONDS, Session, beside, final
 from tests.py.worker_support import ONCE, Seen, info, messages, seconds_to_start, see_chores
 from underway_pg import (
     App,
@@ -112,7 +112,7 @@ def test_a_handler_that_cancels_its_own_asyncio_task_harms_no_other(app: App, wa
         assert current is not None
         current.cancel()
         if waits:
-            await asyncio.sleep(SECONDS)
+            await asyncio.sleep(FOREVER)
 
     @app.job(queue="q")
     async def next_one() -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.py.support import SECONDS, Session, beside, final, wait_until
+from tests.py.support import FOREVER, SECONDS, Session, beside, final, wait_until
 from tests.py.worker_support import Seen, idle, info, seconds_to_start, see_chores
 from underway_pg import (
     App,
@@ -71,7 +71,7 @@ def test_a_worker_whose_loop_was_blocked_until_its_leases_lapsed_goes_on(app: Ap
             # What nobody should write: the loop stands still, and all leases of the worker lapse.
             while not blocked.is_set():
                 await asyncio.sleep(0.01)
-            await asyncio.sleep(SECONDS)  # until a heartbeat finds that the lease is lost
+            await asyncio.sleep(FOREVER)  # until a heartbeat finds that the lease is lost
         return f"attempt {context.attempt}"
 
     @app.job(queue="q", heartbeat=3)

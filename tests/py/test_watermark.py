@@ -188,8 +188,8 @@ def test_an_enqueue_that_has_read_the_clock_and_not_locked_reads_it_again(
 ) -> None:
     producer = open_session()
     enqueue = "select underway.enqueue('q')"
-    many = "enqueue_many(text,jsonb[],text,interval,timestamptz,integer,underway.retry_policy,interval,interval,"
-    many += "interval,jsonb,text[],text,interval,text,text,bigint[],text)"
+    many = "enqueue_many(text,jsonb[],text,interval,timestamptz,integer,interval,timestamptz,underway.retry_policy,"
+    many += "interval,interval,interval,jsonb,text[],text,interval,text,text,bigint[],text)"
     with stopped_in(session, producer, many, enqueue, before="insert into underway.task (") as enqueueing:
         for now in (10, 20):
             set_clock(now)

@@ -38,8 +38,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         every = metafunc.definition.get_closest_marker("every_server")
         if every is None and os.environ.get("UNDERWAY_TEST_SERVERS") != "all":
             sources = sources[:1]
-        ids = [source.name for source in sources]
-        metafunc.parametrize("server", sources, ids=ids, indirect=True, scope="session")
+        params = [
+            pytest.param(source, id=source.name, marks=repetition(number)) for number, source in enumerate(sources)
+        ]
+        metafunc.parametrize("server", params, indirect=True, scope="session")
+
+
+def repetition(number: int) -> list[pytest.MarkDecorator]:
+    """The marks of a test with the server of this number: on any but the first it is done once more."""
+    return [pytest.mark.thorough] if number else []
 
 
 @pytest.hookimpl(tryfirst=True)

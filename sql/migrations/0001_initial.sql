@@ -102,6 +102,10 @@ create table underway.queue (
     heartbeat         interval not null,
     retention         interval not null,
     keep_history      boolean not null,
+    -- Whether any job has settings for an attempt, a retention, or defaults for new tasks (20_queue/_mark_queues.sql).
+    jobs_have_attempts  boolean not null default false,
+    jobs_have_retention boolean not null default false,
+    jobs_have_defaults  boolean not null default false,
     paused_at         timestamptz,
     created_at        timestamptz not null,
     -- Limits: null is without limit.
@@ -137,12 +141,6 @@ create table underway.job (
 create index job_by_queue on underway.job (queue);
 
 create index job_by_dead_letter_queue on underway.job (dead_letter_queue) where dead_letter_queue is not null;
-
--- Whether any job has a setting of this kind: without one, a claim and a completion look up no job.
-create index job_with_attempt_settings on underway.job (name)
-    where timeout is not null or heartbeat is not null or (retry_policy).max_attempts is not null;
-
-create index job_with_retention on underway.job (name) where retention is not null;
 
 -- The live tasks, and nothing else: the table stays as small as the backlog. Columns are ordered by their
 -- alignment; null means the setting of the job or of the queue. No foreign key, no trigger, no counter. Most indexes do without
@@ -180,9 +178,7 @@ create table underway.task (
 
     -- Without an expiry no session would ever reclaim the task. The only constraint, and a short one: each statement that
     -- writes parses it again and evaluates it (docs/decisions/0022).
-    constraint a_live_task_lapses_exactly_while_in_progress check (
-        (state = 'in_progress') = (lease_expires_at is not null)
-    )
+    constraint a_task_in_progress_lapses check (state <> 'in_progress' or lease_expires_at is not null)
 ) with (
     fillfactor = 50, -- a claim writes the new version beside the old one, which costs a fifth less of the log
     autovacuum_vacuum_scale_factor = 0.02,
@@ -245,7 +241,8 @@ create table underway.deferred_renewal (
 
 create index deferred_renewal_to_prune on underway.deferred_renewal (lease_expires_at);
 
--- Finished tasks until their retention is over. There are 32 partitions by the last day of their retention, which are reused, and one
+-- Finished tasks until their retention is over. No check constraint: each statement that writes would parse it again, and
+-- only _finish inserts. There are 32 partitions by the last day of their retention, which are reused, and one
 -- for rows that are kept longer: a day is removed by TRUNCATE, and no partition is ever created, attached or dropped while
 -- the queue runs (docs/decisions/0002).
 create table underway.task_history (
@@ -273,9 +270,7 @@ create table underway.task_history (
     retry_policy underway.retry_policy,
     timeout      interval,
     heartbeat    interval,
-    retention          interval,
-
-    constraint a_task_in_the_history_is_final check (state >= 'succeeded') -- as the type has them in order
+    retention          interval
 ) partition by list (kept_slot);
 
 create index task_history_by_id on underway.task_history (id) with (deduplicate_items = off);
@@ -499,6 +494,7 @@ create type underway.claim_candidate as (
 create unlogged table underway.upkeep (
     id          bigint generated always as identity primary key,
     last_run_at timestamptz not null, -- the chores run once a second for all callers together
+    expired_until timestamptz not null default '-infinity', -- tasks that expired earlier were cancelled
     queue       text collate "C" not null default '', -- up to here the keys of parked tasks were checked
     key         text collate "C" not null default ''
 ) with (fillfactor = 10, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200);

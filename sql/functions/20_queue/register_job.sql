@@ -2,7 +2,8 @@
 -- queue of a task applies.
 --
 -- Writes: job.
--- Calls: _check_dead_letter_queue, _check_interval, _check_priority, _check_retry_policy, _clock, _raise_queue_not_found.
+-- Calls: _check_dead_letter_queue, _check_interval, _check_priority, _check_retry_policy, _clock, _mark_queues,
+--   _raise_queue_not_found.
 -- Raises: UW001 invalid_argument, UW003 queue_not_found.
 
 create or replace function underway._check_job(job underway.job)
@@ -66,8 +67,9 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
-    v_now   timestamptz := underway._clock();
-    v_job   underway.job;
+    v_now      timestamptz := underway._clock();
+    v_job      underway.job;
+    v_settings jsonb;
 begin
     v_job.name := register_job.name;
     v_job.queue := register_job.queue;
@@ -92,27 +94,24 @@ begin
     perform from underway.queue q where q.name = register_job.dead_letter_queue for key share;
     perform underway._check_dead_letter_queue(register_job.queue, register_job.dead_letter_queue);
 
-    -- What has not changed is not written: each worker registers its jobs when it starts.
+    -- What has not changed is neither written nor locked: each worker registers its jobs when it starts.
+    v_settings := to_jsonb(v_job) - '{registered_at,updated_at}'::text[];
     insert into underway.job as j
     select v_job.*
     where not exists (
         select
         from underway.job same
         where same.name = v_job.name
-          and (
-              same.queue, same.owner, same.retry_policy, same.timeout, same.heartbeat, same.retention,
-              same.dead_letter_queue, same.priority, same.concurrency_key, same.expires
-          ) is not distinct from (
-              v_job.queue, v_job.owner, v_job.retry_policy, v_job.timeout, v_job.heartbeat, v_job.retention,
-              v_job.dead_letter_queue, v_job.priority, v_job.concurrency_key, v_job.expires
-          )
+          and to_jsonb(same) @> v_settings
     )
     on conflict (name) do update set
         (queue, owner, updated_at, retry_policy, timeout, heartbeat, retention, dead_letter_queue, priority,
          concurrency_key, expires)
         = (excluded.queue, excluded.owner, excluded.updated_at, excluded.retry_policy, excluded.timeout,
            excluded.heartbeat, excluded.retention, excluded.dead_letter_queue, excluded.priority,
-           excluded.concurrency_key, excluded.expires);
+           excluded.concurrency_key, excluded.expires)
+    where not to_jsonb(j) @> v_settings;
+    perform underway._mark_queues();
 end;
 $$;
 

@@ -6,7 +6,7 @@
 --   pending | waiting | in_progress -> cancelled
 --
 -- Writes: task, task_history.
--- Calls: _clock.
+-- Calls: _clock, _job_retentions.
 
 create or replace function underway._history_slot(kept_until timestamptz, now timestamptz)
 returns smallint
@@ -61,18 +61,14 @@ begin
         returning
             t.id, t.watched or t.in_batch or t.holds_slot or t.concurrency_key is not null as has_effects,
             t.watched, t.in_batch, t.holds_slot, t.parked, t.queue, t.concurrency_key, t.unique_key, t.job,
-            t.priority, t.attempt, t.worker, t.enqueued_at, t.started_at, t.expires_at, t.input, t.headers, t.errors, t.dead_letter,
-            t.retry_policy, t.timeout, t.heartbeat, t.retention, batch.output,
-            -- While no job has a retention, none is looked up.
-            coalesce(t.retention, case
-                when (select true from underway.job j where j.retention is not null limit 1)
-                    then (select j.retention from underway.job j where j.name = t.job)
-            end) as own_retention
+            t.priority, t.attempt, t.worker, t.enqueued_at, t.started_at, t.expires_at, t.input, t.headers, t.errors,
+            t.dead_letter, t.retry_policy, t.timeout, t.heartbeat, t.retention, batch.output
     ),
     setting as (
         select
             q.name, x.brief, v_now + x.retention as kept_until,
-            underway._history_slot(v_now + x.retention, v_now) as kept_slot
+            underway._history_slot(v_now + x.retention, v_now) as kept_slot,
+            case when q.jobs_have_retention then underway._job_retentions() end as of_jobs
         from underway.queue q
         cross join lateral (
             -- A queue without history keeps a success for a day at most, with its output: for tasks that come after it, and
@@ -86,19 +82,24 @@ begin
     finished as (
         insert into underway.task_history (
             id, queue, unique_key, concurrency_key, job, state, priority, attempt, worker, input, output, headers,
-            errors, dead_letter, retry_policy, timeout, heartbeat, retention, enqueued_at, started_at, finished_at, expires_at, reason, kept_until, kept_slot
+            errors, dead_letter, retry_policy, timeout, heartbeat, retention, enqueued_at, started_at, finished_at,
+            expires_at, reason, kept_until, kept_slot
         )
         select
             g.id, g.queue, g.unique_key, g.concurrency_key, g.job, _finish.state, g.priority, g.attempt, g.worker,
             case when s.brief then 'null' else g.input end, g.output, case when s.brief then null else g.headers end,
-            case when s.brief then null else g.errors end, g.dead_letter, g.retry_policy, g.timeout, g.heartbeat, g.retention, g.enqueued_at, g.started_at, v_now, g.expires_at, _finish.reason,
-            coalesce(v_now + g.own_retention, s.kept_until, v_now + interval '14 days'),
+            case when s.brief then null else g.errors end, g.dead_letter, g.retry_policy, g.timeout, g.heartbeat,
+            g.retention, g.enqueued_at, g.started_at, v_now, g.expires_at, _finish.reason,
+            coalesce(v_now + x.retention, s.kept_until, v_now + interval '14 days'),
             case
-                when g.own_retention is null then coalesce(s.kept_slot, underway._history_slot(v_now + '14 days', v_now))
-                else underway._history_slot(v_now + g.own_retention, v_now)
+                when x.retention is null then coalesce(s.kept_slot, underway._history_slot(v_now + '14 days', v_now))
+                else underway._history_slot(v_now + x.retention, v_now)
             end
         from gone g
         left join setting s on s.name = g.queue
+        cross join lateral (
+            select coalesce(g.retention, (s.of_jobs ->> g.job)::interval) as retention
+        ) x
     )
     select
         coalesce(array_agg(g.id), '{}'),

@@ -51,8 +51,11 @@ $$;
 comment on function underway._expire(bigint[], timestamptz) is
     'Cancel those of these tasks that have expired and are not locked. Returns how many there were.';
 
-create or replace function underway._expire_overdue(max_tasks integer default 10000)
-returns integer
+create or replace function underway._expire_overdue(
+    max_tasks integer default 10000,
+    inout since timestamptz default '-infinity', -- those that expired before were cancelled by an earlier call
+    out expired integer
+)
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
@@ -62,22 +65,27 @@ set enable_bitmapscan = off
 set jit = off
 as $$
 declare
-    v_now timestamptz := underway._clock();
+    v_now   timestamptz := underway._clock();
+    v_tasks bigint[];
+    v_last  timestamptz;
 begin
-    return underway._expire(
-        array(
-            select t.id
-            from underway.task t
-            where t.expires_at <= v_now
-              and t.state in ('pending', 'waiting')
-            order by t.expires_at, t.id
-            limit _expire_overdue.max_tasks
-            for update skip locked
-        ),
-        v_now
-    );
+    -- A task may have been committed, or a lock of its row released, a while after it expired.
+    select array_agg(t.id), max(t.expires_at)
+    into v_tasks, v_last
+    from (
+        select one.id, one.expires_at
+        from underway.task one
+        where one.expires_at between _expire_overdue.since - interval '10 minutes' and v_now
+          and one.state in ('pending', 'waiting')
+        order by one.expires_at, one.id
+        limit _expire_overdue.max_tasks
+        for update skip locked
+    ) t;
+
+    _expire_overdue.expired := underway._expire(coalesce(v_tasks, '{}'), v_now);
+    _expire_overdue.since := case when cardinality(v_tasks) = _expire_overdue.max_tasks then v_last else v_now end;
 end;
 $$;
 
-comment on function underway._expire_overdue(integer) is
-    'Cancel at most max_tasks tasks that have expired. Returns how many there were.';
+comment on function underway._expire_overdue(integer, timestamptz) is
+    'Cancel at most max_tasks tasks that have expired. Returns how many there were, and from when on the next call has to look.';

@@ -1,8 +1,8 @@
 -- _check_options: refuse options that no task may have; return when a task with these options becomes ready.
 --
 -- Writes: nothing.
--- Calls: _check_interval, _check_priority, _check_retry_policy, _raise_queue_not_found.
--- Raises: UW001 invalid_argument, UW003 queue_not_found.
+-- Calls: _check_interval, _check_priority, _check_retry_policy, _raise_job_not_found, _raise_queue_not_found.
+-- Raises: UW001 invalid_argument, UW003 queue_not_found, UW016 job_not_found.
 
 create or replace function underway._check_options(queue text, options underway.task_options, now timestamptz)
 returns timestamptz
@@ -14,6 +14,9 @@ declare
     v_ready_at timestamptz;
 begin
     if not exists (select from underway.queue q where q.name = _check_options.queue) then
+        if _check_options.queue is null then
+            perform underway._raise_job_not_found(_check_options.options.job);
+        end if;
         perform underway._raise_queue_not_found(_check_options.queue);
     end if;
 

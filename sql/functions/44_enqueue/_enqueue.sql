@@ -6,7 +6,7 @@
 -- in the order of the keys, whatever order the inputs have: so calls with the same keys never deadlock.
 --
 -- Writes: task.
--- Calls: _add_dependencies, _check_inputs, _check_keys, _check_length, _check_options, _clock, _earliest_ready_at, _ensure_priority, _insert_unique, _mark_queue_keyed, _raise_job_not_found, _raise_unique_conflict, _wake.
+-- Calls: _add_dependencies, _check_inputs, _check_keys, _check_length, _check_options, _clock, _earliest_ready_at, _ensure_priority, _insert_unique, _mark_queue_keyed, _raise_unique_conflict, _wake.
 -- Raises: UW001 invalid_argument, UW003 queue_not_found, UW004 task_not_found, UW005 wrong_state, UW007 input_too_large, UW010 unique_conflict, UW011 queue_full, UW016 job_not_found.
 
 create or replace function underway._enqueue(
@@ -24,7 +24,6 @@ set plan_cache_mode = force_generic_plan
 as $$
 declare
     v_now       timestamptz := underway._clock();
-    v_job       underway.job;
     v_wanted_at timestamptz;
     v_ids       bigint[] := coalesce(
         _enqueue.ids, array(select nextval('underway.task_id_seq') from unnest(_enqueue.inputs))
@@ -38,15 +37,18 @@ declare
     v_task      underway.enqueued_task;
 begin
     -- What is not given is that of the job.
-    select j.* into v_job from underway.job j where j.name = _enqueue.options.job;
-    _enqueue.queue := coalesce(_enqueue.queue, v_job.queue);
-    if _enqueue.queue is null then
-        perform underway._raise_job_not_found(_enqueue.options.job);
-    end if;
-    _enqueue.options.priority := coalesce(_enqueue.options.priority, v_job.priority, 0);
-    _enqueue.options.concurrency_key := coalesce(_enqueue.options.concurrency_key, v_job.concurrency_key);
-    if _enqueue.options.expires_at is null then
-        _enqueue.options.expires := coalesce(_enqueue.options.expires, v_job.expires);
+    if _enqueue.options.job is not null then
+        select
+            coalesce(_enqueue.queue, j.queue),
+            coalesce(_enqueue.options.priority, j.priority, 0),
+            coalesce(_enqueue.options.concurrency_key, j.concurrency_key),
+            coalesce(_enqueue.options.expires, case when _enqueue.options.expires_at is null then j.expires end)
+        into
+            _enqueue.queue, _enqueue.options.priority, _enqueue.options.concurrency_key, _enqueue.options.expires
+        from (values (_enqueue.options.job)) as given (name)
+        left join underway.job j on j.name = given.name;
+    else
+        _enqueue.options.priority := coalesce(_enqueue.options.priority, 0);
     end if;
 
     v_wanted_at := underway._check_options(_enqueue.queue, _enqueue.options, v_now);

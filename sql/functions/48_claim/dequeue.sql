@@ -8,7 +8,7 @@
 --
 -- Writes: task.
 -- Calls: _advance_watermark, _attempt_settings, _check_claim, _claim_lock, _claim_within_limits, _clock, _expire_front,
---   _mark_queue_keyed, _queues_with_tasks, _start_of_line.
+--   _has_ready_key, _mark_queue_keyed, _queues_with_tasks, _start_of_line.
 -- Raises: UW001 invalid_argument, UW003 queue_not_found.
 
 create or replace function underway.dequeue(queues text[], max_tasks integer default 1, worker bigint default null)
@@ -31,10 +31,11 @@ declare
     v_remaining integer := dequeue.max_tasks;
     v_lane      record;
     v_rows      tid[];
+    v_has_slots boolean; -- of a queue with limits
     v_settings  underway.attempt_settings[];
     v_claimed   integer;
     v_expired   integer;
-    v_to_expire integer := 1000; -- in one call, so that it does not take long
+    v_to_expire integer; -- in this call
 begin
     if (dequeue.max_tasks between 0 and 10000) is not true then
         perform underway._check_claim(dequeue.queues, dequeue.max_tasks);
@@ -43,15 +44,12 @@ begin
     end if;
 
     -- Queues of one priority come in random order, so that none starves.
+    <<lanes>>
     for v_lane in
         select
             q.name as queue, p.priority, q.timeout, q.heartbeat, (q.retry_policy).max_attempts, start.at as starts_at,
             q.max_running is not null or q.rate_limit is not null or q.fair or q.has_keys as has_limits,
-            (
-                select true from underway.job j
-                where j.timeout is not null or j.heartbeat is not null or (j.retry_policy).max_attempts is not null
-                limit 1
-            ) as has_jobs
+            q.jobs_have_attempts
         from unnest(v_queues) as served (name)
         -- The limit and the offset keep this order of look-ups under a generic plan.
         cross join lateral (select * from underway.queue one where one.name = served.name limit 1) q
@@ -63,26 +61,22 @@ begin
               select true from underway.task t where t.queue = served.name and t.priority = p.priority
                 and t.ready_at between start.at and v_now and t.state = 'pending' and not t.parked
               limit 1
-          ) or (
-              select true from underway.ready_key r where r.queue = served.name and r.check_at <= v_now limit 1
-          ))
+          ) or (q.rate_limit_per_key is not null and underway._has_ready_key(served.name, v_now)))
         order by p.priority desc, random()
     loop
         exit when v_remaining = 0;
 
-        if v_lane.has_limits then
-            continue when not pg_try_advisory_xact_lock(underway._claim_lock(v_lane.queue));
-        else
-            continue when not pg_try_advisory_xact_lock_shared(underway._claim_lock(v_lane.queue));
-            if current_setting('transaction_isolation') <> 'read committed' then
-                perform from underway.queue q where q.name = v_lane.queue for share skip locked; -- fails if the queue has changed
-                continue when not found;
-            end if;
-        end if;
         loop
             if v_lane.has_limits then
+                continue lanes when not pg_try_advisory_xact_lock(underway._claim_lock(v_lane.queue));
                 v_rows := underway._claim_within_limits(v_lane.queue, v_lane.priority, v_lane.starts_at, v_remaining);
+                v_has_slots := (select q.max_running is not null from underway.queue q where q.name = v_lane.queue);
             else
+                continue lanes when not pg_try_advisory_xact_lock_shared(underway._claim_lock(v_lane.queue));
+                if current_setting('transaction_isolation') <> 'read committed' then
+                    perform from underway.queue q where q.name = v_lane.queue for share skip locked; -- fails if it has changed
+                    continue lanes when not found;
+                end if;
                 v_rows := array(
                     select t.ctid
                     from underway.task t
@@ -94,13 +88,12 @@ begin
                 );
             end if;
             exit when v_rows = '{}';
-            v_settings := case when v_lane.has_jobs then underway._attempt_settings(v_rows) end;
+            v_settings := case when v_lane.jobs_have_attempts then underway._attempt_settings(v_rows) end;
             return query
             update underway.task t
             set
                 state = 'in_progress', parked = false, attempt = t.attempt + 1,
-                holds_slot = v_lane.has_limits
-                    and (select q.max_running is not null from underway.queue q where q.name = v_lane.queue),
+                holds_slot = v_lane.has_limits and v_has_slots,
                 unique_key = case when t.unique_until_start is null then t.unique_key end,
                 started_at = v_now, worker = dequeue.worker, lease = v_lease,
                 lease_expires_at = v_now + coalesce(t.heartbeat, locked.heartbeat, v_lane.heartbeat)
@@ -125,6 +118,7 @@ begin
             exit when v_claimed = cardinality(v_rows);
 
             -- Tasks were left out. Without the expired ones there may be others to claim.
+            v_to_expire := coalesce(v_to_expire, 1000);
             v_expired := underway._expire_front(
                 v_lane.queue, v_lane.priority, v_lane.starts_at, v_now, v_to_expire
             );

@@ -1,7 +1,8 @@
 -- _store_queue: a queue with its settings; what is null keeps its value, or has the default in a new queue.
 --
 -- Writes: queue.
--- Calls: _check_dead_letter_queue, _check_interval, _check_retry_policy, _clock, _ensure_priority, retry_policy.
+-- Calls: _check_dead_letter_queue, _check_interval, _check_retry_policy, _clock, _ensure_priority,
+--   _mark_queues, retry_policy.
 -- Raises: UW001 invalid_argument, UW003 queue_not_found.
 
 create or replace function underway._store_queue(
@@ -108,6 +109,7 @@ begin
         rate_limit_per_key = nullif(coalesce(_store_queue.rate_limit_per_key, q.rate_limit_per_key), 0),
         fair = coalesce(_store_queue.fair, q.fair);
 
+    perform underway._mark_queues();
     perform underway._ensure_priority(_store_queue.name, 0);
 end;
 $$;

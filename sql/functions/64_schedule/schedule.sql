@@ -1,7 +1,7 @@
 -- schedule: create a schedule or replace the one of this name. A change takes effect within a second.
 --
 -- Writes: schedule.
--- Calls: _check_inputs, _check_interval, _check_options, _clock, _lock_schedule, _next_time, _raise_job_not_found, _read_cron, _split_cron.
+-- Calls: _check_inputs, _check_interval, _check_options, _clock, _lock_schedule, _next_time, _read_cron, _split_cron.
 -- Raises: UW001 invalid_argument, UW003 queue_not_found, UW007 input_too_large, UW008 invalid_cron, UW016 job_not_found.
 
 create or replace function underway._check_schedule(schedule underway.schedule)
@@ -12,7 +12,6 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_options underway.task_options;
-    v_queue   text;
 begin
     if schedule.name is null or schedule.name !~ '^[^[:space:][:cntrl:]]([^[:cntrl:]]{0,126}[^[:space:][:cntrl:]])?$' then
         raise exception using
@@ -65,11 +64,11 @@ begin
     v_options.heartbeat := schedule.heartbeat;
     v_options.retention := schedule.retention;
     v_options.headers := schedule.headers;
-    v_queue := coalesce(schedule.queue, (select j.queue from underway.job j where j.name = schedule.job));
-    if v_queue is null then
-        perform underway._raise_job_not_found(schedule.job);
-    end if;
-    perform underway._check_options(v_queue, v_options, underway._clock());
+    v_options.job := schedule.job;
+    perform underway._check_options(
+        coalesce(schedule.queue, (select j.queue from underway.job j where j.name = schedule.job)), v_options,
+        underway._clock()
+    );
     perform underway._check_inputs(array[schedule.input]);
 end;
 $$;

@@ -2,7 +2,7 @@
 -- session has locked.
 --
 -- Writes: queue, upkeep, worker.
--- Calls: _clock, _expire_overdue, _prune, _prune_batches, _prune_buckets, _prune_reservations, _reclaim, _reevaluate_batches, _repair_clock, _repair_parked, _repair_queues, run_schedules.
+-- Calls: _clock, _expire_overdue, _mark_queues, _one_in, _prune, _prune_batches, _prune_buckets, _prune_reservations, _reclaim, _reevaluate_batches, _repair_clock, _repair_parked, _repair_queues, run_schedules.
 
 create or replace function underway._run_chores()
 returns jsonb
@@ -35,7 +35,13 @@ begin
     ));
     get diagnostics v_workers = row_count;
 
-    v_expired := underway._expire_overdue();
+    perform underway._mark_queues();
+    -- About once a minute all of them are read: a long snapshot keeps the dead index entries of those that have ended.
+    select e.expired, e.since
+    into v_expired, v_last.expired_until
+    from underway._expire_overdue(
+        since => case when underway._one_in(60) then '-infinity' else coalesce(v_last.expired_until, '-infinity') end
+    ) e;
     perform underway._reevaluate_batches();
     perform underway._prune_reservations();
     perform underway._prune_buckets();
@@ -76,8 +82,8 @@ begin
     -- A row that another session has locked stays, and the newest row counts.
     delete from underway.upkeep u
     where u.ctid = any (array(select one.ctid from underway.upkeep one for update skip locked));
-    insert into underway.upkeep (last_run_at, queue, key)
-    values (v_now, coalesce(v_last.queue, ''), coalesce(v_last.key, ''));
+    insert into underway.upkeep (last_run_at, expired_until, queue, key)
+    values (v_now, v_last.expired_until, coalesce(v_last.queue, ''), coalesce(v_last.key, ''));
 
     return v_done;
 end;

@@ -1,7 +1,7 @@
 -- tasks that no worker has begun in time
 
 begin;
-select plan(24);
+select plan(29);
 
 select underway_test.stop_clock('2030-01-01 12:00:00+00');
 select underway.create_queue('email', dead_letter_queue => 'dead') from underway.create_queue('dead');
@@ -72,9 +72,9 @@ create temporary table batch on commit drop as
 select underway.enqueue_batch('[{"queue": "email", "expires": "1 minute"}]', on_failure => '{"queue": "email"}') as id;
 select underway_test.advance_clock('1 minute');
 
-select is(underway._expire_overdue(1), 1, 'at most so many tasks expire at once');
-select is(underway._expire_overdue(), 1, 'the next call cancels the next');
-select is(underway._expire_overdue(), 0, 'until none is left');
+select is((underway._expire_overdue(1)).expired, 1, 'at most so many tasks expire at once');
+select is((underway._expire_overdue()).expired, 1, 'the next call cancels the next');
+select is((underway._expire_overdue()).expired, 0, 'until none is left');
 select is(underway_test.state_of(id), 'waiting', 'a task that comes after it is left to maintain') from next;
 select underway._reevaluate_batches();
 select is(underway_test.state_of(id), 'failed', 'maintain fails a task that comes after it') from next;
@@ -90,15 +90,31 @@ select underway.enqueue('email', to_jsonb(given.name), expires => given.expires,
 from (values ('late', interval '3 minutes', interval '0'), ('soon', '1 minute', '1 minute'), ('first', '1 minute', '0'))
     as given (name, expires, delay);
 select underway_test.advance_clock('3 minutes');
-select is(underway._expire_overdue(1), 1, 'one expires');
+select is((underway._expire_overdue(1)).expired, 1, 'one expires');
 select is(underway_test.ready(), 'late soon', 'the task that has expired first is the first');
-select is(underway._expire_overdue(1), 1, 'another expires');
+select is((underway._expire_overdue(1)).expired, 1, 'another expires');
 select is(underway_test.ready(), 'late', 'expires counts from when a task is due');
+
+-- from when on the next call has to look
+
+select underway_test.no_tasks();
+select underway.enqueue('email', to_jsonb(n), expires => interval '1 minute' * n) from generate_series(1, 3) n;
+select underway_test.advance_clock('1 hour');
+create temporary table part on commit drop as select * from underway._expire_overdue(2);
+select is(since, underway._clock() - interval '58 minutes', 'a call that leaves some returns how far it came') from part;
+create temporary table rest on commit drop as select e.* from part, underway._expire_overdue(2, part.since) e;
+select is(expired, 1, 'the next call goes on there') from rest;
+select is(since, underway._clock(), 'once none is left it returns the time') from rest;
+select underway.enqueue('email', expires_at => underway._clock());
+select underway_test.advance_clock('9 minutes');
+select is(e.expired, 1, 'a task that appears some minutes late expires') from rest, underway._expire_overdue(2, rest.since) e;
+select underway_test.stop_clock(underway._clock() - interval '1 day');
+select is(e.since, underway._clock(), 'after the clock was put back the time is the new one') from rest, underway._expire_overdue(2, rest.since) e;
 
 -- watchers
 
-select underway.watch((select id from underway.task));
-select lives_ok('select underway._expire_overdue()', 'a task that somebody watches expires');
+select underway.watch(underway.enqueue('email', expires_at => underway._clock()));
+select lives_ok('select (underway._expire_overdue()).expired', 'a task that somebody watches expires');
 
 select * from finish();
 rollback;

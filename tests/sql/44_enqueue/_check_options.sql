@@ -94,7 +94,7 @@ select is(
 );
 
 select throws_ok(
-    $$ select pg_temp.ready_at(queue => null) $$, 'UW003', 'queue NULL does not exist',
+    $$ select pg_temp.ready_at(queue => null) $$, 'UW001', 'neither a queue nor a job is given',
     'a queue that is null is refused'
 );
 

@@ -104,7 +104,7 @@ select is(underway_test.claimed(), 'k1', 'a key is full');
 select pg_temp.enqueue('k2', '1 minute');
 select is(underway_test.claimed() || underway_test.parked(), 'k2', 'its next task is parked');
 select underway_test.advance_clock('1 minute');
-select is(underway._expire_overdue(), 1, 'a parked task expires');
+select is((underway._expire_overdue()).expired, 1, 'a parked task expires');
 
 -- a fair queue
 

@@ -70,7 +70,7 @@ select is(
     pg_temp.sentence(id, 'expired'), 'expired at 2026-01-01 12:03:30+00; maintain() will cancel it', 'expired says when'
 )
 from brief;
-select underway._expire_overdue();
+select (underway._expire_overdue()).expired;
 select is(pg_temp.codes(id), 'finished', 'once it is cancelled it is finished') from brief;
 select is(
     pg_temp.sentence(id, 'finished'),

@@ -196,7 +196,8 @@ def test_many_claimers_at_once_get_each_task_once_and_none_that_has_expired(
         with Session(database, impatient=True) as claimer:
             found = []
             while claimer.value(
-                "select exists (select from underway.task where state = 'pending' and (queue = 'q' or %s))", number % 2 == 1
+                "select exists (select from underway.task where state = 'pending' and (queue = 'q' or %s))",
+                number % 2 == 1,
             ):
                 found += claimer.column("select id from underway.dequeue('{q,limited}'::text[], 7)")
                 if number == 0:

@@ -91,6 +91,11 @@ RESTORE_ESTIMATES = """
       and (c.relpages, c.reltuples, c.relallvisible) <> (e.relpages, e.reltuples, e.relallvisible)"""
 SEQUENCES = "select relname from pg_class where relnamespace = 'underway'::regnamespace and relkind = 'S' order by 1"
 SEQUENCE = "select {}, last_value, is_called from underway.{}"
+# A table is truncated together with those that refer to it.
+REFERENCES = """
+    select confrelid::regclass::text, conrelid::regclass::text
+    from pg_constraint
+    where contype = 'f' and connamespace = 'underway'::regnamespace"""
 ROWS = "select coalesce(string_agg(t.ctid::text || t::text, '' order by t.ctid), '') from underway.{} t"
 SESSIONS = "select pid from pg_stat_activity where datname = %s and pid <> pg_backend_pid()"
 
@@ -198,6 +203,7 @@ class _State:
         self._writers = _catalogs(connection, WRITERS, self._names)
         self._contents = _catalogs(connection, CONTENT, self._names)
         self._tables = dict(connection.execute(TABLES).fetchall())
+        self._references = [[name.partition(".")[2] for name in pair] for pair in connection.execute(REFERENCES)]
         self._estimates = [list(column) for column in zip(*connection.execute(ESTIMATES), strict=True)]
         self._sequences = set(connection.execute(self._read_sequences))
         self._rows = {table: rows for table in self._tables if (rows := _rows(connection, table))}
@@ -209,6 +215,7 @@ class _State:
         tables = dict(connection.execute(TABLES).fetchall())
         changed = {table for table, state in self._tables.items() if tables.get(table) != state}
         changed |= {table for table, rows in self._rows.items() if _rows(connection, table) != rows}
+        changed |= {table for referred, table in self._references if referred in changed}
         if changed:
             names = sql.SQL(", ").join(sql.Identifier("underway", table) for table in sorted(changed))
             connection.execute(sql.SQL("truncate only {}").format(names))

@@ -13,15 +13,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import itertools
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import psycopg
 
@@ -29,6 +26,7 @@ from tests.databases import Databases
 from tools import pgtap
 from underway_pg import schema
 from underway_pg.embedded import EmbeddedPostgres
+from underway_pg.testing import databases as testing
 
 IMAGE = "postgres:18"
 # Databases come and go by the hundred; nothing here has to survive a power cut.
@@ -141,19 +139,19 @@ class Server:
     def __init__(self, dsn: str, cleanup: contextlib.ExitStack) -> None:
         self.dsn = dsn
         self._cleanup = cleanup
-        self._numbers = itertools.count(1)
+        self._made = testing.Databases(dsn, NAMES)
 
     @functools.cached_property
     def template(self) -> str:
         """The name of a database with the schema of Underway, to make others from."""
-        name = f"{NAMES}_template"
-        schema.migrate(self._cleanup.enter_context(self._database(name, "template1")))
+        name = self._cleanup.enter_context(self._made.new(name="template"))
+        schema.migrate(self._made.dsn_of(name))
         return name
 
     @functools.cached_property
     def pgtap_dsn(self) -> str:
         """A database with the schema, pgTAP and the helpers; every pgTAP file rolls back in it."""
-        dsn = self._cleanup.enter_context(self._database(f"{NAMES}_pgtap", self.template))
+        dsn = self._cleanup.enter_context(self.new_database(self.template, "pgtap"))
         with psycopg.connect(dsn, autocommit=True) as connection:
             pgtap.load(connection)
             connection.execute(f"set search_path = {PGTAP_SEARCH_PATH}")
@@ -165,8 +163,8 @@ class Server:
         databases = Databases(
             f"{NAMES}_used",
             connect=functools.partial(psycopg.connect, self.dsn, autocommit=True),
-            make=functools.partial(self._make, template=self.template),
-            drop=self._drop,
+            make=functools.partial(self._made.make, template=self.template),
+            drop=self._made.drop,
         )
         self._cleanup.callback(databases.close)
         return databases
@@ -175,31 +173,13 @@ class Server:
     def database(self) -> Iterator[str]:
         """A database as `migrate` leaves it, which may have been given to others before; yields its dsn."""
         with self._databases.one() as name:
-            yield self._dsn_of(name)
-
-    def new_database(self, template: str = "template1") -> AbstractContextManager[str]:
-        """A new database, dropped at the end together with the sessions in it; yields its dsn."""
-        return self._database(f"{NAMES}_{next(self._numbers)}", template)
+            yield self._made.dsn_of(name)
 
     @contextlib.contextmanager
-    def _database(self, name: str, template: str) -> Iterator[str]:
-        self._make(name, template)
-        try:
-            yield self._dsn_of(name)
-        finally:
-            self._drop(name)
-
-    def _dsn_of(self, database: str) -> str:
-        return urlsplit(self.dsn)._replace(path=f"/{database}").geturl()
-
-    def _make(self, name: str, template: str) -> None:
-        self._drop(name)  # one may be left from a run that was killed
-        with psycopg.connect(self.dsn, autocommit=True) as connection:
-            connection.execute(f"create database {name} template {template}")
-
-    def _drop(self, name: str) -> None:
-        with psycopg.connect(self.dsn, autocommit=True) as connection:
-            connection.execute(f"drop database if exists {name} with (force)")
+    def new_database(self, template: str = "template1", name: str | None = None) -> Iterator[str]:
+        """A new database, dropped at the end together with the sessions in it; yields its dsn."""
+        with self._made.new(template, name) as made:
+            yield self._made.dsn_of(made)
 
 
 class Servers:

@@ -60,6 +60,21 @@ $$;
 comment on function underway_test.advance_clock(interval) is
     'Move the clock by an interval; it stands still afterwards. Returns the time.';
 
+create function underway_test._tick()
+returns void
+language plpgsql
+volatile
+as $$
+begin
+    if (select p.prosrc not like '%clock_timestamp%' from pg_proc p where p.oid = 'underway._clock()'::regprocedure) then
+        perform underway_test.advance_clock('1 millisecond');
+    end if;
+end;
+$$;
+
+comment on function underway_test._tick() is
+    'Move a stopped clock by a millisecond. In a fair queue the next task of a key becomes ready that soon after a claim.';
+
 create function underway_test.start_clock()
 returns void
 language plpgsql

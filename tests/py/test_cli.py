@@ -179,6 +179,27 @@ def test_migrate_runs_in_its_own_transaction_unless_it_prints_the_sql(bare: Unde
     assert "\ncommit;" not in printed
 
 
+def test_migrate_testing_marks_a_database_as_one_for_tests(
+    underway: Underway, connection: psycopg.Connection[Any]
+) -> None:
+    marked = "select to_regnamespace('underway_test') is not null"
+    for _ in range(2):
+        assert underway("migrate", "--testing").out == (
+            "the schema is up to date\ninstalled: the schema underway_test; the database is now one for tests\n"
+        )
+    assert connection.execute(marked).fetchone() == (True,)
+    connection.execute("select underway_test.stop_clock('2030-01-01 12:00Z')")
+    assert underway("migrate", "--no-testing").out.endswith("removed: the schema underway_test\n")
+    assert connection.execute(marked).fetchone() == (False,)
+    assert connection.execute("select underway._clock() < '2030-01-01'").fetchone() == (True,)
+    assert underway("migrate", "--no-testing").out == "the schema is up to date\n"
+    connection.execute("create schema underway_test")
+    refused = underway("migrate", "--testing")
+    assert (refused.code, "belongs to something else" in refused.err) == (1, True)
+    assert "create schema underway_test;" in underway("migrate", "--sql", "--testing").out
+    assert_refused(underway("migrate", "--plan", "--testing"), 2, "--testing")
+
+
 def test_migrate_refuses_a_database_that_is_newer(underway: Underway, connection: psycopg.Connection[Any]) -> None:
     connection.execute("insert into underway.migration (version, name, checksum) values (9999, '9999_later', '')")
     assert_refused(underway("migrate"), 1, "migration 9999")

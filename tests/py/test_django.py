@@ -51,9 +51,11 @@ def worker(database: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def test_the_tests_of_a_project_pass(database: str) -> None:
-    ended = manage(database, PROJECT, "test", "--noinput", "--pattern", "*_suite.py")
+    # With the label, because without one tests are looked for below the working directory.
+    ended = manage(database, PROJECT, "test", "suite", "--noinput", "--pattern", "*_suite.py")
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "\nOK\n" in ended.stderr
+    assert "Ran 0 tests" not in ended.stderr
 
 
 def test_a_worker_of_several_processes_finds_the_project_from_any_directory(database: str) -> None:

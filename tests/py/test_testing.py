@@ -17,8 +17,13 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import psycopg
 import pytest
+from sqlalchemy import create_engine
+from sqlalchemy import text as sql_text
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+from sqlalchemy.orm import Session
 
 import underway_pg as underway
 from tests.servers import Server
@@ -350,6 +355,20 @@ def test_schedules_and_batches_run_when_the_clock_is_moved(app: App) -> None:
     app.unschedule("daily")
 
 
+def test_a_stopped_clock_does_not_stop_a_fair_queue(app: App, dsn: str) -> None:
+    app = App(queues=[Queue(name="fair", fair=True)])
+
+    @app.job(queue="fair")
+    def work(n: int) -> None: ...
+
+    with bind(app, dsn=dsn), Clock() as clock:
+        for n in range(3):
+            work.options(concurrency_key="customer").enqueue(n)
+        before = clock.now()
+        assert [task.input["n"] for task in run_pending()] == [0, 1, 2]
+        assert clock.now() - before < timedelta(seconds=1)
+
+
 # Within the transaction of the test
 
 
@@ -378,7 +397,7 @@ def test_a_task_runs_in_the_open_transaction_and_nothing_is_committed(
         ran = run_pending(within=connection)
     assert [task.job for task in ran] == ["write", "follow", "last"]
     assert ran[0].output == {"text": "hello"}
-    with psycopg.connect(dsn) as other:
+    with psycopg.connect(dsn, options="-c lock_timeout=5s") as other:
         assert other.execute("select * from note").fetchall() == []
         assert other.execute("select * from underway.task_list").fetchall() == []
         assert other.execute("select underway._clock() < now() + interval '1 hour'").fetchone() == (True,)
@@ -446,6 +465,8 @@ async def in_async_code(app: App, dsn: str) -> None:
     assert [(task.job, task.attempt) for task in await enqueued_async()] == [("parent", 0)]
     async with await psycopg.AsyncConnection.connect(dsn) as within:
         await truncate_async(within)
+        await parent.using(within).enqueue_async("two and a half")
+        assert [task.job for task in await run_pending_async(within=within)] == ["parent", "child", "grandchild"]
         with bind(app, within=within):
             await parent.enqueue_async("three")
             async with Clock() as clock:
@@ -454,9 +475,10 @@ async def in_async_code(app: App, dsn: str) -> None:
             with pytest.raises(underway.ConfigurationError, match="use enqueue_async"):
                 child.enqueue("four")
         await within.rollback()
+    assert [task.input for task in await enqueued_async()] == [{"text": "two"}]
     with immediate():
         task = await parent.enqueue_async("five")
-    assert await task.result() == "five"
+    assert await task.result(timeout=5) == "five"
     assert enqueued() == []
     assert threading.main_thread() not in threads
     app.close()
@@ -464,6 +486,90 @@ async def in_async_code(app: App, dsn: str) -> None:
 
 def test_async_code_has_the_same(app: App, dsn: str) -> None:
     asyncio.run(in_async_code(app, dsn))
+
+
+# Sessions of other libraries
+
+
+def test_tasks_run_in_a_session_of_sqlalchemy(app: App, dsn: str) -> None:
+    engine = create_engine(dsn.replace("postgresql://", "postgresql+psycopg://"))
+
+    @app.job
+    def write(context: Context, text: str) -> None:
+        with context.transaction() as inner:
+            inner.execute("insert into note values (%s)", [text])
+        write_plainly.enqueue(text)
+
+    @app.job
+    def write_plainly(text: str) -> None:
+        session.execute(sql_text("insert into note values (:text)"), {"text": text})
+
+    with Session(engine) as session:
+        with bind(app, within=session), Clock() as clock:
+            write.enqueue("orm")
+            clock.move(days=1)
+            assert [task.job for task in run_pending()] == ["write", "write_plainly"]
+        assert session.scalars(sql_text("select text from note")).all() == ["orm", "orm"]
+        session.rollback()
+        assert session.scalars(sql_text("select text from note")).all() == []
+    assert enqueued() == []
+    engine.dispose()
+
+
+async def in_async_sessions(app: App, dsn: str) -> None:
+    texts: list[str] = []
+
+    @app.job
+    async def keep(text: str) -> str:
+        texts.append(text)
+        if text == "first":
+            await keep.enqueue_async("second")
+        return text
+
+    @app.job
+    async def write(context: Context) -> None:
+        async with context.transaction() as inner:
+            await inner.execute("insert into note values ('in a session')")
+
+    engine = create_async_engine(dsn.replace("postgresql://", "postgresql+asyncpg://"))
+    async with AsyncSession(engine) as session, Clock(within=session) as clock:
+        with bind(app, within=session):
+            await keep.enqueue_async("first")
+            await keep.options(delay=60).enqueue_async("third")
+            await assert_enqueued_async(keep, "first", times=1)
+            await run_pending_async()
+            await clock.move_async(minutes=1)
+            [third] = await run_pending_async(keep)
+            assert (third.output, texts) == ("third", ["first", "second", "third"])
+            await write.enqueue_async()
+            with pytest.raises(underway.ConfigurationError, match=r"the connection of the test is a asyncpg"):
+                await run_pending_async(write)
+        await session.rollback()
+    await engine.dispose()
+
+    engine = create_async_engine(dsn.replace("postgresql://", "postgresql+psycopg://"))
+    async with AsyncSession(engine) as session, session.begin() as transaction:
+        with bind(app, within=session):
+            await write.enqueue_async()
+            await run_pending_async()
+        assert await session.scalar(sql_text("select text from note")) == "in a session"
+        await transaction.rollback()
+    await engine.dispose()
+
+    await app.sync_async()
+    connection = await asyncpg.connect(dsn)
+    transaction = connection.transaction()
+    await transaction.start()
+    await keep.using(connection).enqueue_async("asyncpg")
+    await run_pending_async(keep.using(connection))
+    assert texts[-1] == "asyncpg"
+    await transaction.rollback()
+    await connection.close()
+    assert await enqueued_async() == []
+
+
+def test_tasks_run_in_async_sessions(app: App, dsn: str) -> None:
+    asyncio.run(in_async_sessions(app, dsn))
 
 
 # Immediate mode

@@ -44,6 +44,7 @@ _Ended: TypeAlias = tuple[str | None, BaseException | None]
 _MAINTAIN = Statement("select underway.maintain(at_once => true)::text", {}, lambda rows: None)
 # In the transaction of a test: the rest of maintenance may empty partitions, which locks others out until it ends.
 _RUN_SCHEDULES = Statement("select underway.run_schedules()::text", {}, lambda rows: None)
+_TICK = Statement("select underway_test._tick()::text", {}, lambda rows: None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,14 +219,18 @@ class _Run:
     def _next(self) -> Generator[_Step, Any, Attempt | None]:
         """Claim the next task that is to run."""
         queues = self._queues if self._queues is not None or self._job is not None else self.place.app.queues
-        for queue in (yield _ready_queues(queues, None if self._job is None else self._job.name)):
-            while tasks := (yield _claim(queue, 1)):
-                attempt = Attempt(tasks[0], self._environment)
-                attempt.job = self._lookup.find(attempt.task)
-                if self._job is None or attempt.job is self._job:
-                    return attempt
-                self._others.append(attempt)
-        return None
+        job = None if self._job is None else self._job.name
+        while True:
+            for queue in (yield _ready_queues(queues, job)):
+                while tasks := (yield _claim(queue, 1)):
+                    attempt = Attempt(tasks[0], self._environment)
+                    attempt.job = self._lookup.find(attempt.task)
+                    if self._job is None or attempt.job is self._job:
+                        return attempt
+                    self._others.append(attempt)
+            if not (yield _soon_ready(queues, job)):
+                return None
+            yield _TICK
 
     def _run(self, attempt: Attempt) -> Generator[_Step, Any, None]:
         """Run the handler of a task, and report how that ended as a worker does."""
@@ -299,18 +304,32 @@ class _Run:
         return retry_at is not None
 
 
+_PENDING = """
+    from underway.task_list l
+    where l.state = 'pending'
+      and (%(queues)s::text[] is null or l.queue = any(%(queues)s::text[]))
+      and (%(job)s::text is null or l.job = %(job)s::text or l.job is null)"""
+
+
 def _ready_queues(queues: list[str] | None, job: str | None) -> Statement[list[str]]:
     """The queues that have a ready task, in the order of their first ones: a claim from several takes any of them."""
     return Statement(
-        """select l.queue
-        from underway.task_list l
-        where l.state = 'pending'
-          and l.ready_at <= underway._clock()
-          and (%(queues)s::text[] is null or l.queue = any(%(queues)s::text[]))
-          and (%(job)s::text is null or l.job = %(job)s::text or l.job is null)
-        order by l.priority desc, l.ready_at, l.id""",
+        f"select l.queue {_PENDING} and l.ready_at <= underway._clock() order by l.priority desc, l.ready_at, l.id",
         {"queues": queues, "job": job},
         lambda rows: list(dict.fromkeys(queue for (queue,) in rows)),
+    )
+
+
+def _soon_ready(queues: list[str] | None, job: str | None) -> Statement[bool]:
+    """Whether a task is ready in a millisecond, in a database whose clock may stand still: fair queues have such."""
+    return Statement(
+        f"""select to_regprocedure('underway_test._tick()') is not null
+            and exists (
+                select {_PENDING}
+                  and l.ready_at > underway._clock() and l.ready_at <= underway._clock() + interval '1 millisecond'
+            )""",
+        {"queues": queues, "job": job},
+        lambda rows: bool(rows[0][0]),
     )
 
 

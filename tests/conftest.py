@@ -14,7 +14,7 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
 # The files with the longest tests, which begin first, so that none is left alone at the end of a parallel run.
-LONGEST = ("test_chaos.py", "test_model.py", "test_plans.py", "test_pairs.py", "test_schedule_races.py")
+LONGEST = ("test_chaos.py", "test_docs.py", "test_model.py", "test_plans.py", "test_pairs.py", "test_shops.py")
 
 SERVERS = pytest.StashKey[Servers]()
 
@@ -38,8 +38,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         every = metafunc.definition.get_closest_marker("every_server")
         if every is None and os.environ.get("UNDERWAY_TEST_SERVERS") != "all":
             sources = sources[:1]
-        ids = [source.name for source in sources]
-        metafunc.parametrize("server", sources, ids=ids, indirect=True, scope="session")
+        params = [
+            pytest.param(source, id=source.name, marks=repetition(number)) for number, source in enumerate(sources)
+        ]
+        metafunc.parametrize("server", params, indirect=True, scope="session")
+
+
+def repetition(number: int) -> list[pytest.MarkDecorator]:
+    """The marks of a test with the server of this number: on any but the first it is done once more."""
+    return [pytest.mark.thorough] if number else []
 
 
 @pytest.hookimpl(tryfirst=True)

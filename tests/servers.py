@@ -17,16 +17,16 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
 
-from tests.databases import Databases
 from tools import pgtap
 from underway_pg import schema
 from underway_pg.embedded import EmbeddedPostgres
-from underway_pg.testing import databases as testing
+from underway_pg.testing.databases import Databases
 
 IMAGE = "postgres:18"
 # Databases come and go by the hundred; nothing here has to survive a power cut.
@@ -139,7 +139,7 @@ class Server:
     def __init__(self, dsn: str, cleanup: contextlib.ExitStack) -> None:
         self.dsn = dsn
         self._cleanup = cleanup
-        self._made = testing.Databases(dsn, NAMES)
+        self._made = Databases(dsn, NAMES)
 
     @functools.cached_property
     def template(self) -> str:
@@ -158,22 +158,9 @@ class Server:
             connection.execute(schema.testing_script().encode() + HELPERS.read_bytes())
         return dsn
 
-    @functools.cached_property
-    def _databases(self) -> Databases:
-        databases = Databases(
-            f"{NAMES}_used",
-            connect=functools.partial(psycopg.connect, self.dsn, autocommit=True),
-            make=functools.partial(self._made.make, template=self.template),
-            drop=self._made.drop,
-        )
-        self._cleanup.callback(databases.close)
-        return databases
-
-    @contextlib.contextmanager
-    def database(self) -> Iterator[str]:
-        """A database as `migrate` leaves it, which may have been given to others before; yields its dsn."""
-        with self._databases.one() as name:
-            yield self._made.dsn_of(name)
+    def database(self) -> AbstractContextManager[str]:
+        """A database as `migrate` leaves it; yields its dsn."""
+        return self.new_database(self.template)
 
     @contextlib.contextmanager
     def new_database(self, template: str = "template1", name: str | None = None) -> Iterator[str]:

@@ -41,8 +41,7 @@ __all__ = [
     "testing_script",
 ]
 
-# Seconds. An installation that open transactions block tries again for so long, with pauses in which others go on.
-_GIVE_UP_AFTER = 60.0
+# Seconds. Between two tries of an installation that open transactions block, in which others go on.
 _PAUSE = 1.0
 
 
@@ -401,16 +400,16 @@ def _named_rights(connection: psycopg.Connection) -> Iterator[None]:
         raise MissingPrivilege(f"{error.diag.message_primary}: {advice}") from error
 
 
-def migrate(dsn: Dsn) -> MigrationPlan:
+def migrate(dsn: Dsn, *, give_up_after: float = 60.0) -> MigrationPlan:
     """Install or upgrade Underway in a database. Returns what was done, and the version; falsy if nothing was to do.
 
     Raises what `plan` raises, DatabaseUnavailable, and MigrationBlocked when an open transaction has used the tables
-    for a minute.
+    for `give_up_after` seconds.
     """
     with connections.connect(dsn, application_name="underway migrate") as connection:
         connection.add_notice_handler(lambda notice: logger.warning("%s", notice.message_primary))
         todo = plan(connection)
-        give_up_at = time.monotonic() + _GIVE_UP_AFTER
+        give_up_at = time.monotonic() + give_up_after
         while todo:
             try:
                 with _named_rights(connection):

@@ -38,7 +38,7 @@ class Scale:
     drain: float
 
 
-SHORT = Scale(tasks=400, trouble=3.0, drain=60.0)
+SHORT = Scale(tasks=250, trouble=3.0, drain=60.0)
 LONG = Scale(tasks=20_000, trouble=45.0, drain=300.0)
 
 

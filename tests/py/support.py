@@ -23,6 +23,9 @@ T = TypeVar("T")
 # Longer than anything may take on a busy machine; no test waits so long unless it fails.
 SECONDS = 15.0
 
+# How long a handler waits that only an interruption ends: longer than any test waits for that.
+FOREVER = 4 * SECONDS
+
 # What must never be: a key with parked tasks that are due, and with a free slot that no ready task of the key will take
 # and no transaction under way is about to give to one. A transaction that makes a parked task ready has locked its row,
 # so that the row's xmax is still running in the snapshot of this query. A key that is out of tokens has a time at which

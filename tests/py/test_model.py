@@ -1154,12 +1154,17 @@ MACHINES: dict[type[Machine], tuple[int, ...]] = {
     MachineWhoseClockGoesBack: (0,),
     MachineOfLimitsWhoseClockGoesBack: (0,),
 }
-RUNS = [(machine, number) for machine, numbers in MACHINES.items() for number in numbers]
+# More than two seeds of a machine, or one of those with limits, are repetitions.
+RUNS = [
+    pytest.param(machine, number, marks=[pytest.mark.thorough] if number > (machine is Machine) else [])
+    for machine, numbers in MACHINES.items()
+    for number in numbers
+]
 # The first example of a run is the shortest there is.
 EXAMPLES = 101 if LONG else 11
 
 
-@pytest.mark.parametrize(("machine", "number"), RUNS, ids=lambda value: getattr(value, "__name__", value))
+@pytest.mark.parametrize(("machine", "number"), RUNS, ids=lambda value: getattr(value, "__name__", str(value)))
 def test_verbs_in_any_order_leave_what_the_model_says(
     connected: tuple[list[Session], Session],
     monkeypatch: pytest.MonkeyPatch,

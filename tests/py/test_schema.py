@@ -510,17 +510,16 @@ def test_a_migration_waits_behind_an_open_transaction_and_delays_nobody_else(
 
 
 def test_a_migration_that_an_open_transaction_blocks_for_too_long_gives_up_and_names_it(
-    database: str, later: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    database: str, later: Callable[..., None]
 ) -> None:
     later(ADD_COLUMN)
-    monkeypatch.setattr(schema, "_GIVE_UP_AFTER", 0.5)
     with Session(make_conninfo(database, application_name="nightly report")) as report:
         report.create_queue("q")
         report.run("begin")
         report.enqueue("q")
         before = rows(database, TRACES)
         with pytest.raises(MigrationBlocked, match=rf"session {report.pid} \(nightly report, in a transaction since"):
-            schema.migrate(database)
+            schema.migrate(database, give_up_after=0.5)
         assert rows(database, TRACES) == before
 
 

@@ -6,13 +6,11 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 
 from tests import servers
-from tests.py.support import Session
 from tests.servers import Server, ServersError, Source, choose, docker_answers, files_in_memory
 
 WHEEL = Path("/wheel/bin")
@@ -120,145 +118,15 @@ def test_new_files_lie_where_they_always_do_where_memory_has_no_place_for_files(
         assert tempfile.gettempdir() == usual
 
 
-# Databases that are used again
-
-
-def content(dsn: str) -> dict[str, object]:
-    """All rows and sequences of the schema, and what the planner and the statistics know of it."""
-    with psycopg.connect(dsn) as connection:
-        relations = connection.execute(
-            "select relname, relkind::text from pg_class"
-            " where relnamespace = 'underway'::regnamespace and relkind in ('r', 'S') order by 1"
-        ).fetchall()
-        found: dict[str, object] = {
-            name: connection.execute(f"select * from underway.{name}".encode()).fetchall() for name, _ in relations
-        }
-        found["classes"] = connection.execute(
-            "select relname, pg_relation_size(oid), relpages, reltuples, relallvisible, relhasindex, reltoastrelid"
-            " from pg_class where relnamespace = 'underway'::regnamespace order by 1"
-        ).fetchall()
-        found["statistics"] = connection.execute(
-            "select relname, n_live_tup, n_dead_tup, n_tup_ins, last_analyze from pg_stat_user_tables"
-            " where relname not in ('setting', 'queue_length', 'upkeep') order by 1"  # rows that come back are counted
-        ).fetchall()
-        found["sessions"] = connection.execute(
-            "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
-        ).fetchall()
-    return found
-
-
-def oid(dsn: str) -> int:
-    with psycopg.connect(dsn) as connection:
-        (number,) = connection.execute("select oid from pg_database where datname = current_database()").fetchone() or (
-            0,
-        )
-    return int(number)
-
-
-def use(session: Session) -> None:
-    """Do what leaves something in as many tables as can be."""
-    session.run("select underway.configure(max_input_size => '2MB')")
-    session.create_queue("dead")
-    session.create_queue("q", "max_running => 5, rate_limit => 100, max_length => 100, dead_letter_queue => 'dead'")
-    session.create_queue("fair", "fair => true, max_running_per_key => 1, rate_limit_per_key => 1")
-    session.enqueue("fair", 3, "concurrency_key => 'a'")
-    session.run("select underway.pause_key('fair', 'b')")
-    session.run("select underway.enqueue('q', unique_key => 'u', unique_for => '1 day')")
-    first, *_ = session.enqueue("q", 20)
-    session.run("select underway.enqueue('q', after => array[%s::bigint])", first)
-    session.run('select underway.enqueue_batch(\'[{"queue": "q"}]\', on_final => \'{"queue": "q"}\')')
-    session.run("select underway.schedule('s', 'q', '* * * * *')")
-    session.run("select underway.register_worker('w', '{q}')")
-    for task, lease in session.claim("q", 3):
-        session.run("select underway.complete(%s, %s)", task, lease)
-    for task, lease in session.claim("q", 2):
-        session.run("select underway.fail(%s, %s, '1', retryable => false)", task, lease)
-    session.claim("fair", 10)
-    session.run("select underway.cancel(id) from underway.task where state = 'pending' limit 1")
-    session.run("select underway._run_chores()")
-    session.run("vacuum underway.task")
-
-
-# What emptying tables does not undo. {database} is its name.
-CHANGES = [
-    "create table public.mine (n integer)",
-    "create table underway.mine (n integer)",
-    "create sequence public.mine",
-    "create schema mine",
-    "create or replace function underway._clock() returns timestamptz language sql volatile as 'select now()'",
-    "create or replace function pg_catalog.pg_sleep_for(interval) returns void language sql volatile as 'select'",
-    "drop function underway._one_in(integer) cascade",
-    "alter function underway._clock() cost 7",
-    "create trigger mine before update on underway.task for each row"
-    " execute function suppress_redundant_updates_trigger()",
-    "alter table underway.task set (autovacuum_enabled = false)",
-    "alter table underway.task alter input set statistics 7",
-    "drop index underway.task_to_dequeue",
-    "alter sequence underway.task_id_seq increment 7",
-    "comment on table underway.task is 'mine'",
-    "grant select on underway.task to public",
-    "alter default privileges grant select on tables to public",
-    "revoke connect on database {database} from public",
-    "alter database {database} set work_mem = '5MB'",
-    "alter database {database} connection limit 50",
-    "alter database {database} with allow_connections false",
-    "comment on database {database} is 'mine'",
-    "create publication mine for all tables",
-    "create statistics public.mine on id, queue from underway.task",
-    "create function public.mine() returns event_trigger language plpgsql as 'begin end'",
-    "create function public.mine() returns event_trigger language plpgsql as 'begin end'; "
-    "create event trigger mine on ddl_command_end execute function mine()",
-    "select lo_create(0)",
-    "select underway.create_queue('q'), underway.enqueue_many('q', array_fill('1'::jsonb, array[500])); analyze",
-]
-
-
-def test_a_database_that_was_used_cannot_be_told_from_a_new_one(server: Server) -> None:
-    with server.new_database(server.template) as dsn:
-        new = content(dsn)
-    with server.database() as dsn:
-        used = oid(dsn)
-        with Session(dsn) as session:
-            use(session)
-        now = content(dsn)
-    assert {name for name in new if now[name] != new[name]} >= {
-        "setting",
-        "queue",
-        "task",
-        "schedule",
-        "batch",
-        "worker",
-    }
-    with server.database() as dsn:
-        assert oid(dsn) == used
-        assert content(dsn) == new
-
-
-def test_a_database_with_a_change_that_emptying_its_tables_does_not_undo_is_not_used_again(server: Server) -> None:
-    offenders = []
-    for change in CHANGES:
-        with server.database() as dsn:
-            changed = oid(dsn)
-            # A session in the database itself may not close it.
-            with psycopg.connect(server.dsn if "{database}" in change else dsn, autocommit=True) as connection:
-                for statement in change.format(database=urlsplit(dsn).path[1:]).split("; "):
-                    connection.execute(statement.encode())
-        with server.database() as dsn:
-            if oid(dsn) == changed:
-                offenders.append(change)
-    assert offenders == []
+# Databases
 
 
 def test_a_session_that_a_test_left_open_does_not_reach_the_next(server: Server) -> None:
     with server.database() as dsn:
         left = psycopg.connect(dsn, autocommit=True)
         left.execute("select pg_advisory_lock(1)")
-        used = oid(dsn)
-    with server.database() as next_dsn:
-        assert oid(next_dsn) == used
-        with pytest.raises(psycopg.OperationalError):
-            left.execute("select 1")
-        with pytest.raises(psycopg.OperationalError, match="does not exist"):
-            psycopg.connect(dsn)
-        assert content(next_dsn)["sessions"] == [(0,)]
+    with server.database(), pytest.raises(psycopg.OperationalError):
+        left.execute("select 1")
+    with pytest.raises(psycopg.OperationalError, match="does not exist"):
+        psycopg.connect(dsn)
     left.close()

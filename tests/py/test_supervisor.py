@@ -58,9 +58,7 @@ Start = Callable[..., subprocess.Popen[str]]
 @pytest.fixture
 def session(database: str) -> Iterator[Session]:
     with Session(database) as session:
-        session.create_queue(
-            "pids", "retry_policy => underway.retry_policy(max_attempts => 1), heartbeat => '1 second'"
-        )
+        session.create_queue("pids", "retry_policy => underway.retry_policy(max_attempts => 1)")
         yield session
 
 
@@ -617,8 +615,10 @@ def fail(n: int) -> None:
 """
 
 
-@pytest.mark.parametrize("configure", [BASIC, DICT], ids=["basicConfig", "dictConfig"])
-@pytest.mark.parametrize("options", [[], ["--no-log-config"], ["--processes", "2"]], ids=" ".join)
+@pytest.mark.parametrize(
+    ("configure", "options"),
+    [(BASIC, []), (DICT, []), (BASIC, ["--no-log-config"]), (DICT, ["--no-log-config"]), (DICT, ["--processes", "2"])],
+)
 def test_the_logging_of_the_application_is_left_alone(
     session: Session, start: Start, tmp_path: Path, configure: str, options: list[str]
 ) -> None:

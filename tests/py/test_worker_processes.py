@@ -86,9 +86,9 @@ def session(database: str) -> Iterator[Session]:
         session.run("create table runs (task bigint, attempt int, at timestamptz default clock_timestamp())")
         session.run("create table gate as select false as open")
         at_once_again = "retry_policy => underway.retry_policy(initial_interval => '0', max_attempts => 3)"
-        session.create_queue("ledger", f"heartbeat => '1 second', {at_once_again}")
+        session.create_queue("ledger", f"heartbeat => '3 seconds', {at_once_again}")
         session.create_queue("dead")
-        session.create_queue("poison", f"heartbeat => '0.3 seconds', {at_once_again}, dead_letter_queue => 'dead'")
+        session.create_queue("poison", f"heartbeat => '1 second', {at_once_again}, dead_letter_queue => 'dead'")
         session.create_queue("slow")
         yield session
 

@@ -11,7 +11,7 @@ import pytest
 from _pytest._code.code import TerminalRepr
 from psycopg.pq import DiagnosticField, ExecStatus, PGresult
 
-from tests.conftest import SERVERS
+from tests.conftest import SERVERS, repetition
 from tests.servers import HELPERS, PGTAP_SEARCH_PATH, Source
 
 OPTIONS = f"-c search_path={PGTAP_SEARCH_PATH.replace(' ', '')} -c statement_timeout=60s -c jit=off"
@@ -32,8 +32,11 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Fil
 
 class PgTapFile(pytest.File):
     def collect(self) -> Iterator[PgTapItem]:
-        for source in self.config.stash[SERVERS].sources:
-            yield PgTapItem.from_parent(self, name=source.name, source=source)
+        for number, source in enumerate(self.config.stash[SERVERS].sources):
+            item = PgTapItem.from_parent(self, name=source.name, source=source)
+            for mark in repetition(number):
+                item.add_marker(mark)
+            yield item
 
 
 class PgTapItem(pytest.Item):

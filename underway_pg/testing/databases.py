@@ -54,8 +54,11 @@ class Databases:
     def new(self, template: str = "template1", name: str | None = None) -> Iterator[str]:
         """A new database, which is dropped at the end together with the sessions in it. Yields its name."""
         name = f"{self._prefix}_{name or next(self._numbers)}"
-        self.drop(name)  # one may be left from a run that was killed
-        self.make(name, template)
+        try:
+            self.make(name, template)
+        except psycopg.errors.DuplicateDatabase:  # it is left from a run that was killed
+            self.drop(name)
+            self.make(name, template)
         try:
             yield name
         finally:

@@ -62,28 +62,32 @@ class DeadlineHeap:
     def pop(self, now: float) -> tuple[list[Attempt], list[Attempt]]:
         """The held attempts that have reached their deadline, and those whose leases are to be renewed.
 
-        The caller moves `deadline` and `renew_at` on, and adds them again. The others are added again here.
+        All held attempts keep an entry, however slow it is to stop or to renew them. The caller adds one for a deadline
+        that it moves on.
         """
         expired, renewals = [], []
-        later: defaultdict[float, list[Attempt]] = defaultdict(list)
+        later: defaultdict[float, dict[Attempt, None]] = defaultdict(dict)
         while self._heap and self._heap[0][0] <= now:
             for attempt in heapq.heappop(self._heap)[2]:
                 if not self._is_held(attempt):
                     continue
                 attempt.set_deadlines()
-                if attempt.is_live and attempt.deadline <= now:
-                    expired.append(attempt)
                 if attempt.renew_at <= now:
                     renewals.append(attempt)
-                elif not (attempt.is_live and attempt.deadline <= now):
-                    later[min(attempt.renew_at, attempt.deadline if attempt.is_live else _NEVER)].append(attempt)
+                    attempt.renew_at = now + seconds(attempt.task.heartbeat) / 3
+                at = attempt.renew_at
+                if attempt.is_live and attempt.deadline <= now:
+                    expired.append(attempt)
+                elif attempt.is_live:
+                    at = min(at, attempt.deadline)
+                later[at][attempt] = None
         for at, attempts in later.items():
-            self.add(at, attempts)
+            self.add(at, list(attempts))
         return expired, renewals
 
 
 class Deadlines(threading.Thread):
-    """The thread. `on_expired` is called on the loop; what is to be renewed goes to `renewer`."""
+    """The thread. `on_expired` is called on the loop; what is to be renewed goes to `renewer`, again and again."""
 
     def __init__(
         self, name: str, shared: Shared, handlers: LoopExecutor, on_expired: Callable[[list[Attempt]], None]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -14,7 +13,6 @@ import psycopg
 from .. import connections, statements
 from ..client import execute
 from ..errors import UnderwayError
-from ..wire import seconds
 from .attempt import Attempt, AttemptState
 from .deadlines import Deadlines
 from .shared import Shared
@@ -102,15 +100,10 @@ class Renewer(threading.Thread):
         renewed = [
             attempt for attempt in due if not (attempt.state is AttemptState.CLAIMED and self._deadlines.is_blocked)
         ]
-        started_at = time.monotonic()
         if renewed:
             kept = self._heartbeat([each.task.id for each in renewed], [each.task.lease for each in renewed])
             self._loop.call_soon_threadsafe(self._database.reached)
             self._loop.call_soon_threadsafe(self._on_renewed, renewed, set(kept))
-        for attempt in due:
-            attempt.renew_at = started_at + seconds(attempt.task.heartbeat) / 3
-        if due:
-            self._deadlines.watch(due, min(attempt.renew_at for attempt in due))
 
     def _heartbeat(self, ids: list[int], leases: list[bytes]) -> list[int]:
         if self._connection is None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 
 import psycopg
 import pytest
 
-from tests.py.support import SECONDS, Session, beside, final
+from tests.py.support import FOREVER, SECONDS, Session, beside, final
 from tests.py.worker_support import Seen, deafen, info, listening, see_chores
 from underway_pg import (
     App,
@@ -25,14 +24,14 @@ def test_a_cancellation_reaches_a_running_handler_at_once(app: App, session: Ses
     @app.job(queue="q", heartbeat=600)
     def plain(context: Context) -> None:
         seen("started")
-        context.wait_cancelled(SECONDS)
+        context.wait_cancelled(FOREVER)
         seen("interrupted")
 
     @app.job(queue="q", heartbeat=600)
     async def asynchronous(context: Context) -> None:
         seen("started")
         try:
-            await asyncio.sleep(SECONDS)
+            await asyncio.sleep(FOREVER)
         finally:
             seen("interrupted")
 
@@ -55,14 +54,14 @@ def test_a_cancellation_that_is_not_heard_is_found_by_the_heartbeat(
     @app.job(queue="q", heartbeat=1.5)
     def plain(context: Context) -> None:
         seen("started")
-        context.wait_cancelled(SECONDS)
+        context.wait_cancelled(FOREVER)
         seen("interrupted")
 
     @app.job(queue="q", heartbeat=1.5)
     async def asynchronous(context: Context) -> None:
         seen("started")
         try:
-            await asyncio.sleep(SECONDS)
+            await asyncio.sleep(FOREVER)
         finally:
             seen("interrupted")
 
@@ -84,14 +83,15 @@ def test_a_task_that_is_cancelled_and_retried_while_its_handler_cleans_up_runs_a
         seen("started")
         if len(seen.values) == 1:
             try:
-                await asyncio.sleep(SECONDS)
+                await asyncio.sleep(FOREVER)
             finally:
                 while seen.values.count("started") < 2:
                     await asyncio.sleep(0.01)
                 seen("cleaned up")
         while "cleaned up" not in seen.values:
             await asyncio.sleep(0.01)
-        await asyncio.sleep(0.1)  # the first one is gone from the worker's books
+        while worker.worker.stats().running > 1:  # until the first one is gone from the worker's books
+            await asyncio.sleep(0.01)
         return "ran again"
 
     @app.job(queue="q")
@@ -119,10 +119,10 @@ def test_a_notification_that_means_nothing_is_ignored(app: App, session: Session
         release.wait(SECONDS)
         return "done"
 
-    @app.job(queue="q")
+    @app.job(queue="q", heartbeat=600)  # so that no heartbeat finds the cancellation
     def waits(context: Context) -> None:
         started.set()
-        context.wait_cancelled(SECONDS)
+        context.wait_cancelled(FOREVER)
 
     with beside(app.worker()) as worker:
         id = runs.enqueue()
@@ -134,10 +134,8 @@ def test_a_notification_that_means_nothing_is_ignored(app: App, session: Session
         started.clear()
         other = waits.enqueue()
         assert started.wait(SECONDS)
-        cancelled_at = time.monotonic()
         app.cancel(other)
         worker.until(lambda: session.value("select underway.stats() ->> 'in_progress'") == "1", "it was heard")
-        assert time.monotonic() - cancelled_at < SECONDS
         release.set()
         assert final(app, id, worker).output == "done"
 
@@ -164,7 +162,7 @@ def test_a_cancellation_that_is_heard_late_does_not_end_the_run_after_a_retry(
     seen = Seen()
     release = threading.Event()
 
-    @app.job(queue="q", heartbeat=1.5)
+    @app.job(queue="q", heartbeat=3)
     async def runs() -> str:
         seen("started")
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import re
 import threading
 import time
 from datetime import datetime
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.py.support import SECONDS, Session, beside, final, wait_until
+from tests.py.support import FOREVER, SECONDS, Session, beside, final, wait_until
 from tests.py.worker_support import Seen, idle, info, seconds_to_start, see_chores
 from underway_pg import (
     App,
@@ -63,17 +64,17 @@ def test_a_worker_whose_loop_was_blocked_until_its_leases_lapsed_goes_on(app: Ap
     seen = Seen()
     blocked = threading.Event()
 
-    @app.job(queue="q", heartbeat=1.5)
+    @app.job(queue="q", heartbeat=3)
     async def waits(context: Context) -> str:
         seen(context.attempt)
         if context.attempt == 1:
             # What nobody should write: the loop stands still, and all leases of the worker lapse.
             while not blocked.is_set():
                 await asyncio.sleep(0.01)
-            await asyncio.sleep(0.7)  # until a heartbeat
+            await asyncio.sleep(FOREVER)  # until a heartbeat finds that the lease is lost
         return f"attempt {context.attempt}"
 
-    @app.job(queue="q", heartbeat=1.5)
+    @app.job(queue="q", heartbeat=3)
     async def blocks(context: Context) -> str:
         if context.attempt == 1:
             for held in (first, context.id):
@@ -246,38 +247,41 @@ def test_a_handler_that_blocks_the_loop_is_named_and_the_leases_of_others_are_ke
     seen = Seen()
     gate = threading.Event()
 
-    @app.job(queue="q", heartbeat=0.9)
+    @app.job(queue="q", heartbeat=3)
     async def waits() -> str:
         seen("waits")
         while not gate.is_set():
             await asyncio.sleep(0.01)
         return "done"
 
-    @app.job(queue="q", heartbeat=0.9)
+    @app.job(queue="q", heartbeat=3)
     async def crunch() -> str:
         seen("crunch")
-        gate.wait(2.5)  # what nobody should write: the loop stands still
-        gate.set()
+        gate.wait(SECONDS)  # what nobody should write: the loop stands still
         return "done"
 
     waiting = waits.enqueue()
     with beside(app.worker(block_warning=0.3)) as worker:
         worker.until(lambda: seen.values == ["waits"], "one waits")
+        expires_at = session.value("select lease_expires_at from underway.task where id = %s", waiting)
         blocking = crunch.enqueue()
         worker.until(lambda: "the event loop has been blocked" in caplog.text, "it is named")
+        worker.until(lambda: session.value("select clock_timestamp() > %s", expires_at), "a lease is over")
+        gate.set()
         for id in (waiting, blocking):
             task = final(app, id, worker)
             assert (task.output, task.attempt, task.errors) == ("done", 1, None)
-        worker.until(lambda: "the event loop was blocked for 2." in caplog.text, "its time is logged")
+        logged = re.compile(rf"the event loop was blocked for \d+\.\d s by task {blocking} ")
+        worker.until(lambda: logged.search(caplog.text), "its time is logged")
     assert seen.values == ["waits", "crunch"]
     assert f"by task {blocking} (crunch, attempt 1)" in caplog.text
-    assert "gate.wait(2.5)" in caplog.text
+    assert "gate.wait(SECONDS)" in caplog.text
 
 
 def test_a_lease_is_renewed_while_both_connections_of_the_worker_wait_for_an_answer(app: App, session: Session) -> None:
     started, release = threading.Event(), threading.Event()
 
-    @app.job(queue="q", heartbeat=1)
+    @app.job(queue="q", heartbeat=3)
     def long() -> str:
         started.set()
         release.wait(SECONDS)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.py.support import SECONDS, beside, final
+from tests.py.support import FOREVER, SECONDS, beside, final
 from tests.py.worker_support import ONCE, Seen
 from underway_pg import (
     App,
@@ -71,7 +71,7 @@ def test_the_log_says_how_long_a_handler_ran_and_why_it_was_interrupted(
 ) -> None:
     @app.job(queue="q")
     def wait(context: Context) -> None:
-        context.wait_cancelled(SECONDS)
+        context.wait_cancelled(FOREVER)
 
     with caplog.at_level(logging.INFO, "underway_pg"), beside(app.worker(shutdown_timeout=0.2)) as worker:
         cancelled, timed_out = wait.enqueue(), wait.options(timeout=0.3, retry=ONCE).enqueue()

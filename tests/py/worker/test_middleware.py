@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.py.support import SECONDS, Session, beside, final, wait_until
+from tests.py.support import FOREVER, SECONDS, Session, beside, final, wait_until
 from tests.py.worker_support import AT_ONCE, ONCE, Seen, messages
 from underway_pg import App, Context, Fatal, Middleware, OutcomeKind, Queue, RetryPolicy
 from underway_pg.errors import UnderwayError
@@ -111,12 +111,12 @@ def test_middleware_is_told_why_a_handler_was_stopped(database: str, kind: str) 
         @app.job(queue="q", retry=ONCE)
         def plain(context: Context) -> None:
             started.append(context.id)
-            context.wait_cancelled(SECONDS)
+            context.wait_cancelled(FOREVER)
 
         @app.job(queue="q", retry=ONCE)
         async def asynchronous(context: Context) -> None:
             started.append(context.id)
-            await asyncio.sleep(SECONDS)
+            await asyncio.sleep(FOREVER)
 
         job = plain if kind == "plain" else asynchronous
         with beside(app.worker()) as worker:

@@ -10,7 +10,7 @@ from collections import Counter
 
 import pytest
 
-from tests.py.support import SECONDS, Beside, Session, beside, final
+from tests.py.support import FOREVER, SECONDS, Beside, Session, beside, final
 from tests.py.worker_support import AT_ONCE, KILL, Seen, away, idle, info
 from underway_pg import (
     App,
@@ -62,11 +62,11 @@ def test_a_worker_whose_queue_is_dropped_goes_on_with_the_others_and_settles_wha
 def test_a_worker_whose_running_tasks_are_cancelled_with_their_queue_goes_on(app: App, session: Session) -> None:
     seen = Seen()
 
-    @app.job(queue="gone", heartbeat=1.5)
+    @app.job(queue="gone", heartbeat=3)
     async def runs() -> None:
         seen("started")
         try:
-            await asyncio.sleep(SECONDS)
+            await asyncio.sleep(FOREVER)
         finally:
             seen("interrupted")
 
@@ -187,7 +187,7 @@ def test_an_outage_does_not_flood_the_log_and_its_end_is_logged(
 
     @app.job(queue="q", heartbeat=0.6)
     async def long() -> None:
-        await asyncio.sleep(SECONDS)
+        await asyncio.sleep(FOREVER)
 
     long.enqueue()
     with beside(app.worker()) as worker:

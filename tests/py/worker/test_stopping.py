@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 import pytest
 
-from tests.py.support import SECONDS, Beside, Session, beside, wait_until
+from tests.py.support import FOREVER, SECONDS, Beside, Session, beside, wait_until
 from tests.py.worker_support import KILL, Seen, away, idle, info
 from underway_pg import (
     App,
@@ -67,14 +67,14 @@ def test_what_still_runs_is_interrupted_and_given_back_without_using_an_attempt(
     @app.job(queue="q")
     def plain(context: Context) -> None:
         seen("started")
-        context.wait_cancelled(SECONDS)
+        context.wait_cancelled(FOREVER)
         seen("interrupted")
 
     @app.job(queue="q")
     async def asynchronous() -> None:
         seen("started")
         try:
-            await asyncio.sleep(SECONDS)
+            await asyncio.sleep(FOREVER)
         finally:
             seen("interrupted")
 
@@ -125,7 +125,7 @@ def test_a_worker_that_is_to_stop_at_once_gives_back_its_tasks_although_its_conn
     @app.job(queue="q")
     async def runs() -> None:
         started.set()
-        await asyncio.sleep(SECONDS)
+        await asyncio.sleep(FOREVER)
 
     id = runs.enqueue()
     with beside(app.worker(shutdown_timeout=600.0)) as worker:
@@ -146,12 +146,12 @@ def test_a_worker_whose_run_is_cancelled_keeps_no_task(app: App, kind: str) -> N
     @app.job(queue="q")
     def plain(context: Context) -> None:
         seen("started")
-        context.wait_cancelled(SECONDS)
+        context.wait_cancelled(FOREVER)
 
     @app.job(queue="q")
     async def asynchronous() -> None:
         seen("started")
-        await asyncio.sleep(SECONDS)
+        await asyncio.sleep(FOREVER)
 
     job = plain if kind == "plain" else asynchronous
     ids = [job.enqueue() for _ in range(4)]
@@ -190,12 +190,12 @@ def test_a_worker_that_is_cancelled_again_while_it_gives_back_its_tasks_still_gi
     @app.job(queue="q")
     async def runs() -> None:
         seen("started")
-        await asyncio.sleep(SECONDS)
+        await asyncio.sleep(FOREVER)
 
     @app.job(queue="q")
     def waits(context: Context) -> None:
         seen("started")
-        context.wait_cancelled(SECONDS)
+        context.wait_cancelled(FOREVER)
 
     ids = [runs.enqueue(), waits.enqueue()]
 
@@ -219,7 +219,7 @@ def test_a_worker_in_a_task_group_of_anyio_that_is_cancelled_gives_back_its_task
     @app.job(queue="q")
     async def runs() -> None:
         seen("started")
-        await asyncio.sleep(SECONDS)
+        await asyncio.sleep(FOREVER)
 
     id = runs.enqueue()
 

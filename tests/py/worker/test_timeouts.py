@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.py.support import SECONDS, Session, beside, final
+from tests.py.support import FOREVER, SECONDS, Session, beside, final
 from tests.py.worker_support import ONCE, Seen, away, messages
 from underway_pg import (
     App,
@@ -25,7 +25,7 @@ def test_an_async_handler_that_takes_too_long_is_interrupted_and_tried_again(app
     async def slow(context: Context) -> str:
         if context.attempt == 1:
             try:
-                await asyncio.sleep(SECONDS)
+                await asyncio.sleep(FOREVER)
             except asyncio.CancelledError:
                 seen("interrupted")
                 raise
@@ -45,7 +45,7 @@ def test_a_plain_handler_that_takes_too_long_is_told_and_its_result_does_not_cou
     @app.job(queue="q", timeout=0.2)
     def slow(context: Context) -> str:
         if context.attempt == 1:
-            seen(context.wait_cancelled(SECONDS))
+            seen(context.wait_cancelled(FOREVER))
             seen(context.cancelled)
             return "too late"
         return "in time"
@@ -85,14 +85,18 @@ def test_an_async_handler_that_blocks_the_loop_beyond_its_timeout_does_not_succe
     assert seen.values == ["failed"]
 
 
-def test_a_handler_that_is_long_in_ending_after_its_timeout_does_not_end_the_worker(app: App) -> None:
+def test_a_handler_that_is_long_in_ending_after_its_timeout_does_not_end_the_worker(app: App, session: Session) -> None:
+    # The lease is not renewed any more.
+    over = "select lease is null or lease_expires_at < clock_timestamp() from underway.task where id = %s"
+
     @app.job(queue="q", timeout=0.3, heartbeat=0.3)
     async def slow(context: Context) -> str:
         if context.attempt == 1:
             try:
-                await asyncio.sleep(SECONDS)
+                await asyncio.sleep(FOREVER)
             finally:
-                await asyncio.sleep(0.8)  # the lease, which is not renewed any more, lapses meanwhile
+                while not await asyncio.to_thread(session.value, over, context.id):
+                    await asyncio.sleep(0.01)
         return "in time"
 
     id = slow.enqueue()
@@ -131,14 +135,14 @@ def test_a_handler_that_takes_too_long_is_interrupted_while_the_database_is_away
     @app.job(queue="q", timeout=1, heartbeat=0.3)
     def plain(context: Context) -> None:
         seen("started")
-        context.wait_cancelled(SECONDS)
+        context.wait_cancelled(FOREVER)
         seen("interrupted")
 
     @app.job(queue="q", timeout=1, heartbeat=0.3)
     async def asynchronous() -> None:
         seen("started")
         try:
-            await asyncio.sleep(SECONDS)
+            await asyncio.sleep(FOREVER)
         finally:
             seen("interrupted")
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -552,10 +554,19 @@ def test_a_worker_of_a_database_with_strict_isolation_runs_every_kind_of_task(is
 @pytest.fixture(params=["LATIN1", "SQL_ASCII", "EUC_JP"])
 def encoded(request: pytest.FixtureRequest, server: Server) -> Iterator[str]:
     """A database with an encoding that is not UTF8."""
-    encoding = f"template0 encoding '{request.param}' lc_collate 'C' lc_ctype 'C'"
-    with server.new_database(encoding) as dsn:
-        schema.migrate(dsn)
-        yield dsn
+    name = f"underway_encoded_{os.getpid()}"
+    drop = f"drop database if exists {name} with (force)".encode()
+    with psycopg.connect(server.dsn, autocommit=True) as connection:
+        connection.execute(drop)
+        connection.execute(
+            f"create database {name} template template0 encoding '{request.param}' lc_collate 'C' lc_ctype 'C'".encode()
+        )
+        try:
+            dsn = urlsplit(server.dsn)._replace(path=f"/{name}").geturl()
+            schema.migrate(dsn)
+            yield dsn
+        finally:
+            connection.execute(drop)
 
 
 def test_a_message_that_the_encoding_of_the_database_lacks_is_escaped_and_fails_its_attempt_only(encoded: str) -> None:

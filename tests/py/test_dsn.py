@@ -45,6 +45,8 @@ def test_an_at_sign_in_the_options_of_a_dsn_is_none_of_a_password() -> None:
         "mysql+pymysql://me:sekret@host/shop",
         "me:sekret@host/shop",
         "host=h password=sekret shop",
+        "postgresql://...",
+        "postgresql://me:sekret@db..example/shop",
         "postgresql://me:sekret\udc80@host/shop",
     ],
 )

@@ -372,7 +372,7 @@ def test_a_worker_syncs_when_it_starts(database: str) -> None:
         assert [schedule.schedule for schedule in app.client.schedules()] == ["nightly"]
 
 
-# Whoever enqueues
+# All ways of enqueueing
 
 JOB = "send"
 

@@ -52,7 +52,7 @@ def _json_value(value: object) -> object:
 
 def echo_table(columns: Sequence[str], rows: Sequence[Sequence[object]], empty: str = "") -> None:
     """Print a table, or `empty` without rows. On a terminal long cells wrap; elsewhere each row is one line."""
-    from rich.console import Console  # imported late, for it takes long
+    from rich.console import Console  # imported late, because it takes long
     from rich.table import Table
     from rich.text import Text
 

@@ -130,7 +130,7 @@ def wait(
     as_json: Json = False,
 ) -> None:
     """Wait until tasks are final, and show how they ended. The exit code is 0 if all of them succeeded."""
-    from rich.console import Console  # imported late, for it takes long
+    from rich.console import Console  # imported late, because it takes long
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 
     # On stderr, so that the result on stdout can be redirected.

@@ -88,10 +88,21 @@ def _problem(text: str) -> str | None:
         if "/" in user and "?" not in user:
             return "the dsn has an @ after a /"
     try:
-        conninfo_to_dict(text)
+        hosts = str(conninfo_to_dict(text).get("host") or "")
     except (psycopg.Error, UnicodeError):
         return "libpq cannot read the dsn"
+    if not all(_is_host(host) for host in hosts.split(",")):
+        return "the host of the dsn is not a host name"
     return None
+
+
+def _is_host(name: str) -> bool:
+    """Whether Python can look a host up. The directory of a socket begins with / or @."""
+    try:
+        name.encode("idna")
+    except UnicodeError:
+        return name.startswith(("/", "@"))
+    return True
 
 
 def conninfo(dsn: Dsn, application_name: str, timeout: float | None = None) -> str:

@@ -82,7 +82,7 @@ class Databases:
             )
 
     def drop(self, name: str) -> None:
-        """Drop a database if it exists, whoever is connected to it."""
+        """Drop a database if it exists, and end the sessions in it."""
         with self._connect() as connection:
             connection.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
 

@@ -118,6 +118,6 @@ $$;
 comment on function underway.register_job(
     text, text, underway.retry_policy, interval, interval, interval, integer, text, text, interval, text
 ) is
-    'Store the queue and the settings of a job, in place of those that it had. A setting is looked up when it is needed: of'
+    'Store the queue and the settings of a job, and replace the earlier ones. A setting is looked up when it is needed: of'
     ' the task, of its job, of its queue. So a change applies to the backlog too, except priority, concurrency_key and'
     ' expires, which a task gets when it is enqueued. An omitted setting is that of the queue.';

@@ -36,7 +36,8 @@ begin
     get diagnostics v_workers = row_count;
 
     perform underway._mark_queues();
-    -- About once a minute all of them are read: a long snapshot keeps the dead index entries of those that have ended.
+    -- Begins where the last call ended, because a long snapshot keeps the index entries of the tasks that have expired.
+    -- About once a minute it begins at the first task.
     select e.expired, e.since
     into v_expired, v_last.expired_until
     from underway._expire_overdue(

@@ -14,7 +14,7 @@ select underway.register_job('plain', 'a');
 select is(pg_temp.marks(), 'a:', 'a job without settings marks no queue');
 select underway.create_queue('b');
 select underway.register_job('brief', 'a', timeout => '1 minute');
-select is(pg_temp.marks(), 'a:attempts b:attempts', 'a job with settings for attempts marks all queues, for it may be in any');
+select is(pg_temp.marks(), 'a:attempts b:attempts', 'a job with settings for attempts marks all queues, because its tasks may be in any of them');
 update underway.queue set jobs_have_attempts = false;
 select underway.register_job('brief', 'a', heartbeat => '1 minute');
 select is(pg_temp.marks(), 'a:attempts b:attempts', 'a heartbeat is such a setting');

@@ -13,7 +13,7 @@ $$;
 
 select is(pg_temp.renewed(), interval '30 seconds', 'a lease is renewed for the heartbeat of the queue');
 select underway.register_job('send_mail', 'email', heartbeat => '2 minutes');
-select is(pg_temp.renewed(), interval '2 minutes', 'once the job has one, for that of the job');
+select is(pg_temp.renewed(), interval '2 minutes', 'once the job has a heartbeat, the lease is renewed for it');
 update underway.task set heartbeat = '5 minutes';
 select is(pg_temp.renewed(), interval '5 minutes', 'and that of the task comes first');
 

@@ -134,10 +134,25 @@ _JSON = frozenset({"input", "output", "headers", "progress", "errors", "dead_let
 # Not every driver has a form of its own for them: enums and JSON.
 _AS_TEXT = _JSON | {"state"}
 
+# Fields that are intervals. They are read in seconds: as text their form depends on IntervalStyle, which not every
+# driver understands.
+_INTERVALS = frozenset({"timeout", "heartbeat", "retention", "rate_period", "jitter", "expires"})
+
+
+def _column_of(name: str) -> str:
+    if name in _INTERVALS:
+        return f"extract(epoch from {name})::float8"
+    return f"{name}::text" if name in _AS_TEXT else name
+
 
 def _columns(kind: type) -> str:
-    names = (field.name for field in fields(kind))
-    return ", ".join(f"{name}::text" if name in _AS_TEXT else name for name in names)
+    return ", ".join(_column_of(field.name) for field in fields(kind))
+
+
+def _value_of(name: str, value: Any) -> Any:
+    if name in _INTERVALS:
+        return None if value is None else timedelta(seconds=value)
+    return load_json(value) if name in _JSON else value
 
 
 _CLAIMED = ", ".join(ClaimedTask._fields)
@@ -542,7 +557,7 @@ def _retry_policy(numbers: list[Any]) -> RetryPolicy | None:
 
 def queue_settings() -> Statement[list[Queue]]:
     """The settings of every queue."""
-    columns = {name: name for name in _QUEUE_SETTINGS} | {"retry": _RETRY_POLICY.format("retry_policy")}
+    columns = {name: _column_of(name) for name in _QUEUE_SETTINGS} | {"retry": _RETRY_POLICY.format("retry_policy")}
     return Statement(
         f"select queue, {', '.join(columns.values())} from underway.queue_list",
         {},
@@ -551,7 +566,7 @@ def queue_settings() -> Statement[list[Queue]]:
 
 
 def _with_retry(names: Iterable[str], row: Row) -> dict[str, Any]:
-    found = dict(zip(names, row, strict=True))
+    found = {name: _value_of(name, value) for name, value in zip(names, row, strict=True)}
     return {**found, "retry": _retry_policy(found["retry"])}
 
 
@@ -591,7 +606,8 @@ def unregister_job(name: str) -> Statement[bool]:
 
 def jobs() -> Statement[list[JobStats]]:
     """Every registered job."""
-    columns = {field.name: field.name for field in fields(JobStats)} | {"retry": _RETRY_POLICY.format("retry_policy")}
+    names = [field.name for field in fields(JobStats)]
+    columns = {name: _column_of(name) for name in names} | {"retry": _RETRY_POLICY.format("retry_policy")}
     return Statement(
         f"select {', '.join(columns.values())} from underway.job_list order by job",
         {},
@@ -789,8 +805,7 @@ def _listed(kind: type[T]) -> Callable[[list[Row]], list[T]]:
     names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
 
     def read(row: Row) -> T:
-        values = zip(names, row, strict=True)
-        return kind(**{name: load_json(value) if name in _JSON else value for name, value in values})
+        return kind(**{name: _value_of(name, value) for name, value in zip(names, row, strict=True)})
 
     return lambda rows: list(map(read, rows))
 

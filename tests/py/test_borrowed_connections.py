@@ -540,6 +540,13 @@ def test_the_cursor_factory_of_a_psycopg2_connection_does_not_matter(app: App) -
 # Django
 
 
+def test_the_style_of_intervals_does_not_matter(app: App) -> None:
+    app.sync()
+    with closing(psycopg2.connect(app.dsn, options="-c IntervalStyle=iso_8601")) as connection:
+        assert app.client.queues(connection=connection) == app.client.queues()
+        assert app.client.jobs(connection=connection) == app.client.jobs()
+
+
 @pytest.fixture
 def shop(app: App) -> Iterator[Any]:
     with django_database(app.dsn) as connection:

@@ -490,9 +490,9 @@ create type underway.claim_candidate as (
 );
 
 -- What maintain() remembers between two calls: one row, or a few where sessions began at the same moment after a crash. Not
--- logged: it is written every second, and a new one will do after a crash.
+-- logged: it is written every second, and a new one will do after a crash. It has no identity column: on PostgreSQL 15 to 17
+-- the sequence of an unlogged table is unreadable on a standby that was promoted.
 create unlogged table underway.upkeep (
-    id          bigint generated always as identity primary key,
     last_run_at timestamptz not null, -- the chores run once a second for all callers together
     expired_until timestamptz not null default '-infinity', -- tasks that expired earlier were cancelled
     queue       text collate "C" not null default '', -- up to here the keys of parked tasks were checked

@@ -490,8 +490,8 @@ create type underway.claim_candidate as (
 );
 
 -- What maintain() remembers between two calls: one row, or a few where sessions began at the same moment after a crash. Not
--- logged: it is written every second, and a new one will do after a crash. It has no identity column: on PostgreSQL 15 to 17
--- the sequence of an unlogged table is unreadable on a standby that was promoted.
+-- logged: it is written every second, and a new one will do after a crash. It has no identity column: in some releases of 15
+-- to 18 (17.10 and 18.4, not 18.6) the sequence of an unlogged table is unreadable on a standby that was promoted.
 create unlogged table underway.upkeep (
     last_run_at timestamptz not null, -- the chores run once a second for all callers together
     expired_until timestamptz not null default '-infinity', -- tasks that expired earlier were cancelled

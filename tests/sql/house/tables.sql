@@ -55,7 +55,7 @@ select is_empty(
     'each table has a replica identity'
 );
 
--- On PostgreSQL 15 to 17 it is unreadable on a standby that was promoted: "bad magic number in sequence".
+-- In some releases of PostgreSQL 15 to 18 it is unreadable on a standby that was promoted: "bad magic number in sequence".
 select is_empty(
     $$
         select c.relname

@@ -1,0 +1,1 @@
+"""The dashboard: a web application that shows and operates the queues of one database."""

@@ -1,0 +1,1 @@
+"""OpenTelemetry: spans for enqueueing and for attempts, joined by the headers of a task."""

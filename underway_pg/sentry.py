@@ -1,0 +1,1 @@
+"""Sentry: errors of tasks that failed permanently, and cron monitors for schedules."""

@@ -112,8 +112,8 @@ class Dashboard:
             routes += module.routes
         for route in routes:
             # A route that changes something without `action` would have no protection.
-            changes = isinstance(route, Route) and (route.methods or set()) - {"GET", "HEAD"}
-            if changes and not getattr(route.endpoint, "is_action", False):
+            unsafe = (route.methods or set()) - {"GET", "HEAD"} if isinstance(route, Route) else set()
+            if isinstance(route, Route) and unsafe and not getattr(route.endpoint, "is_action", False):
                 raise TypeError(f"the route {route.name} takes {route.methods} and is no action")
         return routes
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import hmac
 import secrets
 from typing import TYPE_CHECKING
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from .client import (
         AsyncClient,
         Client,
+        EnqueueCall,
+        EnqueueMiddleware,
         TaskHandle,
         check_connection,
     )
@@ -130,6 +132,8 @@ __all__ = [
     "DatabaseUnavailable",
     "Dsn",
     "Duration",
+    "EnqueueCall",
+    "EnqueueMiddleware",
     "Enqueued",
     "Executor",
     "Fatal",

@@ -79,7 +79,7 @@ def time_chart(
     top, ticks = _value_axis(_highest(series), durations)
     plot = [
         *_bars([each for each in series if each.kind == "bar"], len(times), top),
-        *(_line(each, top) for each in series if each.kind == "line"),
+        *(part for each in series if each.kind == "line" for part in _line(each, top)),
     ]
     known = [value for each in series for value in each.values if value is not None]
     empty = not any(known)
@@ -95,10 +95,10 @@ def time_chart(
             Markup('<text class="tick" x="36" y="{:.1f}" text-anchor="end">{}</text>').format(y + 3.5, write(value))
         )
     svg = Markup(
-        '<svg class="chart-svg" height="{height}" role="img" aria-label="{label}">'
-        '{labels}<svg class="chart-plot">{lines}{times}'
+        '<div class="chart-body"><svg class="chart-axis" width="46" height="{height}" aria-hidden="true">{labels}</svg>'
+        '<svg class="chart-plot" height="{height}" role="img" aria-label="{label}">{lines}{times}'
         '<svg y="{top}" width="100%" height="{plot_height}" viewBox="0 0 {width} {plot_height}"'
-        ' preserveAspectRatio="none">{plot}</svg>{hover}</svg></svg>'
+        ' preserveAspectRatio="none">{plot}</svg>{hover}</svg></div>'
     ).format(
         height=_HEIGHT, label=_summary(title, series, write), labels=_join(labels), lines=_join(lines),
         times=_join(_time_labels(times, step)), top=_TOP, plot_height=_PLOT, width=_WIDTH, plot=_join(plot),
@@ -158,14 +158,18 @@ def _bars(series: Sequence[Series], number: int, top: float) -> list[Markup]:
     return drawn
 
 
-def _line(series: Series, top: float) -> Markup:
-    """A line that is interrupted where there is no value. A lone value is a dot."""
-    number, path = len(series.values), []
+def _line(series: Series, top: float) -> list[Markup]:
+    """A line that is interrupted where there is no value. A lone value is a dot: a line without length."""
+    number, line, dots = len(series.values), [], []
     for known, group in itertools.groupby(enumerate(series.values), lambda pair: pair[1] is not None):
         if known:
             points = [f"{_x(i + 0.5, number):.1f} {_y(value or 0, top):g}" for i, value in group]
-            path.append("M" + "L".join(points) + ("h0.01" if len(points) == 1 else ""))
-    return Markup('<path class="line c{}" d="{}"/>').format(series.colour, "".join(path))
+            (line if len(points) > 1 else dots).append("M" + "L".join(points) + ("h0.01" if len(points) == 1 else ""))
+    return [
+        Markup('<path class="{} c{}" d="{}"/>').format(kind, series.colour, "".join(path))
+        for kind, path in (("line", line), ("line dot", dots))
+        if path
+    ]
 
 
 def _hover(rows: Sequence[tuple[str, Sequence[str]]], series: Sequence[Series]) -> list[Markup]:

@@ -60,6 +60,7 @@ class Statement(Generic[T]):
     read: Callable[[list[Row]], T]
     as_bytes: bool = False
     enqueues: bool = False
+    task: NewTask | None = None
 
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -209,6 +210,7 @@ def enqueue(queue: str | None, input: Any, job: str | None, options: Options) ->
         {"queue": queue, "input": dump_json(input), **parameters},
         _scalar,
         enqueues=True,
+        task=NewTask(queue=queue, input=input, job=job, options=options) if options.unique_key is None and not options.after else None,
     )
 
 

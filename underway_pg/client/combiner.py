@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from .. import statements
 from ..connections import after_fork
 from ..errors import DatabaseUnavailable
 from ..settings import NewTask
-from ..statements import Statement
+from ..statements import Statement, enqueue_tasks
 
 __all__ = ["Combiner"]
 
@@ -31,24 +31,24 @@ class Combiner:
         after_fork(self)
 
     def _start(self) -> None:
-        self._waiting: dict[asyncio.Future[int], NewTask] = {}
+        self._waiting: dict[asyncio.Future[int], Statement[int]] = {}
         self._running: set[asyncio.Task[None]] = set()
         self._under_way = 0
 
     def _after_fork(self) -> None:
         self._start()
 
-    async def enqueue(self, statement: Statement[int], task: NewTask) -> int:
-        """Enqueue a task, alone with its statement or together with others. Returns its id."""
+    async def enqueue(self, statement: Statement[Any]) -> Any:
+        """Run a statement of a single task, or enqueue its task together with others. Returns its id."""
         if self._under_way < self._limit:
             self._under_way += 1
             try:
-                return int(await self._run(statement))
+                return await self._run(statement)
             finally:
                 self._under_way -= 1
                 self._start_waiting()
         result: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._waiting[result] = task
+        self._waiting[result] = statement
         try:
             return await result
         finally:
@@ -69,35 +69,37 @@ class Combiner:
 
     async def _run_waiting(self) -> None:
         results = list(self._waiting)[:_MAX_TASKS]
-        tasks = [self._waiting.pop(result) for result in results]
+        single = [self._waiting.pop(result) for result in results]
         try:
-            await self._enqueue_many(results, tasks)
+            await self._run_together(results, single)
         except BaseException:
             for result in results:
                 result.cancel()
             raise
 
-    async def _enqueue_many(self, results: list[asyncio.Future[int]], tasks: list[NewTask]) -> None:
+    async def _run_together(self, results: list[asyncio.Future[int]], single: list[Statement[int]]) -> None:
         try:
-            ids = await self._run(statements.enqueue_tasks(tasks))
+            ids = [await self._run(single[0])] if len(single) == 1 else await self._run(enqueue_tasks(_tasks(single)))
         except Exception as error:
-            if len(tasks) == 1 or isinstance(error, DatabaseUnavailable):
-                for result in results:
-                    if not result.done():
-                        result.set_exception(_copy(error))
+            if len(single) > 1 and not isinstance(error, DatabaseUnavailable):
+                for result, statement in zip(results, single, strict=True):
+                    await self._run_together([result], [statement])
                 return
-            for result, task in zip(results, tasks, strict=True):
-                await self._enqueue_many([result], [task])
+            for result in results:
+                if not result.done():
+                    result.set_exception(_copy(error))
             return
         for result, id in zip(results, ids, strict=True):
             if not result.done():
                 result.set_result(id)
 
 
+def _tasks(single: list[Statement[int]]) -> list[NewTask]:
+    return [new.single for statement in single if (new := statement.new_tasks) and new.single is not None]
+
+
 def _copy(error: Exception) -> Exception:
     """An error of its own for each caller: a traceback belongs to one."""
-    import copy
-
     own = copy.copy(error)
     own.__cause__ = error.__cause__
     return own

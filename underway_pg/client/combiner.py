@@ -9,7 +9,6 @@ from typing import Any
 
 from ..connections import after_fork
 from ..errors import DatabaseUnavailable
-from ..settings import NewTask
 from ..statements import Statement, enqueue_tasks
 
 __all__ = ["Combiner"]
@@ -57,7 +56,8 @@ class Combiner:
     def _start_waiting(self) -> None:
         if self._waiting and self._under_way < self._limit:
             self._under_way += 1
-            running = asyncio.get_running_loop().create_task(self._run_waiting())
+            taken = {result: self._waiting.pop(result) for result in list(self._waiting)[:_MAX_TASKS]}
+            running = asyncio.get_running_loop().create_task(self._run_taken(taken))
             self._running.add(running)
             running.add_done_callback(self._ended)
 
@@ -67,35 +67,36 @@ class Combiner:
         if not running.cancelled():
             self._start_waiting()
 
-    async def _run_waiting(self) -> None:
-        results = list(self._waiting)[:_MAX_TASKS]
-        single = [self._waiting.pop(result) for result in results]
+    async def _run_taken(self, taken: dict[asyncio.Future[int], Statement[int]]) -> None:
+        single = {result: statement for result, statement in taken.items() if not result.cancelled()}
         try:
-            await self._run_together(results, single)
+            if single:
+                await self._run_together(single)
         except BaseException:
-            for result in results:
+            for result in single:
                 result.cancel()
             raise
 
-    async def _run_together(self, results: list[asyncio.Future[int]], single: list[Statement[int]]) -> None:
+    async def _run_together(self, single: dict[asyncio.Future[int], Statement[int]]) -> None:
+        statements = list(single.values())
         try:
-            ids = [await self._run(single[0])] if len(single) == 1 else await self._run(enqueue_tasks(_tasks(single)))
+            ids = [await self._run(statements[0])] if len(statements) == 1 else await self._run(_together(statements))
         except Exception as error:
             if len(single) > 1 and not isinstance(error, DatabaseUnavailable):
-                for result, statement in zip(results, single, strict=True):
-                    await self._run_together([result], [statement])
+                for result, statement in single.items():
+                    await self._run_together({result: statement})
                 return
-            for result in results:
+            for result in single:
                 if not result.done():
                     result.set_exception(_copy(error))
             return
-        for result, id in zip(results, ids, strict=True):
+        for result, id in zip(single, ids, strict=True):
             if not result.done():
                 result.set_result(id)
 
 
-def _tasks(single: list[Statement[int]]) -> list[NewTask]:
-    return [new.single for statement in single if (new := statement.new_tasks) and new.single is not None]
+def _together(single: list[Statement[int]]) -> Statement[list[int]]:
+    return enqueue_tasks([new.single for each in single if (new := each.new_tasks) and new.single is not None])
 
 
 def _copy(error: Exception) -> Exception:

@@ -468,27 +468,27 @@ def set_skipped_jobs(worker: int, jobs: list[str]) -> Statement[None]:
     )
 
 
-def maintain(worker: int, queues: Sequence[str], *, at_once: bool = False) -> Statement[tuple[float, str]]:
+def maintain(worker: int, queues: Sequence[str], *, at_once: bool = False) -> Statement[tuple[float, str, list[str]]]:
     """Do all chores, unless a session did them less than a second ago; then look. Returns what `look` does."""
-    return _look(f"underway.maintain(%(worker)s, {at_once})", worker, queues)
+    return _look(f"underway.maintain(%(worker)s, {at_once}) as done", "done -> 'to_vacuum'", worker, queues)
 
 
-def look(worker: int, queues: Sequence[str]) -> Statement[tuple[float, str]]:
+def look(worker: int, queues: Sequence[str]) -> Statement[tuple[float, str, list[str]]]:
     """Run the schedules that are due, then look what is due next.
 
-    Returns the seconds until a task of the queues may be ready, at most one, and the state of the worker: "known",
-    "stopping" or "unknown".
+    Returns the seconds until a task of the queues may be ready, at most one; the state of the worker: "known",
+    "stopping" or "unknown"; and the names of the tables that should be vacuumed.
     """
-    return _look("underway.run_schedules()", worker, queues)
+    return _look("underway.run_schedules()", "null", worker, queues)
 
 
-def _look(chores: str, worker: int, queues: Sequence[str]) -> Statement[tuple[float, str]]:
+def _look(chores: str, to_vacuum: str, worker: int, queues: Sequence[str]) -> Statement[tuple[float, str, list[str]]]:
     return Statement(
         f"""select extract(epoch from underway.next_wakeup(%(queues)s::text[]))::float8,
-            underway.worker_state(%(worker)s)
+            underway.worker_state(%(worker)s), {to_vacuum}
         from {chores}""",
         {"worker": worker, "queues": list(queues)},
-        lambda rows: (rows[0][0], rows[0][1]),
+        lambda rows: (rows[0][0], rows[0][1], rows[0][2] or []),
     )
 
 

@@ -1,5 +1,5 @@
--- grant: which role may call which function and read which view. Nothing is granted to public, and no table to anybody:
--- functions and views are the only interface.
+-- grant: which role may call which function and read which view. Nothing is granted to public, and no table to anybody,
+-- but for VACUUM by workers: functions and views are the only interface.
 --
 --   underway_producer   enqueue tasks; wait until a task is final, and learn its state (docs/decisions/0023)
 --   underway_worker     dequeue, settle, maintain
@@ -70,6 +70,15 @@ begin
         loop
             execute format('grant execute on function %s to %I', v_function, v_role);
         end loop;
+
+        -- So that workers can vacuum (72_upkeep/_tables_to_vacuum.sql). Before PostgreSQL 17 only the owner can.
+        if v_role = 'underway_worker' and current_setting('server_version_num')::integer >= 170000 then
+            execute format(
+                'grant maintain on underway.task, underway.batch_task, underway.batch, underway.dependent,'
+                ' underway.watermark, underway.deferred_renewal, underway.queue_length, underway.ready_key,'
+                ' underway.token_bucket, underway.unique_reservation, underway.batch_to_reevaluate to %I', v_role
+            );
+        end if;
 
         -- A worker that may not change what differs from its code says what differs.
         if v_role <> 'underway_producer' then

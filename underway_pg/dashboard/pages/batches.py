@@ -53,7 +53,7 @@ async def show_one(request: Request, db: Queries) -> dict[str, Any]:
     id, before = request.path_params["id"], _before(request)
     batch = await _batch(db, id)
     tasks = await db.rows(
-        """select t.* from underway.batch_tasks(%(id)s, %(before)s, %(limit)s) b
+        """select t.* from underway.batch_tasks(%(id)s, %(before)s, %(limit)s) as b (task)
         join lateral (select * from underway.task_list l where l.id = b.task limit 1) t on true
         order by b.task desc""",
         {"id": id, "before": before, "limit": _PAGE + 1},

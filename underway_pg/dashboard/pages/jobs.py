@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from starlette.exceptions import HTTPException
@@ -15,19 +14,16 @@ from ...settings import Queue, RetryPolicy
 from ..database import Queries
 from ..formats import duration
 from ..page import page
-from .failures import SPANS, span_of
+from ..spans import SPANS, finished_by_hour, span_of
 
 __all__ = ["routes"]
-
-_LINES = 40
 
 
 @page("jobs.html", title="Jobs")
 async def show(request: Request, db: Queries) -> dict[str, Any]:
     """Jobs that are registered or have run within the time span."""
-    span, length = span_of(request)
-    now = datetime.now(UTC)
-    given = {"since": now - length, "now": now}
+    span = span_of(request)
+    given = {"since": span.since, "now": span.now}
     stats: dict[str, Any] = {}
     for row in await db.rows("select * from underway.stats_by_job(%(since)s, %(now)s)", given):
         # The queue in which most tasks of a job are started stands for all of them.
@@ -35,21 +31,13 @@ async def show(request: Request, db: Queries) -> dict[str, Any]:
             stats[row.job] = row
     registered = {job.job: job for job in await db.run(statements.jobs())}
     names = sorted(registered.keys() | stats.keys(), key=lambda name: (-_finished(stats.get(name)), name))
-    lines = await db.rows(
-        """select j.job, array_agg(s.succeeded + s.failed + s.retried order by s.at) as finished
-        from unnest(%(jobs)s::text[]) as j (job)
-        cross join lateral underway.stats_over_time(%(since)s, %(now)s, null, null, j.job) s
-        group by j.job""",
-        {"jobs": names[:_LINES], **given},
-    )
     return {
         "names": names,
         "registered": registered,
         "stats": stats,
-        "lines": {line.job: line.finished for line in lines},
-        "seconds": length.total_seconds(),
+        "lines": await finished_by_hour(db, "job", names),
         "span": span,
-        "spans": list(SPANS),
+        "spans": SPANS,
     }
 
 
@@ -69,9 +57,8 @@ class Setting(NamedTuple):
 async def show_one(request: Request, db: Queries) -> dict[str, Any]:
     """One job."""
     name = request.query_params.get("name", "")
-    span, length = span_of(request)
-    now = datetime.now(UTC)
-    given = {"job": name, "since": now - length, "now": now}
+    span = span_of(request)
+    given = {"job": name, "since": span.since, "now": span.now}
     job = next((job for job in await db.run(statements.jobs()) if job.job == name), None)
     by_queue = [
         row for row in await db.rows("select * from underway.stats_by_job(%(since)s, %(now)s)", given) if row.job == name
@@ -95,9 +82,8 @@ async def show_one(request: Request, db: Queries) -> dict[str, Any]:
         "skipped_by": await db.rows(
             "select id, name from underway.worker_stats where %(job)s = any (skipped_jobs) and not lost order by id", given
         ),
-        "seconds": length.total_seconds(),
         "span": span,
-        "spans": list(SPANS),
+        "spans": SPANS,
     }
 
 

@@ -17,37 +17,26 @@ from ...errors import DatabaseRefusal, InputError
 from ..database import Queries
 from ..page import Done, action, confirm, page, render, url
 from ..settings_form import QueueForm
+from ..spans import finished_by_hour, last_day
 
 __all__ = ["routes"]
-
-# Queues whose line is drawn on the list. Each is a query of its own.
-_LINES = 40
 
 # Tasks that are read to find the concurrency keys in use.
 _KEYS_FROM = 500
 
-_SPAN = timedelta(hours=24)
-
 
 @page("queues.html", title="Queues")
 async def show(request: Request, db: Queries) -> dict[str, Any]:
-    """All queues, with their rates in the last hour and their throughput in the last three."""
+    """All queues, with their rates in the last hour and their throughput in the last day."""
     now = datetime.now(UTC)
     queues = await db.rows("select * from underway.queue_stats order by queue")
     rates = await db.rows(
         "select * from underway.stats_by_queue(%(since)s, %(now)s)", {"since": now - timedelta(hours=1), "now": now}
     )
-    lines = await db.rows(
-        """select q.queue, array_agg(s.succeeded + s.failed + s.retried order by s.at) as finished
-        from unnest(%(queues)s::text[]) as q (queue)
-        cross join lateral underway.stats_over_time(%(since)s, %(now)s, '6 minutes', q.queue) s
-        group by q.queue""",
-        {"queues": [queue.queue for queue in queues[:_LINES]], "since": now - timedelta(hours=3), "now": now},
-    )
     return {
         "queues": queues,
         "rates": {rate.queue: rate for rate in rates},
-        "lines": {line.queue: line.finished for line in lines},
+        "lines": await finished_by_hour(db, "queue", [queue.queue for queue in queues]),
     }
 
 
@@ -56,8 +45,8 @@ async def show_one(request: Request, db: Queries) -> dict[str, Any]:
     """One queue: its figures, charts, limits, keys and jobs."""
     name = request.query_params.get("name", "")
     queue = await _queue(db, name)
-    now = datetime.now(UTC)
-    span = {"queue": name, "since": now - _SPAN, "now": now}
+    day = last_day()
+    span = {"queue": name, "since": day.since, "now": day.now}
     return {
         "title": name,
         "queue": queue,

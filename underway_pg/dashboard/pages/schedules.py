@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import zoneinfo
+from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 from psycopg.types.json import Jsonb
@@ -63,14 +64,22 @@ async def show_one(request: Request, db: Queries) -> dict[str, Any]:
     return {"title": name, "schedule": schedule, "next": await _next(db, schedule), "tasks": await _tasks(db, schedule)}
 
 
-async def _next(db: Queries, schedule: Any) -> list[datetime]:
-    """The next times: the one that is stored, and those after it."""
+async def _next(db: Queries, schedule: Any) -> list[tuple[datetime, str]]:
+    """The next times, each with the clock of the schedule's zone: the one that is stored, and those after it."""
     if schedule.next_at is None:
         return []
     later = await db.run(
         statements.cron_preview(schedule.cron, schedule.time_zone, schedule.next_at, _PREVIEWED - 1)
     )
-    return [at for at in [schedule.next_at, *later] if schedule.ends_at is None or at <= schedule.ends_at]
+    try:
+        zone: tzinfo = zoneinfo.ZoneInfo(schedule.time_zone)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):  # the server knows zones that this machine does not
+        zone = UTC
+    return [
+        (at, f"{at.astimezone(zone):%a %Y-%m-%d %H:%M:%S %Z}")
+        for at in [schedule.next_at, *later]
+        if schedule.ends_at is None or at <= schedule.ends_at
+    ]
 
 
 async def _tasks(db: Queries, schedule: Any) -> list[Any]:

@@ -22,7 +22,7 @@ from starlette.types import Receive, Scope, Send
 from .. import __version__
 from ..connections import Dsn
 from ..errors import ConfigurationError, DatabaseUnavailable, MissingPrivilege, SchemaMissing
-from . import charts, formats, pages
+from . import charts, formats, live, pages, session
 from .database import Database
 from .guard import Guard
 from .page import render
@@ -93,6 +93,7 @@ class Dashboard:
             redact=tuple(redact), prefix="/" + prefix.strip("/") if prefix.strip("/") else "",
         )  # fmt: skip
         self.database = Database(dsn)
+        self.ticker = live.Ticker(dsn)
         self._key: bytes | None = None
         self.templates = Environment(
             loader=FileSystemLoader(_HERE / "templates"), autoescape=True, enable_async=True, undefined=StrictUndefined,
@@ -108,6 +109,7 @@ class Dashboard:
 
     def _routes(self) -> list[BaseRoute]:
         routes: list[BaseRoute] = [Mount("/static", StaticFiles(directory=_HERE / "static"), name="static")]
+        routes += [*live.routes, *session.routes]
         for module in pages.MODULES:
             routes += module.routes
         for route in routes:
@@ -142,6 +144,11 @@ class Dashboard:
         assert self.settings.authenticate is not None
         found = self.settings.authenticate(request)
         return await found if inspect.isawaitable(found) else found
+
+    def close(self) -> None:
+        """End the streams of live updates, and close the connections to the database."""
+        self.ticker.close()
+        self.database.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or the lifespan."""

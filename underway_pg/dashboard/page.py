@@ -21,7 +21,7 @@ from .database import Queries
 if TYPE_CHECKING:
     from .application import Dashboard
 
-__all__ = ["Done", "action", "base_path", "confirm", "dashboard_of", "page", "render", "url"]
+__all__ = ["Done", "action", "back_of", "base_path", "confirm", "dashboard_of", "page", "read_form", "render", "url"]
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ async def render(request: Request, template: str, *, status: int = 200, **contex
     privileges: frozenset[str] = frozenset()
     if user is not None and status < 500:
         privileges = await dashboard.database.privileges()
-    flash = security.read_message(request)
+    flash = None if "x-underway-live" in request.headers else security.read_message(request)
     values = {
         "request": request,
         "user": user,
@@ -91,6 +91,7 @@ async def render(request: Request, template: str, *, status: int = 200, **contex
         "why_not": lambda name: dashboard.refusal(user, name, privileges),
         "csrf": request.state.csrf,
         "theme": security.theme(request),
+        "read_only": dashboard.settings.read_only or not (user and user.may_act),
         "now": datetime.now(UTC),
         "here": request.url.path + (f"?{request.url.query}" if request.url.query else ""),
         "flash": flash,
@@ -128,8 +129,8 @@ def action(name: str) -> Callable[[Any], Any]:
                     if "record_action" in await database.privileges():
                         await db.record(request.state.user.name, name, details)
             except (DatabaseRefusal, InputError) as error:
-                return redirect(request, _back(request, form), str(error), failed=True)
-            return redirect(request, done.to or _back(request, form), done.message)
+                return redirect(request, back_of(request, form), str(error), failed=True)
+            return redirect(request, done.to or back_of(request, form), done.message)
 
         endpoint.is_action = True  # type: ignore[attr-defined]
         return endpoint
@@ -143,6 +144,11 @@ async def checked_form(request: Request, name: str) -> FormData:
     refusal = dashboard.refusal(request.state.user, name, await dashboard.database.privileges())
     if refusal is not None:
         raise HTTPException(403, refusal)
+    return await read_form(request)
+
+
+async def read_form(request: Request) -> FormData:
+    """The form of a POST. Raises HTTPException 403 unless a page of this dashboard and session has sent it."""
     form = await request.form(max_files=0, max_fields=2_000, max_part_size=4 * 1024 * 1024)
     security.check_csrf(request, str(form.get("csrf", "")))
     return form
@@ -155,7 +161,7 @@ def redirect(request: Request, to: str, message: str, *, failed: bool = False) -
     return response
 
 
-def _back(request: Request, form: FormData) -> str:
+def back_of(request: Request, form: FormData) -> str:
     """The page from which an action was called."""
     back, base = str(form.get("back", "")), base_path(request)
     inside = back.startswith(f"{base}/") and not back.startswith("//") and "\\" not in back

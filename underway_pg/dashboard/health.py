@@ -68,9 +68,11 @@ def _snapshot(snapshot: Mapping[str, Any] | None) -> Assessment:
     if snapshot is None:
         return Assessment("Oldest transaction", "none that matters", "ok", why)
     age = float(snapshot["age_seconds"] or 0)
-    value = f"{duration(age)}, session {snapshot['pid']}" + (
-        f" of {snapshot['application_name']}" if snapshot.get("application_name") else ""
-    ) + (f", {snapshot['state']}" if snapshot.get("state") else "")
+    value = (
+        f"{duration(age)}, session {snapshot['pid']}"
+        + (f" of {snapshot['application_name']}" if snapshot.get("application_name") else "")
+        + (f", {snapshot['state']}" if snapshot.get("state") else "")
+    )
     return Assessment(
         "Oldest transaction", value, _kind(age, _SNAPSHOT), why,
         f"Let the program commit more often, or end the session: select pg_terminate_backend({snapshot['pid']});"
@@ -139,7 +141,9 @@ def _indexes(missing: list[Any], invalid: list[Any]) -> Assessment:
     ]
     remedy = "Create them again as in sql/migrations" if missing else ""
     if invalid:
-        remedy = "; ".join(filter(None, [remedy, *(f"reindex index concurrently underway.{name};" for name in invalid)]))
+        remedy = "; ".join(
+            filter(None, [remedy, *(f"reindex index concurrently underway.{name};" for name in invalid)])
+        )
     return Assessment("Indexes", "; ".join(parts), "bad", why, remedy)
 
 

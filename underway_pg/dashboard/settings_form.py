@@ -45,7 +45,9 @@ FIELDS = (
     Field("factor", "Each delay is longer by the factor", "number", "At least 1.", "Retries"),
     Field("max_interval", "Longest delay", "duration", "", "Retries"),
     Field("jitter", "Random share of a delay", "number", "From 0 to 1.", "Retries"),
-    Field("dead_letter_queue", "Dead-letter queue", "queue", "Tasks that fail permanently are copied there.", "Retries"),
+    Field(
+        "dead_letter_queue", "Dead-letter queue", "queue", "Tasks that fail permanently are copied there.", "Retries"
+    ),
     Field("timeout", "Longest attempt", "duration", "", "Attempts and history"),
     Field("heartbeat", "Lease without a heartbeat", "duration", "", "Attempts and history"),
     Field("retention", "Finished tasks are kept for", "duration", "Counted from their finish.", "Attempts and history"),
@@ -122,7 +124,13 @@ def _write(field: Field, value: Any) -> str:
         return "yes" if value else "no"
     if value is None:
         return ""
-    return write_duration(value) if isinstance(value, timedelta) else f"{value:.12g}" if isinstance(value, float) else str(value)
+    return (
+        write_duration(value)
+        if isinstance(value, timedelta)
+        else f"{value:.12g}"
+        if isinstance(value, float)
+        else str(value)
+    )
 
 
 def _read(field: Field, text: str) -> Any:
@@ -139,7 +147,11 @@ def _read(field: Field, text: str) -> Any:
             return float(text)
         except ValueError:
             raise ValueError(f"{text!r} is not a number. Write it as 2 or 0.5.") from None
-    if not re.fullmatch(r"\d{1,10}", text, re.ASCII) or not (field.kind == "limit" or int(text)) or int(text) > _LARGEST:
+    if (
+        not re.fullmatch(r"\d{1,10}", text, re.ASCII)
+        or not (field.kind == "limit" or int(text))
+        or int(text) > _LARGEST
+    ):
         least = "0 or more" if field.kind == "limit" else "1 or more"
         raise ValueError(f"{text!r} is not a whole number of {least}." if text else f"Give a whole number of {least}.")
     return int(text)

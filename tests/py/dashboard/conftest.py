@@ -56,7 +56,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def served(application: Any, path: str = "") -> Iterator[str]:
     """Serve an ASGI application on a free port of the loopback interface; yields its address."""
     listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(application, log_level="warning", lifespan="on", ws="none")
+    config = uvicorn.Config(application, log_level="warning", ws="none", timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="dashboard", daemon=True)
     thread.start()
@@ -65,7 +65,7 @@ def served(application: Any, path: str = "") -> Iterator[str]:
         assert server.started
         yield f"http://127.0.0.1:{listener.getsockname()[1]}{path}"
     finally:
-        server.should_exit = server.force_exit = True
+        server.should_exit = True
         thread.join(10)
         listener.close()
 
@@ -107,7 +107,7 @@ def shop(copy_shop: CopyShop) -> Iterator[data.Shop]:
 @pytest.fixture(scope="session")
 def dashboard(shop: data.Shop) -> Iterator[str]:
     """The address of a dashboard for tests that only read."""
-    with served(Dashboard(shop.dsn)) as address:
+    with served(Dashboard(shop.dsn, local=True)) as address:
         yield address
 
 
@@ -121,7 +121,7 @@ def own_shop(copy_shop: CopyShop) -> Iterator[data.Shop]:
 @pytest.fixture
 def own_dashboard(own_shop: data.Shop) -> Iterator[str]:
     """The address of a dashboard for a test that changes data."""
-    with served(Dashboard(own_shop.dsn)) as address:
+    with served(Dashboard(own_shop.dsn, local=True)) as address:
         yield address
 
 

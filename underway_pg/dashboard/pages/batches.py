@@ -87,7 +87,12 @@ async def ask_cancel(request: Request, db: Queries) -> Response:
         action=url(request, "batch_cancel", id=batch.batch),
         name="cancel_batch",
         button=f"Cancel {batch.live} live tasks",
-        details=[("Name", batch.name or "–"), ("Tasks", batch.tasks), ("Live", batch.live), ("Succeeded", batch.succeeded)],
+        details=[
+            ("Name", batch.name or "–"),
+            ("Tasks", batch.tasks),
+            ("Live", batch.live),
+            ("Succeeded", batch.succeeded),
+        ],
         back=url(request, "batch", id=batch.batch),
     )
 

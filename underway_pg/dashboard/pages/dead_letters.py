@@ -31,7 +31,8 @@ async def show(request: Request, db: Queries) -> dict[str, Any]:
         "select tasks, next_before from underway.find_tasks(%(filter)s, %(before)s, %(limit)s)",
         {
             "filter": Jsonb(
-                {"dead_letter": True, "state": ["pending", "in_progress", "waiting"]} | ({"queue": [queue]} if queue else {})
+                {"dead_letter": True, "state": ["pending", "in_progress", "waiting"]}
+                | ({"queue": [queue]} if queue else {})
             ),
             "before": before,
             "limit": _COUNTED,
@@ -72,7 +73,7 @@ def _number(text: str) -> int | None:
 @action("redrive_many")
 async def redrive(request: Request, form: FormData, db: Queries) -> Done:
     """Move the selected dead letters back to where they came from."""
-    chosen = [number for each in form.getlist("id") if (number := _number(str(each))) is not None]
+    chosen = [number for each in form.getlist("task") if (number := _number(str(each))) is not None]
     if not chosen:
         raise InputError("no dead letter is selected; select some, or redrive all of a queue")
     moved = await db.rows("select * from underway.redrive_many(%(tasks)s)", {"tasks": chosen})

@@ -9,7 +9,7 @@ from starlette.routing import Route
 
 from ..database import Queries
 from ..page import page
-from ..spans import SPANS, span_of
+from .overview import SPANS, charts_over_time, span_of
 
 __all__ = ["routes"]
 
@@ -25,9 +25,10 @@ def _literal_part(message: str) -> str:
 @page("failures.html", title="Failures")
 async def show(request: Request, db: Queries) -> dict[str, Any]:
     """Groups of failures, most frequent first, and the failures over time."""
-    span = span_of(request)
+    span = span_of(request, "24h")
     queue = request.query_params.get("queue") or None
-    given = {"since": span.since, "now": span.now, "queue": queue, "read": _READ}
+    given = {"since": span.since, "queue": queue, "read": _READ}
+    charts, _ = await charts_over_time(db, span, queue, depth=False)
     groups = await db.rows("select * from underway.failure_groups(%(since)s, %(queue)s, %(read)s)", given)
     for group in groups:
         group.filter = {
@@ -40,7 +41,7 @@ async def show(request: Request, db: Queries) -> dict[str, Any]:
     return {
         "groups": groups,
         "capped": sum(group.failures for group in groups) >= _READ,
-        "stats": await db.rows("select * from underway.stats_over_time(%(since)s, %(now)s, null, %(queue)s)", given),
+        "charts": [chart for chart in charts if chart.title == "Failures"],
         "queues": [row.queue for row in await db.rows("select queue from underway.queue_list order by queue")],
         "queue": queue,
         "span": span,

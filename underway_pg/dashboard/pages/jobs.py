@@ -11,10 +11,11 @@ from starlette.routing import Route
 from ... import statements
 from ...models import JobStats
 from ...settings import Queue, RetryPolicy
+from ..activity import by_job, finished_by_hour
 from ..database import Queries
 from ..formats import duration
 from ..page import page
-from ..spans import SPANS, finished_by_hour, span_of
+from .overview import SPANS, charts_over_time, span_of
 
 __all__ = ["routes"]
 
@@ -22,13 +23,12 @@ __all__ = ["routes"]
 @page("jobs.html", title="Jobs")
 async def show(request: Request, db: Queries) -> dict[str, Any]:
     """Jobs that are registered or have run within the time span."""
-    span = span_of(request)
-    given = {"since": span.since, "now": span.now}
+    span = span_of(request, "24h")
     stats: dict[str, Any] = {}
-    for row in await db.rows("select * from underway.stats_by_job(%(since)s, %(now)s)", given):
-        # The queue in which most tasks of a job are started stands for all of them.
-        if row.job and (row.job not in stats or row.started > stats[row.job].started):
-            stats[row.job] = row
+    for row in await by_job(db, span.since, span.until):
+        # The queue in which most tasks of a job are run stands for all of them.
+        if row.job:
+            stats.setdefault(row.job, row)
     registered = {job.job: job for job in await db.run(statements.jobs())}
     names = sorted(registered.keys() | stats.keys(), key=lambda name: (-_finished(stats.get(name)), name))
     return {
@@ -57,14 +57,13 @@ class Setting(NamedTuple):
 async def show_one(request: Request, db: Queries) -> dict[str, Any]:
     """One job."""
     name = request.query_params.get("name", "")
-    span = span_of(request)
-    given = {"job": name, "since": span.since, "now": span.now}
+    span = span_of(request, "24h")
+    given = {"job": name, "since": span.since}
     job = next((job for job in await db.run(statements.jobs()) if job.job == name), None)
-    by_queue = [
-        row for row in await db.rows("select * from underway.stats_by_job(%(since)s, %(now)s)", given) if row.job == name
-    ]
+    by_queue = [row for row in await by_job(db, span.since, span.until) if row.job == name]
     if job is None and not by_queue:
         raise HTTPException(404, f"No job named {name} is registered, and none has run lately.")
+    charts, _ = await charts_over_time(db, span, None, name, depth=False)
     queue = None
     if job is not None:
         queue = next((each for each in await db.run(statements.queue_settings()) if each.name == job.queue), None)
@@ -73,14 +72,15 @@ async def show_one(request: Request, db: Queries) -> dict[str, Any]:
         "job": job,
         "settings": _settings(job, queue) if job is not None and queue is not None else [],
         "by_queue": by_queue,
-        "stats": await db.rows("select * from underway.stats_over_time(%(since)s, %(now)s, null, null, %(job)s)", given),
+        "charts": charts,
         "failures": [
             group
             for group in await db.rows("select * from underway.failure_groups(%(since)s)", given)
             if group.job == name
         ][:10],
         "skipped_by": await db.rows(
-            "select id, name from underway.worker_stats where %(job)s = any (skipped_jobs) and not lost order by id", given
+            "select id, name from underway.worker_stats where %(job)s = any (skipped_jobs) and not lost order by id",
+            given,
         ),
         "span": span,
         "spans": SPANS,
@@ -97,7 +97,9 @@ def _settings(job: JobStats, queue: Queue) -> list[Setting]:
         "Dead-letter queue": (job.dead_letter_queue, queue.dead_letter_queue, _text),
     }
     found = [
-        Setting(name, words(of_queue if of_job is None else of_job), f"queue {queue.name}" if of_job is None else "the job")
+        Setting(
+            name, words(of_queue if of_job is None else of_job), f"queue {queue.name}" if of_job is None else "the job"
+        )
         for name, (of_job, of_queue, words) in own.items()
     ]
     at_enqueue = {

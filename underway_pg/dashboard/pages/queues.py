@@ -14,10 +14,11 @@ from starlette.routing import Route
 
 from ... import statements
 from ...errors import DatabaseRefusal, InputError
+from ..activity import by_job, finished_by_hour
 from ..database import Queries
 from ..page import Done, action, confirm, page, render, url
 from ..settings_form import QueueForm
-from ..spans import finished_by_hour, last_day
+from .overview import SPANS, charts_over_time, span_of
 
 __all__ = ["routes"]
 
@@ -45,14 +46,15 @@ async def show_one(request: Request, db: Queries) -> dict[str, Any]:
     """One queue: its figures, charts, limits, keys and jobs."""
     name = request.query_params.get("name", "")
     queue = await _queue(db, name)
-    day = last_day()
-    span = {"queue": name, "since": day.since, "now": day.now}
+    span = span_of(request, "24h")
+    charts, _ = await charts_over_time(db, span, name)
     return {
         "title": name,
         "queue": queue,
-        "stats": await db.rows("select * from underway.stats_over_time(%(since)s, %(now)s, null, %(queue)s)", span),
-        "depth": await db.rows("select * from underway.queue_depth_over_time(%(since)s, %(now)s, null, %(queue)s)", span),
-        "jobs": await db.rows("select * from underway.stats_by_job(%(since)s, %(now)s, %(queue)s)", span),
+        "span": span,
+        "spans": SPANS,
+        "charts": charts,
+        "jobs": await by_job(db, span.since, span.until, name),
         "registered": await db.rows(
             "select job from underway.job_list where queue = %(queue)s order by job limit 200", {"queue": name}
         ),
@@ -107,7 +109,9 @@ async def edit(request: Request, db: Queries) -> dict[str, Any]:
 
 
 async def _form(db: Queries, name: str, form: QueueForm) -> dict[str, Any]:
-    others = await db.rows("select queue from underway.queue_list where queue <> %(name)s order by queue", {"name": name})
+    others = await db.rows(
+        "select queue from underway.queue_list where queue <> %(name)s order by queue", {"name": name}
+    )
     return {"title": f"Settings of {name}", "name": name, "form": form, "others": [row.queue for row in others]}
 
 

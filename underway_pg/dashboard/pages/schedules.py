@@ -68,9 +68,7 @@ async def _next(db: Queries, schedule: Any) -> list[tuple[datetime, str]]:
     """The next times, each with the clock of the schedule's zone: the one that is stored, and those after it."""
     if schedule.next_at is None:
         return []
-    later = await db.run(
-        statements.cron_preview(schedule.cron, schedule.time_zone, schedule.next_at, _PREVIEWED - 1)
-    )
+    later = await db.run(statements.cron_preview(schedule.cron, schedule.time_zone, schedule.next_at, _PREVIEWED - 1))
     try:
         zone: tzinfo = zoneinfo.ZoneInfo(schedule.time_zone)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):  # the server knows zones that this machine does not

@@ -9,11 +9,9 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psycopg
 import pytest
 import uvicorn
 
@@ -37,8 +35,6 @@ ARGUMENTS = [
     "--disable-sync",
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
-# How long the workers of the sample data stay alive: longer than any run of these tests.
-ALIVE = timedelta(hours=2)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -90,9 +86,8 @@ def copy_shop(server: Server, seeded: data.Shop) -> CopyShop:
     def copy() -> Iterator[data.Shop]:
         with server.new_database(template[1]) as dsn:
             shop = data.Shop(dsn, seeded.tasks, seeded.batches, seeded.workers)
-            with psycopg.connect(dsn, autocommit=True) as connection:
-                data.see_workers(connection, shop, datetime.now(UTC), alive=ALIVE)
-            yield shop
+            with data.alive(shop):
+                yield shop
 
     return copy
 

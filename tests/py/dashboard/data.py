@@ -9,12 +9,16 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from threading import Event
 from typing import Any, LiteralString
 
 import psycopg
+
+from underway_pg import __version__
 
 from . import statistics
 
@@ -32,7 +36,7 @@ TRAFFIC = [
 
 ERRORS: dict[str, list[tuple[str, str]]] = {
     "send_mail": [
-        ("SMTPRecipientsRefused", "550 5.1.1 <{name}{n}@example.org>: Recipient address rejected: User unknown"),
+        ("SMTPRecipientsRefused", "550 5.1.1 '{name}{n}@example.org': Recipient address rejected: User unknown"),
         ("TimeoutError", "mail.example.net:587 did not answer within 30 seconds"),
     ],
     "charge_card": [
@@ -45,6 +49,30 @@ ERRORS: dict[str, list[tuple[str, str]]] = {
     ],
     "reindex_product": [("KeyError", "'price'")],
 }
+# As many failures as the statistics count. They name tasks that have really failed with their errors.
+EVENTS = """
+    with known as (
+        select e.*, row_number() over (partition by e.queue, e.job, e.kind order by e.id) as number,
+            count(*) over (partition by e.queue, e.job, e.kind) as of
+        from underway.event e
+        where e.kind in ('attempt_failed', 'task_failed')
+    )
+    insert into underway.event (at, task, kind, queue, job, details)
+    select f.at + f.n * interval '1 second', k.task, f.kind, f.queue, f.job, k.details
+    from (
+        select s.at, s.queue, s.job, f.kind, f.n, row_number() over (partition by s.queue, s.job, f.kind order by s.at) as number
+        from underway.task_stat s
+        cross join lateral (
+            select 'task_failed' as kind, n from generate_series(1, s.failed) n
+            union all
+            select 'attempt_failed', n from generate_series(1, s.retried) n
+        ) f
+        where s.step = 'minute' and s.queue <> ''
+    ) f
+    join known k on k.queue = f.queue and k.job = f.job and k.kind = f.kind
+        and k.number = 1 + (abs(hashtext(f.number::text)) %% k.of)
+    order by f.at
+"""
 NAMES = ["ada", "grace", "barbara", "edsger", "zoë", "jürgen", "小林", "оля"]
 
 
@@ -139,6 +167,7 @@ def open_shop(dsn: str, now: datetime | None = None) -> Shop:
         clerk.go_to(now)
         clerk.rows("select underway.run_schedules(); select underway.maintain()")
         statistics.fill(connection, now)
+        clerk.rows(EVENTS, now=now)
     return shop
 
 
@@ -187,7 +216,8 @@ def _start_workers(clerk: Clerk, shop: Shop, now: datetime) -> None:
         ("batch-1:2204", ["search", "reports"], 8),
     ):
         shop.workers[name] = clerk.value(
-            "select underway.register_worker(%(name)s, %(queues)s, %(concurrency)s)",
+            "select underway.register_worker(%(name)s, %(queues)s, %(concurrency)s, %(version)s)",
+            version="0.9.4" if name == "media-1:31" else __version__,
             name=name,
             queues=queues,
             concurrency=concurrency,
@@ -201,11 +231,32 @@ def _start_workers(clerk: Clerk, shop: Shop, now: datetime) -> None:
     )
 
 
-def see_workers(connection: psycopg.Connection[Any], shop: Shop, now: datetime, *, alive: timedelta | None = None) -> None:
-    """Let the workers send heartbeats: they stay alive for a while after this, but for the lost one."""
+def see_workers(connection: psycopg.Connection[Any], shop: Shop, now: datetime) -> None:
+    """Let the workers send a heartbeat, but for the lost one."""
     for number, name in enumerate(shop.workers):
-        silent = timedelta(minutes=7) if name == "batch-1:2204" else timedelta(seconds=number) - (alive or timedelta())
+        silent = timedelta(minutes=7) if name == "batch-1:2204" else timedelta(seconds=number)
         connection.execute("update underway.worker set seen_at = %s where id = %s", [now - silent, shop.workers[name]])
+
+
+@contextmanager
+def alive(shop: Shop) -> Iterator[None]:
+    """Keep the workers of a shop alive."""
+    over = Event()
+
+    def beat() -> None:
+        with psycopg.connect(shop.dsn, autocommit=True) as connection:
+            while True:
+                see_workers(connection, shop, datetime.now(UTC))
+                if over.wait(15):
+                    return
+
+    with ThreadPoolExecutor(1) as thread:
+        beating = thread.submit(beat)
+        try:
+            yield
+        finally:
+            over.set()
+            beating.result()
 
 
 def _schedule(clerk: Clerk) -> None:
@@ -213,7 +264,7 @@ def _schedule(clerk: Clerk) -> None:
     clerk.rows("""
         select underway.schedule('nightly report', 'reports', '0 2 * * *', 'Europe/Berlin', job => 'nightly_report');
         select underway.schedule('weekday digest', 'mail', '0 9 * * 1-5', 'America/New_York', job => 'send_newsletter');
-        select underway.schedule('reindex', 'search', '*/45 * * * *', input => '{"all": true}', job => 'reindex_product',
+        select underway.schedule('reindex', 'search', '*/30 * * * *', input => '{"all": true}', job => 'reindex_product',
             overlap => 'skip');
         select underway.schedule('clean up', 'reports', '@every 90 minutes', job => 'clean_up');
         select underway.schedule('invoices', 'payments', '0 6 1 * *', 'Europe/Vienna', job => 'charge_card');

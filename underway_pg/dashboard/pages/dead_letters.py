@@ -6,13 +6,11 @@ from collections import Counter
 from typing import Any
 
 from psycopg.types.json import Jsonb
-from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.routing import Route
 
-from ...errors import InputError
 from ..database import Queries
-from ..page import Done, action, page
+from ..page import page
 
 __all__ = ["routes"]
 
@@ -70,21 +68,4 @@ def _number(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
 
 
-@action("redrive_many")
-async def redrive(request: Request, form: FormData, db: Queries) -> Done:
-    """Move the selected dead letters back to where they came from."""
-    chosen = [number for each in form.getlist("task") if (number := _number(str(each))) is not None]
-    if not chosen:
-        raise InputError("no dead letter is selected; select some, or redrive all of a queue")
-    moved = await db.rows("select * from underway.redrive_many(%(tasks)s)", {"tasks": chosen})
-    left = len(chosen) - len(moved)
-    text = f"Redriven: {len(moved)} of {len(chosen)}."
-    if left:
-        text += f" {left} stay: their queue was dropped, another task has their unique key, or they run just now."
-    return Done(text, details={"tasks": chosen[:100], "redriven": len(moved)})
-
-
-routes = [
-    Route("/dead-letters", show, name="dead_letters"),
-    Route("/dead-letters/redrive", redrive, methods=["POST"], name="dead_letters_redrive"),
-]
+routes = [Route("/dead-letters", show, name="dead_letters")]

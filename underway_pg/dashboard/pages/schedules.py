@@ -85,7 +85,7 @@ async def _tasks(db: Queries, schedule: Any) -> list[Any]:
     wanted = {"queue": [schedule.queue]} if schedule.queue else {}
     if schedule.job:
         wanted["job"] = [schedule.job]
-    return await db.rows(
+    tasks = await db.rows(
         """select i.id, i.state::text as state, i.headers ->> 'scheduled_at' as scheduled_at, i.enqueued_at, i.started_at,
             i.finished_at, i.errors -> -1 ->> 'type' as error_type, left(i.errors -> -1 ->> 'message', 200) as message
         from underway.find_tasks(%(filter)s, max_tasks => %(searched)s) f
@@ -103,6 +103,12 @@ async def _tasks(db: Queries, schedule: Any) -> list[Any]:
             "shown": _SHOWN,
         },
     )
+    for task in tasks:
+        try:
+            task.scheduled_at = datetime.fromisoformat(task.scheduled_at)
+        except (TypeError, ValueError):  # it was run by hand, or has headers of its own
+            task.scheduled_at = None
+    return tasks
 
 
 @action("run_schedule_now")

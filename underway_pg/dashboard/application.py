@@ -23,9 +23,11 @@ from .. import __version__
 from ..connections import Dsn
 from ..errors import ConfigurationError, DatabaseUnavailable, MissingPrivilege, SchemaMissing
 from . import charts, formats, live, pages, session
+from .bulk import Bulk
 from .database import Database
 from .guard import Guard
 from .page import render
+from .redaction import Redaction
 from .settings import Authenticate, Settings, User
 
 __all__ = ["Dashboard"]
@@ -94,6 +96,8 @@ class Dashboard:
         )  # fmt: skip
         self.database = Database(dsn)
         self.ticker = live.Ticker(dsn)
+        self.redaction = Redaction(self.settings.redact)
+        self.bulk = Bulk(self.database, self.ticker.nudge)
         self._key: bytes | None = None
         self.templates = Environment(
             loader=FileSystemLoader(_HERE / "templates"), autoescape=True, enable_async=True, undefined=StrictUndefined,

@@ -34,6 +34,7 @@ class Ticker:
         self._viewers: set[asyncio.Event] = set()
         self._running: asyncio.Task[None] | None = None
         self._closed = False
+        self._happened = asyncio.Event()
 
     async def ticks(self) -> AsyncIterator[None]:
         """A tick whenever the viewer should look again. Ends when the dashboard closes."""
@@ -53,6 +54,10 @@ class Ticker:
                 self._running.cancel()
                 self._running = None
 
+    def nudge(self) -> None:
+        """Wake the viewers soon: something has changed."""
+        self._happened.set()
+
     def close(self) -> None:
         """End all streams, so that the server can stop."""
         self._closed = True
@@ -63,25 +68,24 @@ class Ticker:
             viewer.set()
 
     async def _run(self) -> None:
-        happened = asyncio.Event()
-        listener = asyncio.create_task(self._listen(happened))
+        listener = asyncio.create_task(self._listen())
         try:
             while not self._closed:
                 await asyncio.sleep(_SHORTEST)
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(happened.wait(), _INTERVAL - _SHORTEST)
-                happened.clear()
+                    await asyncio.wait_for(self._happened.wait(), _INTERVAL - _SHORTEST)
+                self._happened.clear()
                 self._wake()
         finally:
             listener.cancel()
 
-    async def _listen(self, happened: asyncio.Event) -> None:
+    async def _listen(self) -> None:
         while True:
             try:
                 async with await connect_async(self._dsn, application_name="underway dashboard events") as connection:
                     await connection.execute("listen underway_event")
                     async for _ in connection.notifies():
-                        happened.set()
+                        self._happened.set()
             except (psycopg.Error, UnderwayError, OSError) as error:
                 logger.debug("dashboard: no notifications, updates every %s s: %s", _INTERVAL, error)
             await asyncio.sleep(_RECONNECT)

@@ -28,12 +28,14 @@ __all__ = ["Done", "action", "back_of", "base_path", "confirm", "dashboard_of", 
 class Done:
     """What an action has done: the message for its user, the page to go to, and the details for the audit log.
 
-    `to` is a path of the dashboard, made by `url`; None is the page from which the action was called.
+    `to` is a path of the dashboard, made by `url`; None is the page from which the action was called. `after` is called
+    when the transaction has been committed.
     """
 
     message: str
     to: str | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
+    after: Callable[[], None] | None = None
 
 
 def dashboard_of(request: Request) -> Dashboard:
@@ -126,10 +128,11 @@ def action(name: str) -> Callable[[Any], Any]:
                     if isinstance(done, Response):
                         return done
                     details = {**request.path_params, **done.details}
-                    if "record_action" in await database.privileges():
-                        await db.record(request.state.user.name, name, details)
+                    await db.record(request.state.user.name, name, details)
             except (DatabaseRefusal, InputError) as error:
                 return redirect(request, back_of(request, form), str(error), failed=True)
+            if done.after is not None:
+                done.after()
             return redirect(request, done.to or back_of(request, form), done.message)
 
         endpoint.is_action = True  # type: ignore[attr-defined]

@@ -54,10 +54,24 @@ In templates, which extend `base.html` and fill the block `content` (and `action
 
 from __future__ import annotations
 
-from . import audit, batches, database, dead_letters, failures, jobs, overview, queues, schedules, task, tasks, workers
+from . import (
+    audit,
+    batches,
+    bulk,
+    database,
+    dead_letters,
+    failures,
+    jobs,
+    overview,
+    queues,
+    schedules,
+    task,
+    tasks,
+    workers,
+)
 
 __all__ = ["MODULES"]
 
 MODULES = (
-    overview, tasks, task, failures, dead_letters, queues, jobs, workers, schedules, batches, database, audit,
+    overview, tasks, bulk, task, failures, dead_letters, queues, jobs, workers, schedules, batches, database, audit,
 )  # fmt: skip

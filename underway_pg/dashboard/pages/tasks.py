@@ -1,22 +1,97 @@
-"""The page Tasks."""
+"""The page Tasks: search tasks, and act on those that were found."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.routing import Route
 
+from ...errors import InputError, InvalidArgument
+from .. import json_view
+from ..bulk import OPERATIONS
 from ..database import Queries
-from ..page import page
+from ..filters import STATES, TIMES, TaskFilter
+from ..page import dashboard_of, page, url
+from ..redaction import hide_in_text
 
-__all__ = ["routes"]
+__all__ = ["read_filter", "routes"]
+
+_PAGE = 50  # tasks of a page
+_READ = 20_000  # tasks that a page reads at most to find them
+_COUNT = 10_000  # where counting ends
 
 
-@page("empty.html", title="Tasks")
+def read_filter(request: Request) -> TaskFilter:
+    """The filter in the address. Raises InputError for a search that redaction forbids."""
+    found = TaskFilter.read(request.query_params)
+    if "input" in found.values and dashboard_of(request).redaction:
+        raise InputError("this dashboard redacts inputs, so tasks cannot be searched by their inputs")
+    return found
+
+
+@page("tasks.html", title="Tasks")
 async def show(request: Request, db: Queries) -> dict[str, Any]:
-    """Nothing yet."""
-    return {}
+    """The page."""
+    problem, tasks, next_before, count = None, [], None, None
+    before = request.query_params.get("before") or None
+    if before is not None and not (before.isascii() and before.isdecimal() and len(before) < 19):
+        raise HTTPException(400, "The parameter before is not the number of a task.")
+    wanted = TaskFilter.read(request.query_params)
+    try:
+        text = read_filter(request).as_json()
+        async with db.connection.transaction():
+            found = await db.row(
+                "select tasks, next_before from underway.find_tasks(%(filter)s, %(before)s, %(page)s, %(read)s)",
+                {"filter": text, "before": before, "page": _PAGE, "read": _READ},
+            )
+            count = await db.row(
+                "select count, capped from underway.count_tasks(%(filter)s, %(max)s)", {"filter": text, "max": _COUNT}
+            )
+        next_before = found.next_before
+        tasks = await db.rows(
+            "select * from underway.task_list where id = any(%(ids)s::bigint[]) order by id desc", {"ids": found.tasks}
+        )
+        await _redact(request, db, tasks)
+    except (InputError, InvalidArgument) as error:
+        problem = str(error)
+    states = wanted.values.get("state") or STATES
+    return {
+        "filter": wanted,
+        "problem": problem,
+        "tasks": tasks,
+        "count": count,
+        "read": _READ,
+        "states": STATES,
+        "times": TIMES,
+        "queues": [row.queue for row in await db.rows("select queue from underway.queue_list order by queue")],
+        "jobs": [row.job for row in await db.rows("select job from underway.job_list order by job limit 1000")],
+        "operations": {
+            name: kind for name, kind in OPERATIONS.items()
+            if set(kind.states) & set(states) and (not kind.dead_letter or wanted.get("dead_letter") not in ("no", "false"))
+        },
+        "older": url(request, "tasks", wanted.with_(before=next_before)) if next_before else None,
+        "newest": url(request, "tasks", wanted.values) if before else None,
+        "status": 400 if problem else 200,
+    }  # fmt: skip
+
+
+async def _redact(request: Request, db: Queries, tasks: list[Any]) -> None:
+    """Hide in the errors of tasks what is hidden in their inputs."""
+    redaction = dashboard_of(request).redaction
+    failed = [task.id for task in tasks if task.error]
+    if not redaction or not failed:
+        return
+    rows = await db.rows(
+        """select i.id, i.input::text as input, i.headers::text as headers
+        from unnest(%(ids)s::bigint[]) as asked (id), underway.task_info(asked.id) i""",
+        {"ids": failed},
+    )
+    hidden = {row.id: redaction.secrets(json_view.parse(row.input)[0], json_view.parse(row.headers)[0]) for row in rows}
+    for task in tasks:
+        if task.error:
+            task.error = hide_in_text(task.error, hidden.get(task.id, ()))
 
 
 routes = [Route("/tasks", show, name="tasks")]

@@ -47,6 +47,7 @@ from .executors.thread import ThreadExecutor
 from .lifespan import Lifespan, LifespanCancelled
 from .listener import Listener
 from .maintenance import Maintenance
+from .observer import Observer
 from .parts import run_to_end, run_together
 from .renewal import Renewer
 from .results import Results
@@ -66,6 +67,7 @@ class Worker:
 
     `state` and `middleware` are those of the application. `lifespan` makes the context manager that stays open on the
     worker's loop while it works; what it yields replaces `state`. `started` is set when the worker begins to claim.
+    An `observer` that is set before `run` is told what the worker does.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class Worker:
         self._dsn = dsn
         self._jobs = dict(jobs)
         self.started = asyncio.Event()
+        self.observer: Observer | None = None
         self._environment = Environment(
             state=state, middleware=middleware, skip_unknown=self.settings.unknown_jobs == "skip"
         )
@@ -120,6 +123,7 @@ class Worker:
             self._open_database(pools) as database,
         ):
             shared = self._shared = Shared.of(self.settings, self.name, database, self._jobs)
+            shared.observer = self.observer
             try:
                 await self._register()
                 if not self._stops:

@@ -61,18 +61,35 @@ def _queues(request: Request, queues: Sequence[QueueStats], now: datetime) -> li
         ready = f"{count(queue.ready)} ready, the oldest for {duration(age)}"
         link = url(request, "tasks", {"queue": queue.queue, "state": "pending"})
         if queue.paused_at is not None:
-            found.append(Finding(
-                "warn", f"Queue {queue.queue} is paused", ready, "Resume it on the page Queues.", url(request, "queues"),
-            ))  # fmt: skip
+            found.append(
+                Finding(
+                    "warn",
+                    f"Queue {queue.queue} is paused",
+                    ready,
+                    "Resume it.",
+                    url(request, "queues"),
+                )
+            )
         elif queue.workers == 0:
-            found.append(Finding(
-                "bad", f"No worker serves queue {queue.queue}", ready, "Start a worker for it.", url(request, "workers"),
-            ))  # fmt: skip
+            found.append(
+                Finding(
+                    "bad",
+                    f"No worker serves queue {queue.queue}",
+                    ready,
+                    "Start a worker.",
+                    url(request, "workers"),
+                )
+            )
         elif age > _BLOCKED_AFTER:
-            found.append(Finding(
-                "bad", f"Queue {queue.queue} is behind", ready,
-                "Look at why its first task does not run, or add workers.", link,
-            ))  # fmt: skip
+            found.append(
+                Finding(
+                    "bad",
+                    f"Queue {queue.queue} is behind",
+                    ready,
+                    "Look at why its first task does not run, or add workers.",
+                    link,
+                )
+            )
     return found
 
 
@@ -103,16 +120,16 @@ async def _schedules(request: Request, db: Queries) -> list[Finding]:
 
 async def _workers(request: Request, db: Queries, now: datetime) -> list[Finding]:
     rows = await db.rows(
-        "select name, seen_at, in_progress from underway.worker_stats where lost order by seen_at desc limit 5"
+        "select name, seen_at, in_progress from underway.worker_stats where lost order by seen_at desc"
     )
-    return [
-        Finding(
-            "warn", f"Worker {row.name} is lost",
-            f"not seen for {duration(now - row.seen_at)}" + (f", with {row.in_progress} tasks" if row.in_progress else ""),
-            "Its tasks are taken back when their leases lapse. Look at its log.", url(request, "workers"),
-        )
-        for row in rows
-    ]  # fmt: skip
+    if not rows:
+        return []
+    held = sum(row.in_progress for row in rows)
+    title = f"Worker {rows[0].name} is lost" if len(rows) == 1 else f"{len(rows)} workers are lost"
+    text = f"not seen for {duration(now - rows[0].seen_at)}"
+    if held:
+        text += f", with {count(held)} tasks, which are taken back when their leases lapse"
+    return [Finding("bad" if held else "warn", title, text, "Look at the workers.", url(request, "workers"))]
 
 
 async def _failures(request: Request, db: Queries, now: datetime) -> list[Finding]:
@@ -123,12 +140,14 @@ async def _failures(request: Request, db: Queries, now: datetime) -> list[Findin
     )
     return [
         Finding(
-            "bad", f"Many tasks of queue {row.queue} fail",
+            "bad",
+            f"Many tasks of queue {row.queue} fail",
             f"{count(row.failed)} in the last hour, {percent(row.failed / (row.failed + row.succeeded))} of what ended",
-            "See which errors.", url(request, "failures", {"queue": row.queue}),
+            "See which errors.",
+            url(request, "failures", {"queue": row.queue}),
         )
         for row in rows
-    ]  # fmt: skip
+    ]
 
 
 async def _database(request: Request, db: Queries) -> list[Finding]:
@@ -136,19 +155,23 @@ async def _database(request: Request, db: Queries) -> list[Finding]:
     link, found = url(request, "database"), []
     snapshot = health.get("oldest_snapshot") or {}
     if (snapshot.get("age_seconds") or 0) > _OLD_SNAPSHOT:
-        found.append(Finding(
-            "warn", "An old snapshot keeps dead rows",
-            f"session {snapshot.get('pid')} ({snapshot.get('application_name') or 'no name'}) holds it for"
-            f" {duration(snapshot['age_seconds'])}",
-            "End that transaction; claims get slower meanwhile.", link,
-        ))  # fmt: skip
-    if health.get("prepared_transactions"):
-        found.append(Finding(
-            "warn", "Prepared transactions", f"{health['prepared_transactions']} are open", "Commit or roll them back.", link,
-        ))  # fmt: skip
-    for name in ("missing_indexes", "invalid_indexes"):
-        if health.get(name):
-            found.append(Finding(
-                "bad", name.replace("_", " ").capitalize(), ", ".join(map(str, health[name])), "Run underway migrate.", link,
-            ))  # fmt: skip
+        found.append(
+            Finding(
+                "warn",
+                "An old snapshot keeps dead rows",
+                f"session {snapshot.get('pid')} ({snapshot.get('application_name') or 'no name'}) holds it for"
+                f" {duration(snapshot['age_seconds'])}",
+                "End that transaction; claims get slower meanwhile.",
+                link,
+            )
+        )
+    if prepared := health.get("prepared_transactions"):
+        found.append(
+            Finding("warn", "Prepared transactions are open", str(prepared), "Commit or roll them back.", link)
+        )
+    found += [
+        Finding("bad", title, ", ".join(map(str, health[name])), "Run underway migrate.", link)
+        for name, title in (("missing_indexes", "Indexes are missing"), ("invalid_indexes", "Indexes are invalid"))
+        if health.get(name)
+    ]
     return found

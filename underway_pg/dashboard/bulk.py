@@ -1,4 +1,4 @@
-"""Operations on many tasks: they run in the server, a few hundred tasks a transaction, while a page shows the progress."""
+"""Operations on many tasks. They run in the server, 500 tasks in a transaction, while a page shows the progress."""
 
 from __future__ import annotations
 

@@ -160,7 +160,9 @@ def _bars(series: Sequence[Series], number: int, top: float) -> list[Markup]:
 
 def _line(series: Series, top: float) -> list[Markup]:
     """A line that is interrupted where there is no value. A lone value is a dot: a line without length."""
-    number, line, dots = len(series.values), [], []
+    number = len(series.values)
+    line: list[str] = []
+    dots: list[str] = []
     for known, group in itertools.groupby(enumerate(series.values), lambda pair: pair[1] is not None):
         if known:
             points = [f"{_x(i + 0.5, number):.1f} {_y(value or 0, top):g}" for i, value in group]

@@ -26,7 +26,7 @@ _MAX_IDS = 1_000
 
 @dataclass(frozen=True)
 class TaskFilter:
-    """The values of the form as they were written, without the empty ones: lists for state, queue and job, and texts."""
+    """The values of the form as they were written: lists for state, queue and job, texts for the others."""
 
     values: Mapping[str, Any] = field(default_factory=dict)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,19 +10,32 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+import psycopg
 from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from ..errors import DatabaseRefusal, InputError
+from ..errors import DatabaseRefusal, InputError, UnderwayError
 from . import security
 from .database import Queries
 
 if TYPE_CHECKING:
     from .application import Dashboard
 
-__all__ = ["Done", "action", "back_of", "base_path", "confirm", "dashboard_of", "page", "read_form", "render", "url"]
+__all__ = [
+    "Done",
+    "action",
+    "back_of",
+    "base_path",
+    "confirm",
+    "dashboard_of",
+    "is_inside",
+    "page",
+    "read_form",
+    "render",
+    "url",
+]
 
 
 @dataclass(frozen=True)
@@ -82,8 +96,10 @@ async def render(request: Request, template: str, *, status: int = 200, **contex
     user = request.state.user
     privileges: frozenset[str] = frozenset()
     if user is not None and status < 500:
-        privileges = await dashboard.database.privileges()
-    flash = None if "x-underway-live" in request.headers else security.read_message(request)
+        # An error is shown even if the database is away.
+        with contextlib.suppress(*([UnderwayError, psycopg.Error] if status >= 400 else [])):
+            privileges = await dashboard.database.privileges()
+    flash = None if "x-underway-live" in request.headers else security.read_flash(request)
     values = {
         "request": request,
         "user": user,
@@ -93,6 +109,7 @@ async def render(request: Request, template: str, *, status: int = 200, **contex
         "why_not": lambda name: dashboard.refusal(user, name, privileges),
         "csrf": request.state.csrf,
         "theme": security.theme(request),
+        "may_sign_out": request.state.session.user is not None and user is not None,
         "read_only": dashboard.settings.read_only or not (user and user.may_act),
         "now": datetime.now(UTC),
         "here": request.url.path + (f"?{request.url.query}" if request.url.query else ""),
@@ -103,7 +120,7 @@ async def render(request: Request, template: str, *, status: int = 200, **contex
     text = await dashboard.templates.get_template(template).render_async(values)
     response = HTMLResponse(text, status_code=status)
     if flash is not None:
-        security.forget_message(request, response)
+        security.forget_flash(request, response)
     return response
 
 
@@ -160,15 +177,20 @@ async def read_form(request: Request) -> FormData:
 def redirect(request: Request, to: str, message: str, *, failed: bool = False) -> Response:
     """Go to a page of the dashboard, which shows the message."""
     response = RedirectResponse(to, status_code=303)
-    security.keep_message(request, response, message, failed=failed)
+    security.keep_flash(request, response, message, failed=failed)
     return response
 
 
 def back_of(request: Request, form: FormData) -> str:
     """The page from which an action was called."""
-    back, base = str(form.get("back", "")), base_path(request)
-    inside = back.startswith(f"{base}/") and not back.startswith("//") and "\\" not in back
-    return back if inside and back.isprintable() else f"{base}/"
+    back = str(form.get("back", ""))
+    return back if is_inside(request, back) else f"{base_path(request)}/"
+
+
+def is_inside(request: Request, path: str) -> bool:
+    """Whether a path that was sent by a browser is one of this dashboard."""
+    inside = path.startswith(f"{base_path(request)}/") and not path.startswith("//")
+    return inside and path.isprintable() and "\\" not in path
 
 
 async def confirm(

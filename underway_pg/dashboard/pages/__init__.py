@@ -25,8 +25,8 @@ A page::
 - `@action(name)` is for POST only. `name` is the SQL function that it calls: the action is refused unless the database
   role may call it, the user may act, and the CSRF token is right. The wrapper writes the audit row with this name, the
   path parameters and `Done.details` in the same transaction, and redirects to `Done.to`, or back, with the message.
-  What the database refuses (DatabaseRefusal) becomes a message too. For other wrong input raise `InputError("what; what to
-  do")`. Inside, `form.get("field")` and `form.getlist("field")`.
+  What the database refuses (DatabaseRefusal) becomes a message too. For other wrong input raise `InputError("what;
+  what to do")`. Inside, `form.get("field")` and `form.getlist("field")`.
 - A page that does not find its object raises `HTTPException(404, "There is no queue named mail.")`; bad query
   parameters raise `HTTPException(400, ...)`. The text is shown to people.
 - A dangerous action is asked for first: a GET page that returns `await confirm(request, ...)` (it is a Response).

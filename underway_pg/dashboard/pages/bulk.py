@@ -98,9 +98,13 @@ def _start(name: str) -> Any:
         if not isinstance(filter, dict) or not filter.get("state") or (dashboard.redaction and "input" in filter):
             raise InputError("the filter of this form cannot be used; go back and choose the tasks again")
         operation = Operation(
-            name, json.dumps(filter), _form_integer(form, "before"), request.state.user.name, _form_integer(form, "total"),
+            name,
+            json.dumps(filter),
+            _form_integer(form, "before"),
+            request.state.user.name,
+            _form_integer(form, "total"),
             bool(form.get("capped")),
-        )  # fmt: skip
+        )
         return Done(
             f"{kind.verb}: {operation.total:,}{'+' if operation.capped else ''} tasks.",
             url(request, "bulk", id=operation.id),

@@ -67,25 +67,39 @@ async def charts_over_time(
 
     charts = [
         time_chart(
-            "Throughput", times,
-            [Series("succeeded", column("succeeded"), 3, "bar"), Series("failed", column("failed"), 2, "bar"),
-             Series("enqueued", column("enqueued"), 1)],
+            "Throughput",
+            times,
+            [
+                Series("succeeded", column("succeeded"), 3, "bar"),
+                Series("failed", column("failed"), 2, "bar"),
+                Series("enqueued", column("enqueued"), 1),
+            ],
             unit=per_step,
         ),
         time_chart(
-            "Failures", times,
-            [Series("failed permanently", column("failed"), 2, "bar"), Series("will be retried", column("retried"), 5, "bar")],
+            "Failures",
+            times,
+            [
+                Series("failed permanently", column("failed"), 2, "bar"),
+                Series("will be retried", column("retried"), 5, "bar"),
+            ],
             unit=per_step.replace("tasks", "attempts"),
         ),
         time_chart(
-            "Run time", times, [Series("p50", column("run_p50"), 1), Series("p95", column("run_p95"), 4)],
-            unit="of an attempt", durations=True,
+            "Run time",
+            times,
+            [Series("p50", column("run_p50"), 1), Series("p95", column("run_p95"), 4)],
+            unit="of an attempt",
+            durations=True,
         ),
         time_chart(
-            "Waiting time", times, [Series("p50", column("wait_p50"), 1), Series("p95", column("wait_p95"), 4)],
-            unit="from ready to started", durations=True,
+            "Waiting time",
+            times,
+            [Series("p50", column("wait_p50"), 1), Series("p95", column("wait_p95"), 4)],
+            unit="from ready to started",
+            durations=True,
         ),
-    ]  # fmt: skip
+    ]
     if depth:
         charts += await _depth(db, chosen)
     return charts, rows
@@ -96,16 +110,23 @@ async def _depth(db: Queries, chosen: dict[str, Any]) -> list[Chart]:
     times = [row.at for row in rows]
     return [
         time_chart(
-            "Backlog", times,
-            [Series("ready", [row.ready for row in rows], 1), Series("in progress", [row.in_progress for row in rows], 3),
-             Series("waiting", [row.waiting for row in rows], 4)],
+            "Backlog",
+            times,
+            [
+                Series("ready", [row.ready for row in rows], 1),
+                Series("in progress", [row.in_progress for row in rows], 3),
+                Series("waiting", [row.waiting for row in rows], 4),
+            ],
             unit="tasks",
         ),
         time_chart(
-            "Oldest ready task", times, [Series("age", [row.oldest_ready_seconds for row in rows], 2)],
-            unit="how long it has been ready", durations=True,
+            "Oldest ready task",
+            times,
+            [Series("age", [row.oldest_ready_seconds for row in rows], 2)],
+            unit="how long it has been ready",
+            durations=True,
         ),
-    ]  # fmt: skip
+    ]
 
 
 @page("overview.html", title="Overview")

@@ -22,7 +22,8 @@ __all__ = ["routes"]
 
 _JSON = ("input", "output", "headers", "progress", "dead_letter")
 
-_INFO = f"""select id, queue, job, state, priority, attempt, max_attempts, errors::text as errors, enqueued_at, ready_at,
+_INFO = f"""select id, queue, job, state, priority, attempt, max_attempts, errors::text as errors, enqueued_at,
+    ready_at,
     started_at, lease_expires_at, finished_at, kept_until, worker, unique_key, concurrency_key, expires_at, reason,
     {", ".join(f"{name}::text as {name}" for name in _JSON)}
     from underway.task_info(%(id)s)"""
@@ -134,7 +135,9 @@ def _timeline(task: Any, errors: list[dict[str, Any]]) -> list[Event]:
         words = {"succeeded": "Succeeded", "failed": "Failed permanently", "cancelled": "Cancelled"}[task.state]
         kind = {"succeeded": "ok", "failed": "bad", "cancelled": "plain"}[task.state]
         ran = task.finished_at - before if task.state == "succeeded" else None
-        events.append(Event(task.finished_at, words + (f": {task.reason}" if task.reason else ""), kind, ran, "running"))
+        events.append(
+            Event(task.finished_at, words + (f": {task.reason}" if task.reason else ""), kind, ran, "running")
+        )
     elif task.state == "pending" and task.ready_at is not None:
         events.append(Event(task.ready_at, "Ready", "violet"))
     return sorted(events, key=lambda event: event.at)

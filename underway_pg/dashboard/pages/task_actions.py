@@ -43,30 +43,56 @@ def actions_of(task: Any) -> list[TaskAction]:
     found = []
     if task.state in ("failed", "cancelled"):
         found.append(
-            TaskAction("retry", "Retry", "retry", f"select underway.retry({id});", f"underway retry {id}", "task_retry",
-                       kind="primary")
-        )  # fmt: skip
+            TaskAction(
+                "retry",
+                "Retry",
+                "retry",
+                f"select underway.retry({id});",
+                f"underway retry {id}",
+                "task_retry",
+                kind="primary",
+            )
+        )
     if task.dead_letter is not None and task.state == "pending":
         sql = f"select underway.redrive_many(array[{id}]);"
         found.append(TaskAction("redrive", "Redrive", "redrive_many", sql, None, "task_redrive", kind="primary"))
     if task.state in ("pending", "in_progress", "waiting"):
         found.append(
-            TaskAction("cancel", "Cancel", "cancel", f"select underway.cancel({id});", f"underway cancel {id}",
-                       "task_cancel", ask=True, kind="danger")
-        )  # fmt: skip
+            TaskAction(
+                "cancel",
+                "Cancel",
+                "cancel",
+                f"select underway.cancel({id});",
+                f"underway cancel {id}",
+                "task_cancel",
+                ask=True,
+                kind="danger",
+            )
+        )
     if task.state == "pending":
         run_at = "now() + interval '1 hour'"
         found += [
             TaskAction("reschedule", "Reschedule", "reschedule", f"select underway.reschedule({id}, {run_at});"),
             TaskAction("reprioritize", "Change priority", "reprioritize", f"select underway.reprioritize({id}, 10);"),
         ]
-    found.append(TaskAction("run_again", "Run again", "run_again", f"select underway.run_again({id});", None, "task_again",
-                            ask=True))  # fmt: skip
+    found.append(
+        TaskAction(
+            "run_again", "Run again", "run_again", f"select underway.run_again({id});", None, "task_again", ask=True
+        )
+    )
     if task.state in ("succeeded", "failed", "cancelled"):
         found.append(
-            TaskAction("delete", "Delete", "delete_task", f"select underway.delete_task({id});", f"underway delete {id}",
-                       "task_delete", ask=True, kind="danger")
-        )  # fmt: skip
+            TaskAction(
+                "delete",
+                "Delete",
+                "delete_task",
+                f"select underway.delete_task({id});",
+                f"underway delete {id}",
+                "task_delete",
+                ask=True,
+                kind="danger",
+            )
+        )
     return found
 
 
@@ -165,11 +191,11 @@ async def run_again(request: Request, form: FormData, db: Queries) -> Done:
         original, parsed = await _input_of(request, db)
         value = dashboard_of(request).redaction.restore(value, original)
         edited = None if parsed and value == original else statements.dump_json(value)
-    new = await db.value(
-        "select underway.run_again(%(id)s, %(input)s::jsonb)", {"id": _id(request), "input": edited}
-    )
+    new = await db.value("select underway.run_again(%(id)s, %(input)s::jsonb)", {"id": _id(request), "input": edited})
     return Done(
-        f"Task {new} is a copy of task {_id(request)}.", url(request, "task", id=new), {"new": new, "edited": bool(edited)}
+        f"Task {new} is a copy of task {_id(request)}.",
+        url(request, "task", id=new),
+        {"new": new, "edited": bool(edited)},
     )
 
 
@@ -194,14 +220,21 @@ def _ask(name: str, text: str) -> Any:
         row = await db.row("select * from underway.task_info(%(id)s)", {"id": _id(request)})
         chosen = next((each for each in actions_of(row) if each.name == name), None) if row else None
         if chosen is None:
-            raise HTTPException(404 if row is None else 400, f"Task {_id(request)} cannot be {name}led any more." if row else
-                                f"There is no task {_id(request)}.")  # fmt: skip
+            raise HTTPException(
+                404 if row is None else 400,
+                f"Task {_id(request)} cannot be {name}led any more." if row else f"There is no task {_id(request)}.",
+            )
         facts: Sequence[tuple[str, Any]] = [("State", row.state), ("Job", row.job or "none"), ("Queue", row.queue)]
         return await confirm(
-            request, title=f"{chosen.label} task {_id(request)}?", text=text,
-            action=url(request, f"task_{name}", id=_id(request)), name=chosen.function, button=chosen.label,
-            details=list(facts), back=url(request, "task", id=_id(request)),
-        )  # fmt: skip
+            request,
+            title=f"{chosen.label} task {_id(request)}?",
+            text=text,
+            action=url(request, f"task_{name}", id=_id(request)),
+            name=chosen.function,
+            button=chosen.label,
+            details=list(facts),
+            back=url(request, "task", id=_id(request)),
+        )
 
     return ask
 
@@ -213,11 +246,16 @@ action_routes = [
     *(
         Route(f"/tasks/{{id:int}}/{name}", endpoint, methods=["POST"], name=f"task_{name}")
         for name, endpoint in (
-            ("retry", retry), ("redrive", redrive), ("cancel", cancel), ("delete", delete), ("reschedule", reschedule),
-            ("reprioritize", reprioritize), ("again", run_again),
+            ("retry", retry),
+            ("redrive", redrive),
+            ("cancel", cancel),
+            ("delete", delete),
+            ("reschedule", reschedule),
+            ("reprioritize", reprioritize),
+            ("again", run_again),
         )
     ),
     Route("/tasks/{id:int}/cancel", _ask("cancel", _CANCEL), name="task_ask_cancel"),
     Route("/tasks/{id:int}/delete", _ask("delete", _DELETE), name="task_ask_delete"),
     Route("/tasks/{id:int}/again", ask_again, name="task_ask_again"),
-]  # fmt: skip
+]

@@ -68,13 +68,15 @@ async def show(request: Request, db: Queries) -> dict[str, Any]:
         "queues": [row.queue for row in await db.rows("select queue from underway.queue_list order by queue")],
         "jobs": [row.job for row in await db.rows("select job from underway.job_list order by job limit 1000")],
         "operations": {
-            name: kind for name, kind in OPERATIONS.items()
-            if set(kind.states) & set(states) and (not kind.dead_letter or wanted.get("dead_letter") not in ("no", "false"))
+            name: kind
+            for name, kind in OPERATIONS.items()
+            if set(kind.states) & set(states)
+            and (not kind.dead_letter or wanted.get("dead_letter") not in ("no", "false"))
         },
         "older": url(request, "tasks", wanted.with_(before=next_before)) if next_before else None,
         "newest": url(request, "tasks", wanted.values) if before else None,
         "status": 400 if problem else 200,
-    }  # fmt: skip
+    }
 
 
 async def _redact(request: Request, db: Queries, tasks: list[Any]) -> None:

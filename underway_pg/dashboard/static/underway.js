@@ -27,6 +27,11 @@
     setTimeout(() => { button.textContent = "Copy"; }, 1500);
   });
 
+  // A menu closes when something else is clicked.
+  document.addEventListener("click", (event) => {
+    for (const menu of all("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;
+  });
+
   // Selection of rows.
   const boxes = (form) => all("input[type=checkbox][name=task]", form);
   function showSelection(form) {

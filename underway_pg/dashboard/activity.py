@@ -17,8 +17,8 @@ _LINES = 40
 async def by_job(db: Queries, since: datetime, until: datetime, queue: str | None = None) -> list[Any]:
     """What happened to the tasks of each job and queue in a time, most first.
 
-    A day or more begins at the full hour before: then the sums of hours are read, which are sixty times fewer than those
-    of minutes.
+    A day or more begins at the full hour before: then the sums of hours are read, which are sixty times fewer than
+    those of minutes.
     """
     if until - since >= timedelta(days=1):
         since = since.replace(minute=0, second=0, microsecond=0)

@@ -81,7 +81,7 @@ def _snapshot(snapshot: Mapping[str, Any] | None) -> Assessment:
 
 
 def _dead_rows(tables: list[Mapping[str, Any]]) -> Assessment:
-    why = "Each finished task leaves dead rows. Autovacuum removes them; far more dead than live rows slow everything down."
+    why = "Each finished task leaves dead rows, which autovacuum removes. Claims are slow while many remain."
     dead = sum(table["dead_rows"] for table in tables)
     worst = [table["name"] for table in tables if bloated(table)]
     if not worst:

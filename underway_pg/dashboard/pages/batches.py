@@ -12,7 +12,9 @@ from starlette.routing import Route
 
 from ... import statements
 from ..database import Queries
-from ..page import Done, action, confirm, page, url
+from ..formats import NOTHING
+from ..page import Done, action, confirm, dashboard_of, page, url
+from ..redaction import redact_texts
 
 __all__ = ["routes"]
 
@@ -58,6 +60,7 @@ async def show_one(request: Request, db: Queries) -> dict[str, Any]:
         order by b.task desc""",
         {"id": id, "before": before, "limit": _PAGE + 1},
     )
+    await redact_texts(dashboard_of(request).redaction, db, tasks, "error")
     callbacks = await db.rows(
         """select c.event, c.task, t.state::text as state, t.job, t.queue
         from (values ('on success', %(success)s::bigint), ('at the end', %(final)s), ('on failure', %(failure)s))
@@ -88,7 +91,7 @@ async def ask_cancel(request: Request, db: Queries) -> Response:
         name="cancel_batch",
         button=f"Cancel {batch.live} live tasks",
         details=[
-            ("Name", batch.name or "–"),
+            ("Name", batch.name or NOTHING),
             ("Tasks", batch.tasks),
             ("Live", batch.live),
             ("Succeeded", batch.succeeded),

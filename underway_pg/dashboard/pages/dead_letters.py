@@ -10,7 +10,8 @@ from starlette.requests import Request
 from starlette.routing import Route
 
 from ..database import Queries
-from ..page import page
+from ..page import dashboard_of, page
+from ..redaction import redact_texts
 
 __all__ = ["routes"]
 
@@ -48,12 +49,14 @@ async def show(request: Request, db: Queries) -> dict[str, Any]:
         {"tasks": found.tasks},
     )
     shown = letters[:_PAGE]
+    await redact_texts(dashboard_of(request).redaction, db, shown, "message")
     return {
         "queues": await db.rows(
             "select queue, dead_letters, workers from underway.queue_stats where dead_letters > 0 order by queue"
         ),
         "sources": await db.rows(
-            "select queue, dead_letter_queue from underway.queue_list where dead_letter_queue is not null order by queue"
+            """select queue, dead_letter_queue from underway.queue_list
+            where dead_letter_queue is not null order by queue"""
         ),
         "queue": queue,
         "letters": shown,

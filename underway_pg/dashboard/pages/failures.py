@@ -8,7 +8,8 @@ from starlette.requests import Request
 from starlette.routing import Route
 
 from ..database import Queries
-from ..page import page
+from ..page import dashboard_of, page
+from ..redaction import MARK, redact_texts
 from .overview import SPANS, charts_over_time, span_of
 
 __all__ = ["routes"]
@@ -17,9 +18,13 @@ __all__ = ["routes"]
 _READ = 10_000
 
 
-def _literal_part(message: str) -> str:
-    """The longest part of a message in which nothing was replaced by an ellipsis: what a search for it looks for."""
-    return max((part.strip() for part in message.split("…")), key=len)
+def _searched(group: Any) -> str | None:
+    """The text that a search for the tasks of a group looks for.
+
+    It is the longest part of the message in which no number or quoted value was replaced by an ellipsis.
+    """
+    message = "" if MARK in (group.message or "") else group.message or ""
+    return max((part.strip() for part in message.split("…")), key=len) or group.error_type or None
 
 
 @page("failures.html", title="Failures")
@@ -30,12 +35,13 @@ async def show(request: Request, db: Queries) -> dict[str, Any]:
     given = {"since": span.since, "queue": queue, "read": _READ}
     charts, _ = await charts_over_time(db, span, queue, depth=False)
     groups = await db.rows("select * from underway.failure_groups(%(since)s, %(queue)s, %(read)s)", given)
+    await redact_texts(dashboard_of(request).redaction, db, groups, "message", task="last_task")
     for group in groups:
         group.filter = {
             "state": "failed",
             "job": group.job or None,
             "queue": group.queue,
-            "error": _literal_part(group.message or "") or group.error_type or None,
+            "error": _searched(group),
             "finished_after": span.since.replace(microsecond=0).isoformat(),
         }
     return {

@@ -13,8 +13,9 @@ from ...models import JobStats
 from ...settings import Queue, RetryPolicy
 from ..activity import by_job, finished_by_hour
 from ..database import Queries
-from ..formats import duration
-from ..page import page
+from ..formats import NOTHING, duration
+from ..page import dashboard_of, page
+from ..redaction import redact_texts
 from .overview import SPANS, charts_over_time, span_of
 
 __all__ = ["routes"]
@@ -64,6 +65,9 @@ async def show_one(request: Request, db: Queries) -> dict[str, Any]:
     if job is None and not by_queue:
         raise HTTPException(404, f"No job named {name} is registered, and none has run lately.")
     charts, _ = await charts_over_time(db, span, None, name, depth=False)
+    groups = await db.rows("select * from underway.failure_groups(%(since)s)", given)
+    failures = [group for group in groups if group.job == name][:10]
+    await redact_texts(dashboard_of(request).redaction, db, failures, "message", task="last_task")
     queue = None
     if job is not None:
         queue = next((each for each in await db.run(statements.queue_settings()) if each.name == job.queue), None)
@@ -73,11 +77,7 @@ async def show_one(request: Request, db: Queries) -> dict[str, Any]:
         "settings": _settings(job, queue) if job is not None and queue is not None else [],
         "by_queue": by_queue,
         "charts": charts,
-        "failures": [
-            group
-            for group in await db.rows("select * from underway.failure_groups(%(since)s)", given)
-            if group.job == name
-        ][:10],
+        "failures": failures,
         "skipped_by": await db.rows(
             "select id, name from underway.worker_stats where %(job)s = any (skipped_jobs) and not lost order by id",
             given,
@@ -120,7 +120,7 @@ def _text(value: str | None) -> str:
 def _retries(policy: RetryPolicy | None) -> str:
     """A retry policy in words."""
     if policy is None:
-        return "–"
+        return NOTHING
     if policy.max_attempts == 1:
         return "1 attempt"
     first, longest = duration(policy.initial_interval), duration(policy.max_interval)

@@ -69,8 +69,9 @@ async def show_one(request: Request, db: Queries) -> dict[str, Any]:
 
 async def _queue(db: Queries, name: str) -> Any:
     queue = await db.row(
-        """select *, (retry_policy).max_attempts as max_attempts, (retry_policy).initial_interval as initial_interval,
-            (retry_policy).max_interval as max_interval, (retry_policy).factor as factor, (retry_policy).jitter as jitter
+        """select *, (retry_policy).max_attempts as max_attempts, (retry_policy).factor as factor,
+            (retry_policy).initial_interval as initial_interval, (retry_policy).max_interval as max_interval,
+            (retry_policy).jitter as jitter
         from underway.queue_stats where queue = %(name)s""",
         {"name": name},
     )

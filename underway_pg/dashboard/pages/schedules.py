@@ -15,7 +15,8 @@ from starlette.routing import Route
 from ... import statements
 from ...cron import in_words
 from ..database import Queries
-from ..page import Done, action, page, url
+from ..page import Done, action, dashboard_of, page, url
+from ..redaction import redact_texts
 
 __all__ = ["routes"]
 
@@ -61,7 +62,9 @@ async def show_one(request: Request, db: Queries) -> dict[str, Any]:
     if schedule is None:
         raise HTTPException(404, f"There is no schedule named {name}.")
     _describe(schedule, datetime.now(UTC))
-    return {"title": name, "schedule": schedule, "next": await _next(db, schedule), "tasks": await _tasks(db, schedule)}
+    tasks = await _tasks(db, schedule)
+    await redact_texts(dashboard_of(request).redaction, db, tasks, "message")
+    return {"title": name, "schedule": schedule, "next": await _next(db, schedule), "tasks": tasks}
 
 
 async def _next(db: Queries, schedule: Any) -> list[tuple[datetime, str]]:
@@ -86,8 +89,8 @@ async def _tasks(db: Queries, schedule: Any) -> list[Any]:
     if schedule.job:
         wanted["job"] = [schedule.job]
     tasks = await db.rows(
-        """select i.id, i.state::text as state, i.headers ->> 'scheduled_at' as scheduled_at, i.enqueued_at, i.started_at,
-            i.finished_at, i.errors -> -1 ->> 'type' as error_type, left(i.errors -> -1 ->> 'message', 200) as message
+        """select i.id, i.state::text as state, i.headers ->> 'scheduled_at' as scheduled_at, i.enqueued_at,
+            i.started_at, i.finished_at, i.errors -> -1 ->> 'type' as error_type, left(i.errors -> -1 ->> 'message', 200) as message
         from underway.find_tasks(%(filter)s, max_tasks => %(searched)s) f
         cross join lateral unnest(f.tasks || %(last)s::bigint[]) as found (id)
         cross join lateral underway.task_info(found.id) i

@@ -8,8 +8,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from ..errors import ConfigurationError
+from . import json_view
+from .database import Queries
 
-__all__ = ["MARK", "Redaction"]
+__all__ = ["MARK", "Redaction", "hide_in_text", "redact_texts"]
 
 MARK = "redacted"
 
@@ -94,6 +96,32 @@ def hide_in_text(text: str, secrets: Iterable[str]) -> str:
     for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, MARK)
     return text
+
+
+async def redact_texts(
+    redaction: Redaction, db: Queries, rows: Iterable[Any], *fields: str, task: str = "id"
+) -> None:
+    """Hide in these texts of rows, such as errors, what is hidden in the inputs and headers of their tasks.
+
+    `task` is the attribute that has the id of the task. The texts of a task whose input is nested too deeply to be
+    redacted are hidden as a whole.
+    """
+    affected = [row for row in rows if any(getattr(row, field) for field in fields)] if redaction else []
+    if not affected:
+        return
+    found = await db.rows(
+        """select i.id, i.input::text as input, i.headers::text as headers
+        from unnest(%(ids)s::bigint[]) as asked (id), underway.task_info(asked.id) i""",
+        {"ids": list({getattr(row, task) for row in affected})},
+    )
+    values = {row.id: (json_view.parse(row.input), json_view.parse(row.headers)) for row in found}
+    for row in affected:
+        given = values.get(getattr(row, task), ())
+        secrets = redaction.secrets(*(value for value, _ in given))
+        for field in fields:
+            text = getattr(row, field)
+            if text:
+                setattr(row, field, hide_in_text(text, secrets) if all(whole for _, whole in given) else MARK)
 
 
 def _scalars(value: Any) -> Iterator[Any]:

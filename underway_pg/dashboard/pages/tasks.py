@@ -9,12 +9,11 @@ from starlette.requests import Request
 from starlette.routing import Route
 
 from ...errors import InputError, InvalidArgument
-from .. import json_view
 from ..bulk import OPERATIONS
 from ..database import Queries
 from ..filters import STATES, TIMES, TaskFilter
 from ..page import dashboard_of, page, url
-from ..redaction import hide_in_text
+from ..redaction import redact_texts
 
 __all__ = ["read_filter", "routes"]
 
@@ -53,7 +52,7 @@ async def show(request: Request, db: Queries) -> dict[str, Any]:
         tasks = await db.rows(
             "select * from underway.task_list where id = any(%(ids)s::bigint[]) order by id desc", {"ids": found.tasks}
         )
-        await _redact(request, db, tasks)
+        await redact_texts(dashboard_of(request).redaction, db, tasks, "error")
     except (InputError, InvalidArgument) as error:
         problem = str(error)
     states = wanted.values.get("state") or STATES
@@ -77,23 +76,6 @@ async def show(request: Request, db: Queries) -> dict[str, Any]:
         "newest": url(request, "tasks", wanted.values) if before else None,
         "status": 400 if problem else 200,
     }
-
-
-async def _redact(request: Request, db: Queries, tasks: list[Any]) -> None:
-    """Hide in the errors of tasks what is hidden in their inputs."""
-    redaction = dashboard_of(request).redaction
-    failed = [task.id for task in tasks if task.error]
-    if not redaction or not failed:
-        return
-    rows = await db.rows(
-        """select i.id, i.input::text as input, i.headers::text as headers
-        from unnest(%(ids)s::bigint[]) as asked (id), underway.task_info(asked.id) i""",
-        {"ids": failed},
-    )
-    hidden = {row.id: redaction.secrets(json_view.parse(row.input)[0], json_view.parse(row.headers)[0]) for row in rows}
-    for task in tasks:
-        if task.error:
-            task.error = hide_in_text(task.error, hidden.get(task.id, ()))
 
 
 routes = [Route("/tasks", show, name="tasks")]

@@ -491,7 +491,7 @@ def child() -> Iterator[Child]:
 
 
 def run_task(number: int) -> RunTask:
-    return RunTask("module", "name", None, attempt_of(process_jobs.hangs).task._replace(id=number), 1, True)
+    return RunTask("module", "name", None, attempt_of(process_jobs.hangs).task._replace(id=number), 1, True, 10.0)
 
 
 def test_a_stop_that_comes_late_does_not_hit_the_next_task_of_its_process(child: Child) -> None:

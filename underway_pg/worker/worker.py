@@ -78,7 +78,10 @@ class Worker:
         self.started = asyncio.Event()
         self.observer: Observer | None = None
         self._environment = Environment(
-            state=state, middleware=middleware, skip_unknown=self.settings.unknown_jobs == "skip"
+            state=state,
+            middleware=middleware,
+            skip_unknown=self.settings.unknown_jobs == "skip",
+            silent_after=self.settings.silent_after,
         )
         self._make_lifespan = lifespan
         self._lifespan: Lifespan | None = None

@@ -142,6 +142,7 @@ class Child:
             connections=NewConnections(self._dsn, self._announce_session),
             max_output_size=message.max_output_size,
             skip_unknown=message.skip_unknown,
+            silent_after=message.silent_after,
         )
         attempt = Attempt(message.task, environment)
         self._attempt = attempt

@@ -54,7 +54,7 @@ class RunTask:
     """Run a task with the job that the module has under this name.
 
     included_by     the module that includes the blueprint of the job in its application; None without a blueprint
-    max_output_size, skip_unknown   as in the worker's Environment
+    max_output_size, skip_unknown, silent_after   as in the worker's Environment
     """
 
     module: str
@@ -63,6 +63,7 @@ class RunTask:
     task: ClaimedTask
     max_output_size: int
     skip_unknown: bool
+    silent_after: float
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,8 @@ class ProcessRun:
             self._is_sent = False
         try:
             # Without the lock: a large input takes its time, and `stop` must not wait for it.
-            limits = attempt.environment.max_output_size, attempt.environment.skip_unknown
+            environment = attempt.environment
+            limits = environment.max_output_size, environment.skip_unknown, environment.silent_after
             process.send(RunTask(*self._path, attempt.task, *limits))
             with self._lock:
                 self._is_sent = True

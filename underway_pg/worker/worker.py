@@ -117,11 +117,11 @@ class Worker:
             try:
                 await self._register()
                 if not self._stops:
-                    self._lifespan = Lifespan(self._open_lifespan(), shared)
+                    self._lifespan = Lifespan(self._open_lifespan(), shared, self._stop)
                     async with self._lifespan as state:
                         self.started.set()
                         logger.info("worker %s serves %s", self.name, ", ".join(self.queues))
-                        await self._work(shared, pools, state)
+                        await self._lifespan.run(self._work(shared, pools, state))
             except LifespanCancelled:
                 pass  # the worker is to stop, and has nothing to give back
             except GaveUp:

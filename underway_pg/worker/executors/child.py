@@ -32,6 +32,7 @@ from .messages import (
     FromProcess,
     Program,
     Progress,
+    Running,
     RunTask,
     SessionOpened,
     Shutdown,
@@ -225,6 +226,7 @@ class Child:
             job = import_job(self._program, message.module, message.name, message.included_by)
             attempt.job = job
             attempt.environment = replace(attempt.environment, state=job.app.state, middleware=job.app.middleware)
+            self._send_about(attempt, Running())
             self._may_raise = True
             if attempt.stop_reason is not None:
                 raise asyncio.CancelledError

@@ -18,6 +18,7 @@ __all__ = [
     "Program",
     "Progress",
     "RunTask",
+    "Running",
     "SessionOpened",
     "Shutdown",
     "Started",
@@ -94,6 +95,11 @@ class Started:
 
 
 @dataclass(frozen=True)
+class Running:
+    """The job is imported and its handler begins: its time counts from now on."""
+
+
+@dataclass(frozen=True)
 class Progress:
     """The progress that the handler reports, as JSON text."""
 
@@ -145,4 +151,4 @@ class Ended:
     lost_sessions: tuple[Session, ...] = ()
 
 
-FromProcess = Started | Progress | SessionOpened | Stopping | Ended
+FromProcess = Started | Running | Progress | SessionOpened | Stopping | Ended

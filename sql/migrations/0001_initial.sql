@@ -571,23 +571,40 @@ alter table underway.batch_to_reevaluate replica identity full;
 
 create type underway.stat_step as enum ('minute', 'hour', 'total');
 
--- What happened to tasks, as the transaction counted it in which it happened. Rows are only added; maintain() deletes them
--- and adds them up in task_stat. A row stands for tasks of one queue and job with the same outcome: enqueued, retried,
--- expired, or a final state. The attempts of one row began in the same minute, and their run times and waiting times are in
--- the same buckets of underway.histogram_bounds().
-create table underway.task_stat_delta (
-    id           bigint generated always as identity primary key with (deduplicate_items = off),
-    at           timestamptz not null, -- when it happened
-    started_at   timestamptz, -- the minute in which the attempts began; null where none did
-    tasks        bigint not null,
-    run_seconds  double precision not null default 0,
-    wait_seconds double precision not null default 0,
-    run_bucket   smallint, -- from 1 to 28
-    wait_bucket  smallint,
-    outcome      text not null,
-    queue        text collate "C" not null,
-    job          text collate "C" not null -- empty for none
+-- A task that has ended, or an attempt that has failed and is tried again. started_at is null if no attempt was under way.
+create type underway.ended_attempt as (
+    started_at timestamptz,
+    ready_at   timestamptz,
+    queue      text,
+    job        text
+);
+
+-- What has ended, as the transaction inserted it in which it happened. maintain() deletes the rows and adds them up in
+-- task_stat. Only a settlement of many tasks is large; compressing it would cost it twice as much as all the counting.
+create table underway.uncounted (
+    id       bigint generated always as identity primary key with (deduplicate_items = off),
+    at       timestamptz not null,
+    tasks    integer not null,
+    outcome  text not null, -- a final state, expired or retried
+    attempts underway.ended_attempt[] not null
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0);
+
+alter table underway.uncounted alter column attempts set storage external;
+
+-- What happened to tasks of one queue and job with the same outcome, on its way into task_stat. The attempts began in one
+-- minute, and their run times and waiting times are in one bucket each; null where none was under way.
+create type underway.stat_count as (
+    at           timestamptz,
+    outcome      text,
+    queue        text,
+    job          text,
+    started_at   timestamptz,
+    tasks        bigint,
+    run_seconds  double precision,
+    wait_seconds double precision,
+    run_bucket   smallint,
+    wait_bucket  smallint
+);
 
 -- The sums. A histogram has a count for each bucket, without the empty buckets at its end. The row of `total` has the time
 -- -infinity.
@@ -611,14 +628,14 @@ create table underway.task_stat (
 ) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
 
 -- How far the counting has come: one row. Task ids up to counted_task have been counted as enqueued, and all rows of
--- task_stat_delta up to counted_delta have been added up. The positions may rise to the observed ones once the transactions
+-- `uncounted` up to counted_end have been added up. The positions may rise to the observed ones once the transactions
 -- that held a write lock on `task` then have ended, as with watermarks.
 create table underway.stat_position (
     only_row       boolean primary key default true,
     counted_task   bigint not null default 0,
-    counted_delta  bigint not null default 0,
+    counted_end    bigint not null default 0,
     observed_task  bigint not null default 0,
-    observed_delta bigint not null default 0,
+    observed_end   bigint not null default 0,
     observed_locks text[] not null default '{}',
 
     constraint there_is_one_row_of_positions check (only_row)

@@ -5,8 +5,8 @@
 --   waiting -> failed
 --   pending | waiting | in_progress -> cancelled
 --
--- Writes: task, task_history, task_stat_delta.
--- Calls: _clock, _job_retentions, _wait_bounds.
+-- Writes: task, task_history, uncounted.
+-- Calls: _clock, _job_retentions.
 
 create or replace function underway._history_slot(kept_until timestamptz, now timestamptz)
 returns smallint
@@ -46,7 +46,7 @@ set jit = off
 as $$
 declare
     v_now    timestamptz := underway._clock();
-    v_bounds interval[] := underway._wait_bounds();
+    v_ended  underway.ended_attempt[];
     v_result underway.finish_result;
 begin
     -- Rows are locked in the order of their ids, so that two batches never deadlock. A merge join keeps that order under
@@ -101,34 +101,6 @@ begin
         cross join lateral (
             select coalesce(g.retention, (s.of_jobs ->> g.job)::interval) as retention
         ) x
-    ),
-    counted as (
-        insert into underway.task_stat_delta (
-            at, outcome, queue, job, started_at, run_bucket, wait_bucket, tasks, run_seconds, wait_seconds
-        )
-        select
-            v_now, coalesce(_finish.reason, _finish.state::text), a.queue, a.job, a.started_at, a.run_bucket,
-            a.wait_bucket, count(*), coalesce(extract(epoch from sum(a.run)), 0),
-            coalesce(extract(epoch from sum(a.wait)), 0)
-        from (
-            select
-                g.queue, coalesce(g.job, '') as job,
-                date_bin('1 minute', g.started_at, 'epoch') as started_at,
-                width_bucket(x.run, v_bounds) + 1 as run_bucket,
-                width_bucket(x.wait, v_bounds) + 1 as wait_bucket,
-                x.run, x.wait
-            from gone g
-            cross join lateral (
-                select
-                    v_now - least(g.started_at, v_now) as run,
-                    g.started_at - least(greatest(g.ready_at, '2000-01-01'), g.started_at) as wait
-                where g.started_at is not null
-                union all
-                select null, null
-                where g.started_at is null
-            ) x
-        ) a
-        group by a.queue, a.job, a.started_at, a.run_bucket, a.wait_bucket
     )
     select
         coalesce(array_agg(g.id), '{}'),
@@ -136,9 +108,18 @@ begin
             row(
                 g.id, g.queue, g.concurrency_key, g.watched, g.in_batch, g.holds_slot, g.parked
             )::underway.finished_task
-        ) filter (where g.has_effects)
-    into v_result
+        ) filter (where g.has_effects),
+        array_agg(row(g.started_at, g.ready_at, g.queue, g.job)::underway.ended_attempt)
+    into v_result.tasks, v_result.with_effects, v_ended
     from gone g;
+
+    -- Counting here would cost a settlement four times as much (docs/decisions/0030).
+    if v_ended is not null then
+        insert into underway.uncounted (at, outcome, tasks, attempts)
+        values (
+            v_now, coalesce(_finish.reason, _finish.state::text), cardinality(v_result.tasks), v_ended
+        );
+    end if;
 
     return v_result;
 end;

@@ -83,7 +83,7 @@ begin
     from (
         -- Each count enters three steps, and in each of them the sums of its queue and job and those of everything.
         select
-            step.name as step, step.at, line.queue, line.job, c.outcome, c.tasks, c.run_seconds, c.wait_seconds,
+            step.name as step, step.at, line.queue collate "C" as queue, line.job collate "C" as job, c.outcome, c.tasks, c.run_seconds, c.wait_seconds,
             c.run_bucket, c.wait_bucket
         from (
             select n.at, n.outcome, n.queue, n.job, n.tasks, n.run_seconds, n.wait_seconds, n.run_bucket, n.wait_bucket
@@ -101,8 +101,8 @@ begin
         ) as step (name, at)
         cross join lateral (values (c.queue, coalesce(c.job, '')), ('', '')) as line (queue, job)
     ) slot
-    group by slot.step, slot.at, slot.queue collate "C", slot.job collate "C"
-    order by slot.step, slot.at, slot.queue collate "C", slot.job collate "C"
+    group by slot.step, slot.at, slot.queue, slot.job
+    order by slot.step, slot.at, slot.queue, slot.job
     on conflict (step, at, queue, job) do update
     set
         enqueued = s.enqueued + excluded.enqueued,

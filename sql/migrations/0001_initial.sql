@@ -580,16 +580,23 @@ create type underway.ended_attempt as (
 );
 
 -- What has ended, as the transaction inserted it in which it happened. maintain() deletes the rows and adds them up in
--- task_stat. Only a settlement of many tasks is large; compressing it would cost it twice as much as all the counting.
+-- task_stat. Only a settlement of many tasks is large; compressing it would cost it more than all the counting.
 create table underway.uncounted (
-    id       bigint generated always as identity primary key with (deduplicate_items = off),
-    at       timestamptz not null,
-    tasks    integer not null,
-    outcome  text not null, -- a final state, expired or retried
-    attempts underway.ended_attempt[] not null
+    id         bigint generated always as identity primary key with (deduplicate_items = off),
+    at         timestamptz not null,
+    tasks      integer not null, -- how many there are in all
+    outcome    text not null, -- a final state, expired or retried
+    queue      text collate "C", -- of the tasks whose times follow
+    job        text,
+    started_at timestamptz[],
+    ready_at   timestamptz[],
+    others     underway.ended_attempt[] -- tasks of other queues and jobs
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0);
 
-alter table underway.uncounted alter column attempts set storage external;
+alter table underway.uncounted
+    alter column started_at set storage external,
+    alter column ready_at set storage external,
+    alter column others set storage external;
 
 -- What happened to tasks of one queue and job with the same outcome, on its way into task_stat. The attempts began in one
 -- minute, and their run times and waiting times are in one bucket each; null where none was under way.
@@ -654,6 +661,21 @@ create table underway.queue_depth (
     queue                text collate "C" not null,
     primary key (at, queue)
 ) with (autovacuum_vacuum_cost_delay = 0);
+
+-- How many live tasks a queue has.
+create type underway.queue_count as (
+    queue            text,
+    ready            bigint,
+    scheduled        bigint,
+    in_progress      bigint,
+    waiting          bigint,
+    parked           bigint, -- due, but their key was full at the last claim
+    expired          bigint,
+    dead_letters     bigint,
+    oldest_ready_at  timestamptz,
+    oldest_parked_at timestamptz,
+    capped           boolean -- one of the numbers may be higher
+);
 
 -- What happened to tasks in a step of time, in a queue, of a job, or each of these.
 create type underway.task_stats as (

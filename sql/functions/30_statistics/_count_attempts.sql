@@ -14,7 +14,7 @@ set enable_bitmapscan = off
 set jit = off
 as $$
 begin
-    insert into underway.uncounted (at, outcome, tasks, attempts)
+    insert into underway.uncounted (at, outcome, tasks, others)
     select
         underway._clock(), _count_attempts.outcome, count(*),
         array_agg(row(t.started_at, t.ready_at, t.queue, t.job)::underway.ended_attempt)

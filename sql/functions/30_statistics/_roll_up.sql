@@ -54,7 +54,7 @@ begin
     ) r;
 
     with gone as (
-        delete from underway.uncounted u where u.id = any (v_rows) returning u.at, u.outcome, u.attempts
+        delete from underway.uncounted u where u.id = any (v_rows) returning u.*
     ),
     ended as (
         select
@@ -69,7 +69,13 @@ begin
             ) as wait,
             a.started_at is not null as began
         from gone g
-        cross join lateral unnest(g.attempts) as a
+        cross join lateral (
+            select times.started_at, times.ready_at, g.queue, g.job
+            from unnest(g.started_at, g.ready_at) as times (started_at, ready_at)
+            union all
+            select o.started_at, o.ready_at, o.queue, o.job
+            from unnest(g.others) as o
+        ) a
     ),
     counted as (
         select

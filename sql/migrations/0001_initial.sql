@@ -317,7 +317,8 @@ create table underway.worker (
     seen_at     timestamptz not null,
     stop_asked_at timestamptz,
     skipped_jobs text[] not null default '{}', -- jobs that it does not know, or not with the arguments of some task
-    version     text -- of the package or program that the worker runs
+    version     text, -- of the package or program that the worker runs
+    lost_at     timestamptz -- when maintain() noticed that it was not seen any more; before seen_at if it came back
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200);
 
 create index worker_to_wake on underway.worker (id) where idle;
@@ -794,6 +795,12 @@ create table underway.event (
     job     text,
     details jsonb not null
 ) with (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0);
+
+-- Queues of which an event says that they are blocked, until another event says that they are not.
+create table underway.blocked_queue (
+    queue      text collate "C" primary key,
+    blocked_at timestamptz not null
+);
 
 create type underway.failure_group as (
     queue              text,

@@ -46,12 +46,16 @@ set jit = off
 as $$
 declare
     v_now    timestamptz := underway._clock();
-    v_ended  underway.uncounted;
+    v_queue  text; -- for the statistics
+    v_job    text;
+    v_starts timestamptz[];
+    v_ready timestamptz[];
+    v_others underway.ended_attempt[];
     v_result underway.finish_result;
 begin
     -- For the statistics: most calls finish tasks of one queue and job, whose names are then stored once.
     if cardinality(_finish.tasks) > 10 then
-        select t.queue, t.job into v_ended.queue, v_ended.job from underway.task t where t.id = _finish.tasks[1];
+        select t.queue, t.job into v_queue, v_job from underway.task t where t.id = _finish.tasks[1];
     end if;
 
     -- Rows are locked in the order of their ids, so that two batches never deadlock. A merge join keeps that order under
@@ -66,7 +70,7 @@ begin
         -- Columns that are read often come first: the server reads a row from its first column to the last that is needed.
         returning
             t.id, t.watched or t.in_batch or t.holds_slot or t.concurrency_key is not null as has_effects,
-            t.queue = v_ended.queue and t.job is not distinct from v_ended.job as is_alike,
+            t.queue = v_queue and t.job is not distinct from v_job as is_alike,
             t.watched, t.in_batch, t.holds_slot, t.parked, t.queue, t.concurrency_key, t.unique_key, t.job,
             t.priority, t.attempt, t.worker, t.enqueued_at, t.ready_at, t.started_at, t.expires_at, t.input, t.headers, t.errors,
             t.dead_letter, t.retry_policy, t.timeout, t.heartbeat, t.retention, batch.output
@@ -120,15 +124,15 @@ begin
         array_agg(
             row(g.started_at, g.ready_at, g.queue, g.job)::underway.ended_attempt
         ) filter (where g.is_alike is not true)
-    into v_result.tasks, v_result.with_effects, v_ended.started_at, v_ended.ready_at, v_ended.others
+    into v_result.tasks, v_result.with_effects, v_starts, v_ready, v_others
     from gone g;
 
     -- To be counted by maintain(). Counting here would cost more (docs/decisions/0030).
     if v_result.tasks <> '{}' then
         insert into underway.uncounted (at, outcome, tasks, queue, job, started_at, ready_at, others)
         values (
-            v_now, coalesce(_finish.reason, _finish.state::text), cardinality(v_result.tasks), v_ended.queue, v_ended.job,
-            v_ended.started_at, v_ended.ready_at, v_ended.others
+            v_now, coalesce(_finish.reason, _finish.state::text), cardinality(v_result.tasks), v_queue, v_job, v_starts,
+            v_ready, v_others
         );
     end if;
 

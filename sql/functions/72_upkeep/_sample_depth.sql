@@ -6,7 +6,7 @@
 -- Calls: _clock, queue_counts.
 
 create or replace function underway._sample_depth()
-returns void
+returns boolean
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
@@ -20,7 +20,7 @@ declare
     v_minute timestamptz := date_bin('1 minute', v_now, 'epoch');
 begin
     if exists (select from underway.queue_depth d where d.at = v_minute) then
-        return;
+        return false;
     end if;
 
     with counted as materialized (
@@ -44,7 +44,10 @@ begin
         coalesce(sum(c.waiting), 0), max(c.oldest_ready_seconds)
     from counted c
     on conflict do nothing;
+
+    return true;
 end;
 $$;
 
-comment on function underway._sample_depth() is 'Record how many tasks each queue has in this minute.';
+comment on function underway._sample_depth() is
+    'Record how many tasks each queue has in this minute. Returns false if that was done already.';

@@ -275,7 +275,8 @@ create table underway.task_history (
 
 create index task_history_by_id on underway.task_history (id) with (deduplicate_items = off);
 
-create index task_history_unsuccessful on underway.task_history (queue, id) where state <> 'succeeded';
+-- For searches: the newest first, of all queues or of some.
+create index task_history_unsuccessful on underway.task_history (id, queue) where state <> 'succeeded';
 
 do $$
 begin
@@ -587,15 +588,14 @@ create table underway.uncounted (
     at         timestamptz not null,
     tasks      integer not null, -- how many there are in all
     outcome    text not null, -- a final state, expired or retried
-    queue      text collate "C", -- of the tasks whose times follow
+    queue      text collate "C", -- of the tasks with these times, which were claimed together
     job        text,
-    started_at timestamptz[],
+    started_at timestamptz,
     ready_at   timestamptz[],
-    others     underway.ended_attempt[] -- tasks of other queues and jobs
+    others     underway.ended_attempt[] -- the other tasks
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0);
 
 alter table underway.uncounted
-    alter column started_at set storage external,
     alter column ready_at set storage external,
     alter column others set storage external;
 

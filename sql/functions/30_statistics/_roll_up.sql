@@ -70,8 +70,8 @@ begin
             a.started_at is not null as began
         from gone g
         cross join lateral (
-            select times.started_at, times.ready_at, g.queue, g.job
-            from unnest(g.started_at, g.ready_at) as times (started_at, ready_at)
+            select g.started_at, alike.ready_at, g.queue, g.job
+            from unnest(g.ready_at) as alike (ready_at)
             union all
             select o.started_at, o.ready_at, o.queue, o.job
             from unnest(g.others) as o

@@ -48,14 +48,16 @@ declare
     v_now    timestamptz := underway._clock();
     v_queue  text; -- for the statistics
     v_job    text;
-    v_starts timestamptz[];
-    v_ready timestamptz[];
+    v_started_at timestamptz;
+    v_ready_at timestamptz[];
     v_others underway.ended_attempt[];
     v_result underway.finish_result;
 begin
-    -- For the statistics: most calls finish tasks of one queue and job, whose names are then stored once.
+    -- For the statistics: most calls finish tasks of one queue, job and claim, which are then stored once.
     if cardinality(_finish.tasks) > 10 then
-        select t.queue, t.job into v_queue, v_job from underway.task t where t.id = _finish.tasks[1];
+        select t.queue, t.job, t.started_at into v_queue, v_job, v_started_at
+        from underway.task t
+        where t.id = _finish.tasks[1];
     end if;
 
     -- Rows are locked in the order of their ids, so that two batches never deadlock. A merge join keeps that order under
@@ -70,10 +72,10 @@ begin
         -- Columns that are read often come first: the server reads a row from its first column to the last that is needed.
         returning
             t.id, t.watched or t.in_batch or t.holds_slot or t.concurrency_key is not null as has_effects,
-            t.queue = v_queue and t.job is not distinct from v_job as is_alike,
-            t.watched, t.in_batch, t.holds_slot, t.parked, t.queue, t.concurrency_key, t.unique_key, t.job,
-            t.priority, t.attempt, t.worker, t.enqueued_at, t.ready_at, t.started_at, t.expires_at, t.input, t.headers, t.errors,
-            t.dead_letter, t.retry_policy, t.timeout, t.heartbeat, t.retention, batch.output
+            t.started_at = v_started_at and t.queue = v_queue and t.job is not distinct from v_job as is_alike,
+            t.ready_at, t.watched, t.in_batch, t.holds_slot, t.parked, t.queue, t.concurrency_key, t.unique_key, t.job,
+            t.priority, t.attempt, t.worker, t.enqueued_at, t.started_at, t.expires_at, t.input, t.headers, t.errors, t.dead_letter,
+            t.retry_policy, t.timeout, t.heartbeat, t.retention, batch.output
     ),
     setting as (
         select
@@ -119,20 +121,19 @@ begin
                 g.id, g.queue, g.concurrency_key, g.watched, g.in_batch, g.holds_slot, g.parked
             )::underway.finished_task
         ) filter (where g.has_effects),
-        array_agg(g.started_at) filter (where g.is_alike),
         array_agg(g.ready_at) filter (where g.is_alike),
         array_agg(
             row(g.started_at, g.ready_at, g.queue, g.job)::underway.ended_attempt
         ) filter (where g.is_alike is not true)
-    into v_result.tasks, v_result.with_effects, v_starts, v_ready, v_others
+    into v_result.tasks, v_result.with_effects, v_ready_at, v_others
     from gone g;
 
     -- To be counted by maintain(). Counting here would cost more (docs/decisions/0030).
     if v_result.tasks <> '{}' then
         insert into underway.uncounted (at, outcome, tasks, queue, job, started_at, ready_at, others)
         values (
-            v_now, coalesce(_finish.reason, _finish.state::text), cardinality(v_result.tasks), v_queue, v_job, v_starts,
-            v_ready, v_others
+            v_now, coalesce(_finish.reason, _finish.state::text), cardinality(v_result.tasks), v_queue, v_job, v_started_at,
+            v_ready_at, v_others
         );
     end if;
 

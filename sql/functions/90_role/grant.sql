@@ -32,12 +32,12 @@ begin
                 'snooze_many', 'release_many', 'heartbeat', 'report_progress', 'report_progress_many', 'register_worker',
                 'unregister_worker', 'register_job', 'retry_policy', 'set_idle', 'set_skipped_jobs', 'next_wakeup', 'worker_state', 'maintain', 'run_schedules'
             ]),
-            ('underway_observer', array['task_info', 'why', 'stats', 'backoff', 'cron_next', 'cron_preview']),
+            ('underway_observer', array['task_info', 'export_tasks', 'why', 'stats', 'backoff', 'cron_next', 'cron_preview']),
             ('underway_operator', array[
                 'create_queue', 'register_job', 'unregister_job', 'configure', 'pause_queue', 'resume_queue', 'pause_key', 'resume_key', 'drop_queue', 'retry_policy',
                 'cancel', 'cancel_batch', 'retry', 'redrive', 'reschedule', 'reprioritize', 'delete_task', 'schedule',
                 'unschedule', 'pause_schedule', 'resume_schedule', 'run_schedule_now', 'run_schedules', 'cron_next',
-                'cron_preview', 'maintain', 'stop_workers', 'watch', 'why'
+                'cron_preview', 'maintain', 'stop_workers', 'watch', 'why', 'export_tasks'
             ])
     loop
         -- Roles belong to the whole cluster. An installation into another database may be creating them now, or the

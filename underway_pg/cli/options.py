@@ -28,6 +28,7 @@ __all__ = [
     "is_input",
     "parse_headers",
     "parse_input",
+    "past_option",
     "seconds_option",
     "time_option",
 ]
@@ -82,6 +83,11 @@ def _expiry(text: str) -> timedelta | datetime:
     raise typer.BadParameter(
         f"{text!r} is neither a duration nor a time with a zone; write it as 90, 10s, 2h or 2030-01-31T09:00:00Z"
     )
+
+
+def past_option(help: str) -> Any:
+    """An option that takes a point in time, or a duration before now."""
+    return typer.Option(parser=_expiry, metavar="TIME|AGO", help=help, show_default=False)
 
 
 Dsn = Annotated[

@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-__all__ = ["absolute_time", "echo", "echo_json", "echo_table", "print_error", "relative"]
+__all__ = ["absolute_time", "amount", "echo", "echo_json", "echo_table", "print_error", "relative"]
 
 _STATE_STYLES = {
     "in_progress": "cyan", "busy": "cyan", "succeeded": "green", "failed": "red", "lost": "red", "paused": "yellow",
@@ -26,9 +26,14 @@ def _printable(text: str) -> str:
     return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
-def echo(text: str) -> None:
-    """Print text on stdout."""
-    typer.echo(_printable(text))
+def echo(text: str, *, err: bool = False) -> None:
+    """Print text on stdout, or on stderr."""
+    typer.echo(_printable(text), err=err)
+
+
+def amount(count: int, noun: str) -> str:
+    """A number of things, with the noun in its form."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def print_error(text: str) -> None:
@@ -50,16 +55,18 @@ def _json_value(value: object) -> object:
     raise TypeError(f"{value!r} cannot be written as JSON")
 
 
-def echo_table(columns: Sequence[str], rows: Sequence[Sequence[object]], empty: str = "") -> None:
+def echo_table(
+    columns: Sequence[str], rows: Sequence[Sequence[object]], empty: str = "", *, err: bool = False
+) -> None:
     """Print a table, or `empty` without rows. On a terminal long cells wrap; elsewhere each row is one line."""
     from rich.console import Console  # imported late, because it takes long
     from rich.table import Table
     from rich.text import Text
 
     if not rows:
-        echo(empty)
+        echo(empty, err=err)
         return
-    on_terminal = sys.stdout.isatty()
+    on_terminal = (sys.stderr if err else sys.stdout).isatty()
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in columns:
         table.add_column(column, no_wrap=not on_terminal or column == "id", overflow="fold")
@@ -71,7 +78,7 @@ def echo_table(columns: Sequence[str], rows: Sequence[Sequence[object]], empty: 
                 for column, cell in zip(columns, cells, strict=True)
             )
         )
-    Console(width=None if on_terminal else 100_000).print(table)
+    Console(width=None if on_terminal else 100_000, stderr=err).print(table)
 
 
 def relative(at: datetime | None, now: datetime) -> str | None:

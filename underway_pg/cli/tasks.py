@@ -29,30 +29,45 @@ _Tasks = Annotated[list[int], typer.Argument(metavar="ID...", min=1, max=2**63 -
 
 
 @commands.command()
+@with_filter
 def tasks(
-    queue: Annotated[str | None, typer.Option(help="Only tasks of this queue.")] = None,
-    state: Annotated[State | None, typer.Option(help="Only tasks in this state.", show_default=False)] = None,
-    limit: Annotated[int, typer.Option(min=1, max=2**31 - 1, help="The maximum number of tasks.")] = 50,
+    filter: TaskFilter,
+    limit: Annotated[int, typer.Option("-n", "--limit", min=1, max=2**31 - 1, help="The maximum number of tasks.")] = 50,
+    all_tasks: Annotated[bool, typer.Option("--all", help="List all that match; --limit has no effect.")] = False,
     dsn: Dsn = None,
     as_json: Json = False,
 ) -> None:
-    """List the newest tasks, live and finished."""
-    found, now = query_with_time(dsn, statements.tasks(queue, state, limit))
-    if as_json:
-        echo_json([asdict(task) for task in found])
-        return
+    """List the newest tasks, live and finished. Each filter that is given must match."""
+    with connect(dsn) as connection:
+        now = database_time(connection)
+        chunks = matching(connection, filter.conditions(now), limit=None if all_tasks else limit)
+        found = [task for ids in chunks for task in summaries(connection, ids)]
+        if as_json:
+            echo_json([asdict(task) for task in found])
+        else:
+            show_tasks(found, now)
+
+
+def summaries(connection: psycopg.Connection[Any], ids: list[int]) -> list[TaskSummary]:
+    """The tasks with these ids that exist, the newest first."""
+    return execute(connection, statements.task_summaries(ids)) if ids else []
+
+
+def show_tasks(tasks: list[TaskSummary], now: datetime, *, err: bool = False) -> None:
+    """Print tasks as a table."""
     echo_table(
         ["id", "queue", "job", "state", "attempt", "priority", "enqueued", "due", "started", "finished",
-         "dead letter of"],
+         "dead letter of", "error"],
         [
             [
                 task.id, task.queue, task.job, task.state, task.attempt, task.priority,
                 relative(task.enqueued_at, now), relative(task.ready_at, now) if task.state == "pending" else None,
-                relative(task.started_at, now), relative(task.finished_at, now), task.dead_letter_of,
+                relative(task.started_at, now), relative(task.finished_at, now), task.dead_letter_of, task.error,
             ]
-            for task in found
+            for task in tasks
         ],
         "no tasks",
+        err=err,
     )  # fmt: skip
 
 
@@ -61,7 +76,7 @@ def task(id: _Task, dsn: Dsn = None, as_json: Json = False) -> None:
     """Show one task in full."""
     found, now = query_with_time(dsn, statements.task_info(id))
     if found is None:
-        raise _no_task(id)
+        raise no_task(id)
     if as_json:
         echo_json(asdict(found))
     else:
@@ -160,66 +175,8 @@ def _result(task: TaskInfo) -> str | None:
     return None if task.output is None else json.dumps(task.output, ensure_ascii=False)
 
 
-@commands.command()
-def cancel(ids: _Tasks, dsn: Dsn = None, as_json: Json = False) -> None:
-    """Cancel live tasks, including running ones."""
-
-    def cancel_one(connection: psycopg.Connection[Any], id: int) -> None:
-        if not execute(connection, statements.cancel(id)):
-            found = execute(connection, statements.task_info(id))
-            if found is None:
-                raise _no_task(id)
-            raise WrongState(f"task {id} is {found.state}", "Only a live task can be cancelled.")
-
-    _each(dsn, ids, cancel_one, "cancelled", as_json)
-
-
-@commands.command()
-def retry(ids: _Tasks, dsn: Dsn = None, as_json: Json = False) -> None:
-    """Make failed or cancelled tasks pending again, with fresh attempts."""
-    _each(dsn, ids, lambda connection, id: execute(connection, statements.retry(id)), "retried", as_json)
-
-
-def _each(
-    dsn: str | None, ids: list[int], change: Callable[[psycopg.Connection[Any], int], None], done: str, as_json: bool
-) -> None:
-    """Change each task. A refusal does not stop the others, but makes the exit code 1."""
-    changed: list[int] = []
-    refused: list[dict[str, Any]] = []
-    with connect(dsn) as connection:
-        for id in ids:
-            try:
-                change(connection, id)
-            except DatabaseRefusal as error:
-                refused.append({"id": id, "message": str(error)})
-            else:
-                changed.append(id)
-    if as_json:
-        echo_json({done: changed, "refused": refused})
-    for id in changed if not as_json else ():
-        echo(f"task {id}: {done}")
-    for refusal in refused:
-        print_error(refusal["message"])
-    if refused:
-        raise typer.Exit(1)
-
-
-def _no_task(id: int) -> TaskNotFound:
+def no_task(id: int) -> TaskNotFound:
+    """The error that a task does not exist."""
     return TaskNotFound(
         f"task {id} does not exist", "It was deleted, its retention is over, or its transaction is not committed yet."
     )
-
-
-@commands.command()
-def redrive(
-    queue: QueueName,
-    max_tasks: Annotated[int, typer.Option("--max", min=1, max=2**31 - 1, help="The maximum number of tasks.")] = 1000,
-    dsn: Dsn = None,
-    as_json: Json = False,
-) -> None:
-    """Move the dead letters of a queue back to the queues they came from."""
-    count = query(dsn, statements.redrive(queue, max_tasks))
-    if as_json:
-        echo_json({"redriven": count})
-    else:
-        echo(f"{count} {'task' if count == 1 else 'tasks'} moved back to the original queue")

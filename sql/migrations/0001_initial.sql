@@ -316,7 +316,8 @@ create table underway.worker (
     started_at  timestamptz not null,
     seen_at     timestamptz not null,
     stop_asked_at timestamptz,
-    skipped_jobs text[] not null default '{}' -- jobs that it does not know, or not with the arguments of some task
+    skipped_jobs text[] not null default '{}', -- jobs that it does not know, or not with the arguments of some task
+    version     text -- of the package or program that the worker runs
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200);
 
 create index worker_to_wake on underway.worker (id) where idle;
@@ -565,3 +566,215 @@ create table underway.batch_to_reevaluate (
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200);
 
 alter table underway.batch_to_reevaluate replica identity full;
+
+-- Statistics: what was enqueued, started and finished, by minute, hour and since the installation.
+
+create type underway.stat_step as enum ('minute', 'hour', 'total');
+
+-- What happened to tasks, as the transaction counted it in which it happened. Rows are only added; maintain() deletes them
+-- and adds them up in task_stat. A row stands for tasks of one queue and job with the same outcome: enqueued, retried,
+-- expired, or a final state. The attempts of one row began in the same minute, and their run times and waiting times are in
+-- the same buckets of underway.histogram_bounds().
+create table underway.task_stat_delta (
+    id           bigint generated always as identity primary key with (deduplicate_items = off),
+    at           timestamptz not null, -- when it happened
+    started_at   timestamptz, -- the minute in which the attempts began; null where none did
+    tasks        bigint not null,
+    run_seconds  double precision not null default 0,
+    wait_seconds double precision not null default 0,
+    run_bucket   smallint, -- from 1 to 28
+    wait_bucket  smallint,
+    outcome      text not null,
+    queue        text collate "C" not null,
+    job          text collate "C" not null -- empty for none
+) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0);
+
+-- The sums. A histogram has a count for each bucket, without the empty buckets at its end. The row of `total` has the time
+-- -infinity.
+create table underway.task_stat (
+    at             timestamptz not null,
+    enqueued       bigint not null default 0,
+    started        bigint not null default 0,
+    succeeded      bigint not null default 0,
+    failed         bigint not null default 0,
+    retried        bigint not null default 0,
+    cancelled      bigint not null default 0,
+    expired        bigint not null default 0,
+    run_seconds    double precision not null default 0,
+    wait_seconds   double precision not null default 0,
+    step           underway.stat_step not null,
+    queue          text collate "C" not null,
+    job            text collate "C" not null, -- empty for none
+    run_histogram  bigint[] not null default '{}',
+    wait_histogram bigint[] not null default '{}',
+    primary key (step, at, queue, job)
+) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
+
+-- How far the counting has come: one row. Task ids up to counted_task have been counted as enqueued, and all rows of
+-- task_stat_delta up to counted_delta have been added up. The positions may rise to the observed ones once the transactions
+-- that held a write lock on `task` then have ended, as with watermarks.
+create table underway.stat_position (
+    only_row       boolean primary key default true,
+    counted_task   bigint not null default 0,
+    counted_delta  bigint not null default 0,
+    observed_task  bigint not null default 0,
+    observed_delta bigint not null default 0,
+    observed_locks text[] not null default '{}',
+
+    constraint there_is_one_row_of_positions check (only_row)
+) with (fillfactor = 10, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200);
+
+insert into underway.stat_position default values;
+
+-- How many tasks each queue had, once a minute. A queue without live tasks has no row.
+create table underway.queue_depth (
+    at                   timestamptz not null,
+    ready                bigint not null,
+    scheduled            bigint not null,
+    in_progress          bigint not null,
+    waiting              bigint not null,
+    oldest_ready_seconds double precision,
+    queue                text collate "C" not null,
+    primary key (at, queue)
+) with (autovacuum_vacuum_cost_delay = 0);
+
+-- What happened to tasks in a step of time, in a queue, of a job, or each of these.
+create type underway.task_stats as (
+    at        timestamptz,
+    queue     text,
+    job       text,
+    enqueued  bigint,
+    started   bigint,
+    succeeded bigint,
+    failed    bigint,
+    retried   bigint,
+    cancelled bigint,
+    expired   bigint,
+    run_p50   double precision, -- seconds; null without data
+    run_p95   double precision,
+    run_p99   double precision,
+    wait_p50  double precision,
+    wait_p95  double precision,
+    wait_p99  double precision
+);
+
+create type underway.stats_of_time as (
+    at        timestamptz,
+    enqueued  bigint,
+    started   bigint,
+    succeeded bigint,
+    failed    bigint,
+    retried   bigint,
+    cancelled bigint,
+    expired   bigint,
+    run_p50   double precision, -- seconds; null without data
+    run_p95   double precision,
+    run_p99   double precision,
+    wait_p50  double precision,
+    wait_p95  double precision,
+    wait_p99  double precision
+);
+
+create type underway.stats_of_queue as (
+    queue     text,
+    enqueued  bigint,
+    started   bigint,
+    succeeded bigint,
+    failed    bigint,
+    retried   bigint,
+    cancelled bigint,
+    expired   bigint,
+    run_p50   double precision, -- seconds; null without data
+    run_p95   double precision,
+    run_p99   double precision,
+    wait_p50  double precision,
+    wait_p95  double precision,
+    wait_p99  double precision
+);
+
+create type underway.stats_of_job as (
+    job       text,
+    queue     text,
+    enqueued  bigint,
+    started   bigint,
+    succeeded bigint,
+    failed    bigint,
+    retried   bigint,
+    cancelled bigint,
+    expired   bigint,
+    run_p50   double precision, -- seconds; null without data
+    run_p95   double precision,
+    run_p99   double precision,
+    wait_p50  double precision,
+    wait_p95  double precision,
+    wait_p99  double precision
+);
+
+create type underway.queue_depth_row as (
+    at                   timestamptz,
+    ready                bigint,
+    scheduled            bigint,
+    in_progress          bigint,
+    waiting              bigint,
+    oldest_ready_seconds double precision
+);
+
+-- What a search asks for, as underway._task_filter reads it; null is any.
+create type underway.task_filter as (
+    states          text[],
+    queues          text[],
+    jobs            text[],
+    key             text,
+    enqueued_after  timestamptz,
+    enqueued_before timestamptz,
+    finished_after  timestamptz,
+    finished_before timestamptz,
+    error           text,
+    input           jsonpath,
+    worker          bigint,
+    dead_letter     boolean,
+    ids             bigint[]
+);
+
+create type underway.related_task as (
+    task     bigint,
+    relation text,
+    batch    bigint,
+    state    underway.task_state,
+    job      text
+);
+
+-- What has happened that somebody should know, for seven days: events, and the actions of people.
+
+create table underway.event (
+    id      bigint generated always as identity primary key with (deduplicate_items = off),
+    at      timestamptz not null,
+    task    bigint,
+    kind    text not null,
+    queue   text,
+    job     text,
+    details jsonb not null
+) with (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0);
+
+create type underway.failure_group as (
+    queue              text,
+    job                text,
+    error_type         text,
+    message            text,
+    failures           bigint,
+    failed_permanently bigint,
+    tasks              bigint,
+    first_at           timestamptz,
+    last_at            timestamptz,
+    last_task          bigint
+);
+
+create table underway.audit (
+    id      bigint generated always as identity primary key,
+    at      timestamptz not null,
+    actor   text not null,
+    role    text not null,
+    source  text not null,
+    action  text not null,
+    details jsonb not null
+);

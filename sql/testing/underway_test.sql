@@ -109,7 +109,7 @@ begin
         from pg_class c
         where c.relnamespace = 'underway'::regnamespace
           and c.relkind = 'r'
-          and c.relname <> all ('{migration,installation,setting,queue,queue_priority,job,schedule}')
+          and c.relname <> all ('{migration,installation,setting,stat_position,queue,queue_priority,job,schedule}')
     loop
         execute format('select not exists (select from %s)', v_table) into v_is_empty;
         if not v_is_empty then

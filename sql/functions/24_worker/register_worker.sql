@@ -4,7 +4,12 @@
 -- Calls: _check_claim, _clock.
 -- Raises: UW001 invalid_argument, UW003 queue_not_found.
 
-create or replace function underway.register_worker(name text, queues text[], concurrency integer default null)
+create or replace function underway.register_worker(
+    name text,
+    queues text[],
+    concurrency integer default null,
+    version text default null
+)
 returns bigint
 language plpgsql
 volatile
@@ -30,13 +35,15 @@ begin
     end if;
     perform underway._check_claim(register_worker.queues, 0);
 
-    insert into underway.worker (name, queues, concurrency, started_at, seen_at)
-    values (register_worker.name, register_worker.queues, register_worker.concurrency, v_now, v_now)
+    insert into underway.worker (name, queues, concurrency, version, started_at, seen_at)
+    values (
+        register_worker.name, register_worker.queues, register_worker.concurrency, register_worker.version, v_now, v_now
+    )
     returning id into v_id;
 
     return v_id;
 end;
 $$;
 
-comment on function underway.register_worker(text, text[], integer) is
-    'Register a worker. Returns its id, which dequeue, set_idle, maintain, worker_state and unregister_worker take.';
+comment on function underway.register_worker(text, text[], integer, text) is
+    'Register a worker; version is that of its program, for people. Returns its id, which dequeue, set_idle, maintain, worker_state and unregister_worker take.';

@@ -5,8 +5,8 @@
 --   waiting -> failed
 --   pending | waiting | in_progress -> cancelled
 --
--- Writes: task, task_history.
--- Calls: _clock, _job_retentions.
+-- Writes: task, task_history, task_stat_delta.
+-- Calls: _clock, _job_retentions, _wait_bounds.
 
 create or replace function underway._history_slot(kept_until timestamptz, now timestamptz)
 returns smallint
@@ -46,6 +46,7 @@ set jit = off
 as $$
 declare
     v_now    timestamptz := underway._clock();
+    v_bounds interval[] := underway._wait_bounds();
     v_result underway.finish_result;
 begin
     -- Rows are locked in the order of their ids, so that two batches never deadlock. A merge join keeps that order under
@@ -61,7 +62,7 @@ begin
         returning
             t.id, t.watched or t.in_batch or t.holds_slot or t.concurrency_key is not null as has_effects,
             t.watched, t.in_batch, t.holds_slot, t.parked, t.queue, t.concurrency_key, t.unique_key, t.job,
-            t.priority, t.attempt, t.worker, t.enqueued_at, t.started_at, t.expires_at, t.input, t.headers, t.errors,
+            t.priority, t.attempt, t.worker, t.enqueued_at, t.ready_at, t.started_at, t.expires_at, t.input, t.headers, t.errors,
             t.dead_letter, t.retry_policy, t.timeout, t.heartbeat, t.retention, batch.output
     ),
     setting as (
@@ -100,6 +101,34 @@ begin
         cross join lateral (
             select coalesce(g.retention, (s.of_jobs ->> g.job)::interval) as retention
         ) x
+    ),
+    counted as (
+        insert into underway.task_stat_delta (
+            at, outcome, queue, job, started_at, run_bucket, wait_bucket, tasks, run_seconds, wait_seconds
+        )
+        select
+            v_now, coalesce(_finish.reason, _finish.state::text), a.queue, a.job, a.started_at, a.run_bucket,
+            a.wait_bucket, count(*), coalesce(extract(epoch from sum(a.run)), 0),
+            coalesce(extract(epoch from sum(a.wait)), 0)
+        from (
+            select
+                g.queue, coalesce(g.job, '') as job,
+                date_bin('1 minute', g.started_at, 'epoch') as started_at,
+                width_bucket(x.run, v_bounds) + 1 as run_bucket,
+                width_bucket(x.wait, v_bounds) + 1 as wait_bucket,
+                x.run, x.wait
+            from gone g
+            cross join lateral (
+                select
+                    v_now - least(g.started_at, v_now) as run,
+                    g.started_at - least(greatest(g.ready_at, '2000-01-01'), g.started_at) as wait
+                where g.started_at is not null
+                union all
+                select null, null
+                where g.started_at is null
+            ) x
+        ) a
+        group by a.queue, a.job, a.started_at, a.run_bucket, a.wait_bucket
     )
     select
         coalesce(array_agg(g.id), '{}'),

@@ -4,7 +4,7 @@
 --   waiting -> failed
 --
 -- Writes: task.
--- Calls: _append_error, _clock, _dead_letter, _finish, _record_ends.
+-- Calls: _append_error, _clock, _dead_letter, _finish, _record_ends, _record_failures.
 
 create or replace function underway._fail_dependents(tasks bigint[])
 returns bigint[]
@@ -19,6 +19,7 @@ as $$
 declare
     v_now      timestamptz := underway._clock();
     v_failed   bigint[];
+    v_errors   jsonb[];
     v_finished underway.finish_result;
 begin
     with failed as (
@@ -40,15 +41,16 @@ begin
         where t.id = any (_fail_dependents.tasks)
           and t.state = 'waiting'
           and f.task = t.id
-        returning t.id
+        returning t.id, t.errors -> -1 as error
     )
-    select array_agg(f.id) into v_failed from failed f;
+    select array_agg(f.id), array_agg(f.error) into v_failed, v_errors from failed f;
 
     if v_failed is null then
         return '{}';
     end if;
 
     perform underway._dead_letter(v_failed);
+    perform underway._record_failures(v_failed, v_errors, 'task_failed');
     v_finished := underway._finish(v_failed, null, 'failed');
     return underway._record_ends(v_finished.with_effects, 'failed');
 end;

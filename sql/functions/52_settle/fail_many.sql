@@ -4,7 +4,8 @@
 --   in_progress -> pending | failed
 --
 -- Writes: task.
--- Calls: _append_error, _check_interval, _check_leases, _clock, _conclude, _dead_letter, _error, _requeue, backoff.
+-- Calls: _append_error, _check_interval, _check_leases, _clock, _conclude, _count_attempts,
+--   _dead_letter, _error, _record_failures, _requeue, backoff.
 -- Raises: UW001 invalid_argument.
 
 create or replace function underway._add_errors(tasks bigint[], errors jsonb[])
@@ -100,12 +101,15 @@ begin
     ) f;
 
     if v_retry_tasks is not null then
+        perform underway._count_attempts(v_retry_tasks, 'retried');
+        perform underway._record_failures(v_retry_tasks, v_retry_errors, 'attempt_failed');
         return query select * from underway._requeue(v_retry_tasks, v_retry_at, v_retry_errors);
     end if;
 
     if v_final_tasks is not null then
         perform underway._add_errors(v_final_tasks, v_final_errors);
         perform underway._dead_letter(v_final_tasks);
+        perform underway._record_failures(v_final_tasks, v_final_errors, 'task_failed');
         return query
         select failed.id, 'failed'::underway.task_state, null::timestamptz
         from unnest(underway._conclude(v_final_tasks, null, 'failed')) as failed (id);

@@ -4,9 +4,8 @@
 --
 --   failed -> pending
 --
--- Writes: task, task_history.
--- Calls: _check_claim, _clock, _conclude, _earliest_ready_at, _ensure_priority, _evaluate_batches, _reactivate_in_batches,
---   _record_ends, _wake.
+-- Writes: nothing.
+-- Calls: _check_claim, _redrive.
 -- Raises: UW001 invalid_argument, UW003 queue_not_found.
 
 create or replace function underway._report_orphans(queue text)
@@ -52,90 +51,31 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set jit = off
 as $$
-#variable_conflict use_column
 declare
-    v_now    timestamptz := underway._clock();
-    v_letter record;
-    v_ended  underway.finished_task;
-    v_seen   integer := 0;
-    v_count  integer := 0;
+    v_letters bigint[];
+    v_moved   bigint[];
 begin
     perform underway._check_claim(array[redrive.queue], redrive.max_tasks);
 
-    -- In the order of their unique keys, as enqueue_unique locks them.
-    for v_letter in
-        select letter.*
-        from (
-            select
-                t.id, t.priority,
-                (t.dead_letter ->> 'task')::bigint as origin_task,
-                t.dead_letter ->> 'queue' as origin_queue,
-                t.dead_letter ->> 'unique_key' collate "C" as unique_key,
-                t.dead_letter ->> 'concurrency_key' as concurrency_key
-            from underway.task t
-            where t.queue = redrive.queue
-              and t.state = 'pending'
-              and t.dead_letter is not null
-              and (select true from underway.queue q where q.name = t.dead_letter ->> 'queue')
-            order by t.id
-            limit redrive.max_tasks
-            for update skip locked
-        ) letter
-        order by letter.unique_key nulls first, letter.id
-    loop
-        v_seen := v_seen + 1;
-
-        -- If the task was retried by itself meanwhile, the letter is not needed any more.
-        perform from underway.task_history h where h.id = v_letter.origin_task for update;
-        if exists (select from underway.task t where t.id = v_letter.origin_task)
-           or exists (
-               select from underway.task_history h where h.id = v_letter.origin_task and h.state <> 'failed'
-           ) then
-            perform underway._conclude(array[v_letter.id], null, 'cancelled');
-            continue;
-        end if;
-
-        -- The task as it is kept in the letter, with the errors that the history has; if it has left the history, with
-        -- the last error, which is in the letter.
-        insert into underway.task (
-            id, queue, unique_key, concurrency_key, job, input, priority, ready_at, enqueued_at, retry_policy, timeout,
-            heartbeat, retention, headers, errors, dead_letter, in_batch
-        )
-        select
-            v_letter.origin_task, v_letter.origin_queue, v_letter.unique_key, v_letter.concurrency_key, t.job, t.input,
-            t.priority, underway._earliest_ready_at(v_letter.origin_queue, t.priority),
-            (t.dead_letter ->> 'enqueued_at')::timestamptz, t.retry_policy, t.timeout, t.heartbeat, t.retention, t.headers,
-            coalesce(
-                (select h.errors from underway.task_history h where h.id = v_letter.origin_task),
-                jsonb_build_array(t.dead_letter -> 'error')
-            ),
-            t.dead_letter -> 'dead_letter', true
+    v_letters := array(
+        select t.id
         from underway.task t
-        where t.id = v_letter.id
-        on conflict (queue, unique_key) where unique_key is not null do nothing;
-
-        if not found then
-            continue;
-        end if;
-
-        delete from underway.task_history h where h.id = v_letter.origin_task;
-        delete from underway.task t
-        where t.id = v_letter.id
-        returning t.id, t.queue, t.concurrency_key, t.watched, t.in_batch, t.holds_slot, t.parked into v_ended;
-        perform underway._evaluate_batches(underway._record_ends(array[v_ended], 'cancelled'));
-
-        perform underway._reactivate_in_batches(v_letter.origin_task);
-        perform underway._ensure_priority(v_letter.origin_queue, v_letter.priority);
-        perform underway._wake(v_letter.origin_queue);
-        v_count := v_count + 1;
-    end loop;
+        where t.queue = redrive.queue
+          and t.state = 'pending'
+          and t.dead_letter is not null
+          and (select true from underway.queue q where q.name = t.dead_letter ->> 'queue')
+        order by t.id
+        limit redrive.max_tasks
+        for update skip locked
+    );
+    v_moved := underway._redrive(v_letters);
 
     -- Only at the end of the letters: counting them in each of many calls would be slow.
-    if v_seen < redrive.max_tasks then
+    if cardinality(v_letters) < redrive.max_tasks then
         perform underway._report_orphans(redrive.queue);
     end if;
 
-    return v_count;
+    return cardinality(v_moved);
 end;
 $$;
 

@@ -35,6 +35,7 @@ begin
     ));
     get diagnostics v_workers = row_count;
 
+    perform underway._keep_statistics();
     perform underway._mark_queues();
     -- Begins where the last call ended, because a long snapshot keeps the index entries of the tasks that have expired.
     -- About once a minute it begins at the first task.

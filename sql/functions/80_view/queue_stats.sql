@@ -39,7 +39,8 @@ select
     ) as paused_keys,
     q.rate_limit_per_key,
     q.fair,
-    coalesce(live.expired, 0) as expired
+    coalesce(live.expired, 0) as expired,
+    false as capped
 from underway.queue q
 left join (
     select

@@ -15,7 +15,9 @@ select
     w.seen_at < underway._clock() - interval '1 minute' as lost,
     coalesce(held.tasks, 0) as in_progress,
     held.oldest_started_at,
-    w.stop_asked_at
+    w.stop_asked_at,
+    w.skipped_jobs,
+    w.version
 from underway.worker w
 left join (
     select t.worker, count(*) as tasks, min(t.started_at) as oldest_started_at

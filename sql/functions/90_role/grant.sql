@@ -32,12 +32,19 @@ begin
                 'snooze_many', 'release_many', 'heartbeat', 'report_progress', 'report_progress_many', 'register_worker',
                 'unregister_worker', 'register_job', 'retry_policy', 'set_idle', 'set_skipped_jobs', 'next_wakeup', 'worker_state', 'maintain', 'run_schedules'
             ]),
-            ('underway_observer', array['task_info', 'export_tasks', 'why', 'stats', 'backoff', 'cron_next', 'cron_preview']),
+            ('underway_observer', array[
+                'task_info', 'export_tasks', 'why', 'stats', 'backoff', 'cron_next', 'cron_preview', 'histogram_bounds', 'stats_over_time',
+                'stats_by_queue', 'stats_by_job', 'queue_depth_over_time', 'find_tasks', 'count_tasks', 'task_dependencies',
+                'events_after', 'last_event', 'failure_groups', 'database_health'
+            ]),
             ('underway_operator', array[
                 'create_queue', 'register_job', 'unregister_job', 'configure', 'pause_queue', 'resume_queue', 'pause_key', 'resume_key', 'drop_queue', 'retry_policy',
                 'cancel', 'cancel_batch', 'retry', 'redrive', 'reschedule', 'reprioritize', 'delete_task', 'schedule',
                 'unschedule', 'pause_schedule', 'resume_schedule', 'run_schedule_now', 'run_schedules', 'cron_next',
-                'cron_preview', 'maintain', 'stop_workers', 'watch', 'why', 'export_tasks'
+                'cron_preview', 'maintain', 'stop_workers', 'watch', 'why', 'histogram_bounds', 'stats_over_time', 'stats_by_queue',
+                'stats_by_job', 'queue_depth_over_time', 'find_tasks', 'count_tasks', 'task_dependencies', 'events_after',
+                'last_event', 'failure_groups', 'database_health', 'cancel_many', 'retry_many', 'delete_many',
+                'redrive_many', 'run_again', 'record_action', 'export_tasks'
             ])
     loop
         -- Roles belong to the whole cluster. An installation into another database may be creating them now, or the
@@ -79,7 +86,7 @@ begin
         if v_role in ('underway_observer', 'underway_operator') then
             execute format(
                 'grant select on underway.task_list, underway.queue_stats, underway.worker_stats, underway.schedule_stats,'
-                ' underway.batch_stats'
+                ' underway.batch_stats, underway.stats_total, underway.audit_list'
                 ' to %I', v_role
             );
             -- A view calls functions with the rights of its reader.

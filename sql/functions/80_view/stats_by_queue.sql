@@ -1,0 +1,33 @@
+-- stats_by_queue: what happened to the tasks of each queue in a time.
+--
+-- Writes: nothing.
+-- Calls: _check_period, _sum_statistics.
+-- Raises: UW001 invalid_argument.
+
+create or replace function underway.stats_by_queue(since timestamptz, until timestamptz, job text default null)
+returns setof underway.stats_of_queue
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+set jit = off
+as $$
+begin
+    perform underway._check_period(stats_by_queue.since, stats_by_queue.until);
+
+    return query
+    select
+        s.queue, s.enqueued, s.started, s.succeeded, s.failed, s.retried, s.cancelled, s.expired,
+        s.run_p50, s.run_p95, s.run_p99, s.wait_p50, s.wait_p95, s.wait_p99
+    from underway._sum_statistics(
+        stats_by_queue.since, stats_by_queue.until,
+        case
+            when stats_by_queue.until - stats_by_queue.since <= interval '1 day' then 'minute' else 'hour'
+        end::underway.stat_step,
+        null, null, stats_by_queue.job, true, false
+    ) s;
+end;
+$$;
+
+comment on function underway.stats_by_queue(timestamptz, timestamptz, text) is
+    'What happened from one time to another to the tasks of each queue, with the same columns as stats_over_time.';

@@ -15,11 +15,10 @@ from ..client import execute
 from ..errors import DatabaseRefusal, WrongState
 from ..models import FINAL_STATES, State
 from ..statements import Statement
-from . import calls
 from .bulk import CHUNK, Outcome, change_all, matching, progress_bar
 from .database import connect, database_time, record
 from .errors import WrongUsage
-from .filters import Selection, TaskFilter, with_filter
+from .filters import Selection, StateName, TaskFilter, with_filter
 from .options import Dsn, Json
 from .output import amount, echo, echo_json, print_error
 from .tasks import no_task, show_tasks, summaries
@@ -51,7 +50,7 @@ def _cancel_one(connection: Connection, id: int) -> None:
 
 
 def _redrive_one(connection: Connection, id: int) -> None:
-    if not execute(connection, calls.redrive_many([id])):
+    if not execute(connection, statements.redrive_many([id])):
         raise _refusal(
             connection, id,
             "Only a pending dead letter can be redriven, whose queue exists and whose unique key is free.",
@@ -69,7 +68,7 @@ _ACTIONS = (
         done="cancelled",
         help="Cancel live tasks, including running ones, whose handlers are interrupted.",
         states=("pending", "in_progress", "waiting"),
-        many=calls.cancel_many,
+        many=statements.cancel_many,
         one=_cancel_one,
     ),
     _Action(
@@ -77,7 +76,7 @@ _ACTIONS = (
         done="retried",
         help="Make failed or cancelled tasks pending again, with fresh attempts.",
         states=("failed", "cancelled"),
-        many=calls.retry_many,
+        many=statements.retry_many,
         one=lambda connection, id: execute(connection, statements.retry(id)),
     ),
     _Action(
@@ -85,7 +84,7 @@ _ACTIONS = (
         done="redriven",
         help="Move dead letters back to the queues they came from.",
         states=("pending",),
-        many=calls.redrive_many,
+        many=statements.redrive_many,
         one=_redrive_one,
     ),
     _Action(
@@ -93,7 +92,7 @@ _ACTIONS = (
         done="deleted",
         help="Delete finished tasks, with their inputs, outputs and errors. It cannot be undone.",
         states=tuple(sorted(FINAL_STATES)),
-        many=calls.delete_many,
+        many=statements.delete_many,
         one=lambda connection, id: execute(connection, statements.delete_task(id)),
     ),
 )
@@ -112,7 +111,7 @@ def _add(action: _Action) -> None:
     def command(
         filter: TaskFilter,
         ids: Annotated[
-            list[int] | None, typer.Argument(metavar="[ID...]", min=1, max=2**63 - 1, help="The ids of tasks.")
+            list[int] | None, typer.Argument(metavar="ID", min=1, max=2**63 - 1, help="The ids of tasks.")
         ] = None,
         limit: Annotated[
             int | None,
@@ -149,7 +148,7 @@ def _plain(states: tuple[State, ...]) -> list[str]:
 
 def _applicable(action: _Action, filter: TaskFilter) -> TaskFilter:
     """The filter with the states that the action is for. Raises WrongUsage if it asks for none of these."""
-    states = [state for state in filter.state or action.states if state in action.states]
+    states = [state for state in filter.state or map(StateName, action.states) if state in action.states]
     if not states:
         raise WrongUsage(
             f"{action.name} is for tasks that are {' or '.join(_plain(action.states))}; --state asks for others"
@@ -194,7 +193,8 @@ def _by_filter(
     """Show how many tasks are selected, ask, and change them."""
     now = database_time(connection)
     conditions = selection.conditions(now) | _applicable(action, selection.filter).conditions(now)
-    count, capped = execute(connection, calls.count_tasks(conditions))
+    total = execute(connection, statements.count_tasks(conditions))
+    count, capped = total.count, total.capped
     if selection.limit is not None and selection.limit <= count:
         count, capped = selection.limit, False
     words = f"{'more than ' if capped else ''}{amount(count, 'task')}"

@@ -13,9 +13,9 @@ from typing import Any
 
 import psycopg
 
+from .. import statements
 from ..client import execute
 from ..statements import Statement
-from . import calls as statements
 from .database import record
 from .output import print_error
 

@@ -9,11 +9,10 @@ from typing import Any, TypeVar
 
 import psycopg
 
-from .. import connections
+from .. import connections, statements
 from ..client import execute
 from ..errors import ConfigurationError
 from ..statements import Statement
-from . import calls as statements
 from .errors import WrongUsage
 
 __all__ = ["NO_DATABASE", "change", "connect", "database_time", "query", "query_with_time", "record", "require_dsn"]

@@ -7,16 +7,27 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
-from ..models import State
-from .names import job_names, queue_names
 from .errors import WrongUsage
+from .names import job_names, queue_names
 from .options import past_option
 
-__all__ = ["Selection", "TaskFilter", "with_filter"]
+__all__ = ["Selection", "StateName", "TaskFilter", "with_filter"]
+
+
+class StateName(StrEnum):
+    """The states, as typer takes several of them."""
+
+    PENDING = "pending"
+    IN_PROGRESS = "in_progress"
+    WAITING = "waiting"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,14 +38,15 @@ class TaskFilter:
     """
 
     state: Annotated[
-        list[State] | None,
-        typer.Option(help="Only tasks in this state; may be repeated.", show_default=False),
+        list[StateName] | None,
+        typer.Option(help="Only tasks in this state; may be repeated.", show_default=False, allow_from_autoenv=False),
     ] = None
     queue: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME", help="Only tasks of this queue; may be repeated.", autocompletion=queue_names,
             show_default=False,
+ allow_from_autoenv=False,
         ),
     ] = None  # fmt: skip
     job: Annotated[
@@ -42,21 +54,26 @@ class TaskFilter:
         typer.Option(
             metavar="NAME", help="Only tasks of this job; may be repeated.", autocompletion=job_names,
             show_default=False,
+ allow_from_autoenv=False,
         ),
     ] = None  # fmt: skip
     key: Annotated[
-        str | None, typer.Option(help="Only tasks with this unique key or concurrency key.", show_default=False)
+        str | None,
+        typer.Option(
+            help="Only tasks with this unique key or concurrency key.", show_default=False, allow_from_autoenv=False
+        ),
     ] = None
-    enqueued_after: Annotated[
-        timedelta | datetime | None, past_option("Only tasks enqueued since then: at a time, or so long ago.")
-    ] = None
-    enqueued_before: Annotated[timedelta | datetime | None, past_option("Only tasks enqueued before then.")] = None
-    finished_after: Annotated[timedelta | datetime | None, past_option("Only tasks finished since then.")] = None
-    finished_before: Annotated[timedelta | datetime | None, past_option("Only tasks finished before then.")] = None
+    enqueued_after: Annotated[Any, past_option("Only tasks enqueued since then: at a time, or so long ago.")] = None
+    enqueued_before: Annotated[Any, past_option("Only tasks enqueued before then.")] = None
+    finished_after: Annotated[Any, past_option("Only tasks finished since then.")] = None
+    finished_before: Annotated[Any, past_option("Only tasks finished before then.")] = None
     error: Annotated[
         str | None,
         typer.Option(
-            metavar="TEXT", help="Only tasks with this text in an error, in upper or lower case.", show_default=False
+            metavar="TEXT",
+            help="Only tasks with this text in an error, in upper or lower case.",
+            show_default=False,
+            allow_from_autoenv=False,
         ),
     ] = None
     input: Annotated[
@@ -65,12 +82,18 @@ class TaskFilter:
             metavar="JSONPATH",
             help="Only tasks whose input has an item at this SQL/JSON path: '$.customer ? (@ == 7)'.",
             show_default=False,
+            allow_from_autoenv=False,
         ),
     ] = None
     worker: Annotated[
-        int | None, typer.Option(metavar="ID", min=1, help="Only tasks of this worker.", show_default=False)
+        int | None,
+        typer.Option(
+            metavar="ID", min=1, help="Only tasks of this worker.", show_default=False, allow_from_autoenv=False
+        ),
     ] = None
-    dead_letters: Annotated[bool, typer.Option("--dead-letters", help="Only dead letters.")] = False
+    dead_letters: Annotated[
+        bool, typer.Option("--dead-letters", allow_from_autoenv=False, help="Only dead letters.")
+    ] = False
 
     def given(self) -> dict[str, Any]:
         """The conditions that are set, by the names of the fields."""
@@ -88,8 +111,8 @@ class TaskFilter:
         words = []
         for name, value in self.given().items():
             option = f"--{name.replace('_', '-')}"
-            for each in value if isinstance(value, (list, tuple)) else [value]:
-                words.append(option if each is True else f"{option} {_text(each)}")
+            values = value if isinstance(value, (list, tuple)) else [value]
+            words += [option if each is True else f"{option} {_text(each)}" for each in values]
         return " ".join(words)
 
 
@@ -125,7 +148,6 @@ class Selection:
         if not ids and not filter.given() and not all_tasks:
             raise WrongUsage("which tasks? Give their ids, or a filter such as --queue; --all stands for all tasks")
         return cls(ids=list(dict.fromkeys(ids or [])), filter=filter, limit=limit)
-
 
     def conditions(self, now: datetime) -> dict[str, Any]:
         """The selection as the database takes it."""

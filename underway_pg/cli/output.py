@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-__all__ = ["absolute_time", "amount", "echo", "echo_json", "echo_table", "print_error", "relative"]
+__all__ = ["absolute_time", "amount", "echo", "echo_json", "echo_table", "print_error", "printable", "relative"]
 
 _STATE_STYLES = {
     "in_progress": "cyan", "busy": "cyan", "succeeded": "green", "failed": "red", "lost": "red", "paused": "yellow",
@@ -21,14 +21,14 @@ _STATE_STYLES = {
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Text without control characters: the text of a task must not control the terminal."""
     return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 def echo(text: str, *, err: bool = False) -> None:
     """Print text on stdout, or on stderr."""
-    typer.echo(_printable(text), err=err)
+    typer.echo(printable(text), err=err)
 
 
 def amount(count: int, noun: str) -> str:
@@ -38,7 +38,7 @@ def amount(count: int, noun: str) -> str:
 
 def print_error(text: str) -> None:
     """Print an error on stderr, in one line."""
-    typer.echo(_printable(f"underway: {' '.join(text.split())}"), err=True)
+    typer.echo(printable(f"underway: {' '.join(text.split())}"), err=True)
 
 
 def echo_json(value: Any) -> None:
@@ -55,9 +55,7 @@ def _json_value(value: object) -> object:
     raise TypeError(f"{value!r} cannot be written as JSON")
 
 
-def echo_table(
-    columns: Sequence[str], rows: Sequence[Sequence[object]], empty: str = "", *, err: bool = False
-) -> None:
+def echo_table(columns: Sequence[str], rows: Sequence[Sequence[object]], empty: str = "", *, err: bool = False) -> None:
     """Print a table, or `empty` without rows. On a terminal long cells wrap; elsewhere each row is one line."""
     from rich.console import Console  # imported late, because it takes long
     from rich.table import Table
@@ -71,7 +69,7 @@ def echo_table(
     for column in columns:
         table.add_column(column, no_wrap=not on_terminal or column == "id", overflow="fold")
     for row in rows:
-        cells = ["" if cell is None else _printable(str(cell)) for cell in row]
+        cells = ["" if cell is None else printable(str(cell)) for cell in row]
         table.add_row(
             *(
                 Text(cell, style=_STATE_STYLES.get(cell, "") if column == "state" else "")

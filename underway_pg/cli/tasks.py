@@ -1,10 +1,10 @@
-"""Commands for tasks: list, show, wait, cancel, retry and redrive them."""
+"""Commands that show tasks: list them, show one in full, explain why it does not run, wait for its end."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Annotated, Any
@@ -14,17 +14,18 @@ import typer
 
 from .. import statements
 from ..client import Client, execute
-from ..errors import DatabaseRefusal, TaskNotFound, WrongState
-from ..models import State, TaskInfo
-from .database import connect, query, query_with_time, require_dsn
-from .options import Dsn, Json, QueueName, duration_option
-from .output import absolute_time, echo, echo_json, echo_table, print_error, relative
+from ..errors import TaskNotFound
+from ..models import TaskInfo, TaskSummary
+from .bulk import matching
+from .database import connect, database_time, query, query_with_time, require_dsn
+from .filters import TaskFilter, with_filter
+from .options import Dsn, Json, TaskId, duration_option
+from .output import absolute_time, echo, echo_json, echo_table, relative
 
-__all__ = ["commands"]
+__all__ = ["commands", "no_task", "show_tasks", "summaries"]
 
 commands = typer.Typer()
 
-_Task = Annotated[int, typer.Argument(metavar="ID", min=1, max=2**63 - 1, help="The id of a task.")]
 _Tasks = Annotated[list[int], typer.Argument(metavar="ID...", min=1, max=2**63 - 1, help="The ids of tasks.")]
 
 
@@ -32,7 +33,7 @@ _Tasks = Annotated[list[int], typer.Argument(metavar="ID...", min=1, max=2**63 -
 @with_filter
 def tasks(
     filter: TaskFilter,
-    limit: Annotated[int, typer.Option("-n", "--limit", min=1, max=2**31 - 1, help="The maximum number of tasks.")] = 50,
+    limit: Annotated[int, typer.Option("-n", "--limit", min=1, help="The maximum number of tasks.")] = 50,
     all_tasks: Annotated[bool, typer.Option("--all", help="List all that match; --limit has no effect.")] = False,
     dsn: Dsn = None,
     as_json: Json = False,
@@ -72,7 +73,7 @@ def show_tasks(tasks: list[TaskSummary], now: datetime, *, err: bool = False) ->
 
 
 @commands.command()
-def task(id: _Task, dsn: Dsn = None, as_json: Json = False) -> None:
+def task(id: TaskId, dsn: Dsn = None, as_json: Json = False) -> None:
     """Show one task in full."""
     found, now = query_with_time(dsn, statements.task_info(id))
     if found is None:
@@ -128,7 +129,7 @@ def _indented(text: str) -> str:
 
 
 @commands.command()
-def why(id: _Task, dsn: Dsn = None, as_json: Json = False) -> None:
+def why(id: TaskId, dsn: Dsn = None, as_json: Json = False) -> None:
     """Explain why a task is not running."""
     found = query(dsn, statements.why(id))
     if as_json:

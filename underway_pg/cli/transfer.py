@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from array import array
-from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from itertools import islice
@@ -83,7 +82,7 @@ def export_tasks(
 
 @dataclass
 class _Imported:
-    """The lines of an import, by what was done with them. `bad` has the number of each line that was refused, and why."""
+    """The lines of an import, by what was done with them; `bad` has the number of each refused line, and why."""
 
     enqueued: int = 0
     finished: int = 0
@@ -109,7 +108,9 @@ def import_tasks(
     ids: Annotated[
         Path | None,
         typer.Option(
-            "--ids", metavar="FILE", help="Write the old and the new id of each task to this file, as JSON lines.",
+            "--ids",
+            metavar="FILE",
+            help="Write the old and the new id of each task to this file, as JSON lines.",
             show_default=False,
         ),
     ] = None,
@@ -208,7 +209,7 @@ def _report(done: _Imported, dry_run: bool, as_json: bool) -> None:
     else:
         echo(f"{amount(done.enqueued, 'task')} {'would be ' if dry_run else ''}enqueued")
         if done.finished or done.waiting:
-            echo(f"skipped: {done.finished:,} finished, {done.waiting:,} waiting for others; --again enqueues these, too")
+            echo(f"skipped: {done.finished:,} finished, {done.waiting:,} waiting; --again enqueues them, too")
     if done.bad:
         print_error(f"{amount(len(done.bad), 'line')} refused")
     if done.next_line is not None:

@@ -65,8 +65,11 @@ def examine(
     for message, names in refused.items():
         findings.append(
             Finding(
-                check=names[0], level=Level.WARNING, what=f"not checked: {', '.join(names)}: {message}", value=names,
+                check=names[0],
+                level=Level.WARNING,
+                what=f"not checked: {', '.join(names)}: {message}",
+                value=names,
                 remedy=f'connect as the owner, or: grant underway_observer to "{facts.user}"',
-            )  # fmt: skip
+            )
         )
     return findings

@@ -151,9 +151,9 @@ class Facts:
                 where s.name like 'enable\\_%' and s.vartype = 'bool'
                    or s.name in (
                        'fsync', 'full_page_writes', 'synchronous_commit', 'track_counts', 'jit', 'jit_above_cost',
-                       'default_transaction_isolation', 'statement_timeout', 'transaction_timeout', 'idle_session_timeout',
-                       'idle_in_transaction_session_timeout', 'autovacuum_freeze_max_age', 'max_connections',
-                       'superuser_reserved_connections'
+                       'default_transaction_isolation', 'statement_timeout', 'transaction_timeout',
+                       'idle_session_timeout', 'idle_in_transaction_session_timeout', 'autovacuum_freeze_max_age',
+                       'max_connections', 'superuser_reserved_connections'
                    )
             )
             select w.name, w.reset_val as value, w.boot_val as boot_value, null as of
@@ -226,7 +226,8 @@ class Facts:
     @cached_property
     def transaction_id_age(self) -> int:
         """The age of the oldest transaction id of the database, in transactions."""
-        return int(self._rows("select age(datfrozenxid) as age from pg_database where datname = current_database()")[0]["age"])
+        rows = self._rows("select age(datfrozenxid) as age from pg_database where datname = current_database()")
+        return int(rows[0]["age"])
 
     @cached_property
     def pooled(self) -> bool:

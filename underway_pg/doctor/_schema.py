@@ -107,7 +107,8 @@ def check_roles(facts: Facts, limits: Limits) -> Iterator[Finding]:
     if lost:
         yield problem(f"missing rights: {_some(lost)}", lost, _REINSTALL)
     if extra:
-        yield warning(f"rights that this version does not grant: {_some(extra)}", extra, f"revoke them, or: {_REINSTALL}")
+        what = f"rights that this version does not grant: {_some(extra)}"
+        yield warning(what, extra, f"revoke them, or: {_REINSTALL}")
 
 
 def _some(names: list[str]) -> str:

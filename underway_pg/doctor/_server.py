@@ -28,7 +28,7 @@ _TIMEOUTS = ("statement_timeout", "transaction_timeout", "idle_in_transaction_se
 def check_server(facts: Facts, limits: Limits) -> Iterator[Finding]:
     """The server takes writes."""
     if facts.standby:
-        yield problem("the server is a standby: no task can be enqueued or run here", True, "use the primary in the dsn")
+        yield problem("the server is a standby, where no task can be enqueued or run", True, "use the primary")
 
 
 def check_settings(facts: Facts, limits: Limits) -> Iterator[Finding]:
@@ -142,8 +142,8 @@ def check_connections(facts: Facts, limits: Limits) -> Iterator[Finding]:
         )  # fmt: skip
     elif needed > maximum:
         yield warning(
-            f"the {len(facts.workers)} workers may need {needed} connections ({_CONNECTIONS_OF_WORKER} each, and one for"
-            f" each running task that uses the database), and the server has {maximum}", needed,
+            f"the {len(facts.workers)} workers may need {needed} connections ({_CONNECTIONS_OF_WORKER} each, and one"
+            f" for each running task that uses the database), and the server has {maximum}", needed,
             "lower --concurrency, use a pooler, or: alter system set max_connections = ..., and restart",
         )  # fmt: skip
 
@@ -208,6 +208,7 @@ def check_transaction_ids(facts: Facts, limits: Limits) -> Iterator[Finding]:
     if age > limits.transaction_id_age * maximum:
         find = problem if age > 1_000_000_000 else warning
         yield find(
-            f"the oldest transaction id of the database is {age:,} transactions old; at 2 billion the server stops", age,
+            f"the oldest transaction id of the database is {age:,} transactions old; at 2 billion the server stops",
+            age,
             "end old transactions, then: vacuum (freeze) the tables with the oldest relfrozenxid",
         )  # fmt: skip

@@ -21,6 +21,8 @@ __all__ = ["commands"]
 
 commands = typer.Typer()
 
+_POLICY = [field.name for field in fields(JobStats)]
+
 
 @commands.command()
 def jobs(
@@ -51,8 +53,8 @@ def jobs(
     if as_json:
         echo_json([
             {
-                "job": name, "queue": in_queue, "policy": _as_dict(policies.get(name or "")),
-                "stats": _as_dict(stats.get((name, in_queue))), "seconds": period.seconds,
+                **dict.fromkeys(_POLICY), **_as_dict(policies.get(name or "")), "job": name, "queue": in_queue,
+                "stats": {"seconds": period.seconds, **_as_dict(stats.get((name, in_queue)))},
             }
             for name, in_queue in listed
         ])  # fmt: skip
@@ -72,8 +74,8 @@ def jobs(
     )  # fmt: skip
 
 
-def _as_dict(value: JobStats | TaskStats | None) -> dict[str, Any] | None:
-    return None if value is None else asdict(value)
+def _as_dict(value: JobStats | TaskStats | None) -> dict[str, Any]:
+    return {} if value is None else asdict(value)
 
 
 def _numbers(stats: TaskStats | None, period: Period) -> list[str | None]:

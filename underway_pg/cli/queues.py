@@ -39,10 +39,9 @@ def queues(since: Since = None, dsn: Dsn = None, as_json: Json = False) -> None:
         found = execute(connection, statements.queues())
         done = {each.queue: each for each in execute(connection, statements.stats_by_queue(period.since, now))}
     if as_json:
-        none = {"seconds": period.seconds}
+        stats = {name: asdict(each) for name, each in done.items()}
         echo_json([
-            asdict(queue) | {"stats": none | asdict(done[queue.queue]) if queue.queue in done else None}
-            for queue in found
+            asdict(queue) | {"stats": {"seconds": period.seconds, **stats.get(queue.queue, {})}} for queue in found
         ])  # fmt: skip
         return
     echo_table(

@@ -61,18 +61,27 @@ from .job import (
     Job,
 )
 from .models import (
+    AuditEntry,
     BatchStats,
     BlockedReason,
     Enqueued,
+    Event,
+    FailureGroup,
+    FoundTasks,
     Health,
     JobStats,
+    QueueDepth,
     QueueStats,
+    RelatedTask,
     ScheduleStats,
     State,
     SyncChanges,
     SyncResult,
+    TaskCount,
     TaskInfo,
+    TaskStats,
     TaskSummary,
+    TaskTotals,
     WorkerCounters,
     WorkerStats,
 )
@@ -95,6 +104,9 @@ from .settings import (
     TaskOptions,
     UniqueUntil,
 )
+from .version import (
+    VERSION,
+)
 from .worker import (
     Context,
     Middleware,
@@ -110,6 +122,7 @@ __all__ = [
     "AfterFailure",
     "App",
     "AsyncClient",
+    "AuditEntry",
     "BatchFinal",
     "BatchNotFound",
     "BatchStats",
@@ -124,8 +137,11 @@ __all__ = [
     "Dsn",
     "Duration",
     "Enqueued",
+    "Event",
     "Executor",
+    "FailureGroup",
     "Fatal",
+    "FoundTasks",
     "HandlerSignal",
     "Health",
     "InputError",
@@ -151,10 +167,12 @@ __all__ = [
     "OutputTooLarge",
     "ProcessDied",
     "Queue",
+    "QueueDepth",
     "QueueFull",
     "QueueInUse",
     "QueueNotFound",
     "QueueStats",
+    "RelatedTask",
     "Retry",
     "RetryPolicy",
     "Schedule",
@@ -170,13 +188,16 @@ __all__ = [
     "SyncChanges",
     "SyncResult",
     "TaskCancelled",
+    "TaskCount",
     "TaskFailed",
     "TaskHandle",
     "TaskInfo",
     "TaskLocked",
     "TaskNotFound",
     "TaskOptions",
+    "TaskStats",
     "TaskSummary",
+    "TaskTotals",
     "UnderwayError",
     "UniqueConflict",
     "UniqueUntil",
@@ -195,4 +216,4 @@ __all__ = [
     "current_context",
 ]
 
-__version__ = "0.1.0"
+__version__ = VERSION

@@ -953,7 +953,8 @@ def test_with_nothing_there_a_list_says_so(underway: Underway) -> None:
 COMMANDS = [
     ["migrate"], ["migrate", "--plan"], ["enqueue", "mail"], ["tasks"], ["task", "1"], ["why", "1"], ["wait", "1"],
     ["queues"], ["workers"], ["stats"], ["retry", "1"], ["cancel", "1"], ["redrive", "1"], ["delete", "1"],
-    ["run-again", "1"], ["reschedule", "1", "0"], ["reprioritize", "1", "5"], ["export", "--all"], ["import", os.devnull], ["jobs"], ["top"], ["doctor"],
+    ["run-again", "1"], ["reschedule", "1", "0"], ["reprioritize", "1", "5"],
+    ["export", "--all"], ["import", os.devnull], ["jobs"], ["top"], ["doctor"],
     ["queue", "create", "mail"], ["queue", "pause", "mail"], ["queue", "resume", "mail"], ["queue", "drop", "mail"],
     ["schedules"], ["schedule", "add", "s", "mail", "@daily"], ["schedule", "remove", "s"], ["schedule", "pause", "s"],
     ["schedule", "resume", "s"], ["schedule", "run", "s"],

@@ -205,7 +205,7 @@ def _by_filter(
             show_tasks(summaries(connection, first), now, err=not dry_run)
     if dry_run or not first:
         if as_json:
-            echo_json({"matched": count, "capped": capped, "changed": 0, "unchanged": 0, "first": first})
+            echo_json({"matched": count, "capped": capped, **asdict(Outcome()), "first": first})
         return
     if not yes and not typer.confirm(f"{action.name} {words}?", err=True):
         raise typer.Exit(1)

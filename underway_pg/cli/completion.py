@@ -34,7 +34,7 @@ def completion(
     Add eval "$(underway completion bash)" to ~/.bashrc, the same with zsh to ~/.zshrc, and underway completion fish
     | source to ~/.config/fish/config.fish. Names come from DATABASE_URL, if it answers within half a second.
     """
-    from typer.completion import get_completion_script
+    from typer.completion import get_completion_script  # type: ignore[attr-defined]
 
     script = get_completion_script(prog_name="underway", complete_var=COMPLETE_VARIABLE, shell=shell)
     if shell == "zsh":

@@ -170,7 +170,8 @@ def with_filter(command: Callable[..., None]) -> Callable[..., None]:
         parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
         for parameter in inspect.signature(TaskFilter, eval_str=True).parameters.values()
     ]
-    before, after = [], []
+    before: list[inspect.Parameter] = []
+    after: list[inspect.Parameter] = []
     for parameter in signature.parameters.values():
         (before if parameter.name == "ids" else after).append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
     kept = [*before, *options, *(parameter for parameter in after if parameter.name != "filter")]

@@ -9,6 +9,7 @@ from typing import Any
 import typer
 
 from .. import connections
+from ..connections import Dsn
 
 __all__ = ["job_names", "queue_names", "schedule_names"]
 
@@ -33,7 +34,9 @@ def schedule_names(context: typer.Context, incomplete: str) -> list[str]:
 
 def _names(context: typer.Context, sql: str, incomplete: str) -> list[str]:
     """The names that a query returns; none if the database does not answer in time, or refuses."""
-    dsn = context.params.get("dsn") or connections.dsn_of_environment()
+    dsn: Dsn | None = context.params.get("dsn") or connections.dsn_of_environment()
+    if dsn is None:
+        return []
     found: list[str] = []
 
     def read() -> None:
@@ -42,8 +45,6 @@ def _names(context: typer.Context, sql: str, incomplete: str) -> list[str]:
             rows: list[tuple[Any, ...]] = connection.execute(sql.encode()).fetchall()
             found.extend(str(name) for (name,) in rows)
 
-    if dsn is None:
-        return []
     reader = threading.Thread(target=read, name="underway-completion", daemon=True)  # does not delay the exit
     reader.start()
     reader.join(_PATIENCE)

@@ -30,7 +30,7 @@ def screen(snapshot: Snapshot, *, width: int, height: int | None, problem: str |
     if problem is not None:
         words = f"no answer from the database; trying again: {printable(problem)}"
         head.append(Text(words, style="bold red", no_wrap=True, overflow="ellipsis"))
-    sections = [
+    sections: list[tuple[list[str], list[list[object]]]] = [
         (["queue", "state", "ready", "oldest", "running", "scheduled", "waiting", "dead", "started", "failed",
           "workers"],
          [_queue(snapshot, queue) for queue in _busiest(snapshot)]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .. import __version__
+from ..version import __version__
 from ._check import Finding, Limits, problem, warning
 from ._facts import Facts
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..version import __version__
+from ..version import VERSION
 from ._check import Finding, Limits, problem, warning
 from ._facts import Facts
 
@@ -20,9 +20,9 @@ def check_workers(facts: Facts, limits: Limits) -> Iterator[Finding]:
                 f" down; it had {worker.in_progress} tasks, which other workers take back", worker.name,
                 "look at its log and start it again",
             )  # fmt: skip
-        elif worker.version is not None and worker.version != __version__:
+        elif worker.version is not None and worker.version != VERSION:
             yield warning(
-                f"worker {worker.name!r} has version {worker.version}, and this package {__version__}", worker.version,
+                f"worker {worker.name!r} has version {worker.version}, and this package {VERSION}", worker.version,
                 "deploy the same version everywhere",
             )  # fmt: skip
 

@@ -8,14 +8,16 @@ from typing import Annotated
 
 import typer
 
-from ..doctor import Level, examine
+from ..doctor import Finding, Level, examine
 from .database import connect, require_dsn
 from .options import Dsn, Json
-from .output import amount, echo, echo_json, echo_table
+from .output import amount, echo, echo_json
 
 __all__ = ["commands"]
 
 commands = typer.Typer()
+
+_COLOURS = {Level.OK: "green", Level.WARNING: "yellow", Level.PROBLEM: "red"}
 
 
 @commands.command()
@@ -36,10 +38,16 @@ def doctor(
     if as_json:
         echo_json({"healthy": not failed, "findings": [asdict(finding) for finding in findings]})
     else:
-        echo_table(
-            ["check", "state", "what", "remedy"],
-            [[finding.check, finding.level, finding.what, finding.remedy] for finding in findings],
-        )
+        for finding in findings:
+            _show(finding)
         echo(f"{amount(found[Level.PROBLEM], 'problem')}, {amount(found[Level.WARNING], 'warning')}")
     if failed:
         raise typer.Exit(1)
+
+
+def _show(finding: Finding) -> None:
+    """Print a finding in one line, and its remedy in another."""
+    typer.secho(f"{finding.level:<8} ", fg=_COLOURS[finding.level], nl=False)
+    echo(f"{finding.check:<16} {finding.what}")
+    if finding.remedy:
+        echo(f"{'':<25} remedy: {finding.remedy}")

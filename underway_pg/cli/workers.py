@@ -69,7 +69,9 @@ def stats(since: Since = None, dsn: Dsn = None, as_json: Json = False) -> None:
         [name.replace("_", " "), f"{value:.10g}{more if name in CAPPED and value else ''}"]
         for name, value in numbers.items()
     ]
-    echo_table(["number", "value"], rows + [[name, rate(count, period.seconds)] for name, count in done.items()])
+    echo_table(
+        ["number", "value"], rows + [[f"{name}, rate", rate(count, period.seconds)] for name, count in done.items()]
+    )
 
 
 @commands.command()

@@ -6,9 +6,9 @@ import re
 from collections import defaultdict
 from functools import cache
 
-from ..schema import function_text
+from ..schema import function_text, migrations
 
-__all__ = ["bodies", "granted", "granted_besides", "views"]
+__all__ = ["bodies", "granted", "granted_besides", "indexes", "views"]
 
 
 @cache
@@ -19,8 +19,8 @@ def bodies() -> dict[str, list[str | None]]:
     """
     found: dict[str, list[str | None]] = defaultdict(list)
     for part in function_text().split("create or replace function underway.")[1:]:
-        body = re.search(r"\nas \$\$(.*?)\$\$;", part, re.DOTALL)
-        found[part.split("(", 1)[0]].append(body[1] if body else None)
+        body = re.search(r"\nas (?:\$\$(.*?)\$\$|'([^']*)');", part, re.DOTALL)
+        found[part.split("(", 1)[0]].append((body[1] or body[2]) if body else None)
     return dict(found)
 
 
@@ -28,6 +28,13 @@ def bodies() -> dict[str, list[str | None]]:
 def views() -> list[str]:
     """The names of the views."""
     return re.findall(r"create or replace view underway\.(\w+)", function_text())
+
+
+@cache
+def indexes() -> list[str]:
+    """The names of the indexes, without those of constraints."""
+    text = "".join(migration.sql for migration in migrations())
+    return re.findall(r"^create (?:unique )?index (\w+)", text, re.MULTILINE)
 
 
 @cache

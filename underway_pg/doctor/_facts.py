@@ -110,6 +110,14 @@ class Facts:
         ]
 
     @cached_property
+    def indexes(self) -> list[str]:
+        """The names of the indexes of the schema."""
+        rows = self._rows("""
+            select c.relname::text as name from pg_class c
+            where c.relnamespace = to_regnamespace('underway') and c.relkind in ('i', 'I')""")
+        return [row["name"] for row in rows]
+
+    @cached_property
     def table_grants(self) -> list[Row]:
         """Rights on our tables of other roles than their owner: table, role."""
         return self._rows("""

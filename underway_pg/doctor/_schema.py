@@ -70,10 +70,11 @@ _REINSTALL = 'psql "$DATABASE_URL" -c "delete from underway.installation" && und
 
 def check_indexes(facts: Facts, limits: Limits) -> Iterator[Finding]:
     """The indexes exist and are valid, and the tables have statistics."""
-    for name in facts.health["missing_indexes"]:
+    known = _expected.indexes() if check_version(*facts.version) else []
+    for name in sorted({*facts.health["missing_indexes"], *known} - set(facts.indexes)):
         yield problem(
             f"index {name} is missing: statements read whole tables", name,
-            f"create it again: underway migrate --sql | grep -A2 'index {name} '",
+            f"run what this prints: underway migrate --sql | sed -n '/index {name} /,/;/p'",
         )  # fmt: skip
     for name in facts.health["invalid_indexes"]:
         yield problem(f"index {name} is invalid: no query uses it", name, f"reindex index underway.{name}")

@@ -32,7 +32,8 @@ def check_queues(facts: Facts, limits: Limits) -> Iterator[Finding]:
     served = {name for worker in facts.workers for name in worker.queues}
     for queue in facts.queues:
         waited = 0.0 if queue.oldest_ready_at is None else (facts.database_now - queue.oldest_ready_at).total_seconds()
-        ready = f"queue {queue.queue!r}: {queue.ready:,} tasks are ready"
+        number = "1 task is" if queue.ready == 1 else f"{queue.ready:,}{'+' if queue.capped else ''} tasks are"
+        ready = f"queue {queue.queue!r}: {number} ready"
         if queue.paused_at is not None:
             if queue.ready:
                 yield warning(

@@ -53,9 +53,9 @@ def admin(dsn: str) -> Iterator[Connection]:
         yield connection
 
 
-def examine(dsn: str, limits: Limits = Limits(), now: Callable[[], float] = time.time) -> list[Finding]:
+def examine(dsn: str, limits: Limits | None = None, now: Callable[[], float] = time.time) -> list[Finding]:
     with connections.connect(dsn) as connection:
-        return doctor.examine(connection, dsn, limits=limits, now=now)
+        return doctor.examine(connection, dsn, limits=limits or Limits(), now=now)
 
 
 def bad(findings: list[Finding]) -> list[tuple[str, str]]:
@@ -161,10 +161,13 @@ def renamed_role(admin: Connection, dsn: str) -> Iterator[None]:
 def dead_rows(admin: Connection, dsn: str) -> Iterator[None]:
     """A transaction that was rolled back leaves a dead row for each row that it inserted."""
     with contextlib.suppress(ZeroDivisionError), admin.transaction():
-        admin.execute("insert into underway.queue (name) select 'queue ' || n from generate_series(1, 3000) n")
+        admin.execute(
+            "insert into underway.task (queue, priority, enqueued_at, input)"
+            " select 'mail', 0, now(), '{}' from generate_series(1, 1000)"
+        )
         raise ZeroDivisionError
-    seen = "select n_dead_tup from pg_stat_user_tables where relname = 'queue'"
-    wait_until(lambda: (admin.execute(seen).fetchone() or (0,))[0] >= 3000, "the statistics have them")
+    seen = "select n_dead_tup from pg_stat_user_tables where relname = 'task'"
+    wait_until(lambda: (admin.execute(seen).fetchone() or (0,))[0] >= 1000, "the statistics have them")
     yield
 
 
@@ -209,7 +212,7 @@ INTO_THE_PAST = "update underway.task set ready_at = ready_at - interval '10 min
 
 FAULTS = [
     Fault(
-        name="an older schema", plant="delete from underway.migration", check="schema", level="problem",
+        name="an older schema", plant="update underway.migration set version = 0", check="schema", level="problem",
         what="this package needs migration", remedy="underway migrate",
     ),
     Fault(
@@ -268,8 +271,8 @@ FAULTS = [
     ),
     Fault(
         name="a table that others may read", check="roles", level="warning",
-        what="underway_producer has rights on the table task", plant="grant select on underway.task to underway_producer",
-        remedy="revoke",
+        what="underway_producer has rights on the table task", remedy="revoke",
+        plant="grant select on underway.task to underway_producer",
     ),
     Fault(
         name="fsync is off", plant=alter_system("fsync", "off"), check="settings", level="problem",
@@ -325,8 +328,8 @@ FAULTS = [
         what="autovacuum_naptime is 60 s at 1,000 tasks a second", remedy="autovacuum_naptime = '15s'",
     ),
     Fault(
-        name="dead rows", plant=dead_rows, check="autovacuum", level="warning", what="table queue has 3,000 dead rows",
-        remedy="vacuum (verbose) underway.queue", limits=Limits(dead_rows=3000),
+        name="dead rows", plant=dead_rows, check="autovacuum", level="warning", what="table task has 1,000 dead rows",
+        remedy="vacuum (verbose) underway.task", limits=Limits(dead_rows=1000),
     ),
     Fault(
         name="an old transaction", plant=idle_transaction, check="snapshots", level="warning",
@@ -411,7 +414,8 @@ FAULTS = [
     ),
     Fault(
         name="a schedule without a next time", check="schedules", level="warning", what="has no next time",
-        plant=f"{MAIL} select underway.schedule('past', 'mail', '0 0 0 1 1 ? 2020')", remedy="schedule remove past",
+        plant=f"{MAIL} select underway.schedule('past', 'mail', '@daily'); update underway.schedule set next_at = null, check_at = null",
+        remedy="schedule remove past",
     ),
     Fault(
         name="a schedule that nobody runs", check="schedules", level="problem", what="was due",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 import time
 import uuid
 from collections.abc import Callable
@@ -14,11 +16,13 @@ import psycopg
 from .. import connections, statements
 from ..client import execute
 from ..models import QueueStats, ScheduleStats, WorkerStats
-from ..schema import MigrationPlan, plan
+from ..schema import function_text
 
 __all__ = ["Facts", "Setting"]
 
 Row = dict[str, Any]
+
+_MILLISECONDS = {"us": 0.001, "ms": 1.0, "": 1.0, "s": 1e3, "min": 60e3, "h": 3600e3, "d": 86400e3}
 
 # Seconds. A notification that has not arrived by then does not arrive.
 _PATIENCE = 2.0
@@ -35,8 +39,9 @@ class Setting:
 
     @property
     def milliseconds(self) -> float:
-        """The value of a timeout without a unit, which is in milliseconds."""
-        return float(self.value) if self.value.isdecimal() else 0.0
+        """The value of a timeout: a number of milliseconds, or a number with a unit, as somebody has written it."""
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(us|ms|s|min|h|d|)", self.value)
+        return float(match[1]) * _MILLISECONDS[match[2]] if match else 0.0
 
     def remedy(self, value: str) -> str:
         """The statement that gives the setting another value."""
@@ -75,12 +80,17 @@ class Facts:
     @cached_property
     def version(self) -> tuple[int, int]:
         """The migration of the schema, and the oldest one that packages have to know."""
-        return execute(self._connection, statements.schema_version())
+        version, oldest_package = execute(self._connection, statements.schema_version())
+        return version or 0, oldest_package
 
     @cached_property
-    def plan(self) -> MigrationPlan:
-        """What `underway migrate` would do. Only the owner of the schema may ask."""
-        return plan(self._connection)
+    def outdated(self) -> bool:
+        """Whether the functions are those of another version; false if the user may not know."""
+        try:
+            rows = self._rows("select functions from underway.installation")
+        except psycopg.errors.InsufficientPrivilege:
+            return False
+        return [row["functions"] for row in rows] != [hashlib.sha256(function_text().encode()).hexdigest()]
 
     @cached_property
     def functions(self) -> list[Row]:
@@ -166,7 +176,14 @@ class Facts:
             )
             select w.name, w.reset_val as value, w.boot_val as boot_value, null as of
             from wanted w
-            where w.source not in ('database', 'user', 'database user')
+            where not exists (
+                select
+                from pg_db_role_setting d
+                cross join unnest(d.setconfig) as given (text)
+                where d.setdatabase in (0, (select oid from pg_database where datname = current_database()))
+                  and d.setrole in (0, (select oid from pg_roles where rolname = session_user))
+                  and split_part(given.text, '=', 1) = w.name
+            )
             union all
             select w.name, split_part(given.text, '=', 2), w.boot_val, concat_ws(' in database ',
                 case when d.setrole <> 0 then format('role %I', pg_get_userbyid(d.setrole)) end,

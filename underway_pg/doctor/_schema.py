@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from ..errors import MissingPrivilege, SchemaNewer, SchemaTooOld, UnderwayError
+from ..errors import SchemaNewer, SchemaTooOld
 from ..schema import check_version
 from . import _expected
 from ._check import Finding, Limits, problem, warning
@@ -32,23 +32,21 @@ def check_schema(facts: Facts, limits: Limits) -> Iterator[Finding]:
             f"the schema has migration {version}, which is newer than this package", version,
             "pip install --upgrade underway-pg",
         )  # fmt: skip
-    elif _is_outdated(facts):
+    elif facts.outdated:
         yield problem("the functions are those of another version of the package", version, _MIGRATE)
 
 
-def _is_outdated(facts: Facts) -> bool:
-    """Whether the owner of the schema would install something; false for others, who cannot see it."""
+def _is_ours(facts: Facts) -> bool:
+    """Whether the schema is exactly the one of this package, so that what is in it is known."""
     try:
-        return bool(facts.plan)
-    except MissingPrivilege:
+        return check_version(*facts.version) and not facts.outdated
+    except (SchemaTooOld, SchemaNewer):
         return False
-    except UnderwayError:
-        return True
 
 
 def check_functions(facts: Facts, limits: Limits) -> Iterator[Finding]:
     """The functions and views are as this package installs them."""
-    if check_version(*facts.version) is False or _is_outdated(facts):
+    if not _is_ours(facts):
         return  # they are those of another version, as the check of the schema says
     expected = _expected.bodies()
     found = {name: [row["body"] for row in facts.functions if row["name"] == name] for name in expected}
@@ -70,7 +68,7 @@ _REINSTALL = 'psql "$DATABASE_URL" -c "delete from underway.installation" && und
 
 def check_indexes(facts: Facts, limits: Limits) -> Iterator[Finding]:
     """The indexes exist and are valid, and the tables have statistics."""
-    known = _expected.indexes() if check_version(*facts.version) else []
+    known = _expected.indexes() if _is_ours(facts) else []
     for name in sorted({*facts.health["missing_indexes"], *known} - set(facts.indexes)):
         yield problem(
             f"index {name} is missing: statements read whole tables", name,
@@ -96,7 +94,7 @@ def check_roles(facts: Facts, limits: Limits) -> Iterator[Finding]:
             f"missing roles: {', '.join(missing)}", missing, f"as a superuser: {created}; then: underway migrate"
         )
     lost, extra = [], []
-    for role in facts.roles:
+    for role in facts.roles if _is_ours(facts) else ():
         allowed = _expected.granted()[role]
         for row in facts.functions:
             if row["name"] in allowed and role not in row["roles"]:

@@ -414,7 +414,8 @@ FAULTS = [
     ),
     Fault(
         name="a schedule without a next time", check="schedules", level="warning", what="has no next time",
-        plant=f"{MAIL} select underway.schedule('past', 'mail', '@daily'); update underway.schedule set next_at = null, check_at = null",
+        plant=f"{MAIL} select underway.schedule('past', 'mail', '@daily');"
+        " update underway.schedule set next_at = null, check_at = null",
         remedy="schedule remove past",
     ),
     Fault(

@@ -7,6 +7,7 @@ Each option can be set in the environment: UNDERWAY_WORKER_NAME for `underway wo
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -86,6 +87,8 @@ def underway(
 @functools.cache
 def _command() -> Any:
     """The command of all commands, which a program that runs several makes once."""
+    if completion.COMPLETE_VARIABLE in os.environ:
+        completion.prepare()
     return get_command(commands)
 
 

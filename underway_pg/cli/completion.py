@@ -9,7 +9,7 @@ import typer
 from .options import Json
 from .output import echo_json
 
-__all__ = ["COMPLETE_VARIABLE", "commands"]
+__all__ = ["COMPLETE_VARIABLE", "commands", "prepare"]
 
 commands = typer.Typer()
 
@@ -22,6 +22,13 @@ _WHERE = {
     "fish": "underway completion fish | source",
     "powershell": "underway completion powershell | Out-String | Invoke-Expression",
 }
+
+
+def prepare() -> None:
+    """Let typer answer the questions of shells, which it does only for programs with its own options for that."""
+    from typer.completion import completion_init  # type: ignore[attr-defined]
+
+    completion_init()
 
 
 @commands.command()

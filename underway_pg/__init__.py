@@ -9,6 +9,8 @@ from .blueprint import (
 from .client import (
     AsyncClient,
     Client,
+    EnqueueCall,
+    EnqueueMiddleware,
     TaskHandle,
     check_connection,
 )
@@ -136,6 +138,8 @@ __all__ = [
     "DatabaseUnavailable",
     "Dsn",
     "Duration",
+    "EnqueueCall",
+    "EnqueueMiddleware",
     "Enqueued",
     "Event",
     "Executor",

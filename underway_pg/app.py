@@ -16,7 +16,7 @@ from . import connections, schema, statements
 from .binding import Binding, Steps
 from .blueprint import Blueprint, Declarations
 from .checks import check_class, check_each, check_kind, check_number
-from .client import AsyncClient, Client, TaskHandle, execute
+from .client import AsyncClient, Client, EnqueueMiddleware, TaskHandle, execute
 from .connections import Dsn
 from .errors import ConfigurationError
 from .importing import import_module, stop_import_of_program
@@ -60,8 +60,10 @@ class App(Declarations):
 
     `middleware` wraps each attempt, the first one outermost: functions that take the Context and return a context
     manager. A plain context manager wraps every handler, in its own task, thread or process; an async one wraps async
-    handlers only. `lifespan` is called with the application when a worker starts, and returns an async context manager
-    that stays open on the worker's loop while the worker runs; what it yields is `context.state`, except in processes.
+    handlers only. `enqueue_middleware` wraps each call that enqueues, plain or async: functions that take an
+    EnqueueCall, whose headers they may fill, and return a plain context manager. `lifespan` is called with the
+    application when a worker starts, and returns an async context manager that stays open on the worker's loop while
+    the worker runs; what it yields is `context.state`, except in processes.
 
     A worker writes the queues, jobs and schedules into the database when it starts (`sync`). The first enqueue or
     schedule creates the queues and jobs that are missing. An application is a context manager, plain and async. Closing
@@ -82,6 +84,7 @@ class App(Declarations):
         timeout: float | None = None,
         embedded: bool = False,
         middleware: Iterable[Middleware] = (),
+        enqueue_middleware: Iterable[EnqueueMiddleware] = (),
         lifespan: Lifespan | None = None,
     ) -> None:
         if embedded and (dsn is not None or pool is not None or async_pool is not None):
@@ -101,10 +104,24 @@ class App(Declarations):
         self.middleware: Sequence[Middleware] = check_each(
             "middleware", middleware, Callable, "functions that take the Context and return a context manager"
         )
+        # A list, because a client that exists already sees what is added to it.
+        self.enqueue_middleware: list[EnqueueMiddleware] = list(
+            check_each(
+                "enqueue_middleware",
+                enqueue_middleware,
+                Callable,
+                "functions that take an EnqueueCall and return a context manager",
+            )
+        )
         self.lifespan = lifespan
         self._imports = check_each("imports", imports, str, "names of modules, as strings")
         self._bind = partial(
-            Binding, steps=self._create_missing, count=lambda: len(self._jobs), pool_size=pool_size, timeout=timeout
+            Binding,
+            steps=self._create_missing,
+            count=lambda: len(self._jobs),
+            enqueue_middleware=self.enqueue_middleware,
+            pool_size=pool_size,
+            timeout=timeout,
         )
         # The database is that of the last; the others are those that an `override` has replaced.
         self._bindings = [self._bind(dsn or None, pool=pool, async_pool=async_pool, embedded=embedded)]

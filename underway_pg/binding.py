@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
 
 from . import connections, schema
-from .client import AsyncClient, Client, execute, execute_async
+from .client import AsyncClient, Client, EnqueueMiddleware, around_enqueue, execute, execute_async
 from .connections import Dsn
 from .errors import ConfigurationError
 from .statements import Statement
@@ -49,6 +49,7 @@ class Binding:
         pool: ConnectionPool[Any] | None = None,
         async_pool: AsyncConnectionPool[Any] | None = None,
         embedded: bool = False,
+        enqueue_middleware: Sequence[EnqueueMiddleware] = (),
         **client_settings: Any,
     ) -> None:
         self.given_dsn = dsn
@@ -59,7 +60,8 @@ class Binding:
         self._async_pool = async_pool
         self._use_embedded = embedded
         self._embedded: EmbeddedPostgres | None = None
-        self._client_settings = client_settings
+        self._enqueue_middleware = enqueue_middleware
+        self._client_settings = {**client_settings, "enqueue_middleware": enqueue_middleware}
         self._start()
         connections.after_fork(self)
 
@@ -157,13 +159,17 @@ class Binding:
 
     def run(self, statement: Statement[T], connection: Any = None) -> T:
         """Run a statement on a connection of the caller, or on one of the client."""
-        return self.client.run(statement) if connection is None else execute(connection, statement)
+        if connection is None:
+            return self.client.run(statement)
+        with around_enqueue(self._enqueue_middleware, statement) as around:
+            return around.done(execute(connection, around.statement))
 
     async def run_async(self, statement: Statement[T], connection: Any = None) -> T:
         """Run a statement on a connection of the caller, or on one of the client, in async code."""
         if connection is None:
             return await (await self.async_client()).run(statement)
-        return await execute_async(connection, statement)
+        with around_enqueue(self._enqueue_middleware, statement) as around:
+            return around.done(await execute_async(connection, around.statement))
 
     def _prepare(self) -> None:
         client = self.client

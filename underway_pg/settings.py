@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypedDict
 
@@ -278,6 +278,10 @@ class Options:
             check_duration(name, getattr(self, name))
         if self.retry is not None:
             check_kind("retry", self.retry, RetryPolicy, _RETRY)
+
+    def with_headers(self, more: Mapping[str, Any]) -> Options:
+        """These options with more headers; the ones that they have already stay."""
+        return replace(self, headers={**more, **(self.headers or {})})
 
 
 class TaskOptions(TypedDict, total=False):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from typing import Any, Generic, TypeVar
 
@@ -48,7 +48,7 @@ from .settings import (
 )
 from .wire import uuid_text
 
-__all__ = ["Statement", "convert_each", "dump_json", "load_json", "short"]
+__all__ = ["NewTasks", "Statement", "convert_each", "dump_json", "load_json", "short"]
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -60,7 +60,7 @@ class Statement(Generic[T]):
     """One call: `sql` with `parameters` gives rows, and `read` makes of them what the caller gets.
 
     `as_bytes` leaves jsonb, uuid, interval and timestamptz as they come (`binary`). `enqueues` says that the queue of a
-    new task, or of a schedule, has to exist.
+    new task, or of a schedule, has to exist. `new_tasks` describes the tasks that it enqueues.
     """
 
     sql: str
@@ -68,6 +68,23 @@ class Statement(Generic[T]):
     read: Callable[[list[Row]], T]
     as_bytes: bool = False
     enqueues: bool = False
+    new_tasks: NewTasks[T] | None = None
+
+
+@dataclass(frozen=True)
+class NewTasks(Generic[T]):
+    """The tasks of a statement: how many, and their queue and job where one is given for all of them.
+
+    `with_headers` makes the statement again, with more headers for each task. Headers that a task has already stay.
+    `single` is the task of an `enqueue` that may share a statement with others: not one that may have to wait for other
+    transactions, because of its unique key or its dependencies.
+    """
+
+    count: int
+    queue: str | None
+    job: str | None
+    with_headers: Callable[[Mapping[str, Any]], Statement[T]]
+    single: NewTask | None = None
 
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -212,11 +229,19 @@ def _arguments(options: Options, job: str | None) -> tuple[str, dict[str, Any]]:
 def enqueue(queue: str | None, input: Any, job: str | None, options: Options) -> Statement[int]:
     """A new task; returns its id."""
     arguments, parameters = _arguments(options, job)
+    waits = options.unique_key is not None or bool(options.after)
     return Statement(
         f"select underway.enqueue(%(queue)s, %(input)s::jsonb{arguments})",
         {"queue": queue, "input": dump_json(input), **parameters},
         _scalar,
         enqueues=True,
+        new_tasks=NewTasks(
+            1,
+            queue,
+            job,
+            lambda more: enqueue(queue, input, job, options.with_headers(more)),
+            None if waits else NewTask(queue=queue, input=input, job=job, options=options),
+        ),
     )
 
 
@@ -228,19 +253,38 @@ def enqueue_many(
     unique_keys: Iterable[str | None] | None = None,
 ) -> Statement[list[int]]:
     """New tasks with the same options but for their unique keys; returns their ids in the order of the inputs."""
+    inputs = _repeatable(inputs)
+    unique_keys = None if unique_keys is None else _repeatable(unique_keys)
     call = "select underway.enqueue_many"
-    return Statement(*_for_many(call, queue, inputs, job, options, unique_keys), _scalar, enqueues=True)
+    return Statement(
+        *_for_many(call, queue, inputs, job, options, unique_keys),
+        _scalar,
+        enqueues=True,
+        new_tasks=NewTasks(
+            len(inputs),
+            queue,
+            job,
+            lambda more: enqueue_many(queue, inputs, job, options.with_headers(more), unique_keys),
+        ),
+    )
 
 
 def enqueue_unique(
     queue: str | None, inputs: Iterable[Any], unique_keys: Iterable[str | None], job: str | None, options: Options
 ) -> Statement[list[Enqueued]]:
     """New tasks for the inputs whose unique keys are free; returns for each input whether a task was added."""
+    inputs, unique_keys = _repeatable(inputs), _repeatable(unique_keys)
     call = "select id, created, replaced from underway.enqueue_unique"
     return Statement(
         *_for_many(call, queue, inputs, job, options, unique_keys),
         lambda rows: [Enqueued(*row) for row in rows],
         enqueues=True,
+        new_tasks=NewTasks(
+            len(inputs),
+            queue,
+            job,
+            lambda more: enqueue_unique(queue, inputs, unique_keys, job, options.with_headers(more)),
+        ),
     )
 
 
@@ -269,8 +313,15 @@ def _for_many(
 
 def enqueue_tasks(tasks: Iterable[NewTask]) -> Statement[list[int]]:
     """New tasks of any jobs and queues; returns their ids in order."""
+    tasks = _repeatable(tasks)
     call = "select underway.enqueue_many(%(tasks)s::jsonb)"
-    return Statement(call, {"tasks": _objects(tasks)}, _scalar, enqueues=True)
+    return Statement(
+        call,
+        {"tasks": _objects(tasks)},
+        _scalar,
+        enqueues=True,
+        new_tasks=NewTasks(len(tasks), None, None, lambda more: enqueue_tasks(_with_headers(tasks, more))),
+    )
 
 
 def enqueue_batch(
@@ -282,28 +333,53 @@ def enqueue_batch(
     retention: Duration | None,
 ) -> Statement[int]:
     """New tasks as a batch, and tasks that start when it is finished; returns the id of the batch."""
+    tasks = _repeatable(tasks)
     given = {"tasks": _objects(tasks)}
     callbacks = {"on_success": on_success, "on_final": on_final, "on_failure": on_failure}
     optional = {event: dump_json(_object(task)) for event, task in callbacks.items() if task is not None}
     named = {name: value for name, value in (("name", name), ("retention", interval(retention))) if value is not None}
     arguments = [f"{event} => %({event})s::jsonb" for event in optional] + [f"{name} => %({name})s" for name in named]
     call = ", ".join(["%(tasks)s::jsonb", *arguments])
-    return Statement(f"select underway.enqueue_batch({call})", {**given, **optional, **named}, _scalar, enqueues=True)
+
+    def with_headers(more: Mapping[str, Any]) -> Statement[int]:
+        success, final, failure = (
+            None if task is None else _with_headers([task], more)[0] for task in (on_success, on_final, on_failure)
+        )
+        return enqueue_batch(_with_headers(tasks, more), success, final, failure, name, retention)
+
+    return Statement(
+        f"select underway.enqueue_batch({call})",
+        {**given, **optional, **named},
+        _scalar,
+        enqueues=True,
+        new_tasks=NewTasks(len(tasks), None, None, with_headers),
+    )
 
 
 def extend_batch(batch: int, tasks: Iterable[NewTask]) -> Statement[list[int]]:
     """More tasks of a batch; gives their ids in order."""
+    tasks = _repeatable(tasks)
     return Statement(
         "select underway.extend_batch(%(batch)s::bigint, %(tasks)s::jsonb)",
         {"batch": batch, "tasks": _objects(tasks)},
         _scalar,
         enqueues=True,
+        new_tasks=NewTasks(len(tasks), None, None, lambda more: extend_batch(batch, _with_headers(tasks, more))),
     )
 
 
 def cancel_batch(batch: int) -> Statement[int]:
     """Cancel the live tasks of a batch; gives how many there were."""
     return Statement("select underway.cancel_batch(%(batch)s::bigint)", {"batch": batch}, _scalar)
+
+
+def _repeatable(items: Iterable[T]) -> Sequence[T]:
+    """The items of an iterator, so that they can be read again. What is no iterable as it is: it is refused later."""
+    return items if isinstance(items, Sequence) or not isinstance(items, Iterable) else list(items)
+
+
+def _with_headers(tasks: Iterable[NewTask], more: Mapping[str, Any]) -> list[NewTask]:
+    return [replace(task, options=task.options.with_headers(more)) for task in tasks]
 
 
 def _objects(tasks: Iterable[NewTask]) -> str:
@@ -476,27 +552,27 @@ def set_skipped_jobs(worker: int, jobs: list[str]) -> Statement[None]:
     )
 
 
-def maintain(worker: int, queues: Sequence[str], *, at_once: bool = False) -> Statement[tuple[float, str]]:
+def maintain(worker: int, queues: Sequence[str], *, at_once: bool = False) -> Statement[tuple[float, str, list[str]]]:
     """Do all chores, unless a session did them less than a second ago; then look. Returns what `look` does."""
-    return _look(f"underway.maintain(%(worker)s, {at_once})", worker, queues)
+    return _look(f"underway.maintain(%(worker)s, {at_once}) as done", "done -> 'to_vacuum'", worker, queues)
 
 
-def look(worker: int, queues: Sequence[str]) -> Statement[tuple[float, str]]:
+def look(worker: int, queues: Sequence[str]) -> Statement[tuple[float, str, list[str]]]:
     """Run the schedules that are due, then look what is due next.
 
-    Returns the seconds until a task of the queues may be ready, at most one, and the state of the worker: "known",
-    "stopping" or "unknown".
+    Returns the seconds until a task of the queues may be ready, at most one; the state of the worker: "known",
+    "stopping" or "unknown"; and the names of the tables that should be vacuumed.
     """
-    return _look("underway.run_schedules()", worker, queues)
+    return _look("underway.run_schedules()", "null", worker, queues)
 
 
-def _look(chores: str, worker: int, queues: Sequence[str]) -> Statement[tuple[float, str]]:
+def _look(chores: str, to_vacuum: str, worker: int, queues: Sequence[str]) -> Statement[tuple[float, str, list[str]]]:
     return Statement(
         f"""select extract(epoch from underway.next_wakeup(%(queues)s::text[]))::float8,
-            underway.worker_state(%(worker)s)
+            underway.worker_state(%(worker)s), {to_vacuum}
         from {chores}""",
         {"worker": worker, "queues": list(queues)},
-        lambda rows: (rows[0][0], rows[0][1]),
+        lambda rows: (rows[0][0], rows[0][1], rows[0][2] or []),
     )
 
 

@@ -845,7 +845,7 @@ def test_upkeep_from_ten_sessions_at_once_does_each_chore_once(database: str, op
         done: Counter[str] = Counter()
         with Session(database) as keeper:
             for _ in range(3):
-                done.update(keeper.value("select underway._run_chores()"))
+                done.update(keeper.value("select underway._run_chores() - 'to_vacuum'"))
         return done
 
     total = sum(at_once(maintain, 10), Counter())

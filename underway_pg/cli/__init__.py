@@ -26,6 +26,7 @@ try:
         changes,
         completion,
         cron,
+        dashboard,
         doctor,
         enqueue,
         jobs,
@@ -54,7 +55,7 @@ commands = typer.Typer(
 # In the order of the help, which lists groups after commands.
 for part in (
     migrate, sync, worker, enqueue, top, doctor, tasks, actions, changes, transfer, queues, jobs, batches, schedules,
-    cron, workers, completion,
+    cron, workers, dashboard, completion,
 ):  # fmt: skip
     commands.add_typer(part.commands)
 commands.add_typer(queues.queue_commands, name="queue")

@@ -103,6 +103,12 @@ def worker(
             " of differences.",
         ),
     ] = _DEFAULTS.sync,
+    vacuum: Annotated[
+        bool,
+        typer.Option(
+            "--vacuum/--no-vacuum", help="Vacuum the tables of the queue whenever many of their rows are dead."
+        ),
+    ] = _DEFAULTS.vacuum,
     max_tasks_per_process: Annotated[
         int, typer.Option(min=1, help="How many tasks a handler process runs before it is replaced.")
     ] = _DEFAULTS.max_tasks_per_process,

@@ -3,6 +3,7 @@
 from ._async import AsyncClient
 from ._sync import Client
 from .borrowed import check_connection
+from .enqueueing import EnqueueCall, EnqueueMiddleware, around_enqueue
 from .execute import execute, execute_async
 from .handle import Clients, TaskHandle
 
@@ -10,7 +11,10 @@ __all__ = [
     "AsyncClient",
     "Client",
     "Clients",
+    "EnqueueCall",
+    "EnqueueMiddleware",
     "TaskHandle",
+    "around_enqueue",
     "check_connection",
     "execute",
     "execute_async",

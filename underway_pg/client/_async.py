@@ -6,7 +6,7 @@ import asyncio
 import copy
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -42,6 +42,8 @@ from ..models import (
 )
 from ..settings import Duration, JobPolicy, NewTask, Options, Queue, Schedule
 from ..statements import Statement
+from .combiner import Combiner
+from .enqueueing import EnqueueMiddleware, around_enqueue
 from .execute import execute_async
 from .waiter import TaskWaiter, output_of
 
@@ -240,6 +242,7 @@ class AsyncClient:
                seconds for a connection, and as long as it takes for its statement
 
     `before_enqueue` is called before each call that enqueues or schedules: an application creates its queues there.
+    `enqueue_middleware` runs around each call that enqueues; see `App`.
     A client makes its connections when it needs them. In a forked process it makes new ones. It belongs to the event
     loop on which it is used first. The database's refusals are raised as subclasses of DatabaseRefusal, outages as
     DatabaseUnavailable; other database errors pass as psycopg raises them.
@@ -253,6 +256,7 @@ class AsyncClient:
         pool_size: int = 4,
         timeout: float | None = None,
         before_enqueue: Callable[[], Awaitable[Any]] | None = None,
+        enqueue_middleware: Sequence[EnqueueMiddleware] = (),
     ) -> None:
         if dsn is None and pool is None:
             raise ConfigurationError("a client needs a dsn or a pool")
@@ -262,7 +266,11 @@ class AsyncClient:
         self._pool = self._own_pool if pool is None else pool
         self._timeout = timeout
         self._before_enqueue = before_enqueue
+        self._enqueue_middleware = enqueue_middleware
         self._waits = AsyncWaits(source, self.run)
+        # async only
+        self._combiner = Combiner(self._run_own, limit=2)
+        # end
 
     async def __aenter__(self) -> Self:
         return self
@@ -288,10 +296,21 @@ class AsyncClient:
 
     async def run(self, statement: Statement[T], connection: Any = None) -> T:
         """Run one statement of the SQL contract; all other calls do it by this one."""
+        with around_enqueue(self._enqueue_middleware, statement) as around:
+            return around.done(await self._run(around.statement, connection))
+
+    async def _run(self, statement: Statement[T], connection: Any) -> T:
         if connection is not None:
             return await execute_async(connection, statement)
         if statement.enqueues and self._before_enqueue is not None:
             await self._before_enqueue()
+        # async only
+        if statement.new_tasks is not None and statement.new_tasks.single is not None and self._timeout is None:
+            return await self._combiner.enqueue(statement)
+        # end
+        return await self._run_own(statement)
+
+    async def _run_own(self, statement: Statement[T]) -> T:
         with suppress(psycopg.errors.AdminShutdown, psycopg.errors.IdleSessionTimeout):
             return await self._run_pooled(statement)
         # The server ended the session, most likely while it was idle, and did not commit: once more, in a new session.

@@ -7,7 +7,7 @@ from __future__ import annotations
 import copy
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -43,6 +43,7 @@ from ..models import (
 )
 from ..settings import Duration, JobPolicy, NewTask, Options, Queue, Schedule
 from ..statements import Statement
+from .enqueueing import EnqueueMiddleware, around_enqueue
 from .execute import execute
 from .waiter import TaskWaiter, output_of
 
@@ -241,6 +242,7 @@ class Client:
                seconds for a connection, and as long as it takes for its statement
 
     `before_enqueue` is called before each call that enqueues or schedules: an application creates its queues there.
+    `enqueue_middleware` runs around each call that enqueues; see `App`.
     A client makes its connections when it needs them. In a forked process it makes new ones. It is safe in several
     threads. The database's refusals are raised as subclasses of DatabaseRefusal, outages as
     DatabaseUnavailable; other database errors pass as psycopg raises them.
@@ -254,6 +256,7 @@ class Client:
         pool_size: int = 4,
         timeout: float | None = None,
         before_enqueue: Callable[[], Any] | None = None,
+        enqueue_middleware: Sequence[EnqueueMiddleware] = (),
     ) -> None:
         if dsn is None and pool is None:
             raise ConfigurationError("a client needs a dsn or a pool")
@@ -263,6 +266,7 @@ class Client:
         self._pool = self._own_pool if pool is None else pool
         self._timeout = timeout
         self._before_enqueue = before_enqueue
+        self._enqueue_middleware = enqueue_middleware
         self._waits = Waits(source, self.run)
 
     def __enter__(self) -> Self:
@@ -289,10 +293,17 @@ class Client:
 
     def run(self, statement: Statement[T], connection: Any = None) -> T:
         """Run one statement of the SQL contract; all other calls do it by this one."""
+        with around_enqueue(self._enqueue_middleware, statement) as around:
+            return around.done(self._run(around.statement, connection))
+
+    def _run(self, statement: Statement[T], connection: Any) -> T:
         if connection is not None:
             return execute(connection, statement)
         if statement.enqueues and self._before_enqueue is not None:
             self._before_enqueue()
+        return self._run_own(statement)
+
+    def _run_own(self, statement: Statement[T]) -> T:
         with suppress(psycopg.errors.AdminShutdown, psycopg.errors.IdleSessionTimeout):
             return self._run_pooled(statement)
         # The server ended the session, most likely while it was idle, and did not commit: once more, in a new session.

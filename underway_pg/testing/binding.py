@@ -137,12 +137,12 @@ class _TestClient(Client):
         super().__init__(*args, **settings)
         self._binding = binding
 
-    def run(self, statement: Statement[T], connection: Any = None) -> T:
+    def _run(self, statement: Statement[T], connection: Any) -> T:
         within, after = self._binding.within, self._binding.after
         if connection is not None:
             answer = _execute(connection, statement, self._binding.loop)
         elif within is None:
-            answer = super().run(statement)
+            answer = super()._run(statement, None)
         else:
             if statement.enqueues and self._before_enqueue is not None:
                 self._before_enqueue()
@@ -157,12 +157,12 @@ class _TestAsyncClient(AsyncClient):
         super().__init__(*args, **settings)
         self._binding = binding
 
-    async def run(self, statement: Statement[T], connection: Any = None) -> T:
+    async def _run(self, statement: Statement[T], connection: Any) -> T:
         within, after = self._binding.within, self._binding.after
         if connection is not None:
             answer = await _execute_async(connection, statement)
         elif within is None:
-            answer = await super().run(statement)
+            answer = await super()._run(statement, None)
         else:
             if statement.enqueues and self._before_enqueue is not None:
                 await self._before_enqueue()

@@ -72,6 +72,7 @@ class Attempt:
     stop_level     how often the executor has asked the handler to stop
     timeout_stack  where the handler was when it timed out
     completed      the handler's own transaction has completed the task
+    skipped        it is put back, because this worker does not know the job or its arguments
     guard          watches the transaction that the handler is in
     lost_sessions  sessions of broken transactions, which the server may keep
     executor, handle  what runs the handler, and what this executor needs to find it
@@ -88,6 +89,7 @@ class Attempt:
     stop_level = 0
     timeout_stack = ""
     completed = False
+    skipped = False
     guard: Guard | None = None
     lost_sessions: tuple[Session, ...] = ()
     executor: Executor | None = None

@@ -84,6 +84,8 @@ class Claimer:
         try:
             tasks = await shared.database.run(statements.dequeue(lane.serving, room, shared.id))
             self.last_claim_at = datetime.now(UTC)
+            if shared.observer is not None:
+                shared.observer.claimed(tasks, time.monotonic() - claimed_at)
         except QueueNotFound:
             self._recheck_queues = True
             shared.claim_wanted.set()

@@ -15,6 +15,7 @@ from .attempt import Attempt
 from .claimer import Claimer
 from .runner import Runner
 from .shared import Shared
+from .vacuum import Vacuum
 
 __all__ = ["Maintenance"]
 
@@ -32,12 +33,14 @@ class Maintenance:
         shared: Shared,
         claimer: Claimer,
         runner: Runner,
+        vacuum: Vacuum,
         on_stop_requested: Callable[[], None],
         register: Callable[[], Awaitable[None]],
     ) -> None:
         self._shared = shared
         self._claimer = claimer
         self._runner = runner
+        self._vacuum = vacuum
         self._on_stop_requested = on_stop_requested
         self._register = register
         self._maintain_at = 0.0
@@ -73,7 +76,8 @@ class Maintenance:
             statement = statements.maintain(shared.id, queues, at_once=forced)
         else:
             statement = statements.look(shared.id, queues)
-        pause, state = await shared.database.run(statement)
+        pause, state, to_vacuum = await shared.database.run(statement)
+        self._vacuum.request(to_vacuum)
         await self._handle_worker_state(state)
         full = all(self._claimer.room(lane) <= 0 for lane in shared.lanes)
         step, pause = shared.prefetch.ticked(pause, time.monotonic(), forced=forced, full=full)

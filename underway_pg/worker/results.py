@@ -54,6 +54,7 @@ class Results:
         if kind is OutcomeKind.SUCCEEDED and attempt.completed:
             self._shared.counters.succeeded += 1
             self._shared.forget(attempt)
+            self._observe("succeeded", attempt)
         elif kind is OutcomeKind.SUCCEEDED:
             self.succeeded(attempt, output)
             return
@@ -71,6 +72,7 @@ class Results:
             self.settler.released.append(attempt)
         else:
             self._shared.forget(attempt)
+            self._observe("cancelled", attempt)
         self._shared.settle_wanted.set()
         if self.log_tasks or kind in (OutcomeKind.CANCELLED, OutcomeKind.RELEASED):
             log.ended(attempt, outcome)
@@ -103,6 +105,7 @@ class Results:
 
     def lost(self, attempt: Attempt) -> None:
         """The database does not know the lease of a result."""
+        self._observe("lost", attempt)
         logger.warning(
             "task %s: lease lost, result discarded (unless it was already recorded)",
             attempt.task.id, extra={"task": attempt.task.id},
@@ -116,7 +119,12 @@ class Results:
             counters.retried += 1
         else:
             counters.failed += 1
+        self._observe("retried" if will_retry else "failed", result.attempt)
         log.failed(result.attempt, result.failure, result.exc_info, settled.ready_at if will_retry else None)
+
+    def _observe(self, outcome: str, attempt: Attempt) -> None:
+        if self._shared.observer is not None:
+            self._shared.observer.ended(outcome, [attempt])
 
     def _fail(self, result: Failed) -> None:
         result.attempt.ended_at = time.monotonic()
@@ -132,6 +140,7 @@ class Results:
             level, "task %s: worker %s skips it, another worker may know it: %s",
             attempt.task.id, self._shared.name, problem, extra={"task": attempt.task.id},
         )  # fmt: skip
+        attempt.skipped = True
         age = datetime.now(UTC) - attempt.context.enqueued_at
         self.settler.snoozed.append((attempt, min(max(age / 2, _SKIP_AT_LEAST), _SKIP_AT_MOST)))
         self._shared.settle_wanted.set()

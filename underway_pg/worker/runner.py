@@ -84,7 +84,8 @@ class Runner:
         attempt.state = AttemptState.ENDED
         lane.running -= 1
         assert attempt.started_at is not None
-        self._prefetch.ended(time.monotonic() - attempt.started_at)
+        attempt.ended_at = now = time.monotonic()
+        self._prefetch.ended(now - attempt.started_at)
         if error is None and attempt.stop_reason is None and not attempt.completed:
             self._results.succeeded(attempt, output)
         else:

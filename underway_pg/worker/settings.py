@@ -38,6 +38,8 @@ class WorkerSettings:
     drain             stop as soon as no task is ready and none is running
     sync              write the queues, jobs and schedules of the application into the database at the start, as far as
                       the role may. Without it, the worker compares them and logs a warning that names the differences
+    vacuum            vacuum the tables of the queue whenever many of their rows are dead, as far as the role may.
+                      Autovacuum looks at a table only once a minute
     max_tasks_per_process   how many tasks a process runs before it is replaced
     max_memory_per_process  bytes that a process may have in memory after a task; one with more is replaced
     log_tasks         log the start and the end of each task at INFO; failures are logged in any case
@@ -73,6 +75,7 @@ class WorkerSettings:
     prefetch_seconds: float = 0.25
     drain: bool = False
     sync: bool = True
+    vacuum: bool = True
     max_tasks_per_process: int = 1000
     max_memory_per_process: int | None = None
     log_tasks: bool = True
@@ -170,6 +173,7 @@ class WorkerOptions(TypedDict, total=False):
     prefetch_seconds: float
     drain: bool
     sync: bool
+    vacuum: bool
     max_tasks_per_process: int
     max_memory_per_process: int | None
     log_tasks: bool

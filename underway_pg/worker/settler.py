@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -140,7 +141,8 @@ class Settler:
             await self._send(batch, kind)
 
     async def _send(self, results: list[R], kind: _Kind[R, A], tries: int = 0) -> None:
-        settings = self._shared.settings
+        settings, observer = self._shared.settings, self._shared.observer
+        sent_at = time.monotonic() if observer is not None else 0.0
         try:
             answers = await self._shared.database.report(kind.statement(results))
         except _REFUSED as error:
@@ -156,6 +158,8 @@ class Settler:
             else:
                 kind.refused(results[0], error)
         else:
+            if observer is not None:
+                observer.sent(time.monotonic() - sent_at)
             self._settled(results, kind, answers)
 
     def _settled(self, results: list[R], kind: _Kind[R, A], answers: list[A]) -> None:
@@ -172,6 +176,13 @@ class Settler:
                     kind.settled(result, answer)
         if kind is self._success:
             self._shared.counters.succeeded += len(by_task)
+        if (observer := self._shared.observer) is not None and kind is not self._failure:
+            settled = [attempt for attempt in attempts if attempt.task.id in by_task]
+            if kind is self._snooze:
+                observer.ended("skipped", [attempt for attempt in settled if attempt.skipped])
+                observer.ended("snoozed", [attempt for attempt in settled if not attempt.skipped])
+            else:
+                observer.ended("succeeded" if kind is self._success else "released", settled)
 
     def _failure_refused(self, result: Failed, error: DatabaseRefusal | psycopg.Error) -> None:
         if result.escaped:
@@ -187,6 +198,8 @@ class Settler:
             attempt.task.id, str(error).strip(), extra={"task": attempt.task.id},
         )  # fmt: skip
         self._shared.forget(attempt)
+        if self._shared.observer is not None:
+            self._shared.observer.ended("lost", [attempt])
 
 
 def _batches(results: list[R], size: Callable[[R], int], limit: int) -> list[list[R]]:

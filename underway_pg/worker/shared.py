@@ -11,6 +11,7 @@ from ..job import Job
 from ..models import WorkerCounters
 from .attempt import Attempt
 from .database import Database
+from .observer import Observer
 from .prefetch import Lane, Prefetch, Step
 from .settings import WorkerSettings
 
@@ -38,6 +39,7 @@ class Shared:
     stops       how often the worker was asked to stop
     forced      whether it gives everything back at once
     skipped     jobs whose tasks it has put back for other workers
+    observer    counts for metrics, if these are served
     """
 
     settings: WorkerSettings
@@ -51,6 +53,7 @@ class Shared:
     abandoned: set[Attempt] = field(default_factory=set)
     counters: Counters = field(default_factory=Counters)
     skipped: set[str] = field(default_factory=set)
+    observer: Observer | None = None
     claiming: bool = False
     stops: int = 0
     forced: bool = False

@@ -7,6 +7,7 @@
 | settle      | settler.py     | `settle_wanted`: a handler has ended, tasks are released, the worker stops      |
 | listen      | listener.py    | notifications of the database                                                   |
 | maintain    | maintenance.py | `tick_wanted`, each `poll_interval`, and when a task becomes due                |
+| vacuum      | vacuum.py      | maintain, when tables have many dead rows                                       |
 | deadlines   | deadlines.py   | a thread: timeouts, steps of stopping, leases to renew, a loop that is blocked  |
 | renew       | renewal.py     | a thread: what the deadlines find due                                           |
 | stop        | stopping.py    | no loop of its own: deadlines, lost leases, and `stop()`                        |
@@ -47,6 +48,7 @@ from .executors.thread import ThreadExecutor
 from .lifespan import Lifespan, LifespanCancelled
 from .listener import Listener
 from .maintenance import Maintenance
+from .observer import Observer
 from .parts import run_to_end, run_together
 from .renewal import Renewer
 from .results import Results
@@ -54,6 +56,7 @@ from .runner import Runner
 from .settings import WorkerSettings
 from .shared import Shared
 from .stopping import Stopping
+from .vacuum import Vacuum
 
 __all__ = ["Worker"]
 
@@ -65,6 +68,7 @@ class Worker:
 
     `state` and `middleware` are those of the application. `lifespan` makes the context manager that stays open on the
     worker's loop while it works; what it yields replaces `state`. `started` is set when the worker begins to claim.
+    An `observer` that is set before `run` is told what the worker does.
     """
 
     def __init__(
@@ -84,6 +88,7 @@ class Worker:
         self._dsn = dsn
         self._jobs = dict(jobs)
         self.started = asyncio.Event()
+        self.observer: Observer | None = None
         self._environment = Environment(
             state=state, middleware=middleware, skip_unknown=self.settings.unknown_jobs == "skip"
         )
@@ -119,6 +124,7 @@ class Worker:
             self._open_database(pools) as database,
         ):
             shared = self._shared = Shared.of(self.settings, self.name, database, self._jobs)
+            shared.observer = self.observer
             try:
                 await self._register()
                 if not self._stops:
@@ -181,14 +187,15 @@ class Worker:
         deadlines = stopping.deadlines = Deadlines(self.name, shared, on_loop, stopping.expired)
         renewer = deadlines.renewer = Renewer(self._dsn, shared, deadlines, stopping.renewed)
         claimer = self._claimer = Claimer(shared, environment, runner, results, stopping, self._stop)
-        maintenance = Maintenance(shared, claimer, runner, self._stop, self._register)
+        vacuum = Vacuum(self._dsn, self.name, self.settings)
+        maintenance = Maintenance(shared, claimer, runner, vacuum, self._stop, self._register)
         listener = Listener(self.settings.listen_dsn or self._dsn, self.name, shared.claim_wanted.set, self._on_notify)
         deadlines.start()
         renewer.start()
         try:
             if self._stops:
                 self._wind_up()  # asked before there was anything to stop
-            await run_together(results.settler.run(), claimer.run(), maintenance.run(), listener.run())
+            await run_together(results.settler.run(), claimer.run(), maintenance.run(), vacuum.run(), listener.run())
         finally:
             deadlines.close()
             for executor in runner.executors.values():

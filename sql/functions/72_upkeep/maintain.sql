@@ -2,7 +2,7 @@
 -- session has locked.
 --
 -- Writes: queue, upkeep, worker.
--- Calls: _clock, _expire_overdue, _mark_queues, _one_in, _prune, _prune_batches, _prune_buckets, _prune_reservations, _reclaim, _reevaluate_batches, _repair_clock, _repair_parked, _repair_queues, run_schedules.
+-- Calls: _clock, _expire_overdue, _mark_queues, _one_in, _prune, _prune_batches, _prune_buckets, _prune_reservations, _reclaim, _reevaluate_batches, _repair_clock, _repair_parked, _repair_queues, _tables_to_vacuum, run_schedules.
 
 create or replace function underway._run_chores()
 returns jsonb
@@ -53,7 +53,8 @@ begin
         'reclaimed', underway._reclaim(),
         'expired', v_expired,
         'pruned', underway._prune(),
-        'forgotten_workers', v_workers
+        'forgotten_workers', v_workers,
+        'to_vacuum', underway._tables_to_vacuum()
     );
 
     -- Keys whose parked tasks could not be seen or changed when a slot was freed.
@@ -125,5 +126,5 @@ $$;
 
 comment on function underway.maintain(bigint, boolean) is
     'Enqueue what schedules have due, reclaim lapsed leases, cancel expired tasks, prune the history, reevaluate batches, forget lost workers. Returns'
-    ' what was done; an empty object when another session did it less than a second ago. Call it every second from as many'
+    ' what was done, and in to_vacuum the tables that the caller should vacuum, because a function cannot; an empty object when another session did it less than a second ago. Call it every second from as many'
     ' sessions as you like; a worker passes its id and is seen thereby. With at_once they are done in any case.';

@@ -1,5 +1,5 @@
--- grant: which role may call which function and read which view. Nothing is granted to public, and no table to anybody:
--- functions and views are the only interface.
+-- grant: which role may call which function and read which view. Nothing is granted to public, and no table to anybody,
+-- but for VACUUM by workers: functions and views are the only interface.
 --
 --   underway_producer   enqueue tasks; wait until a task is final, and learn its state (docs/decisions/0023)
 --   underway_worker     dequeue, settle, maintain
@@ -34,7 +34,7 @@ begin
             ]),
             ('underway_observer', array[
                 'task_info', 'export_tasks', 'why', 'stats', 'backoff', 'cron_next', 'cron_preview', 'histogram_bounds', 'stats_over_time',
-                'stats_by_queue', 'stats_by_job', 'queue_depth_over_time', 'find_tasks', 'count_tasks', 'task_dependencies',
+                'stats_by_queue', 'stats_by_job', 'queue_depth_over_time', 'find_tasks', 'count_tasks', 'batch_tasks', 'task_dependencies',
                 'events_after', 'last_event', 'failure_groups', 'database_health'
             ]),
             ('underway_operator', array[
@@ -42,7 +42,7 @@ begin
                 'cancel', 'cancel_batch', 'retry', 'redrive', 'reschedule', 'reprioritize', 'delete_task', 'schedule',
                 'unschedule', 'pause_schedule', 'resume_schedule', 'run_schedule_now', 'run_schedules', 'cron_next',
                 'cron_preview', 'maintain', 'stop_workers', 'watch', 'why', 'histogram_bounds', 'stats_over_time', 'stats_by_queue',
-                'stats_by_job', 'queue_depth_over_time', 'find_tasks', 'count_tasks', 'task_dependencies', 'events_after',
+                'stats_by_job', 'queue_depth_over_time', 'find_tasks', 'count_tasks', 'batch_tasks', 'task_dependencies', 'events_after',
                 'last_event', 'failure_groups', 'database_health', 'cancel_many', 'retry_many', 'delete_many',
                 'redrive_many', 'run_again', 'record_action', 'export_tasks'
             ])
@@ -77,6 +77,15 @@ begin
         loop
             execute format('grant execute on function %s to %I', v_function, v_role);
         end loop;
+
+        -- So that workers can vacuum (72_upkeep/_tables_to_vacuum.sql). Before PostgreSQL 17 only the owner can.
+        if v_role = 'underway_worker' and current_setting('server_version_num')::integer >= 170000 then
+            execute format(
+                'grant maintain on underway.task, underway.batch_task, underway.batch, underway.dependent,'
+                ' underway.watermark, underway.deferred_renewal, underway.queue_length, underway.ready_key,'
+                ' underway.token_bucket, underway.unique_reservation, underway.batch_to_reevaluate to %I', v_role
+            );
+        end if;
 
         -- A worker that may not change what differs from its code says what differs.
         if v_role <> 'underway_producer' then

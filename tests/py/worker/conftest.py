@@ -36,12 +36,12 @@ def no_polls(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def maintain_and_sleep(
         worker: int, queues: Sequence[str], **options: bool
-    ) -> statements.Statement[tuple[float, str]]:
+    ) -> statements.Statement[tuple[float, str, list[str]]]:
         statement = maintain(worker, queues, **options)
 
-        def read(rows: list[Any]) -> tuple[float, str]:
-            pause, state = statement.read(rows)
-            return (pause if pause < 1.0 else 2 * SECONDS), state
+        def read(rows: list[Any]) -> tuple[float, str, list[str]]:
+            pause, state, to_vacuum = statement.read(rows)
+            return (pause if pause < 1.0 else 2 * SECONDS), state, to_vacuum
 
         return dataclasses.replace(statement, read=read)
 

@@ -1,0 +1,213 @@
+"""What every page is made with: `page` for reading, `action` for changing, `render`, `confirm` and `Done`."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+import psycopg
+from starlette.datastructures import FormData
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from ..errors import DatabaseRefusal, InputError, UnderwayError
+from . import security
+from .database import Queries
+
+if TYPE_CHECKING:
+    from .application import Dashboard
+
+__all__ = [
+    "Done",
+    "action",
+    "back_of",
+    "base_path",
+    "confirm",
+    "dashboard_of",
+    "is_inside",
+    "page",
+    "read_form",
+    "render",
+    "url",
+]
+
+
+@dataclass(frozen=True)
+class Done:
+    """What an action has done: the message for its user, the page to go to, and the details for the audit log.
+
+    `to` is a path of the dashboard, made by `url`; None is the page from which the action was called. `after` is called
+    when the transaction has been committed.
+    """
+
+    message: str
+    to: str | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+    after: Callable[[], None] | None = None
+
+
+def dashboard_of(request: Request) -> Dashboard:
+    """The dashboard that serves a request."""
+    found: Dashboard = request.scope["underway_dashboard"]
+    return found
+
+
+def base_path(request: Request) -> str:
+    """The path below which the dashboard is mounted, without a slash at its end."""
+    return str(request.scope.get("root_path", "")).rstrip("/")
+
+
+def url(request: Request, name: str, query: Mapping[str, Any] | None = None, /, **path: Any) -> str:
+    """The path of the route of this name, with its parameters and a query. Values of None are left out."""
+    found = base_path(request) + str(dashboard_of(request).router.url_path_for(name, **path))
+    pairs = [(key, value) for key, value in (query or {}).items() if value is not None and value != []]
+    return f"{found}?{urlencode(pairs, doseq=True)}" if pairs else found
+
+
+def page(template: str, *, title: str = "", live: bool = True) -> Callable[[Any], Any]:
+    """Make an endpoint of `async def f(request, db) -> dict | Response`, whose dict the template gets.
+
+    `db` is a read-only transaction. A `title` in the dict takes precedence. With `live` the browser refreshes the page.
+    """
+
+    def decorate(function: Callable[[Request, Queries], Awaitable[Any]]) -> Callable[[Request], Awaitable[Response]]:
+        @functools.wraps(function)
+        async def endpoint(request: Request) -> Response:
+            async with dashboard_of(request).database.reading() as db:
+                found = await function(request, db)
+            if isinstance(found, Response):
+                return found
+            return await render(request, template, **{"title": title, "live": live, **found})
+
+        return endpoint
+
+    return decorate
+
+
+async def render(request: Request, template: str, *, status: int = 200, **context: Any) -> Response:
+    """A page from a template."""
+    dashboard = dashboard_of(request)
+    user = request.state.user
+    privileges: frozenset[str] = frozenset()
+    if user is not None and status < 500:
+        # An error is shown even if the database is away.
+        with contextlib.suppress(*([UnderwayError, psycopg.Error] if status >= 400 else [])):
+            privileges = await dashboard.database.privileges()
+    flash = None if "x-underway-live" in request.headers else security.read_flash(request)
+    values = {
+        "request": request,
+        "user": user,
+        "base": base_path(request),
+        "url": functools.partial(url, request),
+        "may": lambda name: dashboard.refusal(user, name, privileges) is None,
+        "why_not": lambda name: dashboard.refusal(user, name, privileges),
+        "csrf": request.state.csrf,
+        "theme": security.theme(request),
+        "may_sign_out": request.state.session.user is not None and user is not None,
+        "read_only": dashboard.settings.read_only or not (user and user.may_act),
+        "now": datetime.now(UTC),
+        "here": request.url.path + (f"?{request.url.query}" if request.url.query else ""),
+        "flash": flash,
+        "live": False,
+        **context,
+    }
+    text = await dashboard.templates.get_template(template).render_async(values)
+    response = HTMLResponse(text, status_code=status)
+    if flash is not None:
+        security.forget_flash(request, response)
+    return response
+
+
+def action(name: str) -> Callable[[Any], Any]:
+    """Make a POST endpoint of `async def f(request, form, db) -> Done`, where `name` is the SQL function that it calls.
+
+    The action is refused unless the user may act, the database role may call the function, and the form was sent by a
+    page of the dashboard. `db` is a transaction, in which the audit row is written too. What the database refuses is
+    shown on the page from which the action was called.
+    """
+
+    def decorate(
+        function: Callable[[Request, FormData, Queries], Awaitable[Done | Response]],
+    ) -> Callable[[Request], Awaitable[Response]]:
+        @functools.wraps(function)
+        async def endpoint(request: Request) -> Response:
+            form = await checked_form(request, name)
+            database = dashboard_of(request).database
+            try:
+                async with database.writing() as db:
+                    done = await function(request, form, db)
+                    if isinstance(done, Response):
+                        return done
+                    details = {**request.path_params, **done.details}
+                    await db.record(request.state.user.name, name, details)
+            except (DatabaseRefusal, InputError) as error:
+                return redirect(request, back_of(request, form), str(error), failed=True)
+            if done.after is not None:
+                done.after()
+            return redirect(request, done.to or back_of(request, form), done.message)
+
+        endpoint.is_action = True  # type: ignore[attr-defined]
+        return endpoint
+
+    return decorate
+
+
+async def checked_form(request: Request, name: str) -> FormData:
+    """The form of an action. Raises HTTPException 403 unless this user may do it from this page."""
+    dashboard = dashboard_of(request)
+    refusal = dashboard.refusal(request.state.user, name, await dashboard.database.privileges())
+    if refusal is not None:
+        raise HTTPException(403, refusal)
+    return await read_form(request)
+
+
+async def read_form(request: Request) -> FormData:
+    """The form of a POST. Raises HTTPException 403 unless a page of this dashboard and session has sent it."""
+    form = await request.form(max_files=0, max_fields=2_000, max_part_size=4 * 1024 * 1024)
+    security.check_csrf(request, str(form.get("csrf", "")))
+    return form
+
+
+def redirect(request: Request, to: str, message: str, *, failed: bool = False) -> Response:
+    """Go to a page of the dashboard, which shows the message."""
+    response = RedirectResponse(to, status_code=303)
+    security.keep_flash(request, response, message, failed=failed)
+    return response
+
+
+def back_of(request: Request, form: FormData) -> str:
+    """The page from which an action was called."""
+    back = str(form.get("back", ""))
+    return back if is_inside(request, back) else f"{base_path(request)}/"
+
+
+def is_inside(request: Request, path: str) -> bool:
+    """Whether a path that was sent by a browser is one of this dashboard."""
+    inside = path.startswith(f"{base_path(request)}/") and not path.startswith("//")
+    return inside and path.isprintable() and "\\" not in path
+
+
+async def confirm(
+    request: Request,
+    *,
+    title: str,
+    text: str,
+    action: str,
+    name: str,
+    button: str,
+    fields: Mapping[str, Any] | None = None,
+    details: list[tuple[str, Any]] | None = None,
+    back: str | None = None,
+    danger: bool = True,
+) -> Response:
+    """A page that asks before an action is done. `action` is the path of its POST, `name` its SQL function."""
+    return await render(
+        request, "confirm.html", title=title, text=text, action=action, name=name, button=button, fields=fields or {},
+        details=details or [], back=back or base_path(request) + "/", danger=danger,
+    )  # fmt: skip

@@ -1,1 +1,0 @@
-"""Prometheus: the metrics of a worker and of a database."""

@@ -1,0 +1,40 @@
+"""Metrics as text, in the format that the one who asks prefers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from prometheus_client import Metric
+
+__all__ = ["render"]
+
+logger = logging.getLogger(__name__)
+
+
+class _Families:
+    """Several collectors as one. A name that two of them have is written once: Prometheus refuses a second."""
+
+    def __init__(self, collectors: Iterable[Any]) -> None:
+        self._collectors = collectors
+
+    def collect(self) -> Iterator[Metric]:
+        seen: set[str] = set()
+        for collector in self._collectors:
+            for family in collector.collect():
+                if family.name not in seen:
+                    seen.add(family.name)
+                    yield family
+
+
+def render(collectors: Iterable[Any], accept: str | None = None) -> tuple[str, bytes]:
+    """The metrics of collectors. Returns the content type and the body.
+
+    `accept` is the header of the request: OpenMetrics if it asks for that, else the text format of Prometheus.
+    """
+    from prometheus_client.exposition import choose_encoder
+
+    encode, content_type = choose_encoder(accept or "")
+    return content_type, encode(_Families(collectors))

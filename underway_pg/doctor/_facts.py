@@ -136,6 +136,7 @@ class Facts:
             cross join aclexplode(c.relacl) a
             left join pg_roles r on r.oid = a.grantee
             where c.relnamespace = to_regnamespace('underway') and c.relkind in ('r', 'p') and a.grantee <> c.relowner
+              and not (r.rolname = 'underway_worker' and a.privilege_type = 'MAINTAIN') -- workers vacuum
             order by 1, 2""")
 
     @cached_property

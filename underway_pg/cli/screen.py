@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
@@ -20,6 +21,9 @@ __all__ = ["screen"]
 
 _STYLES = {"paused": "yellow", "lost": "red", "stopping": "yellow", "busy": "cyan"}
 
+# Characters of a sentence that are worth showing.
+_SENTENCE = 24
+
 # Lines of a section beside its rows: a blank one, its title with the columns.
 _FRAME = 2
 
@@ -31,8 +35,8 @@ def screen(snapshot: Snapshot, *, width: int, height: int | None, problem: str |
         words = f"no answer from the database; trying again: {printable(problem)}"
         head.append(Text(words, style="bold red", no_wrap=True, overflow="ellipsis"))
     sections: list[tuple[list[str], list[list[object]]]] = [
-        (["queue", "state", "ready", "oldest", "running", "scheduled", "waiting", "dead", "started", "failed",
-          "workers"],
+        (["queue", "state", "ready", "running", "oldest", "started", "failed", "workers", "scheduled", "waiting",
+          "dead"],
          [_queue(snapshot, queue) for queue in _busiest(snapshot)]),
         (["worker", "state", "running", "seen", "version", "queues"],
          [
@@ -42,14 +46,14 @@ def screen(snapshot: Snapshot, *, width: int, height: int | None, problem: str |
              ]
              for worker in snapshot.workers
          ]),
-        (["running", "queue", "job", "attempt", "started"],
+        (["running", "queue", "job", "started", "attempt"],
          [
-             [task.id, task.queue, task.job, task.attempt, relative(task.started_at, snapshot.at)]
+             [task.id, task.queue, task.job, relative(task.started_at, snapshot.at), task.attempt]
              for task in sorted(snapshot.running, key=lambda task: task.started_at or snapshot.at)
          ]),
-        (["failed", "queue", "job", "attempt", "finished", "error"],
+        (["failed", "queue", "job", "finished", "attempt", "error"],
          [
-             [task.id, task.queue, task.job, task.attempt, relative(task.finished_at, snapshot.at), task.error]
+             [task.id, task.queue, task.job, relative(task.finished_at, snapshot.at), task.attempt, task.error]
              for task in snapshot.failures
          ]),
     ]  # fmt: skip
@@ -58,19 +62,28 @@ def screen(snapshot: Snapshot, *, width: int, height: int | None, problem: str |
     parts: list[Any] = [*head]
     for (columns, rows), count in zip(shown, room, strict=True):
         if count > 0:
-            parts += [Text(""), _table(columns, rows[:count], len(rows) - count)]
+            parts += [Text(""), *_section(columns, rows, count, width)]
     return Group(*parts)
 
 
 def _room(wanted: list[int], height: int | None) -> list[int]:
-    """How many rows of each section fit: all have the same share, and what one does not need is for the next ones."""
+    """How many lines of each section fit beside their frames: one by one in turn, until they are used up.
+
+    Where not even one line of each fits, the last sections are left out.
+    """
     if height is None:
         return wanted
-    room = []
-    for number, count in enumerate(wanted):
-        share = max(0, height // (len(wanted) - number) - _FRAME)
-        room.append(min(count, share))
-        height -= room[-1] + _FRAME if room[-1] else 0
+    room = [0] * len(wanted)
+    left = height
+    while left > 0:
+        before = left
+        for number, count in enumerate(wanted):
+            cost = 1 if room[number] else 1 + _FRAME
+            if room[number] < count and cost <= left:
+                room[number] += 1
+                left -= cost
+        if left == before:
+            break
     return room
 
 
@@ -96,26 +109,42 @@ def _queue(snapshot: Snapshot, queue: QueueStats) -> list[object]:
     done = next((each for each in snapshot.rates if each.queue == queue.queue), None)
     running = str(queue.in_progress) if queue.max_running is None else f"{queue.in_progress} of {queue.max_running}"
     return [
-        queue.queue, "paused" if queue.paused_at else "active", at_least(queue, queue.ready),
-        relative(queue.oldest_ready_at, snapshot.at), running, at_least(queue, queue.scheduled),
+        queue.queue, "paused" if queue.paused_at else "active", at_least(queue, queue.ready), running,
+        relative(queue.oldest_ready_at, snapshot.at), rate(done.started if done else 0, snapshot.seconds),
+        rate(done.failed if done else 0, snapshot.seconds), queue.workers, at_least(queue, queue.scheduled),
         at_least(queue, queue.waiting), at_least(queue, queue.dead_letters),
-        rate(done.started if done else 0, snapshot.seconds), rate(done.failed if done else 0, snapshot.seconds),
-        queue.workers,
     ]  # fmt: skip
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[object]], hidden: int) -> Table:
-    """A table with one line for each row; its first column says how many rows there are besides."""
+def _section(columns: list[str], rows: list[list[object]], count: int, width: int) -> list[Any]:
+    """A table of the first rows, so many lines with the one that says how many others there are."""
+    shown = count if count in (1, len(rows)) else count - 1
+    cells = [["" if cell is None else " ".join(printable(str(cell)).split()) for cell in row] for row in rows[:shown]]
+    kept = _fitting(columns, cells, width)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold dim")
-    title = f"{columns[0]} (and {hidden} more)" if hidden else columns[0]
-    for number, column in enumerate([title, *columns[1:]]):
-        table.add_column(column, no_wrap=True, overflow="ellipsis", min_width=6 if number == 0 else None)
-    for row in rows:
-        cells = ["" if cell is None else printable(str(cell)) for cell in row]
-        table.add_row(
-            *(
-                Text(" ".join(cell.split()), style=_STYLES.get(cell, "") if column == "state" else "")
-                for column, cell in zip(columns, cells, strict=True)
-            )
-        )
-    return table
+    for number in kept:
+        table.add_column(columns[number], no_wrap=True, overflow="ellipsis")
+    for row in cells:
+        texts = [Text(row[number], style=_STYLES.get(row[number], "") if number == 1 else "") for number in kept]
+        for text, number in zip(texts, kept, strict=True):
+            text.truncate(kept[number], overflow="ellipsis")
+        table.add_row(*texts)
+    more = Text(f"and {len(rows) - shown} more", style="dim", no_wrap=True, overflow="ellipsis")
+    return [table, more] if shown < count else [table]
+
+
+def _fitting(columns: list[str], cells: list[list[str]], width: int) -> dict[int, int]:
+    """The columns that fit beside each other, the first ones, with their widths; a last one with sentences is cut."""
+    gap = 2
+    widths = {
+        number: max(map(cell_len, [name, *(row[number] for row in cells)])) for number, name in enumerate(columns)
+    }
+    sentences = columns[-1] in ("error", "queues")
+    last = len(columns) - 1
+    if sentences:
+        widths[last] = min(widths[last], _SENTENCE)
+    while len(widths) > 1 + sentences and sum(widths.values()) + gap * (len(widths) - 1) > width:
+        del widths[list(widths)[-2 if sentences else -1]]
+    if last in widths:
+        widths[last] = max(1, width - sum(widths[number] + gap for number in widths if number != last))
+    return widths

@@ -63,18 +63,27 @@ from .job import (
     Job,
 )
 from .models import (
+    AuditEntry,
     BatchStats,
     BlockedReason,
     Enqueued,
+    Event,
+    FailureGroup,
+    FoundTasks,
     Health,
     JobStats,
+    QueueDepth,
     QueueStats,
+    RelatedTask,
     ScheduleStats,
     State,
     SyncChanges,
     SyncResult,
+    TaskCount,
     TaskInfo,
+    TaskStats,
     TaskSummary,
+    TaskTotals,
     WorkerCounters,
     WorkerStats,
 )
@@ -97,6 +106,9 @@ from .settings import (
     TaskOptions,
     UniqueUntil,
 )
+from .version import (
+    VERSION,
+)
 from .worker import (
     Context,
     Middleware,
@@ -112,6 +124,7 @@ __all__ = [
     "AfterFailure",
     "App",
     "AsyncClient",
+    "AuditEntry",
     "BatchFinal",
     "BatchNotFound",
     "BatchStats",
@@ -128,8 +141,11 @@ __all__ = [
     "EnqueueCall",
     "EnqueueMiddleware",
     "Enqueued",
+    "Event",
     "Executor",
+    "FailureGroup",
     "Fatal",
+    "FoundTasks",
     "HandlerSignal",
     "Health",
     "InputError",
@@ -155,10 +171,12 @@ __all__ = [
     "OutputTooLarge",
     "ProcessDied",
     "Queue",
+    "QueueDepth",
     "QueueFull",
     "QueueInUse",
     "QueueNotFound",
     "QueueStats",
+    "RelatedTask",
     "Retry",
     "RetryPolicy",
     "Schedule",
@@ -174,13 +192,16 @@ __all__ = [
     "SyncChanges",
     "SyncResult",
     "TaskCancelled",
+    "TaskCount",
     "TaskFailed",
     "TaskHandle",
     "TaskInfo",
     "TaskLocked",
     "TaskNotFound",
     "TaskOptions",
+    "TaskStats",
     "TaskSummary",
+    "TaskTotals",
     "UnderwayError",
     "UniqueConflict",
     "UniqueUntil",
@@ -199,4 +220,4 @@ __all__ = [
     "current_context",
 ]
 
-__version__ = "0.1.0"
+__version__ = VERSION

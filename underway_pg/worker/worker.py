@@ -35,6 +35,7 @@ from ..connections import Dsn, HandlerConnections
 from ..errors import ConfigurationError
 from ..job import Job
 from ..models import Health, WorkerCounters
+from ..version import VERSION
 from .attempt import Attempt, Environment
 from .checks import check_jobs, check_middleware
 from .claimer import Claimer
@@ -153,7 +154,9 @@ class Worker:
     async def _register(self) -> None:
         assert self._shared is not None
         database = self._shared.database
-        self._shared.id = await database.run(statements.register_worker(self.name, self.queues, self.concurrency))
+        self._shared.id = await database.run(
+            statements.register_worker(self.name, self.queues, self.concurrency, VERSION)
+        )
 
     async def _unregister(self, shared: Shared) -> None:
         if shared.id:

@@ -89,11 +89,17 @@ class Child:
                 if request is Request.STOP:
                     self._stop()
                 elif (answer := self._answers.get(request)) is not None:
-                    answer()
+                    self._answer(request, answer)
         logger.warning("worker process %s: its supervisor died", self.number)
         self._stop()
         time.sleep(self._shutdown_timeout + KILL_MARGIN)
         os._exit(1)
+
+    def _answer(self, request: Request, answer: Callable[[], None]) -> None:
+        try:
+            answer()
+        except Exception:  # this thread must go on: it is the one that hears of a stop
+            logger.exception("worker process %s cannot answer its supervisor about %s", self.number, request)
 
     def _stop(self) -> None:
         self.stops += 1

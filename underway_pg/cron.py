@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from .errors import ConfigurationError
 
-__all__ = ["MACROS", "check_cron"]
+__all__ = ["MACROS", "check_cron", "in_words"]
 
 MACROS = {
     "@yearly": "0 0 1 1 *",
@@ -172,3 +172,30 @@ def _is_by_rule(field: str, item: str) -> bool:
     """Return whether an item is a day rule such as LW or fri#2. croniter does not accept all of them."""
     rule = _BY_RULE.get(field)
     return rule is not None and rule.fullmatch(item) is not None
+
+
+def in_words(cron: str) -> str | None:
+    """A cron expression in plain English; None if the library is missing, fails, or would describe it wrongly."""
+    try:
+        import cron_descriptor  # imported late: most programs describe no cron expression
+    except ImportError:
+        return None
+
+    expression = cron.partition("[")[0].strip()
+    if expression.lower().startswith("@every"):
+        return f"Every{expression.lower().removeprefix('@every')}"
+    fields = MACROS.get(expression.lower(), expression).upper().split()
+    options = cron_descriptor.Options()
+    options.use_24hour_time_format = True
+    try:
+        words = str(cron_descriptor.get_description(" ".join(fields), options))
+    except Exception:  # of the library; a description is not worth a failure
+        return None
+    if len(fields) == 5:
+        fields.insert(0, "0")
+    days = fields[3:6:2]
+    # The library misreads L, W and # in a list, and a * in a list. With two day fields it says that both have to match.
+    by_rule_in_list = any("," in field and re.search(r"#|\dW|L", field) for field in days)
+    star_in_list = any("," in field and "*" in field.split(",") for field in fields)
+    both = " or " not in words and all(field not in ("*", "?") for field in days)
+    return None if by_rule_in_list or star_in_list or both else words

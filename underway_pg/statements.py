@@ -76,12 +76,15 @@ class NewTasks(Generic[T]):
     """The tasks of a statement: how many, and their queue and job where one is given for all of them.
 
     `with_headers` makes the statement again, with more headers for each task. Headers that a task has already stay.
+    `single` is the task of an `enqueue` that may share a statement with others: not one that may have to wait for other
+    transactions, because of its unique key or its dependencies.
     """
 
     count: int
     queue: str | None
     job: str | None
     with_headers: Callable[[Mapping[str, Any]], Statement[T]]
+    single: NewTask | None = None
 
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -226,12 +229,19 @@ def _arguments(options: Options, job: str | None) -> tuple[str, dict[str, Any]]:
 def enqueue(queue: str | None, input: Any, job: str | None, options: Options) -> Statement[int]:
     """A new task; returns its id."""
     arguments, parameters = _arguments(options, job)
+    waits = options.unique_key is not None or bool(options.after)
     return Statement(
         f"select underway.enqueue(%(queue)s, %(input)s::jsonb{arguments})",
         {"queue": queue, "input": dump_json(input), **parameters},
         _scalar,
         enqueues=True,
-        new_tasks=NewTasks(1, queue, job, lambda more: enqueue(queue, input, job, options.with_headers(more))),
+        new_tasks=NewTasks(
+            1,
+            queue,
+            job,
+            lambda more: enqueue(queue, input, job, options.with_headers(more)),
+            None if waits else NewTask(queue=queue, input=input, job=job, options=options),
+        ),
     )
 
 

@@ -10,12 +10,12 @@ from typing import Annotated
 import typer
 
 from ..app import App
-from ..cron import MACROS
+from ..cron import in_words
 from .database import require_dsn
 from .options import Dsn, Json, time_option
 from .output import echo, echo_json
 
-__all__ = ["Cron", "Zone", "commands", "in_words"]
+__all__ = ["Cron", "Zone", "commands"]
 
 commands = typer.Typer()
 
@@ -65,27 +65,3 @@ def _clocks(cron: str, zone: str | None) -> tzinfo:
         return zoneinfo.ZoneInfo(in_brackets[1] if in_brackets else zone or "UTC")
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
         return UTC
-
-
-def in_words(cron: str) -> str | None:
-    """A cron expression in plain English; None if the library does not understand it or describes it wrongly."""
-    import cron_descriptor  # imported late: most commands describe no cron expression
-
-    expression = cron.partition("[")[0].strip()
-    if expression.lower().startswith("@every"):
-        return f"Every{expression.lower().removeprefix('@every')}"
-    fields = MACROS.get(expression.lower(), expression).upper().split()
-    options = cron_descriptor.Options()
-    options.use_24hour_time_format = True
-    try:
-        words = str(cron_descriptor.get_description(" ".join(fields), options))
-    except Exception:  # of the library; a description is not worth a failure
-        return None
-    if len(fields) == 5:
-        fields.insert(0, "0")
-    days = fields[3:6:2]
-    # The library misreads L, W and # in a list, and a * in a list. With two day fields it says that both have to match.
-    by_rule_in_list = any("," in field and re.search(r"#|\dW|L", field) for field in days)
-    star_in_list = any("," in field and "*" in field.split(",") for field in fields)
-    both = " or " not in words and all(field not in ("*", "?") for field in days)
-    return None if by_rule_in_list or star_in_list or both else words

@@ -9,10 +9,11 @@ from typing import Annotated, Literal
 import typer
 
 from .. import statements
+from ..cron import in_words
 from ..errors import ScheduleNotFound
 from ..models import ScheduleStats
 from ..settings import Options, Schedule
-from .cron import Cron, Zone, in_words
+from .cron import Cron, Zone
 from .database import query, query_with_time
 from .options import (
     Dsn,

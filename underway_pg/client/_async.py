@@ -43,6 +43,7 @@ from ..models import (
 )
 from ..settings import Duration, JobPolicy, NewTask, Options, Queue, Schedule
 from ..statements import Statement
+from .combiner import Combiner
 from .enqueueing import EnqueueMiddleware, around_enqueue
 from .events import read_events_async
 from .execute import execute_async
@@ -270,6 +271,9 @@ class AsyncClient:
         self._before_enqueue = before_enqueue
         self._enqueue_middleware = enqueue_middleware
         self._waits = AsyncWaits(source, self.run)
+        # async only
+        self._combiner = Combiner(self._run_own, limit=2)
+        # end
 
     async def __aenter__(self) -> Self:
         return self
@@ -303,6 +307,13 @@ class AsyncClient:
             return await execute_async(connection, statement)
         if statement.enqueues and self._before_enqueue is not None:
             await self._before_enqueue()
+        # async only
+        if statement.new_tasks is not None and statement.new_tasks.single is not None and self._timeout is None:
+            return await self._combiner.enqueue(statement)
+        # end
+        return await self._run_own(statement)
+
+    async def _run_own(self, statement: Statement[T]) -> T:
         with suppress(psycopg.errors.AdminShutdown, psycopg.errors.IdleSessionTimeout):
             return await self._run_pooled(statement)
         # The server ended the session, most likely while it was idle, and did not commit: once more, in a new session.

@@ -304,6 +304,9 @@ class Client:
             return execute(connection, statement)
         if statement.enqueues and self._before_enqueue is not None:
             self._before_enqueue()
+        return self._run_own(statement)
+
+    def _run_own(self, statement: Statement[T]) -> T:
         with suppress(psycopg.errors.AdminShutdown, psycopg.errors.IdleSessionTimeout):
             return self._run_pooled(statement)
         # The server ended the session, most likely while it was idle, and did not commit: once more, in a new session.

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +20,12 @@ from starlette.types import Receive, Scope, Send
 from .. import __version__
 from ..connections import Dsn
 from ..errors import ConfigurationError, DatabaseUnavailable, MissingPrivilege, SchemaMissing
-from . import charts, formats, pages
+from . import charts, formats, live, pages, security, session
+from .bulk import Bulk
 from .database import Database
 from .guard import Guard
-from .page import render
+from .page import dashboard_of, render
+from .redaction import Redaction
 from .settings import Authenticate, Settings, User
 
 __all__ = ["Dashboard"]
@@ -93,6 +93,10 @@ class Dashboard:
             redact=tuple(redact), prefix="/" + prefix.strip("/") if prefix.strip("/") else "",
         )  # fmt: skip
         self.database = Database(dsn)
+        self.ticker = live.Ticker(dsn)
+        self.redaction = Redaction(self.settings.redact)
+        self.bulk = Bulk(self.database, self.ticker.nudge)
+        self.attempts = security.Attempts()
         self._key: bytes | None = None
         self.templates = Environment(
             loader=FileSystemLoader(_HERE / "templates"), autoescape=True, enable_async=True, undefined=StrictUndefined,
@@ -108,6 +112,7 @@ class Dashboard:
 
     def _routes(self) -> list[BaseRoute]:
         routes: list[BaseRoute] = [Mount("/static", StaticFiles(directory=_HERE / "static"), name="static")]
+        routes += [*live.routes, *session.routes]
         for module in pages.MODULES:
             routes += module.routes
         for route in routes:
@@ -123,8 +128,7 @@ class Dashboard:
         if self._key is None:
             chosen = self.settings
             dsn = chosen.dsn() if callable(chosen.dsn) else chosen.dsn
-            secret = "\0".join(["underway dashboard", dsn or "", chosen.token or "", chosen.password or ""])
-            self._key = hashlib.scrypt(secret.encode(), salt=b"underway dashboard", n=2**14, r=8, p=1)
+            self._key = security.derive_key(dsn or "", chosen.token or "", chosen.password or "")
         return self._key
 
     def refusal(self, user: User | None, name: str, privileges: frozenset[str]) -> str | None:
@@ -137,16 +141,26 @@ class Dashboard:
             return f"The database role of this dashboard may not call underway.{name}. Grant it underway_operator."
         return None
 
-    async def user_of(self, request: Request) -> User | None:
-        """The user of a request by `authenticate`."""
-        assert self.settings.authenticate is not None
-        found = self.settings.authenticate(request)
-        return await found if inspect.isawaitable(found) else found
+    async def error(
+        self, request: Request, status: int, title: str, text: str, headers: Mapping[str, str] | None = None
+    ) -> Response:
+        """A page that says what went wrong."""
+        response = await render(request, "error.html", status=status, title=title, text=text, code=status)
+        response.headers.update(headers or {})
+        return response
+
+    def close(self) -> None:
+        """End the streams of live updates, and close the connections to the database."""
+        self.ticker.close()
+        self.database.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or the lifespan."""
-        if scope["type"] == "http" and self.settings.prefix:
-            scope = {**scope, "root_path": scope.get("root_path", "").rstrip("/") + self.settings.prefix}
+        if scope["type"] == "http":
+            root = scope.get("root_path", "").rstrip("/") + self.settings.prefix
+            path = scope["path"]
+            # The path of a request contains the root path, also where a proxy has taken it away.
+            scope = {**scope, "root_path": root, "path": path if f"{path}/".startswith(f"{root}/") else root + path}
         await self._guarded(scope, receive, send)
 
 
@@ -156,29 +170,29 @@ async def _http_error(request: Request, error: Exception) -> Response:
     text = error.detail
     if error.status_code == 404 and text == "Not Found":
         text = "There is no page at this address."
-    return await _error(request, error.status_code, titles.get(error.status_code, "Error"), text)
+    return await dashboard_of(request).error(
+        request, error.status_code, titles.get(error.status_code, "Error"), text, error.headers
+    )
 
 
 async def _database_error(request: Request, error: Exception) -> Response:
     if isinstance(error, DatabaseUnavailable):
         logger.warning("dashboard: %s", error)
         text = "The dashboard cannot reach its database. It tries again when you reload this page."
-        return await _error(request, 503, "The database is away", text)
-    return await _error(request, 503, "The database is not ready for this page", f"{error}.")
+        return await dashboard_of(request).error(request, 503, "The database is away", text)
+    return await dashboard_of(request).error(request, 503, "The database is not ready for this page", f"{error}.")
 
 
 async def _too_slow(request: Request, error: Exception) -> Response:
     text = "The database needed more than five seconds for this page, so the query was cancelled. Narrow it down."
-    return await _error(request, 503, "This takes too long", text)
+    return await dashboard_of(request).error(request, 503, "This takes too long", text)
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
     logger.error("dashboard: %s %s failed", request.method, request.url.path, exc_info=error)
-    return await _error(request, 500, "Something went wrong", "The log of the dashboard has the details.")
-
-
-async def _error(request: Request, status: int, title: str, text: str) -> Response:
-    return await render(request, "error.html", status=status, title=title, text=text, code=status)
+    return await dashboard_of(request).error(
+        request, 500, "Something went wrong", "The log of the dashboard has the details."
+    )
 
 
 _HANDLERS: dict[Any, Any] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,31 +10,46 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+import psycopg
 from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from ..errors import DatabaseRefusal, InputError
+from ..errors import DatabaseRefusal, InputError, UnderwayError
 from . import security
 from .database import Queries
 
 if TYPE_CHECKING:
     from .application import Dashboard
 
-__all__ = ["Done", "action", "base_path", "confirm", "dashboard_of", "page", "render", "url"]
+__all__ = [
+    "Done",
+    "action",
+    "back_of",
+    "base_path",
+    "confirm",
+    "dashboard_of",
+    "is_inside",
+    "page",
+    "read_form",
+    "render",
+    "url",
+]
 
 
 @dataclass(frozen=True)
 class Done:
     """What an action has done: the message for its user, the page to go to, and the details for the audit log.
 
-    `to` is a path of the dashboard, made by `url`; None is the page from which the action was called.
+    `to` is a path of the dashboard, made by `url`; None is the page from which the action was called. `after` is called
+    when the transaction has been committed.
     """
 
     message: str
     to: str | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
+    after: Callable[[], None] | None = None
 
 
 def dashboard_of(request: Request) -> Dashboard:
@@ -80,8 +96,10 @@ async def render(request: Request, template: str, *, status: int = 200, **contex
     user = request.state.user
     privileges: frozenset[str] = frozenset()
     if user is not None and status < 500:
-        privileges = await dashboard.database.privileges()
-    flash = security.read_message(request)
+        # An error is shown even if the database is away.
+        with contextlib.suppress(*([UnderwayError, psycopg.Error] if status >= 400 else [])):
+            privileges = await dashboard.database.privileges()
+    flash = None if "x-underway-live" in request.headers else security.read_flash(request)
     values = {
         "request": request,
         "user": user,
@@ -91,6 +109,8 @@ async def render(request: Request, template: str, *, status: int = 200, **contex
         "why_not": lambda name: dashboard.refusal(user, name, privileges),
         "csrf": request.state.csrf,
         "theme": security.theme(request),
+        "may_sign_out": request.state.session.user is not None and user is not None,
+        "read_only": dashboard.settings.read_only or not (user and user.may_act),
         "now": datetime.now(UTC),
         "here": request.url.path + (f"?{request.url.query}" if request.url.query else ""),
         "flash": flash,
@@ -100,7 +120,7 @@ async def render(request: Request, template: str, *, status: int = 200, **contex
     text = await dashboard.templates.get_template(template).render_async(values)
     response = HTMLResponse(text, status_code=status)
     if flash is not None:
-        security.forget_message(request, response)
+        security.forget_flash(request, response)
     return response
 
 
@@ -125,11 +145,12 @@ def action(name: str) -> Callable[[Any], Any]:
                     if isinstance(done, Response):
                         return done
                     details = {**request.path_params, **done.details}
-                    if "record_action" in await database.privileges():
-                        await db.record(request.state.user.name, name, details)
+                    await db.record(request.state.user.name, name, details)
             except (DatabaseRefusal, InputError) as error:
-                return redirect(request, _back(request, form), str(error), failed=True)
-            return redirect(request, done.to or _back(request, form), done.message)
+                return redirect(request, back_of(request, form), str(error), failed=True)
+            if done.after is not None:
+                done.after()
+            return redirect(request, done.to or back_of(request, form), done.message)
 
         endpoint.is_action = True  # type: ignore[attr-defined]
         return endpoint
@@ -143,6 +164,11 @@ async def checked_form(request: Request, name: str) -> FormData:
     refusal = dashboard.refusal(request.state.user, name, await dashboard.database.privileges())
     if refusal is not None:
         raise HTTPException(403, refusal)
+    return await read_form(request)
+
+
+async def read_form(request: Request) -> FormData:
+    """The form of a POST. Raises HTTPException 403 unless a page of this dashboard and session has sent it."""
     form = await request.form(max_files=0, max_fields=2_000, max_part_size=4 * 1024 * 1024)
     security.check_csrf(request, str(form.get("csrf", "")))
     return form
@@ -151,15 +177,20 @@ async def checked_form(request: Request, name: str) -> FormData:
 def redirect(request: Request, to: str, message: str, *, failed: bool = False) -> Response:
     """Go to a page of the dashboard, which shows the message."""
     response = RedirectResponse(to, status_code=303)
-    security.keep_message(request, response, message, failed=failed)
+    security.keep_flash(request, response, message, failed=failed)
     return response
 
 
-def _back(request: Request, form: FormData) -> str:
+def back_of(request: Request, form: FormData) -> str:
     """The page from which an action was called."""
-    back, base = str(form.get("back", "")), base_path(request)
-    inside = back.startswith(f"{base}/") and not back.startswith("//") and "\\" not in back
-    return back if inside and back.isprintable() else f"{base}/"
+    back = str(form.get("back", ""))
+    return back if is_inside(request, back) else f"{base_path(request)}/"
+
+
+def is_inside(request: Request, path: str) -> bool:
+    """Whether a path that was sent by a browser is one of this dashboard."""
+    inside = path.startswith(f"{base_path(request)}/") and not path.startswith("//")
+    return inside and path.isprintable() and "\\" not in path
 
 
 async def confirm(

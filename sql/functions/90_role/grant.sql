@@ -34,7 +34,7 @@ begin
             ]),
             ('underway_observer', array[
                 'task_info', 'why', 'stats', 'backoff', 'cron_next', 'cron_preview', 'histogram_bounds', 'stats_over_time',
-                'stats_by_queue', 'stats_by_job', 'queue_depth_over_time', 'find_tasks', 'count_tasks', 'task_dependencies',
+                'stats_by_queue', 'stats_by_job', 'queue_depth_over_time', 'find_tasks', 'count_tasks', 'batch_tasks', 'task_dependencies',
                 'events_after', 'last_event', 'failure_groups', 'database_health'
             ]),
             ('underway_operator', array[
@@ -42,7 +42,7 @@ begin
                 'cancel', 'cancel_batch', 'retry', 'redrive', 'reschedule', 'reprioritize', 'delete_task', 'schedule',
                 'unschedule', 'pause_schedule', 'resume_schedule', 'run_schedule_now', 'run_schedules', 'cron_next',
                 'cron_preview', 'maintain', 'stop_workers', 'watch', 'why', 'histogram_bounds', 'stats_over_time', 'stats_by_queue',
-                'stats_by_job', 'queue_depth_over_time', 'find_tasks', 'count_tasks', 'task_dependencies', 'events_after',
+                'stats_by_job', 'queue_depth_over_time', 'find_tasks', 'count_tasks', 'batch_tasks', 'task_dependencies', 'events_after',
                 'last_event', 'failure_groups', 'database_health', 'cancel_many', 'retry_many', 'delete_many',
                 'redrive_many', 'run_again', 'record_action'
             ])

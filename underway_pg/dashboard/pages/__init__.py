@@ -25,8 +25,8 @@ A page::
 - `@action(name)` is for POST only. `name` is the SQL function that it calls: the action is refused unless the database
   role may call it, the user may act, and the CSRF token is right. The wrapper writes the audit row with this name, the
   path parameters and `Done.details` in the same transaction, and redirects to `Done.to`, or back, with the message.
-  What the database refuses (DatabaseRefusal) becomes a message too. For other wrong input raise `InputError("what; what to
-  do")`. Inside, `form.get("field")` and `form.getlist("field")`.
+  What the database refuses (DatabaseRefusal) becomes a message too. For other wrong input raise `InputError("what;
+  what to do")`. Inside, `form.get("field")` and `form.getlist("field")`.
 - A page that does not find its object raises `HTTPException(404, "There is no queue named mail.")`; bad query
   parameters raise `HTTPException(400, ...)`. The text is shown to people.
 - A dangerous action is asked for first: a GET page that returns `await confirm(request, ...)` (it is a Response).
@@ -54,10 +54,24 @@ In templates, which extend `base.html` and fill the block `content` (and `action
 
 from __future__ import annotations
 
-from . import audit, batches, database, dead_letters, failures, jobs, overview, queues, schedules, task, tasks, workers
+from . import (
+    audit,
+    batches,
+    bulk,
+    database,
+    dead_letters,
+    failures,
+    jobs,
+    overview,
+    queues,
+    schedules,
+    task,
+    tasks,
+    workers,
+)
 
 __all__ = ["MODULES"]
 
 MODULES = (
-    overview, tasks, task, failures, dead_letters, queues, jobs, workers, schedules, batches, database, audit,
+    overview, tasks, bulk, task, failures, dead_letters, queues, jobs, workers, schedules, batches, database, audit,
 )  # fmt: skip

@@ -61,8 +61,8 @@ def events(
     """Follow what happens: tasks that fail, queues that are blocked, schedules and workers that fail.
 
     With --webhook, an event is sent up to 8 times within two minutes, unless the receiver refuses it with a status
-    from 400 to 499 (other than 408, 425 and 429). One that cannot be delivered is reported on stderr. Meanwhile nothing is
-    read from the database, which keeps events for seven days.
+    from 400 to 499 (other than 408, 425 and 429). One that cannot be delivered is reported on stderr. Meanwhile nothing
+    is read from the database, which keeps events for seven days.
     """
     unknown = set(kind or ()) - set(EVENT_KINDS)
     if unknown:

@@ -189,15 +189,23 @@ class _Recent:
 
 
 def _details(context: Context) -> dict[str, Any]:
-    """What is known of a task. Its input may be personal, and is sent only with `send_default_pii`."""
+    """What is known of a task. Its input may be personal."""
     details = {
         "task": context.id, "job": context.job, "queue": context.queue, "attempt": context.attempt,
         "max_attempts": context.max_attempts, "enqueued_at": context.enqueued_at.isoformat(),
         "schedule": context.schedule,
     }  # fmt: skip
-    if should_send_default_pii():
+    if _may_send_input():
         details["input"] = load_json(json_text(context._attempt.task.input).decode())
     return {name: value for name, value in details.items() if value is not None}
+
+
+def _may_send_input() -> bool:
+    """Whether Sentry is told to collect inputs: by `data_collection`, or in older versions by `send_default_pii`."""
+    collection = sentry_sdk.get_client().options.get("data_collection")
+    if isinstance(collection, dict) and "queues" in collection:
+        return bool(collection["queues"])
+    return should_send_default_pii()
 
 
 def monitor_config(cron: str, time_zone: str | None = None) -> dict[str, Any] | None:

@@ -118,8 +118,9 @@ def test_each_attempt_is_reported_when_asked(database: str, sent: Sent) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:The send_default_pii option is deprecated")
-def test_the_input_is_sent_only_with_personal_data(database: str, clean: None) -> None:
-    sent = initialized(send_default_pii=True)
+@pytest.mark.parametrize("options", [{"send_default_pii": True}, {"data_collection": {"queues": True}}])
+def test_the_input_is_sent_only_when_sentry_may_collect_it(database: str, clean: None, options: dict[str, Any]) -> None:
+    sent = initialized(**options)
     with made(database) as app:
 
         @app.job(queue="q")

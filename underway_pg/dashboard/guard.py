@@ -118,7 +118,11 @@ class Guard:
         if not (chosen.token or chosen.password):
             text = "The application of this dashboard does not know you. Sign in there, then reload this page."
             return await self.dashboard.error(request, 401, "Sign in first", text)
-        if request.method in _SAFE and "x-underway-live" not in request.headers and _route(request) != "/live":
+        if (
+            request.method in _SAFE
+            and "x-underway-live" not in request.headers
+            and _route(request) not in ("/live", "/metrics")
+        ):
             here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
             return RedirectResponse(url(request, "login", {"next": here}), status_code=303)
         return await self.dashboard.error(request, 401, "Sign in first", "Your session has ended. Sign in again.")

@@ -36,7 +36,7 @@ from ..errors import ConfigurationError
 from ..job import Job
 from ..models import Health, WorkerCounters
 from ..version import VERSION
-from .attempt import Environment
+from .attempt import Attempt, Environment
 from .checks import check_jobs, check_middleware
 from .claimer import Claimer
 from .context import Middleware
@@ -281,6 +281,16 @@ class Worker:
     def stats(self) -> WorkerCounters:
         """What this worker has done since it started, and what it holds now. May be called in any thread."""
         return WorkerCounters() if self._shared is None else self._shared.stats()
+
+    @property
+    def jobs(self) -> Mapping[str, Job[..., Any]]:
+        """The jobs that it knows, by name."""
+        return self._jobs
+
+    @property
+    def held(self) -> list[Attempt]:
+        """The attempts that it holds now. May be called in any thread."""
+        return [] if self._shared is None else list(self._shared.held)
 
     @property
     def abandoned(self) -> int:

@@ -178,7 +178,7 @@ def demo() -> None:
 def show_dashboard(screen: Screen) -> None:
     """Serve the dashboard on the data of the demo until Ctrl-C, where somebody can look at it and press that."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()) or os.environ.get("DEMO_DASHBOARD") == "no":
-        screen.say("On a terminal the demo ends with the dashboard; for a database of yours: underway dashboard --dsn ...")
+        screen.say("On a terminal the demo ends with the dashboard. On a database of yours: underway dashboard")
         return
     try:
         from underway_pg.cli.dashboard import serve

@@ -31,6 +31,9 @@ __all__ = ["Guard"]
 # Bytes of a request: an input that is edited, and some room.
 _MAX_BODY = 4 * 1024 * 1024
 
+# Addresses that no browser shows as a page, so that nobody is led from there to the sign-in.
+_FOR_PROGRAMS = frozenset({"/live", "/metrics"})
+
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -121,7 +124,7 @@ class Guard:
         if (
             request.method in _SAFE
             and "x-underway-live" not in request.headers
-            and _route(request) not in ("/live", "/metrics")
+            and _route(request) not in _FOR_PROGRAMS
         ):
             here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
             return RedirectResponse(url(request, "login", {"next": here}), status_code=303)

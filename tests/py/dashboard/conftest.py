@@ -79,7 +79,7 @@ CopyShop = Callable[[], contextlib.AbstractContextManager[data.Shop]]
 @pytest.fixture(scope="session")
 def copy_shop(server: Server, seeded: data.Shop) -> CopyShop:
     """Makes copies of the sample data, whose workers are alive."""
-    template = re.search(r"/(\w+)(\?|$)", seeded.dsn.partition("//")[2])
+    template = re.search(r"/(\w+)(\?|$)", seeded.dsn.partition("://")[2])
     assert template
 
     @contextlib.contextmanager

@@ -19,7 +19,7 @@ try:
     import typer
     from typer.main import get_command
 
-    from . import batches, cron, enqueue, jobs, migrate, queues, schedules, sync, tasks, worker, workers
+    from . import batches, cron, dashboard, enqueue, jobs, migrate, queues, schedules, sync, tasks, worker, workers
     from .output import print_error
 except ModuleNotFoundError as missing:
     raise SystemExit(f"underway: {missing.name} is not installed: pip install 'underway-pg[cli]'") from None
@@ -33,7 +33,7 @@ commands = typer.Typer(
     context_settings={"auto_envvar_prefix": "UNDERWAY"},
 )
 # In the order of the help, which lists groups after commands.
-for part in (migrate, sync, worker, enqueue, tasks, queues, jobs, batches, schedules, cron, workers):
+for part in (migrate, sync, worker, enqueue, tasks, queues, jobs, batches, schedules, cron, workers, dashboard):
     commands.add_typer(part.commands)
 commands.add_typer(queues.queue_commands, name="queue")
 commands.add_typer(schedules.schedule_commands, name="schedule")

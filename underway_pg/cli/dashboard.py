@@ -24,24 +24,25 @@ def dashboard(
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on; 0 takes a free one.")] = 8420,
     token: Annotated[
         str | None,
-        typer.Option(help="Ask visitors for this token. Programs send it as Authorization: Bearer.", show_default=False),
+        typer.Option(
+            help="Ask visitors for this token. Programs send it as Authorization: Bearer.", show_default=False
+        ),
     ] = None,
-    password: Annotated[
-        str | None, typer.Option(help="Ask visitors for this password.", show_default=False)
-    ] = None,
+    password: Annotated[str | None, typer.Option(help="Ask visitors for this password.", show_default=False)] = None,
     allow_actions: Annotated[
         bool | None,
         typer.Option(
             "--allow-actions/--read-only",
-            help="Whether visitors may change anything. Default: only without a token or password, that is for people on"
-            " this machine alone.",
+            help="Whether visitors may change anything. Default: only without a token or password, for people on this"
+            " machine alone.",
             show_default=False,
         ),
     ] = None,
     redact: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="KEY|PATH", help="Do not show the values of this key, such as password, or of this path, such as"
+            metavar="KEY|PATH",
+            help="Do not show the values of this key, such as password, or of this path, such as"
             " $.card.number; may be repeated.",
         ),
     ] = None,
@@ -51,8 +52,8 @@ def dashboard(
     """Serve the dashboard: a web site that shows and operates the queues of the database.
 
     It listens on this machine alone. On another address it needs --token or --password, better given as
-    UNDERWAY_DASHBOARD_TOKEN or UNDERWAY_DASHBOARD_PASSWORD, which no list of processes shows, and it is read-only unless
-    --allow-actions is given.
+    UNDERWAY_DASHBOARD_TOKEN or UNDERWAY_DASHBOARD_PASSWORD, which no list of processes shows. There it is read-only
+    unless --allow-actions is given.
     """
     if not _is_loopback(host) and not (token or password):
         raise WrongUsage(
@@ -60,8 +61,14 @@ def dashboard(
             " UNDERWAY_DASHBOARD_TOKEN or UNDERWAY_DASHBOARD_PASSWORD"
         )
     serve(
-        require_dsn(dsn), host=host, port=port, token=token, password=password,
-        read_only=None if allow_actions is None else not allow_actions, redact=redact or [], prefix=prefix,
+        require_dsn(dsn),
+        host=host,
+        port=port,
+        token=token,
+        password=password,
+        read_only=None if allow_actions is None else not allow_actions,
+        redact=redact or [],
+        prefix=prefix,
     )
 
 
@@ -97,6 +104,13 @@ def serve(
     )
     mode = " It is read-only." if application.settings.read_only else ""
     try:
-        run(application, host=host, port=port, started=lambda url: echo(f"The dashboard is at {url}{mode} Stop it with Ctrl-C."))
+        run(
+            application,
+            host=host,
+            port=port,
+            started=lambda url: echo(f"The dashboard is at {url}{mode} Stop it with Ctrl-C."),
+        )
     except OSError as error:
-        raise WrongUsage(f"cannot listen on {host}, port {port}: {error.strerror or error}; choose another --port") from None
+        raise WrongUsage(
+            f"cannot listen on {host}, port {port}: {error.strerror or error}; choose another --port"
+        ) from None

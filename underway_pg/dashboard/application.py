@@ -156,8 +156,11 @@ class Dashboard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or the lifespan."""
-        if scope["type"] == "http" and self.settings.prefix:
-            scope = {**scope, "root_path": scope.get("root_path", "").rstrip("/") + self.settings.prefix}
+        if scope["type"] == "http":
+            root = scope.get("root_path", "").rstrip("/") + self.settings.prefix
+            path = scope["path"]
+            # The path of a request contains the root path, also where a proxy has taken it away.
+            scope = {**scope, "root_path": root, "path": path if f"{path}/".startswith(f"{root}/") else root + path}
         await self._guarded(scope, receive, send)
 
 

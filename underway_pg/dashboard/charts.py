@@ -35,7 +35,7 @@ _TIME_STEPS = (
 
 # Values of the axis of a duration, in seconds, beyond the decimal ones.
 _DURATIONS = [
-    *(m * _MINUTE for m in (1, 2, 5, 10, 15, 30)), *(h * _HOUR for h in (1, 2, 3, 6, 12)),
+    30, *(m * _MINUTE for m in (1, 2, 5, 10, 15, 30)), *(h * _HOUR for h in (1, 2, 3, 6, 12)),
     *(d * _DAY for d in (1, 2, 5, 10, 20, 50, 100, 200, 500)),
 ]  # fmt: skip
 

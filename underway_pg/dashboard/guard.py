@@ -176,6 +176,6 @@ def _check_local(request: Request) -> None:
         raise HTTPException(403, "This dashboard is for this machine alone, and your request comes from another one.")
     if "forwarded" in request.headers or "x-forwarded-for" in request.headers:
         raise HTTPException(
-            403, "This dashboard is for this machine alone, and your request came through a proxy. Start it with a token"
-            " or a password, which it asks visitors for.",
+            403, "This dashboard is for this machine alone, and your request came through a proxy. Start it with a"
+            " token or a password, which it asks visitors for.",
         )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import socket
 from collections.abc import Callable
 from types import FrameType
@@ -34,12 +35,20 @@ def run(dashboard: Dashboard, *, host: str, port: int, started: Callable[[str], 
         listener.bind((host, port))
         # Headers of a proxy are read by nobody: the guard of a local dashboard has to see them.
         config = uvicorn.Config(
-            dashboard, log_level=logging.WARNING, access_log=False, server_header=False, proxy_headers=not dashboard.settings.local,
-            lifespan="off", timeout_graceful_shutdown=5,
+            dashboard,
+            log_level=logging.WARNING,
+            access_log=False,
+            server_header=False,
+            proxy_headers=not dashboard.settings.local,
+            lifespan="off",
+            timeout_graceful_shutdown=5,
         )
         server = _Server(config, dashboard)
         name = f"[{host}]" if family == socket.AF_INET6 else host
         started(f"http://{name}:{listener.getsockname()[1]}{dashboard.settings.prefix}/")
+        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            # uvicorn stops at SIGTERM, and raises it again when it has stopped. That is a success here.
+            signal.signal(signal.SIGTERM, lambda *_: None)
         try:
             server.run(sockets=[listener])
         except KeyboardInterrupt:  # uvicorn raises the signal again when it has stopped

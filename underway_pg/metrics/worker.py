@@ -48,7 +48,7 @@ class WorkerMetrics:
     def sample(self) -> WorkerSample:
         """How the worker is now."""
         worker, stats = self._worker, self._worker.stats()
-        running = Counter({key: 0 for key in list(self.counts.tasks)})
+        running = Counter(dict.fromkeys(list(self.counts.tasks), 0))
         running.update(
             self.counts.key(attempt.task)
             for attempt in worker.held

@@ -81,21 +81,21 @@ async def charts_over_time(
             times,
             [
                 Series("failed permanently", column("failed"), 2, "bar"),
-                Series("will be retried", column("retried"), 5, "bar"),
+                Series("will be retried", column("retried"), 4, "bar"),
             ],
             unit=per_step.replace("tasks", "attempts"),
         ),
         time_chart(
             "Run time",
             times,
-            [Series("p50", column("run_p50"), 1), Series("p95", column("run_p95"), 4)],
+            [Series("p50", column("run_p50"), 1), Series("p95", column("run_p95"), 5)],
             unit="of an attempt",
             durations=True,
         ),
         time_chart(
             "Waiting time",
             times,
-            [Series("p50", column("wait_p50"), 1), Series("p95", column("wait_p95"), 4)],
+            [Series("p50", column("wait_p50"), 1), Series("p95", column("wait_p95"), 5)],
             unit="from ready to started",
             durations=True,
         ),
@@ -115,7 +115,7 @@ async def _depth(db: Queries, chosen: dict[str, Any]) -> list[Chart]:
             [
                 Series("ready", [row.ready for row in rows], 1),
                 Series("in progress", [row.in_progress for row in rows], 3),
-                Series("waiting", [row.waiting for row in rows], 4),
+                Series("waiting", [row.waiting for row in rows], 5),
             ],
             unit="tasks",
         ),

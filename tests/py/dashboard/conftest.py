@@ -167,7 +167,9 @@ class Watched:
 
     def open(self, **options: Any) -> Page:
         """A page in a context of its own: with no cookies, and the options of Playwright's `new_context`."""
-        context = self._browser.new_context(**{"viewport": {"width": 1280, "height": 900}, "reduced_motion": "reduce"} | options)
+        context = self._browser.new_context(
+            **{"viewport": {"width": 1280, "height": 900}, "reduced_motion": "reduce"} | options
+        )
         context.set_default_timeout(10_000)
         self._contexts.append(context)
         context.route(lambda url: not url.startswith("http://127.0.0.1:"), self._refuse)

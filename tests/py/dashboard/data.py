@@ -133,7 +133,9 @@ class Clerk:
         kind, message = self.random.choice(ERRORS[job])
         message = message.format(n=self.random.randrange(1000, 9999), name=self.random.choice(NAMES))
         error = {"type": kind, "message": message, "traceback": traceback_of(job, kind, message)}
-        self.rows("select underway.fail(%(t)s, %(l)s, %(e)s::jsonb, %(r)s)", t=task, l=lease, e=json.dumps(error), r=retryable)
+        self.rows(
+            "select underway.fail(%(t)s, %(l)s, %(e)s::jsonb, %(r)s)", t=task, l=lease, e=json.dumps(error), r=retryable
+        )
 
 
 def traceback_of(job: str, kind: str, message: str) -> str:
@@ -310,7 +312,9 @@ def _finish_batches(clerk: Clerk, shop: Shop) -> None:
         ("migration of images", 6, "cancel"),
         ("import of suppliers", 20, "half"),
     ):
-        tasks = [{"job": "import_products", "queue": "imports", "input": {"file": f"part-{n:03}.csv"}} for n in range(count)]
+        tasks = [
+            {"job": "import_products", "queue": "imports", "input": {"file": f"part-{n:03}.csv"}} for n in range(count)
+        ]
         batch = clerk.value(
             "select underway.enqueue_batch(%(tasks)s::jsonb, on_success => %(done)s::jsonb, on_failure => %(bad)s::jsonb,"
             " name => %(name)s)",
@@ -322,7 +326,11 @@ def _finish_batches(clerk: Clerk, shop: Shop) -> None:
         shop.batches[finish] = batch
         if finish == "cancel":
             clerk.rows("select underway.cancel_batch(%(batch)s)", batch=batch)
-        claimed = clerk.claim("imports", {"succeed": 12, "fail": 8, "half": 9, "cancel": 0}[finish]) if finish != "cancel" else {}
+        claimed = (
+            clerk.claim("imports", {"succeed": 12, "fail": 8, "half": 9, "cancel": 0}[finish])
+            if finish != "cancel"
+            else {}
+        )
         for number, (task, lease) in enumerate(claimed.items()):
             clerk.later(seconds=2)
             if finish == "fail" and number < 2:
@@ -336,13 +344,17 @@ def _fail_for_good(clerk: Clerk, shop: Shop) -> None:
     """Tasks that have used up their attempts, and their dead letters."""
     for n in range(24):
         queue, job = [("payments", "charge_card"), ("mail", "send_mail")][n % 3 == 0]
-        task = clerk.enqueue(queue, job, {"order": 4700 + n, "customer": f"{NAMES[n % len(NAMES)]}", "amount": 12.5 * n})
+        task = clerk.enqueue(
+            queue, job, {"order": 4700 + n, "customer": f"{NAMES[n % len(NAMES)]}", "amount": 12.5 * n}
+        )
         claimed = clerk.claim(queue, 1)
         clerk.later(seconds=11)
         for id, lease in claimed.items():
             clerk.fail(id, lease, job, retryable=False)
         shop.tasks["failed"] = task
-    task = clerk.enqueue("images", "resize_image", {"image": 77}, retry_policy={"max_attempts": 3, "initial_interval": "1 second"})
+    task = clerk.enqueue(
+        "images", "resize_image", {"image": 77}, retry_policy={"max_attempts": 3, "initial_interval": "1 second"}
+    )
     for _ in range(3):
         clerk.later(seconds=20)
         for id, lease in clerk.claim("images", 8).items():
@@ -354,7 +366,9 @@ def _leave_a_backlog(clerk: Clerk, shop: Shop, now: datetime) -> None:
     """What is ready, scheduled, running, waiting and blocked now."""
     first, second = shop.workers["web-1:4021"], shop.workers["web-2:977"]
     for n in range(40):
-        clerk.enqueue("webhooks", "deliver_webhook", {"event": "order.paid", "order": n}, concurrency_key=f"customer-{n % 4}")
+        clerk.enqueue(
+            "webhooks", "deliver_webhook", {"event": "order.paid", "order": n}, concurrency_key=f"customer-{n % 4}"
+        )
     clerk.rows("select underway.pause_key('webhooks', 'customer-2')")
     for n in range(30):
         clerk.enqueue("reports", "nightly_report", {"day": f"2026-11-{n % 28 + 1:02}"})
@@ -366,7 +380,11 @@ def _leave_a_backlog(clerk: Clerk, shop: Shop, now: datetime) -> None:
         clerk.enqueue("payments", "charge_card", {"order": 9000 + n}, concurrency_key=f"customer-{n % 3}")
         clerk.enqueue("images", "resize_image", {"image": n, "width": 1200}, concurrency_key=f"shop-{n % 5}")
     clerk.go_to(now - timedelta(seconds=25))
-    running = {**clerk.claim("mail", 9, first), **clerk.claim("payments", 4, second), **clerk.claim("images", 6, second)}
+    running = {
+        **clerk.claim("mail", 9, first),
+        **clerk.claim("payments", 4, second),
+        **clerk.claim("images", 6, second),
+    }
     for number, (task, lease) in enumerate(running.items()):
         clerk.rows(
             "select underway.report_progress(%(t)s, %(l)s, %(p)s::jsonb)",
@@ -376,13 +394,21 @@ def _leave_a_backlog(clerk: Clerk, shop: Shop, now: datetime) -> None:
         )
         shop.tasks["running"] = task
     # Their leases last while the tests run: nobody renews them.
-    clerk.rows("update underway.task set lease_expires_at = lease_expires_at + interval '2 hours' where state = 'in_progress'")
-    shop.tasks["scheduled"] = clerk.enqueue("mail", "send_newsletter", {"issue": 48}, delay="3 hours", unique_key="issue-48")
+    clerk.rows(
+        "update underway.task set lease_expires_at = lease_expires_at + interval '2 hours' where state = 'in_progress'"
+    )
+    shop.tasks["scheduled"] = clerk.enqueue(
+        "mail", "send_newsletter", {"issue": 48}, delay="3 hours", unique_key="issue-48"
+    )
     extract = clerk.enqueue("imports", "import_products", {"file": "suppliers-ü.csv"})
     shop.tasks["waiting"] = clerk.enqueue("reports", "nightly_report", {"after": "import"}, after=[extract])
     shop.tasks["ready"] = clerk.enqueue("search", "reindex_product", {"product": "Fahrradschloß №7 – „Größe L“ 🚲"})
     retried = clerk.enqueue("webhooks", "deliver_webhook", {"event": "order.refunded"}, priority=90)
     for id, lease in clerk.claim("webhooks", 1).items():
-        error = {"type": "HTTPStatusError", "message": "503 Service Unavailable", "traceback": traceback_of("deliver_webhook", "HTTPStatusError", "503 Service Unavailable")}
+        error = {
+            "type": "HTTPStatusError",
+            "message": "503 Service Unavailable",
+            "traceback": traceback_of("deliver_webhook", "HTTPStatusError", "503 Service Unavailable"),
+        }
         clerk.rows("select underway.fail(%(t)s, %(l)s, %(e)s::jsonb)", t=id, l=lease, e=json.dumps(error))
     shop.tasks["retrying"] = retried

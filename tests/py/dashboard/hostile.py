@@ -16,7 +16,18 @@ RIGHT_TO_LEFT = "invoice_\u202egnp.exe \u2066\u2067\u061c\u200b\u2028\u2029\ufef
 TERMINAL = "\x1b[31mred\x1b[0m\x07\x1b]0;title\x07\x9b31m\r\n\b\b\b"
 SURROGATES = r"\ud83d \udca9 \u0000 %00 \x00 &#0; \u202e"
 
-TEXTS = [MARKUP, END, ATTRIBUTE, TEMPLATE, ADDRESS, RIGHT_TO_LEFT, TERMINAL, SURROGATES, "\ufffe\uffff\U0010ffff", "ﷺ" * 50]
+TEXTS = [
+    MARKUP,
+    END,
+    ATTRIBUTE,
+    TEMPLATE,
+    ADDRESS,
+    RIGHT_TO_LEFT,
+    TERMINAL,
+    SURROGATES,
+    "\ufffe\uffff\U0010ffff",
+    "ﷺ" * 50,
+]
 
 # JSON texts as another program may enqueue them.
 INPUTS = {
@@ -26,7 +37,7 @@ INPUTS = {
     "wide": json.dumps({f"key {n}": n for n in range(20_000)}),
     "long": json.dumps(MARKUP * 10_000),  # about a megabyte
     "one word": json.dumps("x" * 1_000_000),
-    "numbers": '[1e400, -0, 1' + "0" * 5000 + ", 0.1e-300]",
+    "numbers": "[1e400, -0, 1" + "0" * 5000 + ", 0.1e-300]",
     "only markup": json.dumps(MARKUP),
     "address": json.dumps({"href": ADDRESS, "url": "data:text/html,<script>window.hacked=8</script>"}),
     "empty": "{}",
@@ -34,8 +45,22 @@ INPUTS = {
 }
 # Names that queues may have, with characters that mean something in an address or in HTML.
 NAMES = [
-    "..", ".", "a/../b", "a/pause", "%2e%2e", "?x=1&y=2", "#top", "a b+c", "<b>bold</b>", "\"'`", "\\..\\", "ä€😀", "one", "edit",
-    ADDRESS, "x" * 128,
+    "..",
+    ".",
+    "a/../b",
+    "a/pause",
+    "%2e%2e",
+    "?x=1&y=2",
+    "#top",
+    "a b+c",
+    "<b>bold</b>",
+    "\"'`",
+    "\\..\\",
+    "ä€😀",
+    "one",
+    "edit",
+    ADDRESS,
+    "x" * 128,
 ]
 
 
@@ -45,7 +70,8 @@ def fill(dsn: str) -> dict[str, int]:
     with psycopg.connect(dsn, autocommit=True) as connection:
 
         def value(sql: str, **parameters: Any) -> Any:
-            row = connection.execute(sql.encode(), parameters).fetchone()
+            cursor = connection.execute(sql.encode(), parameters)
+            row = cursor.fetchone() if cursor.description else None
             return None if row is None else row[0]
 
         value("select underway.configure(max_input_size => '4 MB')")
@@ -63,7 +89,11 @@ def fill(dsn: str) -> dict[str, int]:
                 " unique_key => %(unique)s, headers => jsonb_build_object(%(job)s::text, %(key)s::text))",
                 input=text, job=MARKUP[:200], key=(RIGHT_TO_LEFT + END)[:200], unique=name + ATTRIBUTE,
             )  # fmt: skip
-        for name, text in [("fails", MARKUP), ("fails long", END * 5000), ("fails in colour", TERMINAL + RIGHT_TO_LEFT)]:
+        for name, text in [
+            ("fails", MARKUP),
+            ("fails long", END * 5000),
+            ("fails in colour", TERMINAL + RIGHT_TO_LEFT),
+        ]:
             tasks[name] = value("select underway.enqueue('hostile', '{}', job => 'hostile', priority => 50)")
             error = {"type": text[:300], "message": text, "traceback": text * 3, "attempt": MARKUP}
             value(
@@ -73,12 +103,10 @@ def fill(dsn: str) -> dict[str, int]:
         running = value("select id from underway.dequeue('hostile', 1)")
         value("select underway.report_progress(id, lease, %(text)s::jsonb) from underway.task where id = %(id)s",
               id=running, text=json.dumps(TEXTS))  # fmt: skip
-        worker = value(
-            "select underway.register_worker(%(name)s, '{hostile}', version => %(name)s)", name=MARKUP[:200]
-        )
+        worker = value("select underway.register_worker(%(name)s, '{hostile}', version => %(name)s)", name=MARKUP[:200])
         value("update underway.worker set skipped_jobs = %(jobs)s where id = %(id)s", id=worker, jobs=TEXTS)
         tasks["batch"] = value(
-            "select underway.enqueue_batch('[{\"queue\": \"hostile\"}]', name => %(name)s)", name=END[:200]
+            'select underway.enqueue_batch(\'[{"queue": "hostile"}]\', name => %(name)s)', name=END[:200]
         )
         value("select underway.record_action(%(text)s, 'dashboard', %(text)s, to_jsonb(%(text)s::text))", text=MARKUP)
         value("select underway.maintain()")

@@ -36,7 +36,9 @@ def pages(shop: Shop) -> dict[str, list[str]]:
         "workers": ["/workers"],
         "worker_ask_stop": [f"/workers/{workers['web-1:4021']}/stop"],
         "schedules": ["/schedules"],
-        "schedule": [f"/schedules/one?{urlencode({'name': name})}" for name in ("reindex", "legacy export", "invoices")],
+        "schedule": [
+            f"/schedules/one?{urlencode({'name': name})}" for name in ("reindex", "legacy export", "invoices")
+        ],
         "batches": ["/batches"],
         "batch": [f"/batches/{batch}" for batch in batches.values()],
         "batch_ask_cancel": [f"/batches/{batches['half']}/cancel"],
@@ -54,7 +56,9 @@ def actions(dashboard: Dashboard, shop: Shop) -> dict[str, str]:
     """The path of each action, by the name of its route: all that a POST may change."""
     values = {"id": str(shop.tasks["ready"])}
     return {
-        route.name: route.path.format(id=values["id"]) if "{id}" in route.path else route.path.replace("{id:int}", values["id"])
+        route.name: route.path.format(id=values["id"])
+        if "{id}" in route.path
+        else route.path.replace("{id:int}", values["id"])
         for route in routes(dashboard)
         if "POST" in (route.methods or ())
     }

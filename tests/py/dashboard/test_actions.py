@@ -63,7 +63,10 @@ def test_selected_tasks_are_counted_and_retried(page: Page, own_dashboard: str, 
     expect(page.locator("main")).to_contain_text("2 of 2 made pending again")
     states = [value(own_shop, "select state::text from underway.task_info(%s)", task) for task in chosen]
     assert states == ["pending", "pending"]
-    assert [action for action, _ in audited(own_shop)] == ["retry_many", "retry_many"]  # the start, and what was changed
+    assert [action for action, _ in audited(own_shop)] == [
+        "retry_many",
+        "retry_many",
+    ]  # the start, and what was changed
 
 
 def test_all_dead_letters_of_a_queue_are_redriven_with_their_number_before(
@@ -80,7 +83,9 @@ def test_all_dead_letters_of_a_queue_are_redriven_with_their_number_before(
     expect(page.locator("main")).to_contain_text("No dead letters")
 
 
-def test_a_group_of_failures_leads_to_its_tasks_and_retries_them(page: Page, own_dashboard: str, own_shop: Shop) -> None:
+def test_a_group_of_failures_leads_to_its_tasks_and_retries_them(
+    page: Page, own_dashboard: str, own_shop: Shop
+) -> None:
     page.goto(own_dashboard + "/failures")
     row = page.locator("tbody tr", has_text="CardDeclined")
     row.get_by_role("link", name="Retry all").click()
@@ -111,7 +116,9 @@ def test_the_settings_of_a_queue_are_changed_and_others_kept(page: Page, own_das
     }  # fmt: skip
 
 
-def test_wrong_settings_are_explained_at_their_fields(page: Page, pages: Watched, own_dashboard: str, own_shop: Shop) -> None:
+def test_wrong_settings_are_explained_at_their_fields(
+    page: Page, pages: Watched, own_dashboard: str, own_shop: Shop
+) -> None:
     page.goto(own_dashboard + "/queues/edit?name=payments")
     page.get_by_label("Running at once", exact=True).fill("many")
     page.get_by_label("Longest attempt").fill("soon")

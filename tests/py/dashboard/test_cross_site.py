@@ -79,7 +79,11 @@ def test_a_forged_request_is_refused_by_every_action(client: TestClient, shop: S
 
 def test_the_same_request_with_the_right_token_is_accepted(client: TestClient, shop: Shop) -> None:
     token = csrf_of(client)
-    for headers in ({}, {"origin": "http://127.0.0.1"}, {"sec-fetch-site": "same-origin", "origin": "http://127.0.0.1"}):
+    for headers in (
+        {},
+        {"origin": "http://127.0.0.1"},
+        {"sec-fetch-site": "same-origin", "origin": "http://127.0.0.1"},
+    ):
         assert client.post("/theme", data={"csrf": token, "theme": "dark"}, headers=headers).status_code == 303
 
 
@@ -88,7 +92,7 @@ def test_no_get_changes_anything(client: TestClient, shop: Shop) -> None:
     before = traces(shop)
     for path in places.actions(client.app, shop).values():  # type: ignore[arg-type]
         answer = client.get(path, params={"csrf": token, "name": "mail", "key": "k"})
-        assert (path, answer.status_code) in {(path, 200), (path, 404), (path, 405)}
+        assert answer.status_code in (200, 400, 404, 405), path
     for paths in places.pages(shop).values():
         for path in paths:
             client.get(path)
@@ -113,7 +117,14 @@ def test_an_action_leads_back_to_the_dashboard_only(own_shop: Shop) -> None:
     dashboard = Dashboard(own_shop.dsn, local=True)
     with TestClient(dashboard, "http://127.0.0.1", client=("127.0.0.1", 5000), follow_redirects=False) as client:
         token = csrf_of(client)
-        for back in ("https://evil.example/", "//evil.example/", "/\\evil.example", "javascript:alert(1)", "/\tx", "\\\\evil"):
+        for back in (
+            "https://evil.example/",
+            "//evil.example/",
+            "/\\evil.example",
+            "javascript:alert(1)",
+            "/\tx",
+            "\\\\evil",
+        ):
             answer = client.post("/queues/pause", data={"csrf": token, "name": "mail", "back": back})
             assert (answer.status_code, answer.headers["location"]) == (303, "/")
         answer = client.post("/queues/resume", data={"csrf": token, "name": "mail", "back": "/queues?x=1"})

@@ -120,7 +120,7 @@ async def _form(db: Queries, name: str, form: QueueForm) -> dict[str, Any]:
 async def save(request: Request, form: FormData, db: Queries) -> Done | Response:
     """Change those settings that differ from what the form showed; others may have been changed meanwhile."""
     name = _name(form)
-    await _queue(db, name)
+    stored = QueueForm.of(await _queue(db, name))
     given = QueueForm.read(form)
     changed = given.changes()
     if not given.errors and not changed:
@@ -128,7 +128,7 @@ async def save(request: Request, form: FormData, db: Queries) -> Done | Response
     if not given.errors:
         try:
             async with db.connection.transaction():
-                await db.run(statements.create_queue(given.queue(name)))
+                await db.run(statements.create_queue(given.queue(name, stored)))
         except (DatabaseRefusal, InputError) as error:
             given.blame(str(error))
     if given.errors:

@@ -241,11 +241,12 @@ def test_a_dashboard_with_a_password_is_read_only_unless_told_otherwise(
 def test_every_route_that_changes_something_refuses_a_form_without_the_token(make: Make) -> None:
     client = make(local=True)
     dashboard: Any = client.app
-    paths = []
-    for route in dashboard.router.routes:
-        # The sign-in is another test: a local dashboard has none.
-        if isinstance(route, Route) and "POST" in (route.methods or set()) and route.path != "/login":
-            paths.append(re.sub(r"\{(\w+)(:\w+)?\}", "1", route.path))
+    # The sign-in is another test: a local dashboard has none.
+    paths = [
+        re.sub(r"\{(\w+)(:\w+)?\}", "1", route.path)
+        for route in dashboard.router.routes
+        if isinstance(route, Route) and "POST" in (route.methods or set()) and route.path != "/login"
+    ]
     assert len(paths) > 10
     assert {path: client.post(path, headers=HERE).status_code for path in paths} == dict.fromkeys(paths, 403)
 

@@ -76,7 +76,7 @@ class QueueForm:
 
     @classmethod
     def read(cls, form: Mapping[str, Any]) -> QueueForm:
-        """What was sent: of each field the value, and the one with which it was shown. A box that is off is not sent."""
+        """What was sent: the value of each field, and that with which it was shown. A box that is off is not sent."""
         sent = [each for each in FIELDS if f"was_{each.name}" in form]
         before = {each.name: str(form[f"was_{each.name}"]) for each in sent}
         values = {
@@ -107,7 +107,7 @@ class QueueForm:
         return {name: value for name, value in self.values.items() if value != self.before[name]}
 
     def queue(self, name: str, stored: QueueForm) -> Queue:
-        """The changed settings. A retry policy is changed as a whole; parts that were not sent are those that are stored."""
+        """The changed settings. Of a retry policy all parts are, those that were not sent as they are stored."""
         changed = self.changes()
         given = {each: _read(_BY_NAME[each], value) for each, value in changed.items() if each not in _RETRY}
         if changed.keys() & set(_RETRY):

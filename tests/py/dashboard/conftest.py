@@ -158,7 +158,7 @@ def browser(browser_thread: ThreadPoolExecutor) -> Iterator[Browser]:
 
 
 class Watched:
-    """Pages of a browser whose errors are collected: messages of the console, violations of the policy, other requests."""
+    """Pages whose errors are collected: messages of the console, violations of the policy, requests elsewhere."""
 
     def __init__(self, browser: Browser) -> None:
         self._browser = browser

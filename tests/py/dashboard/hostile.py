@@ -97,7 +97,7 @@ def fill(dsn: str) -> dict[str, int]:
             tasks[name] = value("select underway.enqueue('hostile', '{}', job => 'hostile', priority => 50)")
             error = {"type": text[:300], "message": text, "traceback": text * 3, "attempt": MARKUP}
             value(
-                "select underway.fail(id, lease, %(error)s::jsonb, retryable => false) from underway.dequeue('hostile', 1)",
+                "select underway.fail(id, lease, %(error)s::jsonb, false) from underway.dequeue('hostile', 1)",
                 error=json.dumps(error),
             )
         running = value("select id from underway.dequeue('hostile', 1)")

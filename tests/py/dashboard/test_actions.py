@@ -34,8 +34,8 @@ def test_filters_narrow_the_tasks_and_can_be_shared(page: Page, dashboard: str, 
     page.get_by_role("button", name="Search").click()
     page.get_by_role("navigation", name="State").get_by_role("link", name="Failed").click()
     page.wait_for_url(re.compile("state=failed"))
-    expected = value(shop, "select count from underway.count_tasks(%s)",
-                     json.dumps({"queue": ["payments"], "error": "declined", "state": ["failed"]}))  # fmt: skip
+    filter = {"queue": ["payments"], "error": "declined", "state": ["failed"]}
+    expected = value(shop, "select count from underway.count_tasks(%s)", json.dumps(filter))
     assert expected > 3
     expect(page.locator("#task-list tbody tr")).to_have_count(expected)
     for row in page.locator("#task-list tbody tr").all():
@@ -90,8 +90,8 @@ def test_a_group_of_failures_leads_to_its_tasks_and_retries_them(
     row = page.locator("tbody tr", has_text="CardDeclined")
     row.get_by_role("link", name="Retry all").click()
     title = page.locator("h1").inner_text()
-    tasks = value(own_shop, "select count from underway.count_tasks(%s)",
-                  json.dumps({"queue": ["payments"], "error": "was declined: insufficient_funds", "state": ["failed"]}))  # fmt: skip
+    filter = {"queue": ["payments"], "error": "was declined: insufficient_funds", "state": ["failed"]}
+    tasks = value(own_shop, "select count from underway.count_tasks(%s)", json.dumps(filter))
     assert title == f"Retry {tasks} tasks?"
     page.get_by_role("link", name="Go back").click()
     expect(page.locator("#task-list tbody tr")).to_have_count(tasks)

@@ -1,4 +1,4 @@
-"""No other site can change anything: each action needs the token of its session and its own origin, and no GET changes."""
+"""No other site can change anything: each action needs the token of its session and its origin; no GET changes."""
 
 from __future__ import annotations
 

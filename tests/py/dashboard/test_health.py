@@ -15,8 +15,10 @@ def healthy() -> dict[str, Any]:
     return {
         "tables": [{"name": "task", "bytes": 8192, "index_bytes": 8192, "live_rows": 90_000, "dead_rows": 80_000}],
         "oldest_snapshot": None, "prepared_transactions": 0, "replication_slots": [], "notification_queue_usage": 0.0,
-        "missing_indexes": [], "invalid_indexes": [], "autovacuum": {"enabled": True, "naptime_seconds": 60, "workers": 3},
-        "connections": {"used": 12, "max": 100}, "clock_ahead_seconds": 0, "settings": {"jit": "on", "track_counts": "on"},
+        "missing_indexes": [], "invalid_indexes": [],
+        "autovacuum": {"enabled": True, "naptime_seconds": 60, "workers": 3},
+        "connections": {"used": 12, "max": 100}, "clock_ahead_seconds": 0,
+        "settings": {"jit": "on", "track_counts": "on"},
     }  # fmt: skip
 
 
@@ -31,14 +33,19 @@ def test_a_healthy_database_needs_no_remedy(healthy: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("name", "kind", "fault", "remedy"),
     [
-        ("Oldest transaction", "warn", {"oldest_snapshot": {"pid": 42, "age_seconds": 400, "state": "idle in transaction"}}, "pg_terminate_backend(42)"),
-        ("Oldest transaction", "bad", {"oldest_snapshot": {"pid": 42, "age_seconds": 7200}}, "pg_terminate_backend(42)"),
-        ("Dead rows", "bad", {"tables": [{"name": "task", "live_rows": 10, "dead_rows": 200_000}]}, "vacuum underway.task"),
+        ("Oldest transaction", "warn",
+         {"oldest_snapshot": {"pid": 42, "age_seconds": 400, "state": "idle"}}, "pg_terminate_backend(42)"),
+        ("Oldest transaction", "bad",
+         {"oldest_snapshot": {"pid": 42, "age_seconds": 7200}}, "pg_terminate_backend(42)"),
+        ("Dead rows", "bad",
+         {"tables": [{"name": "task", "live_rows": 10, "dead_rows": 200_000}]}, "vacuum underway.task"),
         ("Autovacuum", "bad", {"autovacuum": {"enabled": False}}, "autovacuum = on"),
         ("Autovacuum", "bad", {"settings": {"track_counts": "off"}}, "track_counts = on"),
-        ("Autovacuum", "warn", {"autovacuum": {"enabled": True, "naptime_seconds": 600, "workers": 3}}, "autovacuum_naptime"),
+        ("Autovacuum", "warn",
+         {"autovacuum": {"enabled": True, "naptime_seconds": 600, "workers": 3}}, "autovacuum_naptime"),
         ("Prepared", "warn", {"prepared_transactions": 2}, "rollback prepared"),
-        ("Replication slot old", "bad", {"replication_slots": [{"name": "old", "active": False, "retained_bytes": 2**40}]}, "pg_drop_replication_slot"),
+        ("Replication slot old", "bad",
+         {"replication_slots": [{"name": "old", "active": False, "retained_bytes": 2**40}]}, "pg_drop_replication"),
         ("Indexes", "bad", {"missing_indexes": ["task_to_dequeue"]}, "Create them again"),
         ("Indexes", "bad", {"invalid_indexes": ["task_unique"]}, "reindex index concurrently underway.task_unique"),
         ("Notification queue", "bad", {"notification_queue_usage": 0.7}, "pg_stat_activity"),

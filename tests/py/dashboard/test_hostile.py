@@ -23,12 +23,14 @@ HARM = """() => {
     for (const each of document.querySelectorAll("*")) {
         for (const {name, value} of each.attributes) {
             if (name.startsWith("on") || name === "style") found.push(`${each.tagName} ${name}`);
-            if (["href", "src", "action", "formaction"].includes(name) && !/^(https?:|\\/|#|\\?)/.test(value)) found.push(value);
+            const leads = ["href", "src", "action", "formaction"].includes(name);
+            if (leads && !/^(https?:|\\/|#|\\?)/.test(value)) found.push(value);
         }
         if (each.tagName === "SCRIPT" && !each.src.includes("/static/")) found.push("script");
         if (["IMG", "B", "IFRAME", "OBJECT", "EMBED", "STYLE"].includes(each.tagName)) found.push(each.tagName);
     }
-    if (document.documentElement.scrollWidth > document.documentElement.clientWidth) found.push("wider than the window");
+    const page = document.documentElement;
+    if (page.scrollWidth > page.clientWidth) found.push("wider than the window");
     return found.slice(0, 5);
 }"""
 
@@ -138,7 +140,8 @@ ADDRESSES = [
     "/tasks?enqueued_after=0001-01-01", "/tasks?finished_before=9999-12-31T23:59:59-23:59",
     "/failures?span=never", "/failures?queue=%00", "/failures?queue=" + quote(hostile.MARKUP),
     "/dead-letters?queue=%00", "/dead-letters?before=x", "/dead-letters?before=" + "9" * 30,
-    "/queues/one?name=%00", "/queues/one?name=%ff", "/queues/one", "/queues/edit?name=%00", "/queues/one?name=mail&span=x",
+    "/queues/one?name=%00", "/queues/one?name=%ff", "/queues/one", "/queues/edit?name=%00",
+    "/queues/one?name=mail&span=x",
     "/jobs/one?name=%00", "/jobs/one", "/schedules/one?name=%00", "/batches?before=" + "9" * 40, "/batches?before=%00",
     "/batches/" + "9" * 40, "/workers/" + "9" * 40 + "/stop", "/tasks/" + "9" * 40, "/tasks/1/raw/nothing",
     "/tasks/act?all=nothing", "/tasks/act?selected=retry&task=x", "/tasks/act/progress/nothing", "/audit?before=x",
@@ -163,7 +166,8 @@ FORMS = [
     ("/queues/edit", "name=mail&dead_letter_queue=mail&was_dead_letter_queue="),
     ("/queues/edit", "name=mail&dead_letter_queue=%00&was_dead_letter_queue="),
     ("/queues/edit", "name=mail&timeout=" + "9" * 400 + "+d&was_timeout="), ("/schedules/run", "name=nothing"),
-    ("/schedules/run", "name=%00"), ("/workers/99999999999999999999/stop", ""), ("/tasks/99999999999999999999/retry", ""),
+    ("/schedules/run", "name=%00"), ("/workers/99999999999999999999/stop", ""),
+    ("/tasks/99999999999999999999/retry", ""),
     ("/batches/99999999999999999999/cancel", ""), ("/tasks/act/retry", "filter=%5B%5D&before=1&total=1"),
     ("/tasks/act/retry", "filter=" + "%5B" * 20_000 + "&before=1&total=1"), ("/theme", "theme=%00&back=%00"),
     ("/tasks/act/delete", "filter=%7B%7D&before=1&total=1"),

@@ -54,7 +54,8 @@ def test_a_part_of_the_retry_policy_is_sent_with_the_other_parts() -> None:
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [
-        ("90", 90), ("1.5 s", 1.5), ("250 ms", 0.25), ("15 min", 900), ("15m", 900), ("2 hours", 7200), ("1h 30min", 5400),
+        ("90", 90), ("1.5 s", 1.5), ("250 ms", 0.25), ("15 min", 900), ("15m", 900), ("2 hours", 7200),
+        ("1h 30min", 5400),
         ("1 d 2 h", 93600), ("3 weeks", 1814400), ("1 minute, 5 seconds", 65), ("0", 0), ("10 µs", 1e-5),
     ],
 )  # fmt: skip
@@ -78,7 +79,8 @@ def test_a_duration_is_written_as_it_is_read(seconds: float) -> None:
     ("name", "text"),
     [
         ("max_running", "-1"), ("max_running", "4.5"), ("max_running", "2147483648"), ("max_running", "four"),
-        ("max_running_per_key", "0"), ("max_running_per_key", ""), ("max_attempts", "0"), ("factor", ""), ("factor", "x"),
+        ("max_running_per_key", "0"), ("max_running_per_key", ""), ("max_attempts", "0"),
+        ("factor", ""), ("factor", "x"),
     ],
 )  # fmt: skip
 def test_wrong_numbers_are_explained_at_their_fields(name: str, text: str) -> None:

@@ -32,8 +32,8 @@ with line as (
         n, %(first)s + n as id, s.finished_at,
         (array['mail', 'payments', 'images', 'search', 'webhooks'])[1 + n %% 5] as queue,
         (array['send_mail', 'charge_card', 'resize_image', 'reindex_product', 'deliver_webhook'])[1 + n %% 5] as job,
-        (case when n %% 40 = 3 then 'failed' when n %% 200 = 7 then 'cancelled' else 'succeeded' end)::underway.task_state
-            as state,
+        case when n %% 40 = 3 then 'failed' when n %% 200 = 7 then 'cancelled' else 'succeeded' end::text
+            ::underway.task_state as state,
         s.finished_at + interval '14 days' as kept_until
     from generate_series(1, %(number)s) n
     cross join lateral (
@@ -45,8 +45,8 @@ insert into underway.task_history (
     concurrency_key, input, output, errors
 )
 select
-    l.id, l.finished_at - interval '9 seconds', l.finished_at - interval '2 seconds', l.finished_at, l.kept_until, 1, 0, 1, l.state,
-    underway._history_slot(l.kept_until, now()), l.queue, l.job, 'customer-' || l.n %% 1000,
+    l.id, l.finished_at - interval '9 seconds', l.finished_at - interval '2 seconds', l.finished_at, l.kept_until, 1,
+    0, 1, l.state,    underway._history_slot(l.kept_until, now()), l.queue, l.job, 'customer-' || l.n %% 1000,
     jsonb_build_object('order', l.n, 'customer', l.n %% 1000), '{"delivered": true}',
     case when l.state = 'failed' then jsonb_build_array(jsonb_build_object(
         'type', 'TimeoutError', 'message', format('host %%s did not answer within 30 seconds', l.n %% 50),
@@ -57,7 +57,8 @@ from line l
 
 STATISTICS = """
 insert into underway.task_stat (
-    step, at, queue, job, enqueued, started, succeeded, failed, retried, run_seconds, wait_seconds, run_histogram, wait_histogram
+    step, at, queue, job, enqueued, started, succeeded, failed, retried, run_seconds, wait_seconds,
+    run_histogram, wait_histogram
 )
 select
     s.step::underway.stat_step, s.at, l.queue, l.job, 40, 40, 38, 1, 1, 40, 80,
@@ -69,8 +70,10 @@ from (
     select 'hour', date_trunc('hour', now()) - n * interval '1 hour' from generate_series(0, 720) n
 ) s
 cross join (
-    values ('', ''), ('mail', 'send_mail'), ('mail', 'send_newsletter'), ('payments', 'charge_card'), ('payments', 'refund'),
-        ('images', 'resize_image'), ('search', 'reindex_product'), ('webhooks', 'deliver_webhook'), ('reports', 'nightly_report'),
+    values ('', ''), ('mail', 'send_mail'), ('mail', 'send_newsletter'), ('payments', 'charge_card'),
+        ('payments', 'refund'), ('images', 'resize_image'), ('search', 'reindex_product'),
+        ('webhooks', 'deliver_webhook'),
+        ('reports', 'nightly_report'),
         ('imports', 'import_products'), ('reports', 'clean_up')
 ) as l (queue, job)
 on conflict do nothing
@@ -79,8 +82,10 @@ on conflict do nothing
 EVENTS = """
 insert into underway.event (at, task, kind, queue, job, details)
 select
-    now() - interval '7 days' * (1 - n / %(number)s::float8), %(first)s + n * 40 + 3, 'task_failed', 'payments', 'charge_card',
-    jsonb_build_object('type', 'TimeoutError', 'message', format('host %%s did not answer within 30 seconds', n %% 50), 'attempt', 1)
+    now() - interval '7 days' * (1 - n / %(number)s::float8), %(first)s + n * 40 + 3, 'task_failed', 'payments',
+    'charge_card',    jsonb_build_object(
+        'type', 'TimeoutError', 'message', format('host %%s did not answer within 30 seconds', n %% 50), 'attempt', 1
+    )
 from generate_series(1, %(number)s) n
 """
 

@@ -184,7 +184,8 @@ class Watched:
         self._contexts.clear()
 
     def _hear(self, message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):
+        # The stream of live updates is cut when the dashboard of a test stops before its pages.
+        if message.type in ("error", "warning") and "ERR_INCOMPLETE_CHUNKED_ENCODING" not in message.text:
             self.problems.append(f"console of {message.page.url if message.page else '?'}: {message.text}")
 
     def _refuse(self, route: Route) -> None:

@@ -29,7 +29,7 @@ def audited(shop: Shop) -> list[tuple[str, dict[str, Any]]]:
 
 def test_filters_narrow_the_tasks_and_can_be_shared(page: Page, dashboard: str, shop: Shop) -> None:
     page.goto(dashboard + "/tasks")
-    page.get_by_label("Queue").select_option("payments")
+    page.get_by_label("Queue", exact=True).select_option("payments")
     page.get_by_label("Error contains").fill("DECLINED")
     page.get_by_role("button", name="Search").click()
     page.get_by_role("navigation", name="State").get_by_role("link", name="Failed").click()
@@ -210,7 +210,7 @@ def test_everything_works_without_javascript(page: Page, pages: Watched, own_das
     page = pages.open(java_script_enabled=False)
     page.goto(own_dashboard + "/")
     page.get_by_role("link", name="Tasks", exact=True).click()
-    page.get_by_label("Queue").select_option("mail")
+    page.get_by_label("Queue", exact=True).select_option("mail")
     page.get_by_role("button", name="Search").click()
     page.get_by_role("navigation", name="State").get_by_role("link", name="Failed").click()
     page.locator("#task-list tbody tr").first.get_by_role("checkbox").check()
@@ -222,7 +222,7 @@ def test_everything_works_without_javascript(page: Page, pages: Watched, own_das
     page.get_by_role("button", name="Pause").click()
     expect(page.get_by_role("status")).to_have_text("Queue search is paused.")
     page.goto(own_dashboard + "/failures")
-    page.get_by_label("Queue").select_option("payments")
+    page.get_by_label("Queue", exact=True).select_option("payments")
     page.get_by_role("button", name="Show").click()
     assert "send_mail" not in page.inner_text("main table")
     page.goto(own_dashboard + "/dead-letters")

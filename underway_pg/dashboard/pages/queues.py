@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ... import statements
-from ...errors import DatabaseRefusal, InputError
+from ...errors import ConfigurationError, DatabaseRefusal, InputError
 from ..activity import by_job, finished_by_hour
 from ..database import Queries
 from ..page import Done, action, confirm, page, render, url
@@ -129,7 +129,7 @@ async def save(request: Request, form: FormData, db: Queries) -> Done | Response
         try:
             async with db.connection.transaction():
                 await db.run(statements.create_queue(given.queue(name, stored)))
-        except (DatabaseRefusal, InputError) as error:
+        except (DatabaseRefusal, InputError, ConfigurationError) as error:
             given.blame(str(error))
     if given.errors:
         return await render(request, "queue_edit.html", status=422, **await _form(db, name, given))

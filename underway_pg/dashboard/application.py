@@ -20,7 +20,7 @@ from starlette.types import Receive, Scope, Send
 from .. import __version__
 from ..connections import Dsn
 from ..errors import ConfigurationError, DatabaseUnavailable, MissingPrivilege, SchemaMissing
-from . import charts, formats, live, pages, security, session
+from . import charts, formats, live, metrics, pages, security, session
 from .bulk import Bulk
 from .database import Database
 from .guard import Guard
@@ -112,7 +112,7 @@ class Dashboard:
 
     def _routes(self) -> list[BaseRoute]:
         routes: list[BaseRoute] = [Mount("/static", StaticFiles(directory=_HERE / "static"), name="static")]
-        routes += [*live.routes, *session.routes]
+        routes += [*live.routes, *metrics.routes, *session.routes]
         for module in pages.MODULES:
             routes += module.routes
         for route in routes:

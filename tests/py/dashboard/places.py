@@ -10,8 +10,8 @@ from underway_pg.dashboard import Dashboard
 
 from .data import Shop
 
-# Routes that are no pages: a stream, files, and sign-in, which a dashboard for this machine does not have.
-NO_PAGES = {"live", "static", "login", "task_raw", "bulk"}
+# Routes that are no pages, and sign-in, which a dashboard for this machine does not have.
+NO_PAGES = {"live", "static", "login", "task_raw", "bulk", "metrics"}
 
 
 def pages(shop: Shop) -> dict[str, list[str]]:

@@ -50,11 +50,10 @@ class Hostile:
     def paths(self) -> list[str]:
         """The pages that show it."""
         found = list(LISTS)
-        for name, task in self.tasks.items():
-            found += [f"/batches/{task}"] if name == "batch" else [f"/tasks/{task}", f"/tasks/{task}/again"]
-        for name in hostile.NAMES:
-            found += [f"/{kind}/one?name={quote(name, safe='')}" for kind in ("queues", "jobs", "schedules")]
-        return found
+        found += [f"/batches/{task}" if name == "batch" else f"/tasks/{task}" for name, task in self.tasks.items()]
+        found += [f"/tasks/{self.tasks[name]}/again" for name in ("texts", "deep", "long")]
+        found += [f"/queues/{page}?name={quote(hostile.ADDRESS)}" for page in ("one", "edit", "pause")]
+        return [*found, *(f"/{kind}/one?name={quote('<b>bold</b>')}" for kind in ("queues", "jobs", "schedules"))]
 
 
 @pytest.fixture(scope="module")
@@ -120,8 +119,10 @@ def test_every_queue_is_reached_by_its_link_and_paused_by_its_button(client: Tes
     page = client.get("/queues").text
     csrf = page.partition('name="csrf" value="')[2].partition('"')[0]
     for name in hostile.NAMES:
-        answer = client.get("/queues/one", params={"name": name})
-        assert (name, answer.status_code) == (name, 200)
+        for kind in ("queues", "jobs", "schedules"):
+            answer = client.get(f"/{kind}/one", params={"name": name})
+            assert (kind, name, answer.status_code) == (kind, name, 200)
+            assert "<b>bold" not in answer.text
         assert client.post("/queues/pause", data={"csrf": csrf, "name": name}).status_code == 303
     with psycopg.connect(bad.shop.dsn) as connection:
         rows = connection.execute(

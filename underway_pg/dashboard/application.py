@@ -188,6 +188,11 @@ async def _too_slow(request: Request, error: Exception) -> Response:
     return await dashboard_of(request).error(request, 503, "This takes too long", text)
 
 
+async def _not_storable(request: Request, error: Exception) -> Response:
+    text = f"The database cannot read a value of this request: {str(error).splitlines()[0]}."
+    return await dashboard_of(request).error(request, 400, "Bad request", text)
+
+
 async def _unexpected(request: Request, error: Exception) -> Response:
     logger.error("dashboard: %s %s failed", request.method, request.url.path, exc_info=error)
     return await dashboard_of(request).error(
@@ -201,5 +206,6 @@ _HANDLERS: dict[Any, Any] = {
     SchemaMissing: _database_error,
     MissingPrivilege: _database_error,
     psycopg.errors.QueryCanceled: _too_slow,
+    psycopg.DataError: _not_storable,
     Exception: _unexpected,
 }

@@ -60,7 +60,9 @@ EVENTS = """
     insert into underway.event (at, task, kind, queue, job, details)
     select f.at + f.n * interval '1 second', k.task, f.kind, f.queue, f.job, k.details
     from (
-        select s.at, s.queue, s.job, f.kind, f.n, row_number() over (partition by s.queue, s.job, f.kind order by s.at) as number
+        select
+            s.at, s.queue, s.job, f.kind, f.n,
+            row_number() over (partition by s.queue, s.job, f.kind order by s.at) as number
         from underway.task_stat s
         cross join lateral (
             select 'task_failed' as kind, n from generate_series(1, s.failed) n
@@ -189,12 +191,13 @@ def _declare(clerk: Clerk) -> None:
         select underway.create_queue('dead');
         select underway.create_queue('mail', dead_letter_queue => 'dead', rate_limit => 600, rate_period => '1 minute',
             retry_policy => underway.retry_policy(max_attempts => 3));
-        select underway.create_queue('payments', dead_letter_queue => 'dead', max_running => 4, max_running_per_key => 1,
-            timeout => '2 minutes', retention => '60 days');
+        select underway.create_queue('payments', dead_letter_queue => 'dead', max_running => 4,
+            max_running_per_key => 1,            timeout => '2 minutes', retention => '60 days');
         select underway.create_queue('images', max_running => 8, fair => true, max_running_per_key => 2);
         select underway.create_queue('reports', max_length => 500);
         select underway.create_queue('search', keep_history => true);
-        select underway.create_queue('webhooks', dead_letter_queue => 'dead', rate_limit_per_key => 10, rate_period => '1 second');
+        select underway.create_queue('webhooks', dead_letter_queue => 'dead', rate_limit_per_key => 10,
+            rate_period => '1 second');
         select underway.create_queue('imports', max_running_per_key => 1);
         select underway.register_job('send_mail', 'mail', retry_policy => underway.retry_policy(3, '10 seconds'));
         select underway.register_job('send_newsletter', 'mail', priority => -10, expires => '6 hours');
@@ -203,7 +206,8 @@ def _declare(clerk: Clerk) -> None:
         select underway.register_job('resize_image', 'images', timeout => '5 minutes', heartbeat => '10 seconds');
         select underway.register_job('reindex_product', 'search', retention => '1 day');
         select underway.register_job('nightly_report', 'reports', timeout => '1 hour', owner => 'shop.jobs');
-        select underway.register_job('deliver_webhook', 'webhooks', retry_policy => underway.retry_policy(12, '30 seconds', '6 hours'));
+        select underway.register_job('deliver_webhook', 'webhooks',
+            retry_policy => underway.retry_policy(12, '30 seconds', '6 hours'));
         select underway.register_job('import_products', 'imports', timeout => '4 hours');
         select underway.register_job('clean_up', 'reports')
     """)
@@ -266,8 +270,8 @@ def _schedule(clerk: Clerk) -> None:
     clerk.rows("""
         select underway.schedule('nightly report', 'reports', '0 2 * * *', 'Europe/Berlin', job => 'nightly_report');
         select underway.schedule('weekday digest', 'mail', '0 9 * * 1-5', 'America/New_York', job => 'send_newsletter');
-        select underway.schedule('reindex', 'search', '*/30 * * * *', input => '{"all": true}', job => 'reindex_product',
-            overlap => 'skip');
+        select underway.schedule('reindex', 'search', '*/30 * * * *', input => '{"all": true}',
+            job => 'reindex_product', overlap => 'skip');
         select underway.schedule('clean up', 'reports', '@every 90 minutes', job => 'clean_up');
         select underway.schedule('invoices', 'payments', '0 6 1 * *', 'Europe/Vienna', job => 'charge_card');
         select underway.schedule('exchange rates', 'imports', '15 * * * *', input => '{"source": "ecb"}');
@@ -316,8 +320,8 @@ def _finish_batches(clerk: Clerk, shop: Shop) -> None:
             {"job": "import_products", "queue": "imports", "input": {"file": f"part-{n:03}.csv"}} for n in range(count)
         ]
         batch = clerk.value(
-            "select underway.enqueue_batch(%(tasks)s::jsonb, on_success => %(done)s::jsonb, on_failure => %(bad)s::jsonb,"
-            " name => %(name)s)",
+            "select underway.enqueue_batch(%(tasks)s::jsonb, on_success => %(done)s::jsonb,"
+            " on_failure => %(bad)s::jsonb, name => %(name)s)",
             tasks=json.dumps(tasks),
             done=json.dumps({"job": "nightly_report", "queue": "reports", "input": {"after": name}}),
             bad=json.dumps({"job": "send_mail", "queue": "mail", "input": {"to": "ops@example.org"}}),
@@ -402,7 +406,7 @@ def _leave_a_backlog(clerk: Clerk, shop: Shop, now: datetime) -> None:
     )
     extract = clerk.enqueue("imports", "import_products", {"file": "suppliers-ü.csv"})
     shop.tasks["waiting"] = clerk.enqueue("reports", "nightly_report", {"after": "import"}, after=[extract])
-    shop.tasks["ready"] = clerk.enqueue("search", "reindex_product", {"product": "Fahrradschloß №7 – „Größe L“ 🚲"})
+    shop.tasks["ready"] = clerk.enqueue("search", "reindex_product", {"product": "Fahrradschloß №7, „Größe L“ 🚲"})
     retried = clerk.enqueue("webhooks", "deliver_webhook", {"event": "order.refunded"}, priority=90)
     for id, lease in clerk.claim("webhooks", 1).items():
         error = {

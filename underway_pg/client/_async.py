@@ -309,7 +309,8 @@ class AsyncClient:
             await self._before_enqueue()
         # async only
         if statement.new_tasks is not None and statement.new_tasks.single is not None and self._timeout is None:
-            return await self._combiner.enqueue(statement)
+            id: T = await self._combiner.enqueue(statement)
+            return id
         # end
         return await self._run_own(statement)
 

@@ -357,11 +357,16 @@ def _fail_for_good(clerk: Clerk, shop: Shop) -> None:
             clerk.fail(id, lease, job, retryable=False)
         shop.tasks["failed"] = task
     task = clerk.enqueue(
-        "images", "resize_image", {"image": 77}, retry_policy={"max_attempts": 3, "initial_interval": "1 second"}
+        "images",
+        "resize_image",
+        {"image": 77, "sizes": [320, 1200], "source": {"bucket": "uploads", "key": "5364/original.jpg"}},
+        retry_policy={"max_attempts": 3, "initial_interval": "1 second"},
     )
     for _ in range(3):
         clerk.later(seconds=20)
-        for id, lease in clerk.claim("images", 8).items():
+        claimed = clerk.claim("images", 8)
+        clerk.later(seconds=4.2)
+        for id, lease in claimed.items():
             clerk.fail(id, lease, "resize_image")
     shop.tasks["failed thrice"] = task
 

@@ -125,7 +125,7 @@ from (
 
 def fill(connection: psycopg.Connection[Any], now: datetime) -> None:
     """Replace the statistics by those of a day with a quiet night, a busy noon and an outage of payments."""
-    connection.execute("truncate underway.task_stat, underway.task_stat_delta, underway.queue_depth")
+    connection.execute("truncate underway.task_stat, underway.uncounted, underway.queue_depth")
     connection.execute(HISTOGRAM)
     connection.execute(FILL, {"now": now})
     connection.execute(SUMS.encode())

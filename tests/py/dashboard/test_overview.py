@@ -58,7 +58,8 @@ def test_a_queue_that_is_behind_is_found(client: TestClient, connection: psycopg
 def test_dead_letters_are_found_and_are_no_backlog(client: TestClient, connection: psycopg.Connection[Any]) -> None:
     connection.execute("select underway.enqueue('mail')")
     connection.execute(
-        """select underway.fail(d.id, d.lease, '{"type": "E"}', retryable => false) from underway.dequeue('mail', 1) d"""
+        """select underway.fail(d.id, d.lease, '{"type": "E"}', retryable => false)
+        from underway.dequeue('mail', 1) d"""
     )
     assert findings(client) == {"Dead letters": "/dead-letters"}
     ready = re.search(r"<dt>Ready</dt><dd>\s*<a[^>]*>(\d+)", client.get("/").text)

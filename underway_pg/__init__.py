@@ -6,6 +6,8 @@ A name is imported when it is first used, so that a program pays only for the pa
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .version import VERSION
+
 if TYPE_CHECKING:
     from .app import (
         App,
@@ -70,18 +72,27 @@ if TYPE_CHECKING:
         Job,
     )
     from .models import (
+        AuditEntry,
         BatchStats,
         BlockedReason,
         Enqueued,
+        Event,
+        FailureGroup,
+        FoundTasks,
         Health,
         JobStats,
+        QueueDepth,
         QueueStats,
+        RelatedTask,
         ScheduleStats,
         State,
         SyncChanges,
         SyncResult,
+        TaskCount,
         TaskInfo,
+        TaskStats,
         TaskSummary,
+        TaskTotals,
         WorkerCounters,
         WorkerStats,
     )
@@ -119,6 +130,7 @@ __all__ = [
     "AfterFailure",
     "App",
     "AsyncClient",
+    "AuditEntry",
     "BatchFinal",
     "BatchNotFound",
     "BatchStats",
@@ -135,8 +147,11 @@ __all__ = [
     "EnqueueCall",
     "EnqueueMiddleware",
     "Enqueued",
+    "Event",
     "Executor",
+    "FailureGroup",
     "Fatal",
+    "FoundTasks",
     "HandlerSignal",
     "Health",
     "InputError",
@@ -162,10 +177,12 @@ __all__ = [
     "OutputTooLarge",
     "ProcessDied",
     "Queue",
+    "QueueDepth",
     "QueueFull",
     "QueueInUse",
     "QueueNotFound",
     "QueueStats",
+    "RelatedTask",
     "Retry",
     "RetryPolicy",
     "Schedule",
@@ -181,13 +198,16 @@ __all__ = [
     "SyncChanges",
     "SyncResult",
     "TaskCancelled",
+    "TaskCount",
     "TaskFailed",
     "TaskHandle",
     "TaskInfo",
     "TaskLocked",
     "TaskNotFound",
     "TaskOptions",
+    "TaskStats",
     "TaskSummary",
+    "TaskTotals",
     "UnderwayError",
     "UniqueConflict",
     "UniqueUntil",
@@ -206,7 +226,7 @@ __all__ = [
     "current_context",
 ]
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 # The modules that define these names, each after those that it imports.
 _MODULES = ("errors", "settings", "models", "connections", "client", "schema", "job", "worker", "blueprint", "app")

@@ -35,7 +35,8 @@ from ..connections import Dsn, HandlerConnections
 from ..errors import ConfigurationError
 from ..job import Job
 from ..models import Health, WorkerCounters
-from .attempt import Environment
+from ..version import VERSION
+from .attempt import Attempt, Environment
 from .checks import check_jobs, check_middleware
 from .context import Middleware
 from .database import Database, GaveUp
@@ -143,7 +144,9 @@ class Worker:
     async def _register(self) -> None:
         assert self._shared is not None
         database = self._shared.database
-        self._shared.id = await database.run(statements.register_worker(self.name, self.queues, self.concurrency))
+        self._shared.id = await database.run(
+            statements.register_worker(self.name, self.queues, self.concurrency, VERSION)
+        )
 
     async def _unregister(self, shared: Shared) -> None:
         if shared.id:
@@ -246,6 +249,16 @@ class Worker:
     def stats(self) -> WorkerCounters:
         """What this worker has done since it started, and what it holds now. May be called in any thread."""
         return WorkerCounters() if self._shared is None else self._shared.stats()
+
+    @property
+    def jobs(self) -> Mapping[str, Job[..., Any]]:
+        """The jobs that it knows, by name."""
+        return self._jobs
+
+    @property
+    def held(self) -> list[Attempt]:
+        """The attempts that it holds now. May be called in any thread."""
+        return [] if self._shared is None else list(self._shared.held)
 
     @property
     def abandoned(self) -> int:

@@ -1,117 +1,136 @@
-"""Underway: a job queue in PostgreSQL."""
+"""Underway: a job queue in PostgreSQL.
 
-from .app import (
-    App,
-)
-from .blueprint import (
-    Blueprint,
-)
-from .client import (
-    AsyncClient,
-    Client,
-    EnqueueCall,
-    EnqueueMiddleware,
-    TaskHandle,
-    check_connection,
-)
-from .connections import (
-    Dsn,
-)
-from .errors import (
-    BatchFinal,
-    BatchNotFound,
-    ConfigurationError,
-    DatabaseRefusal,
-    DatabaseUnavailable,
-    Fatal,
-    HandlerSignal,
-    InputError,
-    InputTooLarge,
-    InvalidArgument,
-    InvalidCron,
-    InvalidOutput,
-    JobNotFound,
-    LeaseLost,
-    MigrationBlocked,
-    MissingPrivilege,
-    OutputTooLarge,
-    ProcessDied,
-    QueueFull,
-    QueueInUse,
-    QueueNotFound,
-    Retry,
-    ScheduleNotFound,
-    SchemaMissing,
-    SchemaNewer,
-    SchemaTooOld,
-    ServerUnresponsive,
-    Snooze,
-    TaskCancelled,
-    TaskFailed,
-    TaskLocked,
-    TaskNotFound,
-    UnderwayError,
-    UniqueConflict,
-    UnknownArguments,
-    UnresolvedAnnotation,
-    UnsupportedConnection,
-    WaitTimeout,
-    WrongState,
-)
-from .job import (
-    BoundJob,
-    Job,
-)
-from .models import (
-    BatchStats,
-    BlockedReason,
-    Enqueued,
-    Health,
-    JobStats,
-    QueueStats,
-    ScheduleStats,
-    State,
-    SyncChanges,
-    SyncResult,
-    TaskInfo,
-    TaskSummary,
-    WorkerCounters,
-    WorkerStats,
-)
-from .schema import (
-    MigrationPlan,
-)
-from .settings import (
-    AfterFailure,
-    Duration,
-    Executor,
-    JobOptions,
-    JobPolicy,
-    NewTask,
-    OnConflict,
-    Options,
-    Queue,
-    RetryPolicy,
-    Schedule,
-    ScheduleSettings,
-    TaskOptions,
-    UniqueUntil,
-)
-from .worker import (
-    Context,
-    Middleware,
-    Outcome,
-    OutcomeKind,
-    Worker,
-    WorkerOptions,
-    WorkerSettings,
-    current_context,
-)
+A name is imported when it is first used, so that a program pays only for the parts that it needs.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .version import VERSION
+
+if TYPE_CHECKING:
+    from .app import (
+        App,
+    )
+    from .blueprint import (
+        Blueprint,
+    )
+    from .client import (
+        AsyncClient,
+        Client,
+        EnqueueCall,
+        EnqueueMiddleware,
+        TaskHandle,
+        check_connection,
+    )
+    from .connections import (
+        Dsn,
+    )
+    from .errors import (
+        BatchFinal,
+        BatchNotFound,
+        ConfigurationError,
+        DatabaseRefusal,
+        DatabaseUnavailable,
+        Fatal,
+        HandlerSignal,
+        InputError,
+        InputTooLarge,
+        InvalidArgument,
+        InvalidCron,
+        InvalidOutput,
+        JobNotFound,
+        LeaseLost,
+        MigrationBlocked,
+        MissingPrivilege,
+        OutputTooLarge,
+        ProcessDied,
+        QueueFull,
+        QueueInUse,
+        QueueNotFound,
+        Retry,
+        ScheduleNotFound,
+        SchemaMissing,
+        SchemaNewer,
+        SchemaTooOld,
+        ServerUnresponsive,
+        Snooze,
+        TaskCancelled,
+        TaskFailed,
+        TaskLocked,
+        TaskNotFound,
+        UnderwayError,
+        UniqueConflict,
+        UnknownArguments,
+        UnresolvedAnnotation,
+        UnsupportedConnection,
+        WaitTimeout,
+        WrongState,
+    )
+    from .job import (
+        BoundJob,
+        Job,
+    )
+    from .models import (
+        AuditEntry,
+        BatchStats,
+        BlockedReason,
+        Enqueued,
+        Event,
+        FailureGroup,
+        FoundTasks,
+        Health,
+        JobStats,
+        QueueDepth,
+        QueueStats,
+        RelatedTask,
+        ScheduleStats,
+        State,
+        SyncChanges,
+        SyncResult,
+        TaskCount,
+        TaskInfo,
+        TaskStats,
+        TaskSummary,
+        TaskTotals,
+        WorkerCounters,
+        WorkerStats,
+    )
+    from .schema import (
+        MigrationPlan,
+    )
+    from .settings import (
+        AfterFailure,
+        Duration,
+        Executor,
+        JobOptions,
+        JobPolicy,
+        NewTask,
+        OnConflict,
+        Options,
+        Queue,
+        RetryPolicy,
+        Schedule,
+        ScheduleSettings,
+        TaskOptions,
+        UniqueUntil,
+    )
+    from .worker import (
+        Context,
+        Middleware,
+        Outcome,
+        OutcomeKind,
+        Worker,
+        WorkerOptions,
+        WorkerSettings,
+        current_context,
+    )
 
 __all__ = [
     "AfterFailure",
     "App",
     "AsyncClient",
+    "AuditEntry",
     "BatchFinal",
     "BatchNotFound",
     "BatchStats",
@@ -128,8 +147,11 @@ __all__ = [
     "EnqueueCall",
     "EnqueueMiddleware",
     "Enqueued",
+    "Event",
     "Executor",
+    "FailureGroup",
     "Fatal",
+    "FoundTasks",
     "HandlerSignal",
     "Health",
     "InputError",
@@ -155,10 +177,12 @@ __all__ = [
     "OutputTooLarge",
     "ProcessDied",
     "Queue",
+    "QueueDepth",
     "QueueFull",
     "QueueInUse",
     "QueueNotFound",
     "QueueStats",
+    "RelatedTask",
     "Retry",
     "RetryPolicy",
     "Schedule",
@@ -174,13 +198,16 @@ __all__ = [
     "SyncChanges",
     "SyncResult",
     "TaskCancelled",
+    "TaskCount",
     "TaskFailed",
     "TaskHandle",
     "TaskInfo",
     "TaskLocked",
     "TaskNotFound",
     "TaskOptions",
+    "TaskStats",
     "TaskSummary",
+    "TaskTotals",
     "UnderwayError",
     "UniqueConflict",
     "UniqueUntil",
@@ -199,4 +226,23 @@ __all__ = [
     "current_context",
 ]
 
-__version__ = "0.1.0"
+__version__ = VERSION
+
+# The modules that define these names, each after those that it imports.
+_MODULES = ("errors", "settings", "models", "connections", "client", "schema", "job", "worker", "blueprint", "app")
+
+if not TYPE_CHECKING:  # a type checker would accept any name
+
+    def __getattr__(name: str) -> Any:
+        if name in _MODULES:
+            return import_module(f".{name}", __name__)
+        if name in __all__:
+            for module in _MODULES:
+                value = vars(import_module(f".{module}", __name__)).get(name)
+                if value is not None:
+                    globals()[name] = value
+                    return value
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

@@ -9,19 +9,28 @@ from typing import Any, Literal, NamedTuple
 from .settings import RetryPolicy
 
 __all__ = [
+    "AuditEntry",
     "BlockedReason",
     "ClaimedTask",
     "Enqueued",
+    "Event",
     "FailedTask",
+    "FailureGroup",
+    "FoundTasks",
     "Health",
     "JobStats",
+    "QueueDepth",
     "QueueStats",
+    "RelatedTask",
     "ScheduleStats",
     "State",
     "SyncChanges",
     "SyncResult",
+    "TaskCount",
     "TaskInfo",
+    "TaskStats",
     "TaskSummary",
+    "TaskTotals",
     "WorkerCounters",
     "WorkerStats",
 ]
@@ -123,7 +132,11 @@ class BlockedReason:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskSummary:
-    """A task in a list, live or finished, without its input, output and errors."""
+    """A task in a list, live or finished, without its input, output and errors.
+
+    `reason` is "expired" if it was cancelled because no worker began it in time. `error` is the type and message of its
+    last error, at most 200 characters.
+    """
 
     id: int
     queue: str
@@ -138,6 +151,149 @@ class TaskSummary:
     dead_letter_of: int | None
     unique_key: str | None
     concurrency_key: str | None
+    worker: int | None
+    expires_at: datetime | None
+    reason: str | None
+    error: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundTasks:
+    """The tasks that a search has found, the newest first.
+
+    `next_before` is None when there are no more tasks. Otherwise the search goes on with it as `before`, even if it has
+    found no task so far: it reads a bounded number of tasks each time.
+    """
+
+    tasks: list[TaskSummary]
+    next_before: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskCount:
+    """How many tasks match a filter; `capped` if there may be more."""
+
+    count: int
+    capped: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelatedTask:
+    """A task that is related to another one.
+
+    `relation` is "after" (the other one comes after it), "before", "callback" (of the batch `batch`), "dead letter" or
+    "dead letter of". `state` is None when the history does not have the task any more.
+    """
+
+    task: int
+    relation: str
+    batch: int | None
+    state: State | None
+    job: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskStats:
+    """What happened to tasks in a step of time, in a queue, or of a job.
+
+    Of `at` (the beginning of the step), `queue` and `job` those are set by which the statistics are divided; `job` is
+    empty for tasks without one. `retried` counts failed attempts that are tried again. `started` counts attempts that
+    began in the time and have ended. The percentiles are in seconds, and None without data.
+    """
+
+    at: datetime | None = None
+    queue: str | None = None
+    job: str | None = None
+    enqueued: int
+    started: int
+    succeeded: int
+    failed: int
+    retried: int
+    cancelled: int
+    expired: int
+    run_p50: float | None
+    run_p95: float | None
+    run_p99: float | None
+    wait_p50: float | None
+    wait_p95: float | None
+    wait_p99: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskTotals:
+    """What has happened to the tasks of a queue and job since the installation.
+
+    The histograms have 28 counts, not cumulative: up to 0.001 seconds, up to twice that, and so on; the last one is of
+    what took longer than 0.001 * 2**26 seconds. `run_seconds` and `wait_seconds` are sums.
+    """
+
+    queue: str
+    job: str
+    enqueued: int
+    started: int
+    succeeded: int
+    failed: int
+    retried: int
+    cancelled: int
+    expired: int
+    run_seconds: float
+    wait_seconds: float
+    run_histogram: list[int]
+    wait_histogram: list[int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueueDepth:
+    """How many live tasks there were: the greatest numbers in the step that begins at `at`, None without a sample."""
+
+    at: datetime
+    ready: int | None
+    scheduled: int | None
+    in_progress: int | None
+    waiting: int | None
+    oldest_ready_seconds: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """Something that has happened, such as a task that failed permanently (`kind` is "task_failed")."""
+
+    id: int
+    at: datetime
+    kind: str
+    queue: str | None
+    job: str | None
+    task: int | None
+    details: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailureGroup:
+    """Failed attempts with the same queue, job and error. In `message`, numbers and quoted values are replaced by …."""
+
+    queue: str
+    job: str | None
+    error_type: str | None
+    message: str | None
+    failures: int
+    failed_permanently: int
+    tasks: int
+    first_at: datetime
+    last_at: datetime
+    last_task: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditEntry:
+    """An action of a person: who did it, with which login role, from where ("dashboard", "cli"), and what."""
+
+    id: int
+    at: datetime
+    actor: str
+    role: str
+    source: str
+    action: str
+    details: dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +303,8 @@ class QueueStats:
     `scheduled` tasks are pending and not due yet. `parked` tasks are due, but their concurrency key is full, paused or
     out of tokens; in a fair queue they are counted as `ready`. `waiting` tasks depend on others. `dead_letters` counts
     the live tasks of this queue that are dead letters of other tasks. `expired` tasks are about to be cancelled, and
-    are counted nowhere else. A limit of None means that there is no limit.
+    are counted nowhere else. A limit of None means that there is no limit. `capped` is true if a number may be higher
+    than it says, because at most 10,000 tasks are counted.
     """
 
     queue: str
@@ -174,6 +331,7 @@ class QueueStats:
     rate_limit_per_key: int | None
     fair: bool
     expired: int
+    capped: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -285,7 +443,7 @@ class WorkerStats:
     """A registered worker, and the number of tasks that it has claimed.
 
     `lost` is true if the worker has not been seen for a minute. `stop_asked_at` is when `stop_workers` asked it to
-    stop.
+    stop. `skipped_jobs` are jobs that it does not know. `version` is that of its package or program.
     """
 
     id: int
@@ -299,6 +457,8 @@ class WorkerStats:
     in_progress: int
     oldest_started_at: datetime | None
     stop_asked_at: datetime | None
+    skipped_jobs: list[str]
+    version: str | None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,17 +12,25 @@ from typing import Any, Generic, TypeVar
 from .errors import InputError
 from .models import (
     FINAL_STATES,
+    AuditEntry,
     BatchStats,
     BlockedReason,
     ClaimedTask,
     Enqueued,
+    Event,
     FailedTask,
+    FailureGroup,
     JobStats,
+    QueueDepth,
     QueueStats,
+    RelatedTask,
     ScheduleStats,
     State,
+    TaskCount,
     TaskInfo,
+    TaskStats,
     TaskSummary,
+    TaskTotals,
     WorkerStats,
 )
 from .settings import (
@@ -513,11 +521,11 @@ def report_progress_many(tasks: list[int], leases: list[bytes], progress: list[s
     )
 
 
-def register_worker(name: str, queues: Sequence[str], concurrency: int) -> Statement[int]:
+def register_worker(name: str, queues: Sequence[str], concurrency: int, version: str | None = None) -> Statement[int]:
     """Make a worker known; gives its id."""
     return Statement(
-        "select underway.register_worker(%(name)s, %(queues)s::text[], %(concurrency)s::integer)",
-        {"name": name, "queues": list(queues), "concurrency": concurrency},
+        "select underway.register_worker(%(name)s, %(queues)s::text[], %(concurrency)s::integer, %(version)s)",
+        {"name": name, "queues": list(queues), "concurrency": concurrency, "version": version},
         _scalar,
     )
 
@@ -940,3 +948,201 @@ def workers() -> Statement[list[WorkerStats]]:
 def stats() -> Statement[dict[str, float]]:
     """The whole installation in a few numbers."""
     return Statement("select underway.stats()::text", {}, lambda rows: load_json(_scalar(rows)))
+
+
+# Statistics, searches and events.
+
+
+def _period(since: datetime, until: datetime) -> dict[str, Any]:
+    return {"since": exact_time("since", since), "until": exact_time("until", until)}
+
+
+_STATS = ", ".join(field.name for field in fields(TaskStats) if field.name not in ("at", "queue", "job"))
+
+
+def _task_stats(keys: Sequence[str], call: str, parameters: Mapping[str, Any]) -> Statement[list[TaskStats]]:
+    names = [*keys, *_STATS.split(", ")]
+    return Statement(
+        f"select {', '.join(names)} from underway.{call}",
+        parameters,
+        lambda rows: [TaskStats(**dict(zip(names, row, strict=True))) for row in rows],
+    )
+
+
+def stats_over_time(
+    since: datetime,
+    until: datetime,
+    step: Duration | None = None,
+    queue: str | None = None,
+    job: str | None = None,
+) -> Statement[list[TaskStats]]:
+    """What happened to tasks, step by step; without a step there are about a hundred rows."""
+    return _task_stats(
+        ["at"],
+        "stats_over_time(%(since)s, %(until)s, %(step)s::interval, %(queue)s::text, %(job)s::text)",
+        {**_period(since, until), "step": interval(step), "queue": queue, "job": job},
+    )
+
+
+def stats_by_queue(since: datetime, until: datetime, job: str | None = None) -> Statement[list[TaskStats]]:
+    """What happened to the tasks of each queue."""
+    return _task_stats(
+        ["queue"], "stats_by_queue(%(since)s, %(until)s, %(job)s::text)", {**_period(since, until), "job": job}
+    )
+
+
+def stats_by_job(since: datetime, until: datetime, queue: str | None = None) -> Statement[list[TaskStats]]:
+    """What happened to the tasks of each job and queue."""
+    return _task_stats(
+        ["job", "queue"],
+        "stats_by_job(%(since)s, %(until)s, %(queue)s::text)",
+        {**_period(since, until), "queue": queue},
+    )
+
+
+def stats_total() -> Statement[list[TaskTotals]]:
+    """What has happened to the tasks of each queue and job since the installation."""
+    return Statement(
+        f"select {_columns(TaskTotals)} from underway.stats_total order by queue, job", {}, _listed(TaskTotals)
+    )
+
+
+def queue_depth_over_time(
+    since: datetime, until: datetime, step: Duration | None = None, queue: str | None = None
+) -> Statement[list[QueueDepth]]:
+    """How many live tasks there were, step by step."""
+    return Statement(
+        f"select {_columns(QueueDepth)} from underway.queue_depth_over_time("
+        "%(since)s, %(until)s, %(step)s::interval, %(queue)s::text)",
+        {**_period(since, until), "step": interval(step), "queue": queue},
+        _listed(QueueDepth),
+    )
+
+
+def _filter(given: Mapping[str, Any]) -> str:
+    """The filter of a search as JSON. Times may be given as datetimes with a time zone."""
+    return dump_json(
+        {
+            key: exact_time(key, value).isoformat() if isinstance(value, datetime) else value  # type: ignore[union-attr]
+            for key, value in given.items()
+        }
+    )
+
+
+def find_tasks(
+    filter: Mapping[str, Any], before: int | None = None, max_tasks: int = 50, max_read: int = 20_000
+) -> Statement[tuple[list[int], int | None]]:
+    """The ids of the newest tasks that match, and where the search goes on; None at the end."""
+    return Statement(
+        """select tasks, next_before from underway.find_tasks(
+            %(filter)s::jsonb, %(before)s::bigint, %(max_tasks)s::integer, %(max_read)s::integer)""",
+        {"filter": _filter(filter), "before": before, "max_tasks": max_tasks, "max_read": max_read},
+        lambda rows: (rows[0][0], rows[0][1]),
+    )
+
+
+def task_summaries(tasks: Sequence[int]) -> Statement[list[TaskSummary]]:
+    """These tasks, live or finished, as far as they exist, the newest first."""
+    return Statement(
+        f"select {_columns(TaskSummary)} from underway.task_list where id = any(%(tasks)s::bigint[]) order by id desc",
+        {"tasks": list(tasks)},
+        _listed(TaskSummary),
+    )
+
+
+def count_tasks(filter: Mapping[str, Any], max_count: int = 10_000) -> Statement[TaskCount]:
+    """How many tasks match, counted up to a number."""
+    return Statement(
+        "select count, capped from underway.count_tasks(%(filter)s::jsonb, %(max_count)s::integer)",
+        {"filter": _filter(filter), "max_count": max_count},
+        lambda rows: TaskCount(count=rows[0][0], capped=rows[0][1]),
+    )
+
+
+def task_dependencies(task: int) -> Statement[list[RelatedTask]]:
+    """The tasks that are related to a task."""
+    return Statement(
+        f"select {_columns(RelatedTask)} from underway.task_dependencies(%(task)s::bigint)",
+        {"task": task},
+        _listed(RelatedTask),
+    )
+
+
+def _many(call: str, tasks: Sequence[int]) -> Statement[list[int]]:
+    return Statement(f"select * from underway.{call}(%(tasks)s::text::bigint[])", {"tasks": _ids(tasks)}, _column)
+
+
+def cancel_many(tasks: Sequence[int]) -> Statement[list[int]]:
+    """Cancel the live ones of at most 1000 tasks; gives their ids."""
+    return _many("cancel_many", tasks)
+
+
+def retry_many(tasks: Sequence[int]) -> Statement[list[int]]:
+    """Make the failed and cancelled ones of at most 1000 tasks pending again; gives their ids."""
+    return _many("retry_many", tasks)
+
+
+def delete_many(tasks: Sequence[int]) -> Statement[list[int]]:
+    """Remove the finished ones of at most 1000 tasks from the history; gives their ids."""
+    return _many("delete_many", tasks)
+
+
+def redrive_many(tasks: Sequence[int]) -> Statement[list[int]]:
+    """Move the dead letters among at most 1000 tasks back to where they came from; gives the ids of the letters."""
+    return _many("redrive_many", tasks)
+
+
+def run_again(task: int, input: str | None = None) -> Statement[int]:
+    """Enqueue a copy of a task, with another input (JSON text) if one is given; gives its id."""
+    return Statement(
+        "select underway.run_again(%(task)s::bigint, %(input)s::jsonb)", {"task": task, "input": input}, _scalar
+    )
+
+
+def last_event() -> Statement[int]:
+    """The id of the newest event; 0 without any."""
+    return Statement("select underway.last_event()", {}, _scalar)
+
+
+def events_after(after: int, kinds: Sequence[str] | None = None, max_events: int = 1000) -> Statement[list[Event]]:
+    """The events with a higher id, the oldest first, of all kinds or of some."""
+    return Statement(
+        f"""select {_columns(Event)} from underway.events_after(
+            %(after)s::bigint, %(kinds)s::text[], %(max_events)s::integer)""",
+        {"after": after, "kinds": None if kinds is None else list(kinds), "max_events": max_events},
+        _listed(Event),
+    )
+
+
+def failure_groups(since: datetime, queue: str | None = None, max_read: int = 10_000) -> Statement[list[FailureGroup]]:
+    """The failed attempts since a time, grouped by queue, job and error, the most frequent first."""
+    return Statement(
+        f"""select {_columns(FailureGroup)} from underway.failure_groups(
+            %(since)s, %(queue)s::text, %(max_read)s::integer)""",
+        {"since": exact_time("since", since), "queue": queue, "max_read": max_read},
+        _listed(FailureGroup),
+    )
+
+
+def record_action(actor: str, source: str, action: str, details: Mapping[str, Any]) -> Statement[int]:
+    """Record what a person does, in the transaction that does it; gives the id of the record."""
+    return Statement(
+        "select underway.record_action(%(actor)s, %(source)s, %(action)s, %(details)s::jsonb)",
+        {"actor": actor, "source": source, "action": action, "details": dump_json(dict(details))},
+        _scalar,
+    )
+
+
+def audit(before: int | None = None, limit: int = 50) -> Statement[list[AuditEntry]]:
+    """The newest recorded actions of people, below an id if one is given."""
+    return Statement(
+        f"""select {_columns(AuditEntry)} from underway.audit_list
+        where %(before)s::bigint is null or id < %(before)s::bigint order by id desc limit %(limit)s""",
+        {"before": before, "limit": limit},
+        _listed(AuditEntry),
+    )
+
+
+def database_health() -> Statement[dict[str, Any]]:
+    """The state of the database as far as it concerns the queue."""
+    return Statement("select underway.database_health()::text", {}, lambda rows: load_json(_scalar(rows)))

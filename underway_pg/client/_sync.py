@@ -7,7 +7,7 @@ from __future__ import annotations
 import copy
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -26,17 +26,26 @@ from ..models import (
     BatchStats,
     BlockedReason,
     Enqueued,
+    Event,
+    FailureGroup,
+    FoundTasks,
     JobStats,
+    QueueDepth,
     QueueStats,
+    RelatedTask,
     ScheduleStats,
     State,
+    TaskCount,
     TaskInfo,
+    TaskStats,
     TaskSummary,
+    TaskTotals,
     WorkerStats,
 )
 from ..settings import Duration, JobPolicy, NewTask, Options, Queue, Schedule
 from ..statements import Statement
 from .enqueueing import EnqueueMiddleware, around_enqueue
+from .events import read_events
 from .execute import execute
 from .waiter import TaskWaiter, output_of
 
@@ -255,6 +264,7 @@ class Client:
             raise ConfigurationError("a client needs a dsn or a pool")
         source = dsn if dsn is not None else dsn_of_pool(pool)
         check_number("pool_size", pool_size, int, 1)
+        self._source = source
         self._own_pool = Pool(source, max_size=pool_size)
         self._pool = self._own_pool if pool is None else pool
         self._timeout = timeout
@@ -351,6 +361,21 @@ class Client:
         waiter = TaskWaiter(tasks, timeout, on_final)
         self._waits.wait(waiter)
         return waiter.final
+
+    def events(
+        self, kinds: Iterable[str] | None = None, *, after: int | None = None, timeout: float | None = None
+    ) -> Iterator[Event]:
+        """What happens from now on, such as tasks that fail permanently, as an iterator that does not end.
+
+        `kinds` are those to return, all by default: task_failed, attempt_failed, queue_blocked, queue_unblocked,
+        schedule_missed, schedule_failed and worker_lost. `after` is the id of an event: begin with what happened after
+        it. With `timeout` (seconds) the iterator ends after that time.
+
+        Each event is returned once. Two that happen at the same time may come in any order. The iterator has one
+        connection of its own, and connects again after an outage. Needs the role underway_observer. Raises
+        DatabaseUnavailable if the first connection fails.
+        """
+        return read_events(self._source, kinds, after, timeout)
 
     def enqueue(
         self,
@@ -582,3 +607,103 @@ class Client:
     def stats(self, *, connection: Any = None) -> dict[str, float]:
         """The whole installation in a few numbers."""
         return self.run(statements.stats(), connection)
+
+    def find_tasks(
+        self,
+        filter: Mapping[str, Any] | None = None,
+        *,
+        before: int | None = None,
+        limit: int = 50,
+        connection: Any = None,
+    ) -> FoundTasks:
+        """The newest tasks, live or finished, that match a filter such as `{"state": ["failed"], "queue": ["mail"]}`.
+
+        Keys: `state`, `queue`, `job`, `ids` (lists), `key` (a unique or concurrency key), `enqueued_after`,
+        `enqueued_before`, `finished_after`, `finished_before` (datetimes), `error` (a part of an error, in any case),
+        `input` (an SQL/JSON path that finds something, or true), `worker`, `dead_letter`. To go on, pass `next_before`
+        of the result as `before`. Raises InvalidArgument.
+        """
+        found, next_before = self.run(statements.find_tasks(filter or {}, before, limit), connection)
+        tasks = self.run(statements.task_summaries(found), connection)
+        return FoundTasks(tasks=tasks, next_before=next_before)
+
+    def count_tasks(
+        self, filter: Mapping[str, Any] | None = None, *, max_count: int = 10_000, connection: Any = None
+    ) -> TaskCount:
+        """How many tasks match a filter of `find_tasks`, counted up to `max_count`."""
+        return self.run(statements.count_tasks(filter or {}, max_count), connection)
+
+    def task_dependencies(self, task: int, *, connection: Any = None) -> list[RelatedTask]:
+        """The tasks that a task waits for or that wait for it, callbacks of its batches, and its dead letter."""
+        return self.run(statements.task_dependencies(task), connection)
+
+    def cancel_many(self, tasks: Sequence[int], *, connection: Any = None) -> list[int]:
+        """Cancel the live ones of at most 1000 tasks. Returns the ids of those that were cancelled."""
+        return self.run(statements.cancel_many(tasks), connection)
+
+    def retry_many(self, tasks: Sequence[int], *, connection: Any = None) -> list[int]:
+        """Make the failed and cancelled ones of at most 1000 tasks pending again. Returns their ids."""
+        return self.run(statements.retry_many(tasks), connection)
+
+    def delete_many(self, tasks: Sequence[int], *, connection: Any = None) -> list[int]:
+        """Remove the finished ones of at most 1000 tasks from the history. Returns their ids."""
+        return self.run(statements.delete_many(tasks), connection)
+
+    def redrive_many(self, tasks: Sequence[int], *, connection: Any = None) -> list[int]:
+        """Move the dead letters among at most 1000 tasks back to where they came from. Returns the letters' ids."""
+        return self.run(statements.redrive_many(tasks), connection)
+
+    def run_again(self, task: int, input: Any = ..., *, connection: Any = None) -> int:
+        """Enqueue a copy of a task, with another input if one is given. Returns the id of the copy."""
+        return self.run(statements.run_again(task, None if input is ... else statements.dump_json(input)), connection)
+
+    def stats_over_time(
+        self,
+        since: datetime,
+        until: datetime,
+        *,
+        step: Duration | None = None,
+        queue: str | None = None,
+        job: str | None = None,
+        connection: Any = None,
+    ) -> list[TaskStats]:
+        """What happened to tasks, step by step, the oldest first. Without a step there are about a hundred of them."""
+        return self.run(statements.stats_over_time(since, until, step, queue, job), connection)
+
+    def stats_by_queue(
+        self, since: datetime, until: datetime, *, job: str | None = None, connection: Any = None
+    ) -> list[TaskStats]:
+        """What happened to the tasks of each queue."""
+        return self.run(statements.stats_by_queue(since, until, job), connection)
+
+    def stats_by_job(
+        self, since: datetime, until: datetime, *, queue: str | None = None, connection: Any = None
+    ) -> list[TaskStats]:
+        """What happened to the tasks of each job and queue."""
+        return self.run(statements.stats_by_job(since, until, queue), connection)
+
+    def stats_total(self, *, connection: Any = None) -> list[TaskTotals]:
+        """What has happened to the tasks of each queue and job since the installation: counters for metrics."""
+        return self.run(statements.stats_total(), connection)
+
+    def queue_depth_over_time(
+        self,
+        since: datetime,
+        until: datetime,
+        *,
+        step: Duration | None = None,
+        queue: str | None = None,
+        connection: Any = None,
+    ) -> list[QueueDepth]:
+        """How many live tasks there were, step by step, the oldest first."""
+        return self.run(statements.queue_depth_over_time(since, until, step, queue), connection)
+
+    def failure_groups(
+        self, since: datetime, *, queue: str | None = None, connection: Any = None
+    ) -> list[FailureGroup]:
+        """The failed attempts since a time, grouped by queue, job and error, the most frequent first."""
+        return self.run(statements.failure_groups(since, queue), connection)
+
+    def database_health(self, *, connection: Any = None) -> dict[str, Any]:
+        """The state of the database as far as it concerns the queue."""
+        return self.run(statements.database_health(), connection)

@@ -69,7 +69,7 @@ select set_eq(
 
 select set_eq(
     $$ select pg_temp.callable_by('underway_observer') $$,
-    '{task_info, why, stats, backoff, cron_next, cron_preview, schema_version, _clock}'::text[],
+    '{task_info, export_tasks, why, stats, backoff, cron_next, cron_preview, schema_version, _clock}'::text[],
     'an observer can only read'
 );
 
@@ -79,7 +79,7 @@ select set_eq(
         create_queue, register_job, unregister_job, schema_version, configure, pause_queue, resume_queue, pause_key, resume_key, drop_queue, retry_policy, cancel,
         cancel_batch, retry, redrive, reschedule, reprioritize, delete_task, schedule, unschedule, pause_schedule,
         resume_schedule, run_schedule_now, run_schedules, cron_next, cron_preview, maintain, stop_workers, watch,
-        task_info, why, stats, _clock
+        task_info, export_tasks, why, stats, _clock
     }'::text[],
     'an operator can change queues, schedules and single tasks, wait for tasks, and read all that an observer reads'
 );

@@ -3,7 +3,8 @@ select plan(10);
 
 select underway_test.stop_clock();
 select underway.create_queue('email');
-update underway.stat_position set counted_task = (select last_value from underway.task_id_seq);
+update underway.stat_position set counted_task = underway.enqueue('email');
+select underway_test.no_tasks();
 
 create function pg_temp.enqueued()
 returns table (at timestamptz, queue text, job text, tasks bigint)

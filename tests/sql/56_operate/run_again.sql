@@ -9,8 +9,8 @@ select underway.enqueue(
 create temporary table copy on commit drop as select underway.run_again(id) as id from original;
 
 select results_eq(
-    'select queue::text, job, input, priority, concurrency_key::text, headers, timeout, attempt from underway.task t join copy using (id)',
-    $$ values ('email', 'send', '{"to": 1}'::jsonb, 7, 'c', '{"a": 1}'::jsonb, '7 seconds'::interval, 0) $$,
+    'select queue = ''email'', job, input, priority, concurrency_key = ''c'', headers, timeout, attempt from underway.task t join copy using (id)',
+    $$ values (true, 'send', '{"to": 1}'::jsonb, 7, true, '{"a": 1}'::jsonb, '7 seconds'::interval, 0) $$,
     'a copy of a live task has its queue, job, input, priority, keys, headers and policy'
 );
 

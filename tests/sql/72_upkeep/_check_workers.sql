@@ -16,6 +16,7 @@ select results_eq(
     'a worker that was not seen for a minute is one event'
 );
 
+select underway_test.advance_clock('1 second');
 select underway.maintain(id) from worker;
 select underway_test.advance_clock('61 seconds');
 select underway._check_workers();

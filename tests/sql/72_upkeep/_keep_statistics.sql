@@ -2,7 +2,9 @@ begin;
 select plan(6);
 
 select underway_test.stop_clock();
-update underway.stat_position set counted_task = (select last_value from underway.task_id_seq);
+select underway_test.ready_task('email');
+update underway.stat_position set counted_task = (select max(id) from underway.task);
+select underway_test.no_tasks();
 select underway_test.finished_task('succeeded', 'email');
 select underway_test.finished_task('failed', 'email');
 select underway_test.ready_task('email');

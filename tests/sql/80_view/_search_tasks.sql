@@ -32,7 +32,7 @@ returns table (tasks integer, before bigint)
 language sql
 as $$
     select cardinality(s.tasks), s.before
-    from underway._search_tasks(underway._task_filter(search.filter), null, search.max_tasks, search.max_read) s
+    from underway._search_tasks(underway._read_filter(search.filter), null, search.max_tasks, search.max_read) s
 $$;
 
 select results_eq(

@@ -33,6 +33,7 @@ __all__ = [
     "Migration",
     "MigrationPlan",
     "check_version",
+    "function_text",
     "migrate",
     "migrations",
     "plan",
@@ -108,7 +109,7 @@ class MigrationPlan:
 
 
 @cache
-def _functions() -> str:
+def function_text() -> str:
     """The text of all functions and views, room by room."""
     files = sorted((_sql_directory() / "functions").glob("*/*.sql"), key=lambda path: path.parts[-2:])
     return "\n".join(path.read_text(encoding="utf-8") for path in files)
@@ -325,7 +326,7 @@ def steps(from_version: int, to_version: int) -> list[str]:
         bodies = [_BEGINNING.format(newest=newest, first=from_version)]
         bodies += [_MIGRATION.format(**vars(m)) for m in migrations() if from_version < m.version <= to_version]
         if to_version == newest:
-            bodies.append(_FUNCTIONS.format(checksum=_checksum(_functions()), roles=_ROLES, sql=_functions()))
+            bodies.append(_FUNCTIONS.format(checksum=_checksum(function_text()), roles=_ROLES, sql=function_text()))
     return [_STEP.format(body=body) for body in bodies]
 
 
@@ -359,7 +360,7 @@ def plan(connection: psycopg.Connection) -> MigrationPlan:
             functions = bool(
                 connection.execute(
                     f"select from underway.installation i where i.functions = %s and i.roles = {_ROLES}",
-                    [_checksum(_functions())],
+                    [_checksum(function_text())],
                 ).fetchall()
             )
     last = migrations()[-1].version

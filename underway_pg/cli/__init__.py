@@ -7,6 +7,7 @@ Each option can be set in the environment: UNDERWAY_WORKER_NAME for `underway wo
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -19,7 +20,27 @@ try:
     import typer
     from typer.main import get_command
 
-    from . import batches, cron, dashboard, enqueue, jobs, migrate, queues, schedules, sync, tasks, worker, workers
+    from . import (
+        actions,
+        batches,
+        changes,
+        completion,
+        cron,
+        dashboard,
+        doctor,
+        enqueue,
+        events,
+        jobs,
+        migrate,
+        queues,
+        schedules,
+        sync,
+        tasks,
+        top,
+        transfer,
+        worker,
+        workers,
+    )
     from .output import print_error
 except ModuleNotFoundError as missing:
     raise SystemExit(f"underway: {missing.name} is not installed: pip install 'underway-pg[cli]'") from None
@@ -33,7 +54,10 @@ commands = typer.Typer(
     context_settings={"auto_envvar_prefix": "UNDERWAY"},
 )
 # In the order of the help, which lists groups after commands.
-for part in (migrate, sync, worker, enqueue, tasks, queues, jobs, batches, schedules, cron, workers, dashboard):
+for part in (
+    migrate, sync, worker, enqueue, top, doctor, tasks, actions, changes, transfer, queues, jobs, batches, schedules,
+    cron, workers, events, dashboard, completion,
+):  # fmt: skip
     commands.add_typer(part.commands)
 commands.add_typer(queues.queue_commands, name="queue")
 commands.add_typer(schedules.schedule_commands, name="schedule")
@@ -57,14 +81,16 @@ def underway(
 ) -> None:
     """Underway: a job queue in PostgreSQL.
 
-    Durations are seconds (90, 1.5) or have a unit: 10s, 5m, 2h, 1d. Each option can be set in the environment:
-    UNDERWAY_WORKER_CONCURRENCY=20 stands for underway worker --concurrency 20.
+    Durations are seconds (90, 1.5) or have a unit: 10s, 5m, 2h, 1d. Each option can be set in the environment, except
+    those that select tasks: UNDERWAY_WORKER_CONCURRENCY=20 stands for underway worker --concurrency 20.
     """
 
 
 @functools.cache
 def _command() -> Any:
     """The command of all commands, which a program that runs several makes once."""
+    if completion.COMPLETE_VARIABLE in os.environ:
+        completion.prepare()
     return get_command(commands)
 
 

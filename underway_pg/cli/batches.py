@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from .. import statements
-from .database import query, query_with_time
+from .database import change, query_with_time
 from .options import Dsn, Json
 from .output import echo, echo_json, echo_table, relative
 
@@ -52,7 +52,7 @@ def cancel_batch(
     as_json: Json = False,
 ) -> None:
     """Cancel the live tasks of a batch. Its callbacks then run."""
-    count = query(dsn, statements.cancel_batch(batch))
+    count = change(dsn, statements.cancel_batch(batch), "cancel_batch", batch=batch)
     if as_json:
         echo_json({"cancelled": count})
     else:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import getpass
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
 import psycopg
 
-from .. import connections
+from .. import connections, statements
 from ..client import execute
 from ..errors import ConfigurationError
 from ..statements import Statement
 from .errors import WrongUsage
 
-__all__ = ["NO_DATABASE", "connect", "query", "query_with_time", "require_dsn"]
+__all__ = ["NO_DATABASE", "change", "connect", "database_time", "query", "query_with_time", "record", "require_dsn"]
 
 T = TypeVar("T")
 
@@ -45,6 +47,27 @@ def query(dsn: str | None, statement: Statement[T]) -> T:
 def query_with_time(dsn: str | None, statement: Statement[T]) -> tuple[T, datetime]:
     """The result of one statement, and the current time by the clock of the database."""
     with connect(dsn) as connection:
+        return execute(connection, statement), database_time(connection)
+
+
+def database_time(connection: psycopg.Connection[Any]) -> datetime:
+    """The current time by the clock of the database."""
+    now: datetime = connection.execute("select clock_timestamp()").fetchall()[0][0]
+    return now
+
+
+def change(dsn: str | None, statement: Statement[T], action: str, **details: Any) -> T:
+    """The result of one statement that changes something, which is recorded in the same transaction."""
+    with connect(dsn) as connection, connection.transaction():
         answer = execute(connection, statement)
-        now: datetime = connection.execute("select clock_timestamp()").fetchall()[0][0]
-        return answer, now
+        record(connection, action, details)
+        return answer
+
+
+def record(connection: psycopg.Connection[Any], action: str, details: Mapping[str, Any]) -> None:
+    """Record in the audit table that the user of this machine does something."""
+    try:
+        actor = getpass.getuser()
+    except (KeyError, OSError):  # a user id without a name, in a container
+        actor = connection.info.user
+    execute(connection, statements.record_action(actor, "cli", action, dict(details)))

@@ -1,35 +1,92 @@
-"""The command `jobs`: list the jobs that the database knows."""
+"""The command `jobs`: list the jobs, their settings, and what happened to their tasks."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, fields
+from typing import Annotated, Any
 
 import typer
 
 from .. import statements
-from ..models import JobStats
+from ..client import execute
+from ..models import JobStats, TaskStats
 from ..settings import RetryPolicy
-from .database import query_with_time
+from .database import connect, database_time
+from .names import queue_names
 from .options import Dsn, Json
 from .output import echo_json, echo_table, relative
+from .rates import Period, Since, percentiles, rate
 
 __all__ = ["commands"]
 
 commands = typer.Typer()
 
+_POLICY = [field.name for field in fields(JobStats)]
+
 
 @commands.command()
-def jobs(dsn: Dsn = None, as_json: Json = False) -> None:
-    """List the registered jobs with the settings that they have themselves; the others are those of their queues."""
-    found, now = query_with_time(dsn, statements.jobs())
+def jobs(
+    queue: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Only the jobs of this queue.", autocompletion=queue_names, show_default=False
+        ),
+    ] = None,
+    since: Since = None,
+    dsn: Dsn = None,
+    as_json: Json = False,
+) -> None:
+    """List the jobs with the settings that they have themselves, and what happened to their tasks in the last hour.
+
+    The other settings are those of their queues. Run and wait are the 50th, 95th and 99th percentiles of the durations
+    of attempts, and of the time from being due to the start.
+    """
+    with connect(dsn) as connection:
+        period = Period.last(since, database_time(connection))
+        found = execute(connection, statements.jobs())
+        done = execute(connection, statements.stats_by_job(period.since, period.until, queue))
+    policies = {job.job: job for job in found if queue in (None, job.queue)}
+    stats = {(each.job or None, each.queue): each for each in done}
+    # A job without tasks, and tasks without a registered job, are listed too.
+    unused = {(job.job, job.queue) for job in policies.values() if job.job not in {name for name, _ in stats}}
+    listed = sorted({*stats, *unused}, key=lambda key: (key[0] or "", key[1] or ""))
     if as_json:
-        echo_json([asdict(job) for job in found])
+        echo_json([
+            {
+                **dict.fromkeys(_POLICY), **_as_dict(policies.get(name or "")), "job": name, "queue": in_queue,
+                "stats": {"seconds": period.seconds, **_as_dict(stats.get((name, in_queue)))},
+            }
+            for name, in_queue in listed
+        ])  # fmt: skip
         return
     echo_table(
-        ["job", "queue", "settings", "application", "updated"],
-        [[job.job, job.queue, _settings(job), job.owner, relative(job.updated_at, now)] for job in found],
+        ["job", "queue", "settings", "started", "succeeded", "failed", "retried", "run p50 / p95 / p99",
+         "wait p50 / p95 / p99", "application", "updated"],
+        [
+            [
+                name, in_queue, _settings(policies[name]) if name in policies else None,
+                *_numbers(stats.get((name, in_queue)), period), policies[name].owner if name in policies else None,
+                relative(policies[name].updated_at, period.until) if name in policies else None,
+            ]
+            for name, in_queue in listed
+        ],
         "no jobs; a worker registers those of its application when it starts, and underway sync MODULE:APP does",
-    )
+    )  # fmt: skip
+
+
+def _as_dict(value: JobStats | TaskStats | None) -> dict[str, Any]:
+    return {} if value is None else asdict(value)
+
+
+def _numbers(stats: TaskStats | None, period: Period) -> list[str | None]:
+    if stats is None:
+        return ["0", "0", "0", "0", None, None]
+    counts = (stats.started, stats.succeeded, stats.failed, stats.retried)
+    return [
+        *(rate(count, period.seconds) for count in counts),
+        percentiles(stats.run_p50, stats.run_p95, stats.run_p99),
+        percentiles(stats.wait_p50, stats.wait_p95, stats.wait_p99),
+    ]
 
 
 def _settings(job: JobStats) -> str:

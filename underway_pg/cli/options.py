@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from .errors import WrongUsage
+from .names import job_names, queue_names
 
 __all__ = [
     "Dsn",
@@ -22,14 +23,17 @@ __all__ = [
     "Json",
     "Priority",
     "QueueName",
+    "TaskId",
     "Timeout",
     "duration_option",
     "expiry_option",
     "is_input",
     "parse_headers",
     "parse_input",
+    "past_option",
     "seconds_option",
     "time_option",
+    "when_argument",
 ]
 
 
@@ -84,16 +88,27 @@ def _expiry(text: str) -> timedelta | datetime:
     )
 
 
+def past_option(help: str) -> Any:
+    """An option that takes a point in time, or a duration before now."""
+    return typer.Option(parser=_expiry, metavar="TIME|AGO", help=help, show_default=False, allow_from_autoenv=False)
+
+
+def when_argument(help: str) -> Any:
+    """An argument that takes a point in time, or a duration from now."""
+    return typer.Argument(parser=_expiry, metavar="TIME|DURATION", help=help)
+
+
 Dsn = Annotated[
     str | None,
     typer.Option("--dsn", envvar="DATABASE_URL", help="The database: a PostgreSQL URI.", show_default=False),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-QueueName = Annotated[str, typer.Argument(metavar="QUEUE", help="The name of a queue.")]
+QueueName = Annotated[str, typer.Argument(metavar="QUEUE", help="The name of a queue.", autocompletion=queue_names)]
+TaskId = Annotated[int, typer.Argument(metavar="ID", min=1, max=2**63 - 1, help="The id of a task.")]
 
 # The options of a task, for `enqueue` and for schedules.
 Input = Annotated[str, typer.Argument(metavar="INPUT", help="The input, as JSON; - reads it from stdin.")]
-JobName = Annotated[str | None, typer.Option(help="The name of the job.")]
+JobName = Annotated[str | None, typer.Option(help="The name of the job.", autocompletion=job_names)]
 Priority = Annotated[
     int | None,
     typer.Option(

@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-__all__ = ["absolute_time", "echo", "echo_json", "echo_table", "print_error", "relative"]
+__all__ = ["absolute_time", "amount", "echo", "echo_json", "echo_table", "print_error", "printable", "relative"]
 
 _STATE_STYLES = {
     "in_progress": "cyan", "busy": "cyan", "succeeded": "green", "failed": "red", "lost": "red", "paused": "yellow",
@@ -21,19 +21,24 @@ _STATE_STYLES = {
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Text without control characters: the text of a task must not control the terminal."""
     return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
-def echo(text: str) -> None:
-    """Print text on stdout."""
-    typer.echo(_printable(text))
+def echo(text: str, *, err: bool = False) -> None:
+    """Print text on stdout, or on stderr."""
+    typer.echo(printable(text), err=err)
+
+
+def amount(count: int, noun: str) -> str:
+    """A number of things, with the noun in its form."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def print_error(text: str) -> None:
     """Print an error on stderr, in one line."""
-    typer.echo(_printable(f"underway: {' '.join(text.split())}"), err=True)
+    typer.echo(printable(f"underway: {' '.join(text.split())}"), err=True)
 
 
 def echo_json(value: Any) -> None:
@@ -50,28 +55,28 @@ def _json_value(value: object) -> object:
     raise TypeError(f"{value!r} cannot be written as JSON")
 
 
-def echo_table(columns: Sequence[str], rows: Sequence[Sequence[object]], empty: str = "") -> None:
+def echo_table(columns: Sequence[str], rows: Sequence[Sequence[object]], empty: str = "", *, err: bool = False) -> None:
     """Print a table, or `empty` without rows. On a terminal long cells wrap; elsewhere each row is one line."""
     from rich.console import Console  # imported late, because it takes long
     from rich.table import Table
     from rich.text import Text
 
     if not rows:
-        echo(empty)
+        echo(empty, err=err)
         return
-    on_terminal = sys.stdout.isatty()
+    on_terminal = (sys.stderr if err else sys.stdout).isatty()
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in columns:
         table.add_column(column, no_wrap=not on_terminal or column == "id", overflow="fold")
     for row in rows:
-        cells = ["" if cell is None else _printable(str(cell)) for cell in row]
+        cells = ["" if cell is None else printable(str(cell)) for cell in row]
         table.add_row(
             *(
                 Text(cell, style=_STATE_STYLES.get(cell, "") if column == "state" else "")
                 for column, cell in zip(columns, cells, strict=True)
             )
         )
-    Console(width=None if on_terminal else 100_000).print(table)
+    Console(width=None if on_terminal else 100_000, stderr=err).print(table)
 
 
 def relative(at: datetime | None, now: datetime) -> str | None:

@@ -9,11 +9,13 @@ from typing import Annotated, Any
 import typer
 
 from .. import statements
-from ..models import QueueStats
+from ..client import execute
+from ..models import QueueStats, TaskStats
 from ..settings import Queue, RetryPolicy
-from .database import query, query_with_time
+from .database import change, connect, database_time
 from .options import Dsn, Json, QueueName, Timeout, duration_option
 from .output import echo, echo_json, echo_table, relative
+from .rates import Period, Since, rate, seconds_in_words
 
 __all__ = ["commands", "queue_commands"]
 
@@ -26,25 +28,51 @@ _Key = Annotated[
 
 
 @commands.command()
-def queues(dsn: Dsn = None, as_json: Json = False) -> None:
-    """List the queues with their settings and the number of their tasks."""
-    found, now = query_with_time(dsn, statements.queues())
+def queues(since: Since = None, dsn: Dsn = None, as_json: Json = False) -> None:
+    """List the queues with their settings, the number of their tasks, and what happened to these in the last hour.
+
+    A number with a plus sign may be higher: at most 10,000 tasks of a queue are counted.
+    """
+    with connect(dsn) as connection:
+        now = database_time(connection)
+        period = Period.last(since, now)
+        found = execute(connection, statements.queues())
+        done = {each.queue: each for each in execute(connection, statements.stats_by_queue(period.since, now))}
     if as_json:
-        echo_json([asdict(queue) for queue in found])
+        stats = {name: asdict(each) for name, each in done.items()}
+        echo_json([
+            asdict(queue) | {"stats": {"seconds": period.seconds, **stats.get(queue.queue, {})}} for queue in found
+        ])  # fmt: skip
         return
     echo_table(
-        ["queue", "state", "ready", "oldest", "parked", "scheduled", "running", "waiting", "dead letters", "workers",
-         "limits", "paused keys", "dead-letter queue"],
+        ["queue", "state", "ready", "oldest", "parked", "scheduled", "running", "waiting", "dead letters", "started",
+         "failed", "wait p95", "workers", "limits", "paused keys", "dead-letter queue"],
         [
             [
-                queue.queue, "paused" if queue.paused_at else "active", queue.ready,
-                relative(queue.oldest_ready_at, now), queue.parked, queue.scheduled, queue.in_progress, queue.waiting,
-                queue.dead_letters, queue.workers, _limits(queue), _some(queue.paused_keys), queue.dead_letter_queue,
+                queue.queue, "paused" if queue.paused_at else "active", at_least(queue, queue.ready),
+                relative(queue.oldest_ready_at, now), *(
+                    at_least(queue, count)
+                    for count in (queue.parked, queue.scheduled, queue.in_progress, queue.waiting, queue.dead_letters)
+                ),
+                *_rates(done.get(queue.queue), period), queue.workers, _limits(queue), _some(queue.paused_keys),
+                queue.dead_letter_queue,
             ]
             for queue in found
         ],
         "no queues; create one: underway queue create NAME",
     )  # fmt: skip
+
+
+def at_least(queue: QueueStats, count: int) -> str:
+    """A number of tasks of a queue, with a plus sign if there may be more."""
+    return f"{count}+" if queue.capped and count else str(count)
+
+
+def _rates(stats: TaskStats | None, period: Period) -> list[str | None]:
+    if stats is None:
+        return ["0", "0", None]
+    counts = (rate(stats.started, period.seconds), rate(stats.failed, period.seconds))
+    return [*counts, seconds_in_words(stats.wait_p95)]
 
 
 def _limits(queue: QueueStats) -> str:
@@ -124,6 +152,7 @@ def create_queue(
         typer.Option("--fair/--no-fair", help="Serve the concurrency keys in turn.", show_default=False),
     ] = None,
     dsn: Dsn = None,
+    as_json: Json = False,
 ) -> None:
     """Create a queue, or change the given settings of an existing one. A new limit applies from the next claim on.
 
@@ -150,22 +179,34 @@ def create_queue(
         rate_limit_per_key=rate_limit_per_key,
         fair=fair,
     )
-    query(dsn, statements.create_queue(queue))
-    echo(f"queue {name}: created or updated")
+    settings = {key: str(value) for key, value in vars(queue).items() if value is not None and key != "name"}
+    change(dsn, statements.create_queue(queue), "create_queue", queue=name, settings=settings)
+    if as_json:
+        echo_json({"queue": name})
+    else:
+        echo(f"queue {name}: created or updated")
 
 
 @queue_commands.command("pause")
-def pause_queue(name: QueueName, key: _Key = None, dsn: Dsn = None) -> None:
+def pause_queue(name: QueueName, key: _Key = None, dsn: Dsn = None, as_json: Json = False) -> None:
     """Pause a queue, or one concurrency key of it: no task starts. Running tasks continue."""
-    changed = query(dsn, statements.pause_queue(name) if key is None else statements.pause_key(name, key))
-    echo(f"{_name(name, key)}: {'paused' if changed else 'already paused'}")
+    statement = statements.pause_queue(name) if key is None else statements.pause_key(name, key)
+    changed = change(dsn, statement, "pause_queue" if key is None else "pause_key", queue=name, key=key)
+    if as_json:
+        echo_json({"queue": name, "key": key, "changed": changed})
+    else:
+        echo(f"{_name(name, key)}: {'paused' if changed else 'already paused'}")
 
 
 @queue_commands.command("resume")
-def resume_queue(name: QueueName, key: _Key = None, dsn: Dsn = None) -> None:
+def resume_queue(name: QueueName, key: _Key = None, dsn: Dsn = None, as_json: Json = False) -> None:
     """Resume a paused queue, or one paused concurrency key of it."""
-    changed = query(dsn, statements.resume_queue(name) if key is None else statements.resume_key(name, key))
-    echo(f"{_name(name, key)}: {'resumed' if changed else 'was not paused'}")
+    statement = statements.resume_queue(name) if key is None else statements.resume_key(name, key)
+    changed = change(dsn, statement, "resume_queue" if key is None else "resume_key", queue=name, key=key)
+    if as_json:
+        echo_json({"queue": name, "key": key, "changed": changed})
+    else:
+        echo(f"{_name(name, key)}: {'resumed' if changed else 'was not paused'}")
 
 
 def _name(queue: str, key: str | None) -> str:
@@ -177,7 +218,11 @@ def drop_queue(
     name: QueueName,
     force: Annotated[bool, typer.Option("--force", help="Cancel the live tasks of the queue.")] = False,
     dsn: Dsn = None,
+    as_json: Json = False,
 ) -> None:
     """Drop a queue. Its finished tasks stay in the history until their retention ends."""
-    query(dsn, statements.drop_queue(name, force))
-    echo(f"queue {name}: dropped")
+    change(dsn, statements.drop_queue(name, force), "drop_queue", queue=name, force=force)
+    if as_json:
+        echo_json({"queue": name})
+    else:
+        echo(f"queue {name}: dropped")

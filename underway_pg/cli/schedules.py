@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 
 import typer
@@ -14,7 +14,8 @@ from ..errors import ScheduleNotFound
 from ..models import ScheduleStats
 from ..settings import Options, Schedule
 from .cron import Cron, Zone
-from .database import query, query_with_time
+from .database import change, query_with_time
+from .names import schedule_names
 from .options import (
     Dsn,
     Headers,
@@ -36,7 +37,9 @@ __all__ = ["commands", "schedule_commands"]
 commands = typer.Typer()
 schedule_commands = typer.Typer(help="Add, remove, pause, resume and run schedules.")
 
-_Schedule = Annotated[str, typer.Argument(metavar="NAME", help="The name of a schedule.")]
+_Schedule = Annotated[
+    str, typer.Argument(metavar="NAME", help="The name of a schedule.", autocompletion=schedule_names)
+]
 
 
 @commands.command()
@@ -105,39 +108,49 @@ def add_schedule(
             headers=parse_headers(header) if header else None
         ),
     )  # fmt: skip
-    next_at, now = query_with_time(dsn, statements.schedule(schedule))
+    next_at = change(dsn, statements.schedule(schedule), "schedule", schedule=name, queue=queue, cron=cron)
     if as_json:
         echo_json({"schedule": name, "next_at": next_at})
     else:
-        echo(f"schedule {name}: next at {absolute_time(next_at, now)}" if next_at else f"schedule {name}: no next time")
+        words = f"next at {absolute_time(next_at, datetime.now(UTC))}" if next_at else "no next time"
+        echo(f"schedule {name}: {words}")
 
 
 @schedule_commands.command("remove")
-def remove_schedule(name: _Schedule, dsn: Dsn = None) -> None:
+def remove_schedule(name: _Schedule, dsn: Dsn = None, as_json: Json = False) -> None:
     """Remove a schedule. Tasks that it has enqueued are kept."""
-    if not query(dsn, statements.unschedule(name)):
+    if not change(dsn, statements.unschedule(name), "unschedule", schedule=name):
         raise ScheduleNotFound(f"schedule {name!r} does not exist", "`underway schedules` lists the schedules.")
-    echo(f"schedule {name}: removed")
+    if as_json:
+        echo_json({"schedule": name})
+    else:
+        echo(f"schedule {name}: removed")
 
 
 @schedule_commands.command("pause")
-def pause_schedule(name: _Schedule, dsn: Dsn = None) -> None:
+def pause_schedule(name: _Schedule, dsn: Dsn = None, as_json: Json = False) -> None:
     """Pause a schedule: it enqueues nothing until it is resumed."""
-    changed = query(dsn, statements.pause_schedule(name))
-    echo(f"schedule {name}: {'paused' if changed else 'already paused'}")
+    changed = change(dsn, statements.pause_schedule(name), "pause_schedule", schedule=name)
+    if as_json:
+        echo_json({"schedule": name, "changed": changed})
+    else:
+        echo(f"schedule {name}: {'paused' if changed else 'already paused'}")
 
 
 @schedule_commands.command("resume")
-def resume_schedule(name: _Schedule, dsn: Dsn = None) -> None:
+def resume_schedule(name: _Schedule, dsn: Dsn = None, as_json: Json = False) -> None:
     """Resume a paused schedule at its next time. Times during the pause are skipped."""
-    changed = query(dsn, statements.resume_schedule(name))
-    echo(f"schedule {name}: {'resumed' if changed else 'was not paused'}")
+    changed = change(dsn, statements.resume_schedule(name), "resume_schedule", schedule=name)
+    if as_json:
+        echo_json({"schedule": name, "changed": changed})
+    else:
+        echo(f"schedule {name}: {'resumed' if changed else 'was not paused'}")
 
 
 @schedule_commands.command("run")
 def run_schedule(name: _Schedule, dsn: Dsn = None, as_json: Json = False) -> None:
     """Enqueue the task of a schedule now, in addition to its times, and print the id."""
-    id = query(dsn, statements.run_schedule_now(name))
+    id = change(dsn, statements.run_schedule_now(name), "run_schedule_now", schedule=name)
     if as_json:
         echo_json({"id": id})
     else:

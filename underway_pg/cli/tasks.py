@@ -1,10 +1,10 @@
-"""Commands for tasks: list, show, wait, cancel, retry and redrive them."""
+"""Commands that show tasks: list them, show one in full, explain why it does not run, wait for its end."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Annotated, Any
@@ -14,54 +14,70 @@ import typer
 
 from .. import statements
 from ..client import Client, execute
-from ..errors import DatabaseRefusal, TaskNotFound, WrongState
-from ..models import State, TaskInfo
-from .database import connect, query, query_with_time, require_dsn
-from .options import Dsn, Json, QueueName, duration_option
-from .output import absolute_time, echo, echo_json, echo_table, print_error, relative
+from ..errors import TaskNotFound
+from ..models import TaskInfo, TaskSummary
+from .bulk import matching
+from .database import connect, database_time, query, query_with_time, require_dsn
+from .filters import TaskFilter, with_filter
+from .options import Dsn, Json, TaskId, duration_option
+from .output import absolute_time, echo, echo_json, echo_table, relative
 
-__all__ = ["commands"]
+__all__ = ["commands", "no_task", "show_tasks", "summaries"]
 
 commands = typer.Typer()
 
-_Task = Annotated[int, typer.Argument(metavar="ID", min=1, max=2**63 - 1, help="The id of a task.")]
 _Tasks = Annotated[list[int], typer.Argument(metavar="ID...", min=1, max=2**63 - 1, help="The ids of tasks.")]
 
 
 @commands.command()
+@with_filter
 def tasks(
-    queue: Annotated[str | None, typer.Option(help="Only tasks of this queue.")] = None,
-    state: Annotated[State | None, typer.Option(help="Only tasks in this state.", show_default=False)] = None,
-    limit: Annotated[int, typer.Option(min=1, max=2**31 - 1, help="The maximum number of tasks.")] = 50,
+    filter: TaskFilter,
+    limit: Annotated[int, typer.Option("-n", "--limit", min=1, help="The maximum number of tasks.")] = 50,
+    all_tasks: Annotated[bool, typer.Option("--all", help="List all that match; --limit has no effect.")] = False,
     dsn: Dsn = None,
     as_json: Json = False,
 ) -> None:
-    """List the newest tasks, live and finished."""
-    found, now = query_with_time(dsn, statements.tasks(queue, state, limit))
-    if as_json:
-        echo_json([asdict(task) for task in found])
-        return
+    """List the newest tasks, live and finished. Each filter that is given must match."""
+    with connect(dsn) as connection:
+        now = database_time(connection)
+        chunks = matching(connection, filter.conditions(now), limit=None if all_tasks else limit)
+        found = [task for ids in chunks for task in summaries(connection, ids)]
+        if as_json:
+            echo_json([asdict(task) for task in found])
+        else:
+            show_tasks(found, now)
+
+
+def summaries(connection: psycopg.Connection[Any], ids: list[int]) -> list[TaskSummary]:
+    """The tasks with these ids that exist, the newest first."""
+    return execute(connection, statements.task_summaries(ids)) if ids else []
+
+
+def show_tasks(tasks: list[TaskSummary], now: datetime, *, err: bool = False) -> None:
+    """Print tasks as a table."""
     echo_table(
         ["id", "queue", "job", "state", "attempt", "priority", "enqueued", "due", "started", "finished",
-         "dead letter of"],
+         "dead letter of", "error"],
         [
             [
                 task.id, task.queue, task.job, task.state, task.attempt, task.priority,
                 relative(task.enqueued_at, now), relative(task.ready_at, now) if task.state == "pending" else None,
-                relative(task.started_at, now), relative(task.finished_at, now), task.dead_letter_of,
+                relative(task.started_at, now), relative(task.finished_at, now), task.dead_letter_of, task.error,
             ]
-            for task in found
+            for task in tasks
         ],
         "no tasks",
+        err=err,
     )  # fmt: skip
 
 
 @commands.command()
-def task(id: _Task, dsn: Dsn = None, as_json: Json = False) -> None:
+def task(id: TaskId, dsn: Dsn = None, as_json: Json = False) -> None:
     """Show one task in full."""
     found, now = query_with_time(dsn, statements.task_info(id))
     if found is None:
-        raise _no_task(id)
+        raise no_task(id)
     if as_json:
         echo_json(asdict(found))
     else:
@@ -113,7 +129,7 @@ def _indented(text: str) -> str:
 
 
 @commands.command()
-def why(id: _Task, dsn: Dsn = None, as_json: Json = False) -> None:
+def why(id: TaskId, dsn: Dsn = None, as_json: Json = False) -> None:
     """Explain why a task is not running."""
     found = query(dsn, statements.why(id))
     if as_json:
@@ -160,66 +176,8 @@ def _result(task: TaskInfo) -> str | None:
     return None if task.output is None else json.dumps(task.output, ensure_ascii=False)
 
 
-@commands.command()
-def cancel(ids: _Tasks, dsn: Dsn = None, as_json: Json = False) -> None:
-    """Cancel live tasks, including running ones."""
-
-    def cancel_one(connection: psycopg.Connection[Any], id: int) -> None:
-        if not execute(connection, statements.cancel(id)):
-            found = execute(connection, statements.task_info(id))
-            if found is None:
-                raise _no_task(id)
-            raise WrongState(f"task {id} is {found.state}", "Only a live task can be cancelled.")
-
-    _each(dsn, ids, cancel_one, "cancelled", as_json)
-
-
-@commands.command()
-def retry(ids: _Tasks, dsn: Dsn = None, as_json: Json = False) -> None:
-    """Make failed or cancelled tasks pending again, with fresh attempts."""
-    _each(dsn, ids, lambda connection, id: execute(connection, statements.retry(id)), "retried", as_json)
-
-
-def _each(
-    dsn: str | None, ids: list[int], change: Callable[[psycopg.Connection[Any], int], None], done: str, as_json: bool
-) -> None:
-    """Change each task. A refusal does not stop the others, but makes the exit code 1."""
-    changed: list[int] = []
-    refused: list[dict[str, Any]] = []
-    with connect(dsn) as connection:
-        for id in ids:
-            try:
-                change(connection, id)
-            except DatabaseRefusal as error:
-                refused.append({"id": id, "message": str(error)})
-            else:
-                changed.append(id)
-    if as_json:
-        echo_json({done: changed, "refused": refused})
-    for id in changed if not as_json else ():
-        echo(f"task {id}: {done}")
-    for refusal in refused:
-        print_error(refusal["message"])
-    if refused:
-        raise typer.Exit(1)
-
-
-def _no_task(id: int) -> TaskNotFound:
+def no_task(id: int) -> TaskNotFound:
+    """The error that a task does not exist."""
     return TaskNotFound(
         f"task {id} does not exist", "It was deleted, its retention is over, or its transaction is not committed yet."
     )
-
-
-@commands.command()
-def redrive(
-    queue: QueueName,
-    max_tasks: Annotated[int, typer.Option("--max", min=1, max=2**31 - 1, help="The maximum number of tasks.")] = 1000,
-    dsn: Dsn = None,
-    as_json: Json = False,
-) -> None:
-    """Move the dead letters of a queue back to the queues they came from."""
-    count = query(dsn, statements.redrive(queue, max_tasks))
-    if as_json:
-        echo_json({"redriven": count})
-    else:
-        echo(f"{count} {'task' if count == 1 else 'tasks'} moved back to the original queue")

@@ -8,13 +8,15 @@ from typing import Annotated
 import typer
 
 from .. import statements
+from ..client import execute
 from ..models import WorkerStats
-from .database import query, query_with_time
+from .database import change, connect, database_time, query_with_time
 from .errors import WrongUsage
 from .options import Dsn, Json
 from .output import echo, echo_json, echo_table, relative
+from .rates import CAPPED, DONE, Period, Since, rate
 
-__all__ = ["commands"]
+__all__ = ["commands", "worker_state"]
 
 commands = typer.Typer()
 
@@ -27,13 +29,14 @@ def workers(dsn: Dsn = None, as_json: Json = False) -> None:
         echo_json([asdict(worker) for worker in found])
         return
     echo_table(
-        ["id", "name", "queues", "state", "running", "concurrency", "oldest task", "started", "seen"],
+        ["id", "name", "queues", "state", "running", "concurrency", "oldest task", "started", "seen", "version",
+         "skipped jobs"],
         [
             [
                 worker.id, worker.name, ", ".join(worker.queues),
-                _worker_state(worker), worker.in_progress, worker.concurrency,
+                worker_state(worker), worker.in_progress, worker.concurrency,
                 relative(worker.oldest_started_at, now), relative(worker.started_at, now),
-                relative(worker.seen_at, now),
+                relative(worker.seen_at, now), worker.version, ", ".join(worker.skipped_jobs),
             ]
             for worker in found
         ],
@@ -41,7 +44,8 @@ def workers(dsn: Dsn = None, as_json: Json = False) -> None:
     )  # fmt: skip
 
 
-def _worker_state(worker: WorkerStats) -> str:
+def worker_state(worker: WorkerStats) -> str:
+    """The state of a worker in one word."""
     if worker.lost:
         return "lost"
     if worker.stop_asked_at:
@@ -50,13 +54,24 @@ def _worker_state(worker: WorkerStats) -> str:
 
 
 @commands.command()
-def stats(dsn: Dsn = None, as_json: Json = False) -> None:
-    """Show the numbers of the whole installation."""
-    numbers = query(dsn, statements.stats())
+def stats(since: Since = None, dsn: Dsn = None, as_json: Json = False) -> None:
+    """Show the numbers of the whole installation: tasks by state now, and what happened in the last hour."""
+    with connect(dsn) as connection:
+        period = Period.last(since, database_time(connection))
+        numbers = execute(connection, statements.stats())
+        by_queue = execute(connection, statements.stats_by_queue(period.since, period.until))
+    done = {name: sum(getattr(queue, name) for queue in by_queue) for name in DONE}
     if as_json:
-        echo_json(numbers)
-    else:
-        echo_table(["number", "value"], [[name.replace("_", " "), f"{value:.10g}"] for name, value in numbers.items()])
+        echo_json({**numbers, "period": {"seconds": period.seconds, **done}})
+        return
+    more = "+" if numbers.pop("capped", False) else ""  # of tasks; see the command queues
+    rows = [
+        [name.replace("_", " "), f"{value:.10g}{more if name in CAPPED and value else ''}"]
+        for name, value in numbers.items()
+    ]
+    echo_table(
+        ["number", "value"], rows + [[f"{name}, rate", rate(count, period.seconds)] for name, count in done.items()]
+    )
 
 
 @commands.command()
@@ -72,7 +87,8 @@ def stop(
     """Ask workers to stop, on any host. Running tasks may finish within the shutdown timeout of their worker."""
     if [worker is not None, queue is not None, all_workers].count(True) != 1:
         raise WrongUsage("give exactly one of --worker ID, --queue NAME and --all")
-    count = query(dsn, statements.stop_workers(worker, queue, all_workers))
+    asked = {"worker": worker, "queue": queue, "all": all_workers}
+    count = change(dsn, statements.stop_workers(worker, queue, all_workers), "stop_workers", **asked)
     if as_json:
         echo_json({"asked": count})
     else:

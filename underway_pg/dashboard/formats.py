@@ -41,7 +41,7 @@ def duration(value: float | timedelta | None) -> str:
     if seconds < 0.001:
         return f"{sign}{seconds * 1e6:.0f} µs"
     if seconds < 0.9995:
-        return f"{sign}{seconds * 1000:.{1 if seconds < 0.00995 else 0}f} ms"
+        return f"{sign}{seconds * 1000:.{1 if seconds < 0.00995 else 0}f}".removesuffix(".0") + " ms"
     if seconds < 9.95:
         return f"{sign}{seconds:.1f}".removesuffix(".0") + " s"
     whole = round(seconds)

@@ -33,7 +33,7 @@ begin
                 'unregister_worker', 'register_job', 'retry_policy', 'set_idle', 'set_skipped_jobs', 'next_wakeup', 'worker_state', 'maintain', 'run_schedules'
             ]),
             ('underway_observer', array[
-                'task_info', 'why', 'stats', 'backoff', 'cron_next', 'cron_preview', 'histogram_bounds', 'stats_over_time',
+                'task_info', 'export_tasks', 'why', 'stats', 'backoff', 'cron_next', 'cron_preview', 'histogram_bounds', 'stats_over_time',
                 'stats_by_queue', 'stats_by_job', 'queue_depth_over_time', 'find_tasks', 'count_tasks', 'batch_tasks', 'task_dependencies',
                 'events_after', 'last_event', 'failure_groups', 'database_health', 'queue_counts'
             ]),
@@ -44,7 +44,7 @@ begin
                 'cron_preview', 'maintain', 'stop_workers', 'watch', 'why', 'histogram_bounds', 'stats_over_time', 'stats_by_queue',
                 'stats_by_job', 'queue_depth_over_time', 'find_tasks', 'count_tasks', 'batch_tasks', 'task_dependencies', 'events_after',
                 'last_event', 'failure_groups', 'database_health', 'queue_counts', 'cancel_many', 'retry_many', 'delete_many',
-                'redrive_many', 'run_again', 'record_action'
+                'redrive_many', 'run_again', 'record_action', 'export_tasks'
             ])
     loop
         -- Roles belong to the whole cluster. An installation into another database may be creating them now, or the

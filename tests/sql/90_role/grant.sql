@@ -70,9 +70,10 @@ select set_eq(
 select set_eq(
     $$ select pg_temp.callable_by('underway_observer') $$,
     '{
-        task_info, why, stats, backoff, cron_next, cron_preview, schema_version, _clock, histogram_bounds, stats_over_time, stats_by_queue, stats_by_job, queue_depth_over_time,
+        task_info, why, stats, backoff, cron_next, cron_preview, schema_version, _clock, histogram_bounds,
+        stats_over_time, stats_by_queue, stats_by_job, queue_depth_over_time,
         queue_counts, find_tasks, count_tasks, task_dependencies, events_after, last_event, failure_groups, database_health,
-        batch_tasks
+        batch_tasks, export_tasks
     }'::text[],
     'an observer can only read'
 );
@@ -86,7 +87,7 @@ select set_eq(
         task_info, why, stats, _clock, cancel_many, retry_many, delete_many, redrive_many, run_again, record_action,
         histogram_bounds, stats_over_time, stats_by_queue, stats_by_job, queue_depth_over_time,
         queue_counts, find_tasks, count_tasks, task_dependencies, events_after, last_event, failure_groups, database_health,
-        batch_tasks
+        batch_tasks, export_tasks
     }'::text[],
     'an operator can change queues, schedules and single tasks, wait for tasks, and read all that an observer reads'
 );

@@ -81,21 +81,21 @@ async def charts_over_time(
             times,
             [
                 Series("failed permanently", column("failed"), 2, "bar"),
-                Series("will be retried", column("retried"), 5, "bar"),
+                Series("will be retried", column("retried"), 4, "bar"),
             ],
             unit=per_step.replace("tasks", "attempts"),
         ),
         time_chart(
             "Run time",
             times,
-            [Series("p50", column("run_p50"), 1), Series("p95", column("run_p95"), 4)],
+            [Series("p50", column("run_p50"), 1), Series("p95", column("run_p95"), 5)],
             unit="of an attempt",
             durations=True,
         ),
         time_chart(
             "Waiting time",
             times,
-            [Series("p50", column("wait_p50"), 1), Series("p95", column("wait_p95"), 4)],
+            [Series("p50", column("wait_p50"), 1), Series("p95", column("wait_p95"), 5)],
             unit="from ready to started",
             durations=True,
         ),
@@ -115,7 +115,7 @@ async def _depth(db: Queries, chosen: dict[str, Any]) -> list[Chart]:
             [
                 Series("ready", [row.ready for row in rows], 1),
                 Series("in progress", [row.in_progress for row in rows], 3),
-                Series("waiting", [row.waiting for row in rows], 4),
+                Series("waiting", [row.waiting for row in rows], 5),
             ],
             unit="tasks",
         ),
@@ -142,7 +142,10 @@ async def show(request: Request, db: Queries) -> dict[str, Any]:
     )
     by_queue = {row.queue: row for row in activity}
     shown = [each for each in queues if queue in (None, each.queue)]
-    oldest = min((each.oldest_ready_at for each in shown if each.oldest_ready_at), default=None)
+    # Dead letters wait for people, so they are no backlog.
+    letters = {each.dead_letter_queue for each in queues} - {queue}
+    backlog = [each for each in shown if each.queue not in letters]
+    oldest = min((each.oldest_ready_at for each in backlog if each.oldest_ready_at), default=None)
     failed, succeeded = sum(row.failed for row in rows), sum(row.succeeded for row in rows)
     return {
         "span": span,
@@ -151,7 +154,7 @@ async def show(request: Request, db: Queries) -> dict[str, Any]:
         "names": [each.queue for each in queues],
         "charts": charts,
         "totals": {
-            "ready": sum(each.ready for each in shown),
+            "ready": sum(each.ready for each in backlog),
             "in_progress": sum(each.in_progress for each in shown),
             "scheduled": sum(each.scheduled for each in shown),
             "waiting": sum(each.waiting for each in shown),

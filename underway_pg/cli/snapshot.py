@@ -1,0 +1,58 @@
+"""What `top` shows, read at one moment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import psycopg
+
+from .. import statements
+from ..client import execute
+from ..models import QueueStats, TaskStats, TaskSummary, WorkerStats
+from .database import database_time
+from .rates import Period
+
+__all__ = ["Snapshot"]
+
+_SHOWN = 20  # running tasks, and failures
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """The state of all queues and workers, the running tasks that began first, and the latest failures.
+
+    `rates` is what happened to the tasks of each queue within `seconds`; `totals` are those of `underway.stats()`.
+    """
+
+    at: datetime
+    totals: dict[str, float]
+    queues: list[QueueStats]
+    seconds: float
+    rates: list[TaskStats]
+    workers: list[WorkerStats]
+    running: list[TaskSummary]
+    failures: list[TaskSummary]
+
+    @classmethod
+    def read(cls, connection: psycopg.Connection[Any]) -> Snapshot:
+        """Read it, in bounded work: the history is not counted."""
+        now = database_time(connection)
+        period = Period.last(timedelta(minutes=1), now)
+        hour = now - timedelta(hours=1)
+        return cls(
+            at=now,
+            totals=execute(connection, statements.stats()),
+            queues=execute(connection, statements.queues()),
+            seconds=period.seconds,
+            rates=execute(connection, statements.stats_by_queue(period.since, period.until)),
+            workers=execute(connection, statements.workers()),
+            running=_tasks(connection, {"state": ["in_progress"]}),
+            failures=_tasks(connection, {"state": ["failed"], "finished_after": hour}),
+        )
+
+
+def _tasks(connection: psycopg.Connection[Any], conditions: dict[str, Any]) -> list[TaskSummary]:
+    found, _ = execute(connection, statements.find_tasks(conditions, max_tasks=_SHOWN))
+    return execute(connection, statements.task_summaries(found)) if found else []

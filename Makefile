@@ -17,11 +17,20 @@ image: venv  ## the container image of the example shop (needs Docker, Podman or
 demo: venv  ## workers, a few jobs, a killed worker, and the outcome of each task
 	$(python) examples/demo.py
 
-test: venv  ## the suite, pgTAP included, but for its thorough tests
+test: venv chromium  ## the suite, pgTAP included, but for its thorough tests
 	$(suite) -m 'not thorough'
 
-test-all: venv  ## the whole suite
+test-all: venv chromium  ## the whole suite
 	$(suite)
+
+chromium: venv  ## Chromium for the browser tests, where it can be installed
+	@tools/chromium >/dev/null || true
+
+dashboard-size: venv  ## how long each page of the dashboard takes with five million finished tasks
+	UNDERWAY_LONG=1 $(python) -m pytest -q -s tests/py/dashboard/test_size.py
+
+screenshots: venv chromium  ## the pictures of the dashboard's guide, in docs/dashboard
+	$(python) tools/screenshots
 
 check: lint types docs bench-short wheel test-all  ## all that a change has to pass
 
@@ -99,4 +108,4 @@ clean:  ## remove what was made
 venv:
 	@tools/venv
 
-.PHONY: help wheel image demo test test-all check lint format types sql docs reference sync-client bench bench-peers bench-short bench-cron bench-instructions steady long chaos soak matrix clean venv
+.PHONY: help wheel image demo test test-all chromium dashboard-size screenshots check lint format types sql docs reference sync-client bench bench-peers bench-short bench-cron bench-instructions steady long chaos soak matrix clean venv

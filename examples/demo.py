@@ -1,7 +1,8 @@
 """The demo: forty people register, and each is sent a welcome mail, in spite of several faults.
 
 It runs a PostgreSQL server, a mail server and worker processes of its own. One address is busy at first, one does not
-exist, one registration is rolled back, and one worker is killed in the middle of a delivery.
+exist, one registration is rolled back, and one worker is killed in the middle of a delivery. On a terminal it ends with
+the dashboard, until Ctrl-C; DEMO_DASHBOARD=no skips that, and DEMO_PORT is another port than 8420.
 
     python examples/demo.py
 """
@@ -112,6 +113,7 @@ class DemoError(Exception):
 
 
 def demo() -> None:
+    started_at = time.monotonic()
     screen = Screen()
     mail_server = MailServer(busy=BUSY, gone=GONE, mute=CRASH)
     with app, mail_server.running() as port, psycopg.connect(app.dsn, autocommit=True) as connection:
@@ -169,6 +171,22 @@ def demo() -> None:
         )
         check(connection, mails, mail_server)
         screen.say("Checked: each mail arrived exactly once, and no other mail arrived.")
+        screen.say(f"The demo succeeded after {time.monotonic() - started_at:.1f} seconds.")
+        show_dashboard(screen)
+
+
+def show_dashboard(screen: Screen) -> None:
+    """Serve the dashboard on the data of the demo until Ctrl-C, where somebody can look at it and press that."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()) or os.environ.get("DEMO_DASHBOARD") == "no":
+        screen.say("On a terminal the demo ends with the dashboard. On a database of yours: underway dashboard")
+        return
+    try:
+        from underway_pg.cli.dashboard import serve
+    except ModuleNotFoundError as missing:
+        screen.say(f"The dashboard needs the package {missing.name}: pip install 'underway-pg[dashboard]'")
+        return
+    screen.say("Its tasks, attempts and errors are in the dashboard.")
+    serve(app.dsn, port=int(os.environ.get("DEMO_PORT", "8420")))
 
 
 def found(task: int) -> underway.TaskInfo:
@@ -205,7 +223,6 @@ def check(connection: psycopg.Connection[Any], mails: dict[int, str], mail_serve
 
 def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))  # so that everything is stopped then too
-    started_at = time.monotonic()
     try:
         demo()
     except KeyboardInterrupt:
@@ -214,7 +231,6 @@ def main() -> int:
     except Exception as error:
         print(f"the demo failed: {type(error).__name__}: {error}", file=sys.stderr)
         return 1
-    print(f"The demo succeeded after {time.monotonic() - started_at:.1f} seconds.")
     return 0
 
 

@@ -139,7 +139,7 @@ class Server:
     def __init__(self, dsn: str, cleanup: contextlib.ExitStack) -> None:
         self.dsn = dsn
         self._cleanup = cleanup
-        self._made = Databases(dsn, NAMES)
+        self._made = cleanup.enter_context(contextlib.closing(Databases(dsn, NAMES)))
 
     @functools.cached_property
     def template(self) -> str:

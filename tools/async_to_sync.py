@@ -15,7 +15,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
-MODULES = ("underway_pg/connections/_async.py", "underway_pg/client/_async.py")
+MODULES = (
+    "underway_pg/connections/_async.py",
+    "underway_pg/client/_async.py",
+    "underway_pg/client/events/_async.py",
+)
 
 NAMES = {
     "AsyncClient": "Client",
@@ -35,6 +39,7 @@ NAMES = {
     "asyncio": "threading",
     "connect_async": "connect",
     "execute_async": "execute",
+    "read_events_async": "read_events",
     "wait_for_event_async": "wait_for_event",
 }
 

@@ -1,124 +1,130 @@
-"""Underway: a job queue in PostgreSQL."""
+"""Underway: a job queue in PostgreSQL.
 
-from .app import (
-    App,
-)
-from .blueprint import (
-    Blueprint,
-)
-from .client import (
-    AsyncClient,
-    Client,
-    EnqueueCall,
-    EnqueueMiddleware,
-    TaskHandle,
-    check_connection,
-)
-from .connections import (
-    Dsn,
-)
-from .errors import (
-    BatchFinal,
-    BatchNotFound,
-    ConfigurationError,
-    DatabaseRefusal,
-    DatabaseUnavailable,
-    Fatal,
-    HandlerSignal,
-    InputError,
-    InputTooLarge,
-    InvalidArgument,
-    InvalidCron,
-    InvalidOutput,
-    JobNotFound,
-    LeaseLost,
-    MigrationBlocked,
-    MissingPrivilege,
-    OutputTooLarge,
-    ProcessDied,
-    QueueFull,
-    QueueInUse,
-    QueueNotFound,
-    Retry,
-    ScheduleNotFound,
-    SchemaMissing,
-    SchemaNewer,
-    SchemaTooOld,
-    ServerUnresponsive,
-    Snooze,
-    TaskCancelled,
-    TaskFailed,
-    TaskLocked,
-    TaskNotFound,
-    UnderwayError,
-    UniqueConflict,
-    UnknownArguments,
-    UnresolvedAnnotation,
-    UnsupportedConnection,
-    WaitTimeout,
-    WrongState,
-)
-from .job import (
-    BoundJob,
-    Job,
-)
-from .models import (
-    AuditEntry,
-    BatchStats,
-    BlockedReason,
-    Enqueued,
-    Event,
-    FailureGroup,
-    FoundTasks,
-    Health,
-    JobStats,
-    QueueDepth,
-    QueueStats,
-    RelatedTask,
-    ScheduleStats,
-    State,
-    SyncChanges,
-    SyncResult,
-    TaskCount,
-    TaskInfo,
-    TaskStats,
-    TaskSummary,
-    TaskTotals,
-    WorkerCounters,
-    WorkerStats,
-)
-from .schema import (
-    MigrationPlan,
-)
-from .settings import (
-    AfterFailure,
-    Duration,
-    Executor,
-    JobOptions,
-    JobPolicy,
-    NewTask,
-    OnConflict,
-    Options,
-    Queue,
-    RetryPolicy,
-    Schedule,
-    ScheduleSettings,
-    TaskOptions,
-    UniqueUntil,
-)
-from .version import (
-    VERSION,
-)
-from .worker import (
-    Context,
-    Middleware,
-    Outcome,
-    OutcomeKind,
-    Worker,
-    WorkerOptions,
-    WorkerSettings,
-    current_context,
-)
+A name is imported when it is first used, so that a program pays only for the parts that it needs.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .version import VERSION
+
+if TYPE_CHECKING:
+    from .app import (
+        App,
+    )
+    from .blueprint import (
+        Blueprint,
+    )
+    from .client import (
+        AsyncClient,
+        Client,
+        EnqueueCall,
+        EnqueueMiddleware,
+        TaskHandle,
+        check_connection,
+    )
+    from .connections import (
+        Dsn,
+    )
+    from .errors import (
+        BatchFinal,
+        BatchNotFound,
+        ConfigurationError,
+        DatabaseRefusal,
+        DatabaseUnavailable,
+        Fatal,
+        HandlerSignal,
+        InputError,
+        InputTooLarge,
+        InvalidArgument,
+        InvalidCron,
+        InvalidOutput,
+        JobNotFound,
+        LeaseLost,
+        MigrationBlocked,
+        MissingPrivilege,
+        OutputTooLarge,
+        ProcessDied,
+        QueueFull,
+        QueueInUse,
+        QueueNotFound,
+        Retry,
+        ScheduleNotFound,
+        SchemaMissing,
+        SchemaNewer,
+        SchemaTooOld,
+        ServerUnresponsive,
+        Snooze,
+        TaskCancelled,
+        TaskFailed,
+        TaskLocked,
+        TaskNotFound,
+        UnderwayError,
+        UniqueConflict,
+        UnknownArguments,
+        UnresolvedAnnotation,
+        UnsupportedConnection,
+        WaitTimeout,
+        WrongState,
+    )
+    from .job import (
+        BoundJob,
+        Job,
+    )
+    from .models import (
+        AuditEntry,
+        BatchStats,
+        BlockedReason,
+        Enqueued,
+        Event,
+        FailureGroup,
+        FoundTasks,
+        Health,
+        JobStats,
+        QueueDepth,
+        QueueStats,
+        RelatedTask,
+        ScheduleStats,
+        State,
+        SyncChanges,
+        SyncResult,
+        TaskCount,
+        TaskInfo,
+        TaskStats,
+        TaskSummary,
+        TaskTotals,
+        WorkerCounters,
+        WorkerStats,
+    )
+    from .schema import (
+        MigrationPlan,
+    )
+    from .settings import (
+        AfterFailure,
+        Duration,
+        Executor,
+        JobOptions,
+        JobPolicy,
+        NewTask,
+        OnConflict,
+        Options,
+        Queue,
+        RetryPolicy,
+        Schedule,
+        ScheduleSettings,
+        TaskOptions,
+        UniqueUntil,
+    )
+    from .worker import (
+        Context,
+        Middleware,
+        Outcome,
+        OutcomeKind,
+        Worker,
+        WorkerOptions,
+        WorkerSettings,
+        current_context,
+    )
 
 __all__ = [
     "AfterFailure",
@@ -221,3 +227,22 @@ __all__ = [
 ]
 
 __version__ = VERSION
+
+# The modules that define these names, each after those that it imports.
+_MODULES = ("errors", "settings", "models", "connections", "client", "schema", "job", "worker", "blueprint", "app")
+
+if not TYPE_CHECKING:  # a type checker would accept any name
+
+    def __getattr__(name: str) -> Any:
+        if name in _MODULES:
+            return import_module(f".{name}", __name__)
+        if name in __all__:
+            for module in _MODULES:
+                value = vars(import_module(f".{module}", __name__)).get(name)
+                if value is not None:
+                    globals()[name] = value
+                    return value
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

@@ -22,7 +22,6 @@ from .errors import ConfigurationError
 from .importing import import_module, stop_import_of_program
 from .job import Job
 from .models import SyncResult, TaskInfo
-from .service.run import run_worker
 from .settings import JobPolicy, NewTask, Queue
 from .statements import Statement
 from .sync import Declared, create_missing, sync, write_permitted
@@ -405,6 +404,8 @@ class App(Declarations):
 
     def run(self, **settings: Unpack[WorkerOptions]) -> None:
         """Work until SIGTERM or SIGINT. The settings are those of `WorkerSettings`."""
+        from .service.run import run_worker  # imports the web server of the health checks
+
         run_worker(self.worker(**settings))
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, NotRequired, get_type_hints
+from typing import Any, NotRequired
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
@@ -18,8 +17,9 @@ from pydantic_core import from_json
 from typing_extensions import TypedDict
 
 from .errors import ConfigurationError, InputError, UnknownArguments, UnresolvedAnnotation
+from .functions import resolve_annotations
 
-__all__ = ["Arguments", "error_path", "innermost_function", "resolve_annotations"]
+__all__ = ["Arguments", "error_path"]
 
 
 class Arguments:
@@ -147,20 +147,6 @@ class Arguments:
 # What a function takes
 
 
-def innermost_function(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function inside decorators, partials, methods and callable objects: the one whose code runs in the end."""
-    while True:
-        function = inspect.unwrap(function)
-        if isinstance(function, functools.partial):
-            function = function.func
-        elif inspect.ismethod(function):
-            function = function.__func__
-        elif not inspect.isroutine(function) and inspect.isfunction(call := type(function).__call__):
-            function = call
-        else:
-            return function
-
-
 def _parameters(job: str, function: Callable[..., Any]) -> tuple[list[inspect.Parameter], dict[str, Any]]:
     """The parameters of a function and their resolved annotations."""
     try:
@@ -169,22 +155,6 @@ def _parameters(job: str, function: Callable[..., Any]) -> tuple[list[inspect.Pa
         return parameters, resolve_annotations(job, function, given)
     except (TypeError, ValueError) as error:
         raise ConfigurationError(f"job {job}: its parameters cannot be read: {error}") from error
-
-
-def resolve_annotations(job: str, function: Callable[..., Any], annotations: Mapping[str, Any]) -> dict[str, Any]:
-    """Annotations of a function, where those that are text are evaluated as the function would."""
-
-    def annotated() -> None: ...
-
-    annotated.__annotations__ = dict(annotations)
-    namespace = getattr(innermost_function(function), "__globals__", {})
-    try:
-        return get_type_hints(annotated, globalns=namespace, include_extras=True)
-    except NameError as error:
-        raise UnresolvedAnnotation(
-            f"job {job}: an annotation cannot be resolved: {error}; import it at run time as well, not only under"
-            " TYPE_CHECKING"
-        ) from error
 
 
 def _adapter(job: str, parameters: list[inspect.Parameter], hints: Mapping[str, Any]) -> TypeAdapter[Any]:

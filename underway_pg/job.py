@@ -12,20 +12,23 @@ from datetime import datetime
 from functools import cached_property, update_wrapper
 from pathlib import Path
 from types import CodeType
-from typing import Any, Generic, Protocol, Unpack
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Unpack
 
 from typing_extensions import ParamSpec, TypeVar
 
 from . import statements
-from .arguments import Arguments, innermost_function
 from .client import Clients, TaskHandle, check_connection
 from .cron import check_cron
 from .errors import ConfigurationError, Fatal, InputError, OutputTooLarge, Retry, UnresolvedAnnotation
+from .functions import innermost_function
 from .importing import stop_import_of_program
 from .models import Enqueued
-from .output import Output
 from .settings import Executor, JobPolicy, NewTask, Options, Queue, RetryPolicy, Schedule, ScheduleSettings, TaskOptions
 from .statements import Statement, convert_each, short
+
+if TYPE_CHECKING:  # these import pydantic, which a program without jobs does not need
+    from .arguments import Arguments
+    from .output import Output
 
 __all__ = ["Application", "BoundJob", "Job", "is_same_definition", "job_name"]
 
@@ -337,7 +340,6 @@ class Job(BoundJob[P, R], Generic[P, R, Q, C]):
         self._declared_in = declared_in
         self.policy = policy
         self._context_type = context_type
-        self._output = Output(name, function)
         with suppress(UnresolvedAnnotation):  # until its first use, when all that the module defines exists
             _ = self.arguments
 
@@ -358,7 +360,15 @@ class Job(BoundJob[P, R], Generic[P, R, Q, C]):
     @cached_property
     def arguments(self) -> Arguments:
         """The parameters of the function, without the context."""
+        from .arguments import Arguments
+
         return Arguments(self.name, self.function, self._context_type)
+
+    @cached_property
+    def _output(self) -> Output:
+        from .output import Output
+
+        return Output(self.name, self.function)
 
     def __call__(self, *args: Q.args, **kwargs: Q.kwargs) -> C:
         """Call the function, here and now."""

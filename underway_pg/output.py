@@ -11,8 +11,9 @@ import pydantic_core
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 
-from .arguments import error_path, resolve_annotations
+from .arguments import error_path
 from .errors import ConfigurationError, InputError, InvalidOutput, UnresolvedAnnotation
+from .functions import resolve_annotations
 from .statements import dump_json
 
 __all__ = ["Output"]

@@ -275,7 +275,8 @@ create table underway.task_history (
 
 create index task_history_by_id on underway.task_history (id) with (deduplicate_items = off);
 
-create index task_history_unsuccessful on underway.task_history (queue, id) where state <> 'succeeded';
+-- For searches: the newest first, of all queues or of some.
+create index task_history_unsuccessful on underway.task_history (id, queue) where state <> 'succeeded';
 
 do $$
 begin
@@ -317,7 +318,8 @@ create table underway.worker (
     seen_at     timestamptz not null,
     stop_asked_at timestamptz,
     skipped_jobs text[] not null default '{}', -- jobs that it does not know, or not with the arguments of some task
-    version     text -- of the package or program that the worker runs
+    version     text, -- of the package or program that the worker runs
+    lost_at     timestamptz -- when maintain() noticed that it was not seen any more; before seen_at if it came back
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200);
 
 create index worker_to_wake on underway.worker (id) where idle;
@@ -571,23 +573,46 @@ alter table underway.batch_to_reevaluate replica identity full;
 
 create type underway.stat_step as enum ('minute', 'hour', 'total');
 
--- What happened to tasks, as the transaction counted it in which it happened. Rows are only added; maintain() deletes them
--- and adds them up in task_stat. A row stands for tasks of one queue and job with the same outcome: enqueued, retried,
--- expired, or a final state. The attempts of one row began in the same minute, and their run times and waiting times are in
--- the same buckets of underway.histogram_bounds().
-create table underway.task_stat_delta (
-    id           bigint generated always as identity primary key with (deduplicate_items = off),
-    at           timestamptz not null, -- when it happened
-    started_at   timestamptz, -- the minute in which the attempts began; null where none did
-    tasks        bigint not null,
-    run_seconds  double precision not null default 0,
-    wait_seconds double precision not null default 0,
-    run_bucket   smallint, -- from 1 to 28
-    wait_bucket  smallint,
-    outcome      text not null,
-    queue        text collate "C" not null,
-    job          text collate "C" not null -- empty for none
+-- A task that has ended, or an attempt that has failed and is tried again. started_at is null if no attempt was under way.
+create type underway.ended_attempt as (
+    started_at timestamptz,
+    ready_at   timestamptz,
+    queue      text,
+    job        text
+);
+
+-- What has ended, as the transaction inserted it in which it happened. maintain() deletes the rows and adds them up in
+-- task_stat. Only a settlement of many tasks is large; compressing it would cost it more than all the counting.
+create table underway.uncounted (
+    id         bigint generated always as identity primary key with (deduplicate_items = off),
+    at         timestamptz not null,
+    tasks      integer not null, -- how many there are in all
+    outcome    text not null, -- a final state, expired or retried
+    queue      text collate "C", -- of the tasks with these times, which were claimed together
+    job        text,
+    started_at timestamptz,
+    ready_at   timestamptz[],
+    others     underway.ended_attempt[] -- the other tasks
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0);
+
+alter table underway.uncounted
+    alter column ready_at set storage external,
+    alter column others set storage external;
+
+-- What happened to tasks of one queue and job with the same outcome, on its way into task_stat. The attempts began in one
+-- minute, and their run times and waiting times are in one bucket each; null where none was under way.
+create type underway.stat_count as (
+    at           timestamptz,
+    outcome      text,
+    queue        text,
+    job          text,
+    started_at   timestamptz,
+    tasks        bigint,
+    run_seconds  double precision,
+    wait_seconds double precision,
+    run_bucket   smallint,
+    wait_bucket  smallint
+);
 
 -- The sums. A histogram has a count for each bucket, without the empty buckets at its end. The row of `total` has the time
 -- -infinity.
@@ -611,14 +636,14 @@ create table underway.task_stat (
 ) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
 
 -- How far the counting has come: one row. Task ids up to counted_task have been counted as enqueued, and all rows of
--- task_stat_delta up to counted_delta have been added up. The positions may rise to the observed ones once the transactions
+-- `uncounted` up to counted_end have been added up. The positions may rise to the observed ones once the transactions
 -- that held a write lock on `task` then have ended, as with watermarks.
 create table underway.stat_position (
     only_row       boolean primary key default true,
     counted_task   bigint not null default 0,
-    counted_delta  bigint not null default 0,
+    counted_end    bigint not null default 0,
     observed_task  bigint not null default 0,
-    observed_delta bigint not null default 0,
+    observed_end   bigint not null default 0,
     observed_locks text[] not null default '{}',
 
     constraint there_is_one_row_of_positions check (only_row)
@@ -637,6 +662,21 @@ create table underway.queue_depth (
     queue                text collate "C" not null,
     primary key (at, queue)
 ) with (autovacuum_vacuum_cost_delay = 0);
+
+-- How many live tasks a queue has.
+create type underway.queue_count as (
+    queue            text,
+    ready            bigint,
+    scheduled        bigint,
+    in_progress      bigint,
+    waiting          bigint,
+    parked           bigint, -- due, but their key was full at the last claim
+    expired          bigint,
+    dead_letters     bigint,
+    oldest_ready_at  timestamptz,
+    oldest_parked_at timestamptz,
+    capped           boolean -- one of the numbers may be higher
+);
 
 -- What happened to tasks in a step of time, in a queue, of a job, or each of these.
 create type underway.task_stats as (
@@ -755,6 +795,12 @@ create table underway.event (
     job     text,
     details jsonb not null
 ) with (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0);
+
+-- Queues of which an event says that they are blocked, until another event says that they are not.
+create table underway.blocked_queue (
+    queue      text collate "C" primary key,
+    blocked_at timestamptz not null
+);
 
 create type underway.failure_group as (
     queue              text,

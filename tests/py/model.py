@@ -807,7 +807,16 @@ class Underway:
             period = queue_of_key.rate_period if queue_of_key else 0 * SECOND
             if bucket.key and bucket.refilled_at < self.now - period and not self.taken(number):
                 self.write(number, None)
-        return [{"scheduled": 0, "reclaimed": len(lapsed), "expired": 0, "pruned": 0, "forgotten_workers": 0, "to_vacuum": []}]
+        return [
+            {
+                "scheduled": 0,
+                "reclaimed": len(lapsed),
+                "expired": 0,
+                "pruned": 0,
+                "forgotten_workers": 0,
+                "to_vacuum": [],
+            }
+        ]
 
     # Settlements
 

@@ -21,11 +21,12 @@ LANGUAGES = {"", "console", "dockerfile", "html", "ini", "javascript", "json", "
 GENERATED = ("cli.md", "errors.md", "sql.md")
 
 # Roles belong to the server, and not to the database of a page: they are dropped before and after.
-DROP_ROLES = "drop role if exists shop_web, shop_worker, shop_deploy, shop_metrics"
+DROP_ROLES = "drop role if exists dashboard, shop_web, shop_worker, shop_deploy, shop_metrics"
 
 # What a page takes for granted before its first block.
 PREPARE = {
     "docs/guides/batches.md": "select underway.create_queue('book')",
+    "docs/guides/dashboard.md": DROP_ROLES,
     "docs/guides/operations.md": """
         select underway.create_queue('email');
         select underway.create_queue('default');
@@ -37,6 +38,7 @@ PREPARE = {
 
 # The blocks that do not run: each of them has its reason in its fence, `not-run: reason`.
 NOT_RUN = {
+    "docs/guides/dashboard.md": ["listens on a fixed port", "listens on a fixed port"],
     "docs/guides/middleware.md": ["needs structlog", "needs sentry-sdk"],
     "docs/reference/other-languages.md": ["needs node and the package pg"],
 }

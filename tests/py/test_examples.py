@@ -1,10 +1,13 @@
 """Every example runs and prints what it promises, and so does the demo."""
 
 import os
+import pty
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import psycopg
@@ -110,3 +113,22 @@ def test_the_demo_ends_well_and_keeps_out_of_the_database_of_its_user(database: 
     ):
         assert len([line for line in lines if re.fullmatch(pattern, line)]) == 1, pattern
     assert query(database, sql.SQL("select count(*), to_regnamespace('demo') from underway.task_list")) == [(0, None)]
+
+
+def test_on_a_terminal_the_demo_ends_with_the_dashboard_until_ctrl_c() -> None:
+    main_end, its_end = pty.openpty()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1", "DEMO_PORT": "0", "TERM": "dumb"}
+    command = [sys.executable, EXAMPLES / "demo.py"]
+    with subprocess.Popen(command, env=environment, stdin=its_end, stdout=its_end, stderr=its_end) as demo:
+        os.close(its_end)
+        try:
+            screen = ""
+            while not (found := re.search(r"The dashboard is at (http://127.0.0.1:\d+/)", screen)):
+                screen += os.read(main_end, 4096).decode(errors="replace")
+            with urllib.request.urlopen(f"{found[1]}tasks", timeout=SECONDS) as response:
+                assert "send_welcome_email" in response.read().decode()
+            demo.send_signal(signal.SIGINT)
+            assert demo.wait(SECONDS) == 0
+        finally:
+            demo.kill()
+            os.close(main_end)

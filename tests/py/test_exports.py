@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import subprocess
 import sys
 import typing
 from importlib.metadata import version
@@ -47,9 +48,10 @@ def types_of(kind: type) -> set[type]:
 def lazily_imported() -> dict[str, Any]:
     import psycopg_pool
 
+    from underway_pg import arguments
     from underway_pg.worker import attempt
 
-    return {**vars(psycopg_pool), **vars(attempt)}
+    return {**vars(psycopg_pool), **vars(arguments), **vars(attempt)}
 
 
 def test_every_type_in_a_public_signature_is_exported() -> None:
@@ -83,3 +85,20 @@ def test_a_job_shows_users_what_only_the_worker_uses() -> None:
         "app", "arguments", "enqueue", "enqueue_async", "enqueue_many", "enqueue_many_async", "enqueue_unique",
         "enqueue_unique_async", "executor", "options", "schedule", "schedule_async", "task", "using",
     }  # fmt: skip
+
+
+def test_the_import_of_the_package_imports_what_only_some_programs_need() -> None:
+    """Each step may import no more than what is listed after it, of modules that take long."""
+    heavy = {"asyncio", "croniter", "http.server", "multiprocessing", "psycopg", "pydantic", "rich", "typer"}
+    program = """if True:
+        import sys
+        heavy = set(sys.argv[1:])
+        import underway_pg
+        print(*sorted(heavy & sys.modules.keys()))
+        app = underway_pg.App("postgresql://")
+        print(*sorted(heavy & sys.modules.keys()))
+        app.job(name="x")(lambda: None)
+        print(*sorted(heavy & sys.modules.keys()))
+        """
+    done = subprocess.run([sys.executable, "-c", program, *heavy], check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines() == ["", "asyncio psycopg", "asyncio psycopg pydantic"]

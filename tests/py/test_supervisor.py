@@ -267,10 +267,10 @@ def test_a_child_whose_loop_is_blocked_ends_after_its_supervisor_was_killed(tmp_
     ours, theirs = socket.socketpair()
     program = """
 import signal, time
-from underway_pg.service import supervisor
+from underway_pg.service import link
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
-supervisor._KILL_MARGIN = 0.1
-supervisor.Child.from_environment(0.1)
+link.KILL_MARGIN = 0.1
+link.Child.from_environment(0.1)
 print("started", flush=True)
 time.sleep(600)
 """

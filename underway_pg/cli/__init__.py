@@ -29,6 +29,7 @@ try:
         dashboard,
         doctor,
         enqueue,
+        events,
         jobs,
         migrate,
         queues,
@@ -55,7 +56,7 @@ commands = typer.Typer(
 # In the order of the help, which lists groups after commands.
 for part in (
     migrate, sync, worker, enqueue, top, doctor, tasks, actions, changes, transfer, queues, jobs, batches, schedules,
-    cron, workers, dashboard, completion,
+    cron, workers, events, dashboard, completion,
 ):  # fmt: skip
     commands.add_typer(part.commands)
 commands.add_typer(queues.queue_commands, name="queue")

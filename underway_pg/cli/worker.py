@@ -17,10 +17,13 @@ from typing import Annotated, Literal
 
 import typer
 
+from ..client import Client
 from ..errors import ConfigurationError
+from ..metrics import require_prometheus
 from ..service.health import HealthAddress
+from ..service.link import Child
 from ..service.run import LoopName, loop_factory, require_posix, run_worker
-from ..service.supervisor import Child, Supervisor, child_command
+from ..service.supervisor import Supervisor, child_command
 from ..worker import WorkerSettings
 from .application import Application, import_application
 from .database import connect
@@ -148,7 +151,7 @@ def worker(
             min=0,
             max=65535,
             show_default=False,
-            help="Serve /live and /ready on this port, for all processes of this command.",
+            help="Serve /live, /ready and, for Prometheus, /metrics on this port, for all processes of this command.",
         ),
     ] = None,
     health_host: Annotated[
@@ -157,6 +160,14 @@ def worker(
             show_default=False, help="The address to serve them on. Default: all IPv4 and IPv6 addresses of the host."
         ),
     ] = None,
+    metrics_database: Annotated[
+        bool,
+        typer.Option(
+            "--metrics-database",
+            help="Add the metrics of the database to /metrics: of all queues, jobs, workers and schedules. One worker"
+            " is enough. Its role needs underway_observer.",
+        ),
+    ] = False,
     log_level: Annotated[
         Level | None, typer.Option(help="The lowest level to log. Default: info.", show_default=False)
     ] = None,
@@ -196,6 +207,10 @@ def worker(
         raise WrongUsage(f"--reload does not go together with {'--drain' if drain else '--processes'}")
     if health_host is not None and health_port is None:
         raise WrongUsage("--health-host needs --health-port")
+    if metrics_database:
+        if health_port is None:
+            raise WrongUsage("--metrics-database needs --health-port")
+        require_prometheus()
     if not log_config and (log_level or log_format):
         option = "--log-level" if log_level else "--log-format"
         raise WrongUsage(f"{option} does not go together with --no-log-config: the application configures logging")
@@ -215,11 +230,14 @@ def worker(
             configure_logging(log_level, log_format)
         connect(app.dsn).close()  # if that fails, it fails now, with a message that names the host
         health = None if health_port is None else HealthAddress(health_port, health_host)
+        # The metrics are read in the thread of a request, and must not use up the connections of the application.
+        metrics_of = Client(lambda: app.dsn, pool_size=1, timeout=5.0) if metrics_database else None
         if child is None and processes > 1:
             loop_factory(loop)
             supervisor = Supervisor(
-                child_command(context.obj), processes, shutdown_timeout=shutdown_timeout, health=health
-            )
+                child_command(context.obj), processes,
+                shutdown_timeout=shutdown_timeout, health=health, metrics_of=metrics_of,
+            )  # fmt: skip
             raise typer.Exit(asyncio.run(supervisor.run()))
         settings = {key: value for key, value in context.params.items() if key in _SETTINGS}
         settings["shutdown_timeout"] = shutdown_timeout
@@ -227,7 +245,7 @@ def worker(
             settings["name"] = f"{name}-{child.number}"
         if queue:
             settings["queues"] = parse_queues(queue, concurrency)
-        run_worker(app.worker(**settings), health=None if child else health, loop=loop, child=child)
+        run_worker(app.worker(**settings), health=health, metrics_of=metrics_of, loop=loop, child=child)
 
 
 def _warn_of_unknown_variables(context: typer.Context) -> None:

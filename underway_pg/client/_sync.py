@@ -7,7 +7,7 @@ from __future__ import annotations
 import copy
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -26,6 +26,7 @@ from ..models import (
     BatchStats,
     BlockedReason,
     Enqueued,
+    Event,
     FailureGroup,
     FoundTasks,
     JobStats,
@@ -44,6 +45,7 @@ from ..models import (
 from ..settings import Duration, JobPolicy, NewTask, Options, Queue, Schedule
 from ..statements import Statement
 from .enqueueing import EnqueueMiddleware, around_enqueue
+from .events import read_events
 from .execute import execute
 from .waiter import TaskWaiter, output_of
 
@@ -262,6 +264,7 @@ class Client:
             raise ConfigurationError("a client needs a dsn or a pool")
         source = dsn if dsn is not None else dsn_of_pool(pool)
         check_number("pool_size", pool_size, int, 1)
+        self._source = source
         self._own_pool = Pool(source, max_size=pool_size)
         self._pool = self._own_pool if pool is None else pool
         self._timeout = timeout
@@ -358,6 +361,21 @@ class Client:
         waiter = TaskWaiter(tasks, timeout, on_final)
         self._waits.wait(waiter)
         return waiter.final
+
+    def events(
+        self, kinds: Iterable[str] | None = None, *, after: int | None = None, timeout: float | None = None
+    ) -> Iterator[Event]:
+        """What happens from now on, such as tasks that fail permanently, as an iterator that does not end.
+
+        `kinds` are those to return, all by default: task_failed, attempt_failed, queue_blocked, queue_unblocked,
+        schedule_missed, schedule_failed and worker_lost. `after` is the id of an event: begin with what happened after
+        it. With `timeout` (seconds) the iterator ends after that time.
+
+        Each event is returned once. Two that happen at the same time may come in any order. The iterator has one
+        connection of its own, and connects again after an outage. Needs the role underway_observer. Raises
+        DatabaseUnavailable if the first connection fails.
+        """
+        return read_events(self._source, kinds, after, timeout)
 
     def enqueue(
         self,

@@ -20,7 +20,7 @@ from starlette.types import Receive, Scope, Send
 from .. import __version__
 from ..connections import Dsn
 from ..errors import ConfigurationError, DatabaseUnavailable, MissingPrivilege, SchemaMissing
-from . import charts, formats, live, pages, security, session
+from . import charts, formats, live, metrics, pages, security, session
 from .bulk import Bulk
 from .database import Database
 from .guard import Guard
@@ -112,7 +112,7 @@ class Dashboard:
 
     def _routes(self) -> list[BaseRoute]:
         routes: list[BaseRoute] = [Mount("/static", StaticFiles(directory=_HERE / "static"), name="static")]
-        routes += [*live.routes, *session.routes]
+        routes += [*live.routes, *metrics.routes, *session.routes]
         for module in pages.MODULES:
             routes += module.routes
         for route in routes:
@@ -188,6 +188,11 @@ async def _too_slow(request: Request, error: Exception) -> Response:
     return await dashboard_of(request).error(request, 503, "This takes too long", text)
 
 
+async def _not_storable(request: Request, error: Exception) -> Response:
+    text = f"The database cannot read a value of this request: {str(error).splitlines()[0]}."
+    return await dashboard_of(request).error(request, 400, "Bad request", text)
+
+
 async def _unexpected(request: Request, error: Exception) -> Response:
     logger.error("dashboard: %s %s failed", request.method, request.url.path, exc_info=error)
     return await dashboard_of(request).error(
@@ -201,5 +206,6 @@ _HANDLERS: dict[Any, Any] = {
     SchemaMissing: _database_error,
     MissingPrivilege: _database_error,
     psycopg.errors.QueryCanceled: _too_slow,
+    psycopg.DataError: _not_storable,
     Exception: _unexpected,
 }

@@ -67,7 +67,7 @@ def _queues(request: Request, queues: Sequence[QueueStats], now: datetime) -> li
                     f"Queue {queue.queue} is paused",
                     ready,
                     "Resume it.",
-                    url(request, "queues"),
+                    url(request, "queue", {"name": queue.queue}),
                 )
             )
         elif queue.workers == 0:
@@ -112,7 +112,7 @@ async def _schedules(request: Request, db: Queries) -> list[Finding]:
             f"Schedule {row.schedule} fails",
             str(row.message)[:200],
             "Correct or pause it.",
-            url(request, "schedules"),
+            url(request, "schedule", {"name": row.schedule}),
         )
         for row in rows
     ]

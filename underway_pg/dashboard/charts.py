@@ -92,10 +92,10 @@ def time_chart(
         y = _TOP + _PLOT * (1 - value / top)
         lines.append(Markup('<line class="grid-line" x1="0" x2="100%" y1="{0:.1f}" y2="{0:.1f}"/>').format(y))
         labels.append(
-            Markup('<text class="tick" x="36" y="{:.1f}" text-anchor="end">{}</text>').format(y + 3.5, write(value))
+            Markup('<text class="tick" x="48" y="{:.1f}" text-anchor="end">{}</text>').format(y + 3.5, write(value))
         )
     svg = Markup(
-        '<div class="chart-body"><svg class="chart-axis" width="46" height="{height}" aria-hidden="true">{labels}</svg>'
+        '<div class="chart-body"><svg class="chart-axis" width="54" height="{height}" aria-hidden="true">{labels}</svg>'
         '<svg class="chart-plot" height="{height}" role="img" aria-label="{label}">{lines}{times}'
         '<svg y="{top}" width="100%" height="{plot_height}" viewBox="0 0 {width} {plot_height}"'
         ' preserveAspectRatio="none">{plot}</svg>{hover}</svg></div>'

@@ -31,6 +31,9 @@ __all__ = ["Guard"]
 # Bytes of a request: an input that is edited, and some room.
 _MAX_BODY = 4 * 1024 * 1024
 
+# Addresses that no browser shows as a page, so that nobody is led from there to the sign-in.
+_FOR_PROGRAMS = frozenset({"/live", "/metrics"})
+
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -118,7 +121,11 @@ class Guard:
         if not (chosen.token or chosen.password):
             text = "The application of this dashboard does not know you. Sign in there, then reload this page."
             return await self.dashboard.error(request, 401, "Sign in first", text)
-        if request.method in _SAFE and "x-underway-live" not in request.headers and _route(request) != "/live":
+        if (
+            request.method in _SAFE
+            and "x-underway-live" not in request.headers
+            and _route(request) not in _FOR_PROGRAMS
+        ):
             here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
             return RedirectResponse(url(request, "login", {"next": here}), status_code=303)
         return await self.dashboard.error(request, 401, "Sign in first", "Your session has ended. Sign in again.")

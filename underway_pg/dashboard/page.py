@@ -40,7 +40,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Done:
-    """What an action has done: the message for its user, the page to go to, and the details for the audit log.
+    """What an action has done: the message for its user, which may be empty, and the details for the audit log.
 
     `to` is a path of the dashboard, made by `url`; None is the page from which the action was called. `after` is called
     when the transaction has been committed.
@@ -177,7 +177,8 @@ async def read_form(request: Request) -> FormData:
 def redirect(request: Request, to: str, message: str, *, failed: bool = False) -> Response:
     """Go to a page of the dashboard, which shows the message."""
     response = RedirectResponse(to, status_code=303)
-    security.keep_flash(request, response, message, failed=failed)
+    if message:
+        security.keep_flash(request, response, message, failed=failed)
     return response
 
 

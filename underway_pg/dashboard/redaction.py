@@ -98,9 +98,7 @@ def hide_in_text(text: str, secrets: Iterable[str]) -> str:
     return text
 
 
-async def redact_texts(
-    redaction: Redaction, db: Queries, rows: Iterable[Any], *fields: str, task: str = "id"
-) -> None:
+async def redact_texts(redaction: Redaction, db: Queries, rows: Iterable[Any], *fields: str, task: str = "id") -> None:
     """Hide in these texts of rows, such as errors, what is hidden in the inputs and headers of their tasks.
 
     `task` is the attribute that has the id of the task. The texts of a task whose input is nested too deeply to be

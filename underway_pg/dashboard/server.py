@@ -33,6 +33,7 @@ def run(dashboard: Dashboard, *, host: str, port: int, started: Callable[[str], 
     with socket.socket(family, socket.SOCK_STREAM) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
+        listener.listen(128)  # who reads the address below may use it at once
         # Headers of a proxy are read by nobody: the guard of a local dashboard has to see them.
         config = uvicorn.Config(
             dashboard,

@@ -76,17 +76,17 @@ class QueueForm:
 
     @classmethod
     def read(cls, form: Mapping[str, Any]) -> QueueForm:
-        """What was sent. A field that is missing has not been changed; a flag that is missing is off."""
-        before = {each.name: str(form.get(f"was_{each.name}", "")) for each in FIELDS}
+        """What was sent: the value of each field, and that with which it was shown. A box that is off is not sent."""
+        sent = [each for each in FIELDS if f"was_{each.name}" in form]
+        before = {each.name: str(form[f"was_{each.name}"]) for each in sent}
         values = {
-            each.name: (
-                ("yes" if form.get(each.name) else "no") if each.kind == "flag"
-                else str(form.get(each.name, before[each.name])).strip()
-            )
-            for each in FIELDS
-        }  # fmt: skip
+            each.name: ("yes" if form.get(each.name) else "no")
+            if each.kind == "flag"
+            else str(form.get(each.name, before[each.name])).strip()
+            for each in sent
+        }
         found = cls(values, before)
-        for each in FIELDS:
+        for each in sent:
             try:
                 _read(each, values[each.name])
             except ValueError as error:
@@ -98,19 +98,21 @@ class QueueForm:
         """The fields under their headings."""
         found: dict[str, list[Field]] = {}
         for each in FIELDS:
-            found.setdefault(each.group, []).append(each)
+            if each.name in self.values:
+                found.setdefault(each.group, []).append(each)
         return found
 
     def changes(self) -> dict[str, str]:
         """The settings that differ from those that the form was shown with."""
         return {name: value for name, value in self.values.items() if value != self.before[name]}
 
-    def queue(self, name: str) -> Queue:
-        """The changed settings. A retry policy is changed as a whole, with the parts that the form showed."""
+    def queue(self, name: str, stored: QueueForm) -> Queue:
+        """The changed settings. Of a retry policy all parts are, those that were not sent as they are stored."""
         changed = self.changes()
         given = {each: _read(_BY_NAME[each], value) for each, value in changed.items() if each not in _RETRY}
         if changed.keys() & set(_RETRY):
-            given["retry"] = RetryPolicy(**{each: _read(_BY_NAME[each], self.values[each]) for each in _RETRY})
+            parts = stored.values | self.values
+            given["retry"] = RetryPolicy(**{each: _read(_BY_NAME[each], parts[each]) for each in _RETRY})
         return Queue(name=name, **given)
 
     def blame(self, message: str) -> None:

@@ -50,6 +50,10 @@ class TaskCounts:
     outcomes: Counter[str] = field(default_factory=Counter)
     run: Histogram = field(default_factory=Histogram)
 
+    def as_json(self) -> dict[str, Any]:
+        """The counts for another process."""
+        return {"claimed": self.claimed, "outcomes": dict(self.outcomes), "run": asdict(self.run)}
+
     def add(self, other: TaskCounts) -> None:
         """Add the tasks of another worker."""
         self.claimed += other.claimed
@@ -70,15 +74,20 @@ class WorkerCounts:
     claims: Histogram = field(default_factory=Histogram)
     settlements: Histogram = field(default_factory=Histogram)
 
+    # The counts of known jobs by the names that tasks have, so that a job is looked up once and not for each task.
+    _known: dict[tuple[str, str | None], TaskCounts] = field(default_factory=dict, repr=False)
+
     def key(self, task: ClaimedTask) -> tuple[str, str]:
         """The queue and the job under which a task is counted."""
         return task.queue, self.find_job(task) or ""
 
     def _of(self, task: ClaimedTask) -> TaskCounts:
-        key = self.key(task)
-        found = self.tasks.get(key)
+        found = self._known.get((task.queue, task.job))
         if found is None:
-            found = self.tasks[key] = TaskCounts()
+            key = self.key(task)
+            found = self.tasks.setdefault(key, TaskCounts())
+            if key[1]:
+                self._known[task.queue, task.job] = found
         return found
 
     def claimed(self, tasks: Sequence[ClaimedTask], seconds: float) -> None:
@@ -93,11 +102,13 @@ class WorkerCounts:
 
     def ended(self, outcome: str, attempts: Iterable[Attempt]) -> None:
         """These attempts are over. Their durations count if their handlers have started and ended."""
+        of = self._of
         for attempt in attempts:
-            counts = self._of(attempt.task)
+            counts = of(attempt.task)
             counts.outcomes[outcome] += 1
-            if attempt.started_at is not None and attempt.ended_at:
-                counts.run.observe(attempt.ended_at - attempt.started_at)
+            started_at, ended_at = attempt.started_at, attempt.ended_at
+            if started_at is not None and ended_at:
+                counts.run.observe(ended_at - started_at)
 
     def add(self, other: WorkerCounts) -> None:
         """Add what another worker has counted."""
@@ -109,7 +120,7 @@ class WorkerCounts:
     def as_json(self) -> dict[str, Any]:
         """The counts for another process."""
         return {
-            "tasks": [[*key, asdict(counts)] for key, counts in list(self.tasks.items())],
+            "tasks": [[*key, counts.as_json()] for key, counts in list(self.tasks.items())],
             "claims": asdict(self.claims),
             "settlements": asdict(self.settlements),
         }

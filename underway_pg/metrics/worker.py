@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from .. import __version__
+from ..version import VERSION
 from ..worker import Worker
 from ..worker.attempt import AttemptState
 from ..worker.reports import JobLookup
@@ -16,7 +16,7 @@ from .counts import BOUNDS, OUTCOMES, Histogram, WorkerCounts, WorkerSample
 if TYPE_CHECKING:
     from prometheus_client import Metric
 
-__all__ = ["WorkerCollector", "WorkerMetrics", "worker_families"]
+__all__ = ["MergedWorkers", "WorkerCollector", "WorkerMetrics", "worker_families"]
 
 _HELP = {
     "claimed": "Tasks that the worker has claimed.",
@@ -45,6 +45,14 @@ class WorkerMetrics:
         self.counts = WorkerCounts(find_job)
         worker.observer = self.counts
 
+    def collect(self) -> Iterator[Metric]:
+        """The metrics as they are now."""
+        return worker_families(self.counts, [self.sample()])
+
+    def as_json(self) -> dict[str, Any]:
+        """What `MergedWorkers` takes, in another process."""
+        return {"counts": self.counts.as_json(), "sample": self.sample().as_json()}
+
     def sample(self) -> WorkerSample:
         """How the worker is now."""
         worker, stats = self._worker, self._worker.stats()
@@ -56,7 +64,7 @@ class WorkerMetrics:
         )
         return WorkerSample(
             worker=worker.name,
-            version=__version__,
+            version=VERSION,
             ready=worker.health().ready,
             concurrency=worker.concurrency,
             prefetched=stats.prefetched,
@@ -78,7 +86,39 @@ class WorkerCollector:
 
     def collect(self) -> Iterator[Metric]:
         """The metrics as they are now."""
-        return worker_families(self._metrics.counts, [self._metrics.sample()])
+        return self._metrics.collect()
+
+
+class MergedWorkers:
+    """The metrics of several workers that run in processes, as one.
+
+    The sums must never fall, because Prometheus takes a counter that falls for one that began at 0 again, and would
+    count all that the other processes have done a second time. So the last counts of a process that has ended, or that
+    does not answer, stay in the sums.
+    """
+
+    def __init__(self) -> None:
+        self._ended = WorkerCounts()
+        self._counts: dict[int, WorkerCounts] = {}
+        self._samples: dict[int, WorkerSample] = {}
+
+    def update(self, answers: Mapping[int, dict[str, Any]]) -> None:
+        """The answers of the processes, by the number of each. One that has not answered is left out."""
+        for number, answer in answers.items():
+            self._counts[number] = WorkerCounts.from_json(answer["counts"])
+        self._samples = {number: WorkerSample.from_json(answer["sample"]) for number, answer in answers.items()}
+
+    def ended(self, number: int) -> None:
+        """A process has ended. The next of its number counts from 0."""
+        self._ended.add(self._counts.pop(number, WorkerCounts()))
+        self._samples.pop(number, None)
+
+    def collect(self) -> Iterator[Metric]:
+        """The metrics as the last answers have them."""
+        total = WorkerCounts()
+        for counts in (self._ended, *self._counts.values()):
+            total.add(counts)
+        return worker_families(total, list(self._samples.values()))
 
 
 def worker_families(counts: WorkerCounts, samples: Iterable[WorkerSample]) -> Iterator[Metric]:
@@ -139,6 +179,6 @@ def histogram(
         total, buckets = 0, []
         for bound, count in zip((*BOUNDS, float("inf")), list(found.counts), strict=True):
             total += count
-            buckets.append((floatToGoString(bound), total))
+            buckets.append((floatToGoString(bound), total))  # type: ignore[no-untyped-call]
         family.add_metric(key, buckets, found.sum)
     return family

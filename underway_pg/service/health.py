@@ -1,6 +1,7 @@
-"""Health over HTTP for orchestrators: `/live` and `/ready`, both with the same JSON about each worker.
+"""Health over HTTP for orchestrators: `/live` and `/ready`, both with the same JSON about each worker; and `/metrics`.
 
-A thread answers the requests and asks the event loop. A loop that does not answer within a second is not alive.
+A thread answers the requests. For health it asks the event loop: one that does not answer within a second is not alive.
+Metrics do not need the loop, so that those of a worker whose loop is blocked are seen.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import json
+import logging
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Sequence
@@ -17,9 +19,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from ..errors import ConfigurationError
+from ..metrics import MISSING
 from ..worker import Worker
 
-__all__ = ["HealthAddress", "HealthServer", "worker_health"]
+__all__ = ["HealthAddress", "HealthServer", "Metrics", "worker_health"]
+
+logger = logging.getLogger(__name__)
+
+Metrics = Callable[[str | None], tuple[str, bytes]]
+"""Takes the header Accept of a request. Returns the content type and the body of the answer. Runs in any thread."""
 
 # Seconds; below the second that a Kubernetes probe waits by default.
 _ANSWER_TIMEOUT = 0.9
@@ -44,12 +52,19 @@ def worker_health(worker: Worker) -> dict[str, Any]:
 class HealthServer:
     """Serves health while the block runs: 200 for `/live` while all workers are alive, for `/ready` while all claim.
 
-    Otherwise 503. `ask` gives the health of each worker and runs on the loop that made the server. Raises
-    ConfigurationError when the server cannot be bound to its address.
+    Otherwise 503. `ask` gives the health of each worker and runs on the loop that made the server. `metrics` answers
+    `/metrics`; without it prometheus-client is not installed. Raises ConfigurationError when the server cannot be bound
+    to its address.
     """
 
-    def __init__(self, address: HealthAddress, ask: Callable[[], Awaitable[Sequence[dict[str, Any]]]]) -> None:
+    def __init__(
+        self,
+        address: HealthAddress,
+        ask: Callable[[], Awaitable[Sequence[dict[str, Any]]]],
+        metrics: Metrics | None = None,
+    ) -> None:
         self._ask = ask
+        self._metrics = metrics
         self._loop = asyncio.get_running_loop()
         self._server = _bind(address, self._handler())
 
@@ -85,7 +100,7 @@ class HealthServer:
         }
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
-        report = self._report
+        report, metrics = self._report, self._metrics
 
         class Handler(BaseHTTPRequestHandler):
             timeout = 5.0  # seconds for a client that connects and sends nothing
@@ -99,18 +114,32 @@ class HealthServer:
             def _respond(self) -> bytes:
                 """Send status and headers. Returns the body."""
                 path = self.path.partition("?")[0]
+                if path == "/metrics":
+                    return self._send_metrics()
                 if path in ("/", "/live", "/ready"):
                     found = report()
                     status = 200 if found["ready" if path == "/ready" else "alive"] else 503
                 else:
-                    found, status = {"error": f"{path} does not exist; request /live or /ready"}, 404
+                    found, status = {"error": f"{path} does not exist; request /live, /ready or /metrics"}, 404
                 return self._send(status, found)
 
+            def _send_metrics(self) -> bytes:
+                if metrics is None:
+                    return self._send(HTTPStatus.NOT_IMPLEMENTED, {"error": MISSING})
+                try:
+                    content_type, body = metrics(self.headers.get("Accept"))
+                except Exception as error:  # of a collector of the application, for example
+                    logger.exception("cannot collect the metrics")
+                    return self._send(HTTPStatus.INTERNAL_SERVER_ERROR, {"error": f"cannot collect: {error}"})
+                return self._send_bytes(HTTPStatus.OK, content_type, body)
+
             def _send(self, status: int, found: dict[str, Any], **headers: str) -> bytes:
-                body = json.dumps(found, default=str).encode()
+                return self._send_bytes(status, "application/json", json.dumps(found, default=str).encode(), **headers)
+
+            def _send_bytes(self, status: int, content_type: str, body: bytes, **headers: str) -> bytes:
                 self.send_response(status)
                 for name, value in {
-                    "Content-Type": "application/json", "Content-Length": str(len(body)), **headers
+                    "Content-Type": content_type, "Content-Length": str(len(body)), **headers
                 }.items():  # fmt: skip
                     self.send_header(name, value)
                 self.end_headers()

@@ -12,11 +12,13 @@ import threading
 from collections.abc import Callable
 from typing import Any, Literal
 
+from ..client import Client
 from ..errors import ConfigurationError
+from ..metrics import DatabaseCollector, WorkerMetrics, application_collectors, has_prometheus, render
 from ..worker import Worker
 from ..worker.executors.thread import DaemonExecutor
-from .health import HealthAddress, HealthServer, worker_health
-from .supervisor import Child
+from .health import HealthAddress, HealthServer, Metrics, worker_health
+from .link import Child, Request
 
 __all__ = ["LoopName", "loop_factory", "require_posix", "run_worker"]
 
@@ -24,11 +26,18 @@ LoopName = Literal["asyncio", "uvloop"]
 
 
 def run_worker(
-    worker: Worker, *, health: HealthAddress | None = None, loop: LoopName = "asyncio", child: Child | None = None
+    worker: Worker,
+    *,
+    health: HealthAddress | None = None,
+    metrics_of: Client | None = None,
+    loop: LoopName = "asyncio",
+    child: Child | None = None,
 ) -> None:
     """Run a worker until SIGTERM or SIGINT; a second signal makes it release its running tasks at once.
 
-    With `health`, `/live` and `/ready` are served there. `child` is the link to the supervisor of this process, which
+    With `health`, `/live`, `/ready` and `/metrics` are served there: the metrics of the worker and of the application,
+    and with `metrics_of`, a client, those of its database. In a process of a supervisor, where `child` is set, the
+    supervisor serves them. `child` is the link to the supervisor of this process, which
     asks for the second stop by itself: there, any number of signals count as one. Raises ConfigurationError outside of
     the main thread and under a running event loop, where signals cannot be handled.
     """
@@ -37,14 +46,14 @@ def run_worker(
     _enable_loggers()
     runner = asyncio.Runner(loop_factory=loop_factory(loop))
     try:
-        runner.run(_run(worker, health, child))
+        runner.run(_run(worker, health, metrics_of, child))
     finally:
         # Closing waits for the tasks that still run on the loop: forever, if handlers were abandoned.
         if not asyncio.all_tasks(runner.get_loop()):
             runner.close()
 
 
-async def _run(worker: Worker, health: HealthAddress | None, child: Child | None) -> None:
+async def _run(worker: Worker, health: HealthAddress | None, metrics_of: Client | None, child: Child | None) -> None:
     loop = asyncio.get_running_loop()
     loop.set_default_executor(DaemonExecutor())
     stops = 0
@@ -59,15 +68,17 @@ async def _run(worker: Worker, health: HealthAddress | None, child: Child | None
     async def ask() -> list[dict[str, Any]]:
         return [worker_health(worker)]
 
+    counted = WorkerMetrics(worker) if health is not None and has_prometheus() else None
     signals = (signal.SIGTERM, signal.SIGINT)
     with contextlib.ExitStack() as stack:
         for number in signals:
             loop.add_signal_handler(number, on_signal)
             stack.callback(loop.remove_signal_handler, number)
         if child is not None:
-            _answer_supervisor(child, worker, loop)
-        if health is not None:
-            stack.enter_context(HealthServer(health, ask))
+            _answer_supervisor(child, worker, counted, loop)
+        elif health is not None:
+            metrics = None if counted is None else _metrics(counted, metrics_of)
+            stack.enter_context(HealthServer(health, ask, metrics))
         # Many short tasks make full collections of garbage frequent, and each would visit all that the program has
         # loaded.
         gc.freeze()
@@ -75,12 +86,25 @@ async def _run(worker: Worker, health: HealthAddress | None, child: Child | None
         await worker.run()
 
 
-def _answer_supervisor(child: Child, worker: Worker, loop: asyncio.AbstractEventLoop) -> None:
+def _metrics(counted: WorkerMetrics, metrics_of: Client | None) -> Metrics:
+    collectors = application_collectors(one_process=True)
+    if metrics_of is not None:
+        collectors.append(DatabaseCollector(metrics_of.run))
+    return lambda accept: render([counted, *collectors], accept)
+
+
+def _answer_supervisor(
+    child: Child, worker: Worker, counted: WorkerMetrics | None, loop: asyncio.AbstractEventLoop
+) -> None:
     def on_health() -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed
-            loop.call_soon_threadsafe(lambda: child.send_health(worker_health(worker)))
+            loop.call_soon_threadsafe(lambda: child.send(Request.HEALTH, worker_health(worker)))
 
-    child.answer_health(on_health)
+    def on_metrics() -> None:
+        if counted is not None:
+            child.send(Request.METRICS, counted.as_json())
+
+    child.answer({Request.HEALTH: on_health, Request.METRICS: on_metrics})
 
 
 def loop_factory(name: LoopName) -> Callable[[], asyncio.AbstractEventLoop] | None:

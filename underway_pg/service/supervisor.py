@@ -1,30 +1,35 @@
 """Several worker processes below one: start them, restart the ones that die, pass a stop on, report their health.
 
-A supervisor and its children talk over a socket pair for each child, in lines. The supervisor writes a `Request`; the
-child answers `Request.HEALTH` with one line of JSON. A stop is a line and not a signal, because systemd, supervisord
-and Heroku send their signal to every process: a child that counted both would take the first stop for the second.
+`link.py` is how they talk with each other.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import os
 import signal
 import socket
 import sys
-import threading
 import time
-from collections.abc import Callable, Sequence
-from enum import StrEnum
+from collections.abc import Sequence
 from subprocess import _args_from_interpreter_flags  # type: ignore[attr-defined]  # multiprocessing uses it as well
 from typing import Any
 
-from .health import HealthAddress, HealthServer
+from ..client import Client
+from ..metrics import (
+    DatabaseCollector,
+    MergedWorkers,
+    application_collectors,
+    forget_process,
+    has_prometheus,
+    render,
+)
+from .health import HealthAddress, HealthServer, Metrics
+from .link import KILL_MARGIN, VARIABLE, Process, Request
 
-__all__ = ["Child", "Supervisor", "child_command"]
+__all__ = ["Supervisor", "child_command"]
 
 logger = logging.getLogger(__name__)
 
@@ -33,78 +38,8 @@ logger = logging.getLogger(__name__)
 _FIRST_PAUSE = 0.5
 _MAX_PAUSE = 30.0
 
-# Seconds that a child has beyond its shutdown timeout before it is killed.
-_KILL_MARGIN = 10.0
-
-# Seconds in which a child has to answer how it is; below the second that a Kubernetes probe waits by default.
-_ANSWER_TIMEOUT = 0.8
-
 # The exit code of a command that was used wrongly. Another start would not help.
 _WRONG_USAGE = 2
-
-_VARIABLE = "UNDERWAY_CHILD"
-
-
-class Request(StrEnum):
-    """What a supervisor asks of a child."""
-
-    STOP = "stop"
-    HEALTH = "health"
-
-
-class Child:
-    """The side of the child: its `number`, from 1, and how often the supervisor has asked it to stop.
-
-    A thread reads the requests, so that they arrive while the application is imported and while the loop is blocked. A
-    request to stop becomes a SIGTERM to this process, which whatever runs in it handles. When the supervisor has died,
-    the child stops, and is ended after `shutdown_timeout` and a margin if it has not.
-    """
-
-    def __init__(self, number: int, channel: socket.socket, shutdown_timeout: float) -> None:
-        self.number = number
-        self.stops = 0
-        self._channel = channel
-        self._shutdown_timeout = shutdown_timeout
-        self._on_health: Callable[[], None] | None = None
-        threading.Thread(target=self._read, name="underway-supervisor", daemon=True).start()
-
-    @classmethod
-    def from_environment(cls, shutdown_timeout: float) -> Child | None:
-        """The link of this process to its supervisor; None without one. Its own children have none."""
-        text = os.environ.pop(_VARIABLE, None)
-        if text is None:
-            return None
-        number, descriptor = map(int, text.split(":"))
-        os.set_inheritable(descriptor, False)
-        return cls(number, socket.socket(fileno=descriptor), shutdown_timeout)
-
-    def answer_health(self, on_health: Callable[[], None]) -> None:
-        """Call this, in a thread, when the supervisor asks for the health of the worker."""
-        self._on_health = on_health
-
-    def send_health(self, health: dict[str, Any]) -> None:
-        """Answer the supervisor."""
-        with contextlib.suppress(OSError):  # the supervisor died
-            self._channel.sendall(json.dumps(health, default=str).encode() + b"\n")
-
-    def _read(self) -> None:
-        with contextlib.suppress(OSError), self._channel.makefile() as lines:
-            for line in lines:
-                if line.strip() == Request.HEALTH:
-                    if self._on_health is not None:
-                        self._on_health()
-                else:
-                    self._stop()
-        logger.warning("worker process %s: its supervisor died", self.number)
-        self._stop()
-        time.sleep(self._shutdown_timeout + _KILL_MARGIN)
-        os._exit(1)
-
-    def _stop(self) -> None:
-        self.stops += 1
-        main_thread = threading.main_thread().ident
-        assert main_thread is not None
-        signal.pthread_kill(main_thread, signal.SIGTERM)
 
 
 class Supervisor:
@@ -112,7 +47,8 @@ class Supervisor:
 
     A child that dies is restarted after a pause that grows. The first signal stops all children, and nothing is started
     after it; the second makes them release their running tasks at once. A child that runs on after `shutdown_timeout`
-    and `kill_margin` (seconds) is killed with its process group. With `health`, one port answers for all children.
+    and `kill_margin` (seconds) is killed with its process group. With `health`, one port answers for all children;
+    `/metrics` has the sums of their metrics, and with `metrics_of`, a client, those of its database.
     """
 
     def __init__(
@@ -121,18 +57,21 @@ class Supervisor:
         processes: int,
         *,
         shutdown_timeout: float = 30.0,
-        kill_margin: float = _KILL_MARGIN,
+        kill_margin: float = KILL_MARGIN,
         health: HealthAddress | None = None,
+        metrics_of: Client | None = None,
     ) -> None:
         self._command = list(command)
         self._processes = processes
         self._shutdown_timeout = shutdown_timeout
         self._kill_margin = kill_margin
         self._health = health
-        self._running: dict[int, _Process] = {}
+        self._metrics_of = metrics_of
+        self._running: dict[int, Process] = {}
         self._stops = 0
         self._stopping = asyncio.Event()
         self._code = 0
+        self._merged = MergedWorkers()
 
     async def run(self) -> int:
         """Run until the end. Returns the exit code: 0, or that of a child that was used wrongly or died at the stop."""
@@ -141,7 +80,7 @@ class Supervisor:
             loop.add_signal_handler(which, self._stop)
         with contextlib.ExitStack() as stack:
             if self._health is not None:
-                stack.enter_context(HealthServer(self._health, self._ask_all))
+                stack.enter_context(HealthServer(self._health, self._ask_all, self._metrics()))
             async with asyncio.TaskGroup() as group:
                 for number in range(1, self._processes + 1):
                     group.create_task(self._keep(number))
@@ -186,11 +125,11 @@ class Supervisor:
         with theirs:
             child = await asyncio.create_subprocess_exec(
                 *self._command,
-                env={**os.environ, _VARIABLE: f"{number}:{theirs.fileno()}"},
+                env={**os.environ, VARIABLE: f"{number}:{theirs.fileno()}"},
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,  # Ctrl-C in the terminal is for the supervisor
             )
-        async with _Process(child, ours) as process:
+        async with Process(child, ours) as process:
             self._running[number] = process
             for _ in range(self._stops):  # while it was started
                 process.request(Request.STOP)
@@ -198,62 +137,57 @@ class Supervisor:
                 return await child.wait()
             finally:
                 del self._running[number]
+                self._merged.ended(number)
+                forget_process(child.pid)
 
     async def _ask_all(self) -> list[dict[str, Any]]:
         """The health of each child. A child that died and will be restarted is alive, and not ready."""
         processes = [self._running.get(number) for number in range(1, self._processes + 1)]
-        return list(await asyncio.gather(*(_ask(process) for process in processes)))
+        return list(await asyncio.gather(*(_ask_health(process) for process in processes)))
+
+    def _metrics(self) -> Metrics | None:
+        """What answers `/metrics`, in a thread; None without prometheus-client."""
+        if not has_prometheus():
+            return None
+        loop, collectors = asyncio.get_running_loop(), application_collectors(one_process=False)
+        if self._metrics_of is not None:
+            collectors.append(DatabaseCollector(self._metrics_of.run))
+
+        def metrics(accept: str | None) -> tuple[str, bytes]:
+            merged = asyncio.run_coroutine_threadsafe(self._merge_metrics(), loop).result()
+            return render([_Collected(merged), *collectors], accept)
+
+        return metrics
+
+    async def _merge_metrics(self) -> list[Any]:
+        """Ask all children for their metrics, and merge them."""
+        running = list(self._running.items())
+        answers = await asyncio.gather(*(process.ask(Request.METRICS) for _, process in running))
+        self._merged.update(
+            {
+                number: answer
+                for (number, process), answer in zip(running, answers, strict=True)
+                if answer is not None and self._running.get(number) is process
+            }
+        )
+        return list(self._merged.collect())
 
 
-async def _ask(process: _Process | None) -> dict[str, Any]:
-    return {"alive": True, "ready": False} if process is None else await process.ask()
+async def _ask_health(process: Process | None) -> dict[str, Any]:
+    """The health of a child. One that has not answered yet is starting: alive, and not ready."""
+    if process is None:
+        return {"alive": True, "ready": False}
+    return await process.ask(Request.HEALTH) or {"alive": not process.has_answered, "ready": False}
 
 
-class _Process:
-    """The side of the supervisor: a running child and the socket to it."""
+class _Collected:
+    """Families that were collected on the loop."""
 
-    def __init__(self, child: asyncio.subprocess.Process, channel: socket.socket) -> None:
-        self._child = child
-        self._channel = channel
-        self._waiting: list[asyncio.Future[dict[str, Any]]] = []
-        self._has_answered = False
+    def __init__(self, families: list[Any]) -> None:
+        self._families = families
 
-    async def __aenter__(self) -> _Process:
-        reader, self._writer = await asyncio.open_connection(sock=self._channel)
-        self._reading = asyncio.create_task(self._read(reader))
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        self._reading.cancel()
-        self._writer.close()
-
-    def request(self, request: Request) -> None:
-        self._writer.write(f"{request}\n".encode())
-
-    def kill(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._child.pid, signal.SIGKILL)
-
-    async def ask(self) -> dict[str, Any]:
-        """The health of the child. One that has not answered yet is starting: alive, and not ready."""
-        answer = asyncio.get_running_loop().create_future()
-        self._waiting.append(answer)
-        self.request(Request.HEALTH)
-        try:
-            return await asyncio.wait_for(answer, _ANSWER_TIMEOUT)
-        except TimeoutError:
-            return {"alive": not self._has_answered, "ready": False}
-        finally:
-            with contextlib.suppress(ValueError):
-                self._waiting.remove(answer)
-
-    async def _read(self, reader: asyncio.StreamReader) -> None:
-        with contextlib.suppress(OSError):
-            while line := await reader.readline():
-                self._has_answered = True
-                for answer in self._waiting:
-                    if not answer.done():
-                        answer.set_result(json.loads(line))
+    def collect(self) -> list[Any]:
+        return self._families
 
 
 def _describe(code: int) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import os
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -43,12 +44,21 @@ def server(source: str) -> Iterator[str]:
 
 
 class Databases:
-    """Makes and drops databases of one server. `prefix` begins their names."""
+    """Makes and drops databases of one server, over one connection. `prefix` begins their names."""
 
     def __init__(self, dsn: str, prefix: str) -> None:
         self._dsn = dsn
         self._prefix = prefix
         self._numbers = itertools.count(1)
+        self._lock = threading.Lock()
+        self._connection: psycopg.Connection[Any] | None = None
+
+    def close(self) -> None:
+        """Close the connection; the next call makes another one."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
 
     @contextmanager
     def new(self, template: str = "template1", name: str | None = None) -> Iterator[str]:
@@ -86,8 +96,22 @@ class Databases:
         with self._connect() as connection:
             connection.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
 
-    def _connect(self) -> psycopg.Connection[Any]:
-        return psycopg.connect(self._dsn, autocommit=True)
+    @contextmanager
+    def _connect(self) -> Iterator[psycopg.Connection[Any]]:
+        """The connection, for one thread at a time; a new one where a test has ended it."""
+        with self._lock:
+            if self._connection is None or not _is_alive(self._connection):
+                self._connection = psycopg.connect(self._dsn, autocommit=True)
+            yield self._connection
+
+
+def _is_alive(connection: psycopg.Connection[Any]) -> bool:
+    try:
+        connection.execute("")
+    except psycopg.OperationalError:
+        connection.close()
+        return False
+    return not connection.closed
 
 
 class TemplateDatabases:
@@ -114,12 +138,14 @@ def template_databases(
     with the dsn of the template, to create the tables of the application; the schema of the queue is installed after
     it, unless it did that itself. Everything is removed at the end.
     """
-    with server(source) as dsn:
-        databases = Databases(dsn, f"underway_test_{os.getpid()}")
-        with databases.new(name="template") as template:
-            dsn_of_template = databases.dsn_of(template)
-            if prepare is not None:
-                prepare(dsn_of_template)
-            schema.migrate(dsn_of_template)
-            install(dsn_of_template)
-            yield TemplateDatabases(databases, template)
+    with (
+        server(source) as dsn,
+        closing(Databases(dsn, f"underway_test_{os.getpid()}")) as databases,
+        databases.new(name="template") as template,
+    ):
+        dsn_of_template = databases.dsn_of(template)
+        if prepare is not None:
+            prepare(dsn_of_template)
+        schema.migrate(dsn_of_template)
+        install(dsn_of_template)
+        yield TemplateDatabases(databases, template)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 
 import pytest
 from psycopg.conninfo import conninfo_to_dict
@@ -113,7 +113,7 @@ def _database_of_this_process(source: str) -> Iterator[str]:
         raise pytest.UsageError("with pytest-xdist, underway_server has to name its database")
     # Not over a connection to that database itself: no other process could copy it meanwhile.
     databases = Databases(Databases(source, "").dsn_of("postgres"), str(name))
-    with databases.new(str(name), process) as copy:
+    with closing(databases), databases.new(str(name), process) as copy:
         yield databases.dsn_of(copy)
 
 

@@ -36,27 +36,16 @@ from ..errors import ConfigurationError
 from ..job import Job
 from ..models import Health, WorkerCounters
 from ..version import VERSION
-from .attempt import Environment
+from .attempt import Attempt, Environment
 from .checks import check_jobs, check_middleware
-from .claimer import Claimer
 from .context import Middleware
 from .database import Database, GaveUp
-from .deadlines import Deadlines
-from .executors.loop import LoopExecutor
-from .executors.process import ProcessExecutor
-from .executors.thread import ThreadExecutor
+from .engine import Engine
 from .lifespan import Lifespan, LifespanCancelled
-from .listener import Listener
-from .maintenance import Maintenance
 from .observer import Observer
-from .parts import run_to_end, run_together
-from .renewal import Renewer
-from .results import Results
-from .runner import Runner
+from .parts import run_to_end
 from .settings import WorkerSettings
 from .shared import Shared
-from .stopping import Stopping
-from .vacuum import Vacuum
 
 __all__ = ["Worker"]
 
@@ -98,9 +87,7 @@ class Worker:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stops = 0
         self._shared: Shared | None = None
-        self._runner: Runner | None = None
-        self._stopping: Stopping | None = None
-        self._claimer: Claimer | None = None
+        self._engine: Engine | None = None
 
     async def run(self) -> None:
         """Work until `stop` is called. Raises what keeps it from working at all, such as SchemaMissing.
@@ -166,41 +153,19 @@ class Worker:
                 await database.run(statements.unregister_worker(shared.id))
 
     async def _work(self, shared: Shared, pools: HandlerConnections, state: Any) -> None:
-        """Make all parts, and run them until everything is settled after a stop, or one of them fails."""
+        """Work until everything is settled after a stop, or a part fails."""
         environment = replace(
             self._environment,
             connections=pools,
             state=state,
             max_output_size=await shared.database.run(statements.max_output_size()),
         )
-        results = Results(shared)
-        runner = self._runner = Runner(shared, results)
-        on_loop = LoopExecutor(runner.ended, shared.held)
-        runner.executors = {
-            "async": on_loop,
-            "thread": ThreadExecutor(runner.ended),
-            "process": ProcessExecutor(
-                runner.ended, self._dsn, self.settings.max_tasks_per_process, self.settings.max_memory_per_process
-            ),
-        }
-        stopping = self._stopping = Stopping(shared, results, runner.start_ready)
-        deadlines = stopping.deadlines = Deadlines(self.name, shared, on_loop, stopping.expired)
-        renewer = deadlines.renewer = Renewer(self._dsn, shared, deadlines, stopping.renewed)
-        claimer = self._claimer = Claimer(shared, environment, runner, results, stopping, self._stop)
-        vacuum = Vacuum(self._dsn, self.name, self.settings)
-        maintenance = Maintenance(shared, claimer, runner, vacuum, self._stop, self._register)
-        listener = Listener(self.settings.listen_dsn or self._dsn, self.name, shared.claim_wanted.set, self._on_notify)
-        deadlines.start()
-        renewer.start()
-        try:
-            if self._stops:
-                self._wind_up()  # asked before there was anything to stop
-            await run_together(results.settler.run(), claimer.run(), maintenance.run(), vacuum.run(), listener.run())
-        finally:
-            deadlines.close()
-            for executor in runner.executors.values():
-                await executor.close()
-            await asyncio.to_thread(renewer.close)
+        self._engine = Engine(
+            self._dsn, shared, environment, stop=self._stop, register=self._register, on_notify=self._on_notify
+        )
+        if self._stops:
+            self._wind_up()  # asked before there was anything to stop
+        await self._engine.run()
 
     def _run_cancelled(self) -> None:
         self._stops += 1
@@ -208,9 +173,9 @@ class Worker:
 
     def _on_notify(self, notification: psycopg.Notify) -> None:
         assert self._shared is not None
-        assert self._stopping is not None
+        assert self._engine is not None
         if notification.channel == "underway_cancelled":
-            self._stopping.renew_soon(notification.payload)
+            self._engine.stopping.renew_soon(notification.payload)
         elif notification.payload in self.queues:
             self._shared.follow(self._shared.prefetch.notified())
 
@@ -245,13 +210,13 @@ class Worker:
         shared.stops = self._stops
         if self._lifespan is not None:
             self._lifespan.stop()
-        if not at_once and self._runner is not None:
+        if not at_once and self._engine is not None:
             logger.info("worker %s is shutting down; running tasks: %s", self.name, shared.running)
             self._loop.call_later(self.settings.shutdown_timeout, self._force)
         else:
             self._force()
-        if self._runner is not None:
-            self._runner.release_unstarted()
+        if self._engine is not None:
+            self._engine.release_unstarted()
         shared.claim_wanted.set()
         shared.settle_wanted.set()
 
@@ -260,8 +225,8 @@ class Worker:
         database = self._shared.database
         # A connection that has just broken is no reason to let all leases lapse.
         database.give_up_at = min(database.give_up_at, time.monotonic() + self.settings.connect_timeout)
-        if self._stopping is not None:
-            self._stopping.force()
+        if self._engine is not None:
+            self._engine.stopping.force()
         if self._lifespan is not None:
             self._lifespan.force()
 
@@ -275,12 +240,22 @@ class Worker:
             queues=self.queues,
             running=0 if shared is None else shared.running,
             schema_version=schema.migrations()[-1].version,
-            last_claim_at=None if self._claimer is None else self._claimer.last_claim_at,
+            last_claim_at=None if self._engine is None else self._engine.last_claim_at,
         )
 
     def stats(self) -> WorkerCounters:
         """What this worker has done since it started, and what it holds now. May be called in any thread."""
         return WorkerCounters() if self._shared is None else self._shared.stats()
+
+    @property
+    def jobs(self) -> Mapping[str, Job[..., Any]]:
+        """The jobs that it knows, by name."""
+        return self._jobs
+
+    @property
+    def held(self) -> list[Attempt]:
+        """The attempts that it holds now. May be called in any thread."""
+        return [] if self._shared is None else list(self._shared.held)
 
     @property
     def abandoned(self) -> int:

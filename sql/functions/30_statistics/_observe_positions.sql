@@ -1,8 +1,8 @@
--- _observe_positions: find out up to which ids all tasks and all counts are committed or rolled back.
+-- _observe_positions: find out up to which ids all tasks and all rows of `uncounted` are committed or rolled back.
 --
 -- Problem: ids are given out before their transactions commit, so a reader that remembers the highest id that it has seen
 -- misses rows with lower ids that are committed later.
--- Idea: whoever inserts a task or counts what happens to one holds RowExclusiveLock on `task` until it ends. Read the last
+-- Idea: a transaction that inserts a task or a row of `uncounted` holds RowExclusiveLock on `task` until it ends. Read the last
 -- ids, then the holders of that lock. Once none of these transactions holds it any more, all rows up to these ids are
 -- visible or will never be.
 --
@@ -11,7 +11,7 @@
 
 create or replace function underway._observe_positions(
     out settled_task bigint,
-    out settled_delta bigint
+    out settled_end bigint
 )
 language plpgsql
 volatile
@@ -22,7 +22,7 @@ as $$
 declare
     v_position underway.stat_position;
     v_task     bigint;
-    v_delta    bigint;
+    v_end    bigint;
     v_locks    text[];
 begin
     select p.* into v_position from underway.stat_position p where p.only_row;
@@ -33,7 +33,7 @@ begin
 
     -- A prepared transaction has another virtual id after a restart of the server: -1/...
     v_task := (select s.last_value from underway.task_id_seq s);
-    v_delta := (select s.last_value from underway.task_stat_delta_id_seq s);
+    v_end := (select s.last_value from underway.uncounted_id_seq s);
     v_locks := array(
         select l.virtualtransaction
         from pg_locks l
@@ -54,14 +54,14 @@ begin
     end if;
 
     _observe_positions.settled_task := v_position.observed_task;
-    _observe_positions.settled_delta := v_position.observed_delta;
+    _observe_positions.settled_end := v_position.observed_end;
     update underway.stat_position p
-    set observed_task = v_task, observed_delta = v_delta, observed_locks = v_locks
+    set observed_task = v_task, observed_end = v_end, observed_locks = v_locks
     where p.only_row
-      and (p.observed_task, p.observed_delta, p.observed_locks) is distinct from (v_task, v_delta, v_locks);
+      and (p.observed_task, p.observed_end, p.observed_locks) is distinct from (v_task, v_end, v_locks);
 end;
 $$;
 
 comment on function underway._observe_positions() is
-    'The ids of tasks and of counts up to which no row can appear any more; null while a transaction is under way that could'
+    'The ids of tasks and of rows of `uncounted` up to which no row can appear any more; null while a transaction is under way that could'
     ' add one.';

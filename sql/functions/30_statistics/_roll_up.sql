@@ -1,46 +1,29 @@
--- _roll_up: add the counts that transactions have left in task_stat_delta to the sums in task_stat.
+-- _roll_up: add up in task_stat what has ended.
 --
 -- Problem: settlements of one queue that updated a sum would wait for each other until their transactions end.
--- Idea: a settlement only inserts a row. This function deletes such rows and adds them to the sums, one session at a time.
+-- Idea: a settlement only inserts a row (_finish, _count_attempts). This function deletes such rows and adds them to the sums.
 -- Invariant: the sums and the rows that are left are together what has happened, in every snapshot.
 --
--- It begins at the last position up to which all rows have been added up (_observe_positions), so it does not read the dead
--- entries of rows that were added up before.
+-- It begins at the position up to which all rows have been added up (_observe_positions), so it does not read the dead entries
+-- of earlier rows.
 --
--- Writes: task_stat_delta, task_stat.
--- Calls: nothing.
+-- Writes: uncounted.
+-- Calls: _add_statistics.
 
-create or replace function underway._add_histograms(a bigint[], b bigint[])
-returns bigint[]
+create or replace function underway._bucket(seconds double precision)
+returns smallint
 language sql
 immutable
 begin atomic
-    -- The shorter one is filled up with nulls.
-    select coalesce(array_agg(coalesce(both_sides.x, 0) + coalesce(both_sides.y, 0) order by both_sides.bucket), '{}')
-    from unnest(_add_histograms.a, _add_histograms.b) with ordinality as both_sides (x, y, bucket);
+    -- The bounds of histogram_bounds; a value on a bound belongs below it. No pinned search_path, which would prevent inlining.
+    select (28 - width_bucket(-_bucket.seconds, array[
+        -67108.864, -33554.432, -16777.216, -8388.608, -4194.304, -2097.152, -1048.576, -524.288, -262.144, -131.072, -65.536, -32.768, -16.384, -8.192, -4.096, -2.048, -1.024, -0.512, -0.256, -0.128, -0.064, -0.032, -0.016, -0.008, -0.004, -0.002, -0.001
+    ]::double precision[]))::smallint;
 end;
 
-comment on function underway._add_histograms(bigint[], bigint[]) is 'The sum of two histograms, bucket by bucket.';
+comment on function underway._bucket(double precision) is 'The bucket of a duration: from 1 to 28.';
 
-create or replace function underway._to_histogram(buckets smallint[], tasks bigint[])
-returns bigint[]
-language sql
-immutable
-begin atomic
-    select coalesce(array_agg(coalesce(counted.tasks, 0) order by bucket.number), '{}')
-    from generate_series(1, (select max(given.bucket) from unnest(_to_histogram.buckets) as given (bucket))) as bucket (number)
-    left join (
-        select given.bucket, sum(given.tasks)::bigint as tasks
-        from unnest(_to_histogram.buckets, _to_histogram.tasks) as given (bucket, tasks)
-        group by given.bucket
-    ) counted on counted.bucket = bucket.number;
-end;
-
-comment on function underway._to_histogram(smallint[], bigint[]) is
-    'A histogram from counts of tasks, each with its bucket; a count without a bucket is left out.';
-
-create or replace function underway._roll_up(max_rows integer default 10000)
-returns integer
+create or replace function underway._roll_up(max_attempts integer default 50000, out complete boolean, out attempts bigint)
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
@@ -50,81 +33,79 @@ set enable_bitmapscan = off
 set jit = off
 as $$
 declare
-    v_from  bigint := (select p.counted_delta from underway.stat_position p where p.only_row);
-    v_count integer;
+    v_from   bigint := (select p.counted_end from underway.stat_position p where p.only_row);
+    v_rows   bigint[];
+    v_seen   bigint;
+    v_counts underway.stat_count[];
 begin
-    with gone as (
-        delete from underway.task_stat_delta d
-        where d.id = any (array(
-            select one.id
-            from underway.task_stat_delta one
-            where one.id > v_from
-            order by one.id
-            limit _roll_up.max_rows
+    -- Rows up to max_attempts attempts, and at least one.
+    select array_agg(r.id) filter (where r.attempts_before < _roll_up.max_attempts), count(*)
+    into v_rows, v_seen
+    from (
+        select one.id, sum(one.tasks) over (order by one.id) - one.tasks as attempts_before
+        from (
+            select u.id, u.tasks
+            from underway.uncounted u
+            where u.id > v_from
+            order by u.id
+            limit 10000
             for update skip locked
-        ))
-        returning d.*
+        ) one
+    ) r;
+
+    with gone as (
+        delete from underway.uncounted u where u.id = any (v_rows) returning u.*
+    ),
+    ended as (
+        select
+            date_bin('1 minute', g.at, 'epoch') as at, g.outcome, a.queue, a.job,
+            date_bin('1 minute', a.started_at, 'epoch') as started_at,
+            -- Times before 2000 and in the future can only come from a wrong clock.
+            greatest(date_part('epoch', g.at) - date_part('epoch', greatest(a.started_at, '2000-01-01')), 0)
+                as run,
+            greatest(
+                date_part('epoch', a.started_at)
+                    - date_part('epoch', greatest(least(a.ready_at, a.started_at), '2000-01-01')), 0
+            ) as wait,
+            a.started_at is not null as began
+        from gone g
+        cross join lateral (
+            select g.started_at, alike.ready_at, g.queue, g.job
+            from unnest(g.ready_at) as alike (ready_at)
+            union all
+            select o.started_at, o.ready_at, o.queue, o.job
+            from unnest(g.others) as o
+        ) a
     ),
     counted as (
         select
-            g.at, g.queue, g.job, g.outcome, g.tasks, 0 as started, g.run_seconds, g.wait_seconds, g.run_bucket, g.wait_bucket
-        from gone g
-        union all
-        select g.started_at, g.queue, g.job, 'started', 0, g.tasks, 0, 0, null, null
-        from gone g
-        where g.started_at is not null
-    ),
-    added as (
-        insert into underway.task_stat as s (
-            step, at, queue, job, enqueued, started, succeeded, failed, retried, cancelled, expired, run_seconds,
-            wait_seconds, run_histogram, wait_histogram
-        )
-        select
-            slot.step, slot.at, slot.queue, slot.job,
-            coalesce(sum(c.tasks) filter (where c.outcome = 'enqueued'), 0),
-            sum(c.started),
-            coalesce(sum(c.tasks) filter (where c.outcome = 'succeeded'), 0),
-            coalesce(sum(c.tasks) filter (where c.outcome = 'failed'), 0),
-            coalesce(sum(c.tasks) filter (where c.outcome = 'retried'), 0),
-            coalesce(sum(c.tasks) filter (where c.outcome = 'cancelled'), 0),
-            coalesce(sum(c.tasks) filter (where c.outcome = 'expired'), 0),
-            sum(c.run_seconds), sum(c.wait_seconds),
-            underway._to_histogram(array_agg(c.run_bucket), array_agg(c.tasks)),
-            underway._to_histogram(array_agg(c.wait_bucket), array_agg(c.tasks))
-        from counted c
-        -- Each count enters three steps, and in each of them the sums of its queue and job and those of everything.
+            e.at, e.outcome, e.queue, e.job, e.started_at, x.run_bucket, x.wait_bucket, count(*) as tasks,
+            coalesce(sum(e.run) filter (where e.began), 0) as run_seconds,
+            coalesce(sum(e.wait) filter (where e.began), 0) as wait_seconds
+        from ended e
         cross join lateral (
-            select step.name as step, step.at, line.queue, line.job
-            from (
-                values
-                    ('minute'::underway.stat_step, date_bin('1 minute', c.at, 'epoch')),
-                    ('hour', date_bin('1 hour', c.at, 'epoch')),
-                    ('total', '-infinity'::timestamptz)
-            ) as step (name, at)
-            cross join (values (c.queue, c.job), ('', '')) as line (queue, job)
-        ) slot
-        group by slot.step, slot.at, slot.queue, slot.job
-        order by slot.step, slot.at, slot.queue, slot.job
-        on conflict (step, at, queue, job) do update
-        set
-            enqueued = s.enqueued + excluded.enqueued,
-            started = s.started + excluded.started,
-            succeeded = s.succeeded + excluded.succeeded,
-            failed = s.failed + excluded.failed,
-            retried = s.retried + excluded.retried,
-            cancelled = s.cancelled + excluded.cancelled,
-            expired = s.expired + excluded.expired,
-            run_seconds = s.run_seconds + excluded.run_seconds,
-            wait_seconds = s.wait_seconds + excluded.wait_seconds,
-            run_histogram = underway._add_histograms(s.run_histogram, excluded.run_histogram),
-            wait_histogram = underway._add_histograms(s.wait_histogram, excluded.wait_histogram)
-        returning 1
+            select
+                case when e.began then underway._bucket(e.run) end as run_bucket,
+                case when e.began then underway._bucket(e.wait) end as wait_bucket
+            offset 0
+        ) x
+        group by 1, 2, 3, 4, 5, 6, 7
     )
-    select count(*) into v_count from gone;
+    select
+        array_agg(row(
+            c.at, c.outcome, c.queue, c.job, c.started_at, c.tasks, c.run_seconds, c.wait_seconds, c.run_bucket,
+            c.wait_bucket
+        )::underway.stat_count),
+        coalesce(sum(c.tasks), 0)
+    into v_counts, _roll_up.attempts
+    from counted c;
 
-    return v_count;
+    perform underway._add_statistics(v_counts);
+
+    _roll_up.complete := v_seen < 10000 and v_seen = coalesce(cardinality(v_rows), 0);
 end;
 $$;
 
 comment on function underway._roll_up(integer) is
-    'Add up at most max_rows counts of what has happened to tasks. Returns how many rows were added up.';
+    'Add up about max_attempts attempts and tasks that have ended. Returns how many there were, and whether these were all'
+    ' that are committed and not locked.';

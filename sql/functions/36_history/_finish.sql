@@ -5,8 +5,8 @@
 --   waiting -> failed
 --   pending | waiting | in_progress -> cancelled
 --
--- Writes: task, task_history, task_stat_delta.
--- Calls: _clock, _job_retentions, _wait_bounds.
+-- Writes: task, task_history, uncounted.
+-- Calls: _clock, _job_retentions.
 
 create or replace function underway._history_slot(kept_until timestamptz, now timestamptz)
 returns smallint
@@ -46,9 +46,20 @@ set jit = off
 as $$
 declare
     v_now    timestamptz := underway._clock();
-    v_bounds interval[] := underway._wait_bounds();
+    v_queue  text; -- for the statistics
+    v_job    text;
+    v_started_at timestamptz;
+    v_ready_at timestamptz[];
+    v_others underway.ended_attempt[];
     v_result underway.finish_result;
 begin
+    -- For the statistics: most calls finish tasks of one queue, job and claim, which are then stored once.
+    if cardinality(_finish.tasks) > 10 then
+        select t.queue, t.job, t.started_at into v_queue, v_job, v_started_at
+        from underway.task t
+        where t.id = _finish.tasks[1];
+    end if;
+
     -- Rows are locked in the order of their ids, so that two batches never deadlock. A merge join keeps that order under
     -- every plan, whatever its outer side is. A hash join returns the order of its outer side, which may be the order of
     -- the arrays, and a nested loop may read the arrays once for each task.
@@ -61,9 +72,10 @@ begin
         -- Columns that are read often come first: the server reads a row from its first column to the last that is needed.
         returning
             t.id, t.watched or t.in_batch or t.holds_slot or t.concurrency_key is not null as has_effects,
-            t.watched, t.in_batch, t.holds_slot, t.parked, t.queue, t.concurrency_key, t.unique_key, t.job,
-            t.priority, t.attempt, t.worker, t.enqueued_at, t.ready_at, t.started_at, t.expires_at, t.input, t.headers, t.errors,
-            t.dead_letter, t.retry_policy, t.timeout, t.heartbeat, t.retention, batch.output
+            t.started_at = v_started_at and t.queue = v_queue and t.job is not distinct from v_job as is_alike,
+            t.ready_at, t.watched, t.in_batch, t.holds_slot, t.parked, t.queue, t.concurrency_key, t.unique_key, t.job,
+            t.priority, t.attempt, t.worker, t.enqueued_at, t.started_at, t.expires_at, t.input, t.headers, t.errors, t.dead_letter,
+            t.retry_policy, t.timeout, t.heartbeat, t.retention, batch.output
     ),
     setting as (
         select
@@ -101,34 +113,6 @@ begin
         cross join lateral (
             select coalesce(g.retention, (s.of_jobs ->> g.job)::interval) as retention
         ) x
-    ),
-    counted as (
-        insert into underway.task_stat_delta (
-            at, outcome, queue, job, started_at, run_bucket, wait_bucket, tasks, run_seconds, wait_seconds
-        )
-        select
-            v_now, coalesce(_finish.reason, _finish.state::text), a.queue, a.job, a.started_at, a.run_bucket,
-            a.wait_bucket, count(*), coalesce(extract(epoch from sum(a.run)), 0),
-            coalesce(extract(epoch from sum(a.wait)), 0)
-        from (
-            select
-                g.queue, coalesce(g.job, '') as job,
-                date_bin('1 minute', g.started_at, 'epoch') as started_at,
-                width_bucket(x.run, v_bounds) + 1 as run_bucket,
-                width_bucket(x.wait, v_bounds) + 1 as wait_bucket,
-                x.run, x.wait
-            from gone g
-            cross join lateral (
-                select
-                    v_now - least(g.started_at, v_now) as run,
-                    g.started_at - least(greatest(g.ready_at, '2000-01-01'), g.started_at) as wait
-                where g.started_at is not null
-                union all
-                select null, null
-                where g.started_at is null
-            ) x
-        ) a
-        group by a.queue, a.job, a.started_at, a.run_bucket, a.wait_bucket
     )
     select
         coalesce(array_agg(g.id), '{}'),
@@ -136,9 +120,22 @@ begin
             row(
                 g.id, g.queue, g.concurrency_key, g.watched, g.in_batch, g.holds_slot, g.parked
             )::underway.finished_task
-        ) filter (where g.has_effects)
-    into v_result
+        ) filter (where g.has_effects),
+        array_agg(g.ready_at) filter (where g.is_alike),
+        array_agg(
+            row(g.started_at, g.ready_at, g.queue, g.job)::underway.ended_attempt
+        ) filter (where g.is_alike is not true)
+    into v_result.tasks, v_result.with_effects, v_ready_at, v_others
     from gone g;
+
+    -- To be counted by maintain(). Counting here would cost more (docs/decisions/0030).
+    if v_result.tasks <> '{}' then
+        insert into underway.uncounted (at, outcome, tasks, queue, job, started_at, ready_at, others)
+        values (
+            v_now, coalesce(_finish.reason, _finish.state::text), cardinality(v_result.tasks), v_queue, v_job, v_started_at,
+            v_ready_at, v_others
+        );
+    end if;
 
     return v_result;
 end;

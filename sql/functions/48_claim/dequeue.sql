@@ -8,7 +8,7 @@
 --
 -- Writes: task.
 -- Calls: _advance_watermark, _attempt_settings, _check_claim, _claim_lock, _claim_within_limits, _clock, _expire_front,
---   _has_ready_key, _mark_queue_keyed, _queues_with_tasks, _start_of_line.
+--   _lanes_to_claim, _lock_queue_as_seen, _mark_queue_keyed, _queues_with_tasks.
 -- Raises: UW001 invalid_argument, UW003 queue_not_found.
 
 create or replace function underway.dequeue(queues text[], max_tasks integer default 1, worker bigint default null)
@@ -35,7 +35,7 @@ declare
     v_settings  underway.attempt_settings[];
     v_claimed   integer;
     v_expired   integer;
-    v_to_expire integer; -- in this call
+    v_to_expire integer := 1000; -- at most, in this call
 begin
     if (dequeue.max_tasks between 0 and 10000) is not true then
         perform underway._check_claim(dequeue.queues, dequeue.max_tasks);
@@ -46,23 +46,7 @@ begin
     -- Queues of one priority come in random order, so that none starves.
     <<lanes>>
     for v_lane in
-        select
-            q.name as queue, p.priority, q.timeout, q.heartbeat, (q.retry_policy).max_attempts, start.at as starts_at,
-            q.max_running is not null or q.rate_limit is not null or q.fair or q.has_keys as has_limits,
-            q.jobs_have_attempts
-        from unnest(v_queues) as served (name)
-        -- The limit and the offset keep this order of look-ups under a generic plan.
-        cross join lateral (select * from underway.queue one where one.name = served.name limit 1) q
-        cross join lateral (select one.priority from underway.queue_priority one where one.queue = served.name offset 0) p
-        cross join lateral underway._start_of_line(served.name, p.priority, v_now) start (at)
-        where q.paused_at is null
-          -- Scalar subqueries, not EXISTS: the planner may hash an EXISTS and read the whole table.
-          and ((cardinality(dequeue.queues) = 1 and p.priority = 0) or (
-              select true from underway.task t where t.queue = served.name and t.priority = p.priority
-                and t.ready_at between start.at and v_now and t.state = 'pending' and not t.parked
-              limit 1
-          ) or (q.rate_limit_per_key is not null and underway._has_ready_key(served.name, v_now)))
-        order by p.priority desc, random()
+        select * from underway._lanes_to_claim(v_queues, v_now) lane order by lane.priority desc, random()
     loop
         exit when v_remaining = 0;
 
@@ -72,11 +56,9 @@ begin
                 v_rows := underway._claim_within_limits(v_lane.queue, v_lane.priority, v_lane.starts_at, v_remaining);
                 v_has_slots := (select q.max_running is not null from underway.queue q where q.name = v_lane.queue);
             else
-                continue lanes when not pg_try_advisory_xact_lock_shared(underway._claim_lock(v_lane.queue));
-                if current_setting('transaction_isolation') <> 'read committed' then
-                    perform from underway.queue q where q.name = v_lane.queue for share skip locked; -- fails if it has changed
-                    continue lanes when not found;
-                end if;
+                continue lanes when not pg_try_advisory_xact_lock_shared(underway._claim_lock(v_lane.queue))
+                    or (current_setting('transaction_isolation') <> 'read committed'
+                        and not underway._lock_queue_as_seen(v_lane.queue));
                 v_rows := array(
                     select t.ctid
                     from underway.task t
@@ -118,10 +100,7 @@ begin
             exit when v_claimed = cardinality(v_rows);
 
             -- Tasks were left out. Without the expired ones there may be others to claim.
-            v_to_expire := coalesce(v_to_expire, 1000);
-            v_expired := underway._expire_front(
-                v_lane.queue, v_lane.priority, v_lane.starts_at, v_now, v_to_expire
-            );
+            v_expired := underway._expire_front(v_lane.queue, v_lane.priority, v_lane.starts_at, v_now, v_to_expire);
             v_to_expire := v_to_expire - v_expired;
             if v_expired = 0 then
                 perform underway._mark_queue_keyed(v_lane.queue);

@@ -6,7 +6,7 @@
 --   -> pending
 --
 -- Writes: schedule.
--- Calls: _clock, _cron_previous, _enqueue_scheduled, _error, _next_time, _read_cron.
+-- Calls: _clock, _cron_previous, _enqueue_scheduled, _error, _next_time, _read_cron, _record_event.
 
 create or replace function underway._run_schedule(schedule underway.schedule, now timestamptz)
 returns integer
@@ -25,6 +25,8 @@ declare
     v_last_at    timestamptz := schedule.last_at;
     v_last_task  bigint := schedule.last_task;
     v_count      integer := 0;
+    v_skipped    integer := 0;
+    v_skipped_at timestamptz;
 begin
     if v_next_at <= v_missed_at then
         -- Find the first of the missed times to catch up: of the latest one, of the latest catch_up_limit, or none.
@@ -41,6 +43,20 @@ begin
         end loop;
         if v_next_at is null then
             v_next_at := underway._next_time(v_cron, schedule.time_zone, v_missed_at, null, schedule.ends_at);
+        end if;
+
+        -- Count at most a hundred of the times that are not caught up.
+        v_skipped_at := schedule.next_at;
+        while v_skipped < 100 and v_skipped_at <= v_missed_at and (v_skipped_at < v_next_at) is not false loop
+            v_skipped := v_skipped + 1;
+            v_skipped_at := underway._next_time(v_cron, schedule.time_zone, v_skipped_at, null, schedule.ends_at);
+        end loop;
+        if v_skipped > 0 then
+            perform underway._record_event(
+                'schedule_missed', schedule.queue, schedule.job, details => jsonb_build_object(
+                    'schedule', schedule.name, 'skipped', v_skipped, 'first_at', schedule.next_at
+                )
+            );
         end if;
     end if;
 
@@ -114,6 +130,14 @@ begin
                     last_error_at = v_now,
                     check_at = v_now + interval '10 seconds'
                 where s.name = v_schedule.name;
+                -- It is retried every ten seconds; only a new error is an event.
+                if v_message is distinct from v_schedule.last_error ->> 'message' then
+                    perform underway._record_event(
+                        'schedule_failed', v_schedule.queue, v_schedule.job, details => jsonb_build_object(
+                            'schedule', v_schedule.name, 'type', v_sqlstate, 'message', left(v_message, 200)
+                        )
+                    );
+                end if;
         end;
         -- After an outage there may be many missed times. The next call continues, so that maintain() is not held up.
         exit when v_count >= 1000;

@@ -1,10 +1,12 @@
 -- _sample_depth: record how many tasks each queue has, once a minute.
 --
+-- Only queues with live tasks have a row, at most a thousand, and all together one with an empty name.
+--
 -- Writes: queue_depth.
--- Calls: _clock.
+-- Calls: _clock, queue_counts.
 
 create or replace function underway._sample_depth()
-returns void
+returns boolean
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
@@ -18,21 +20,34 @@ declare
     v_minute timestamptz := date_bin('1 minute', v_now, 'epoch');
 begin
     if exists (select from underway.queue_depth d where d.at = v_minute) then
-        return;
+        return false;
     end if;
 
+    with counted as materialized (
+        select
+            c.queue, c.ready + c.parked as ready, c.scheduled, c.in_progress, c.waiting,
+            greatest(date_part('epoch', v_now) - date_part('epoch', c.oldest_ready_at), 0) as oldest_ready_seconds
+        from underway.queue_counts() c
+    )
     insert into underway.queue_depth (at, queue, ready, scheduled, in_progress, waiting, oldest_ready_seconds)
+    select v_minute, one.*
+    from (
+        select c.*
+        from counted c
+        where c.ready + c.scheduled + c.in_progress + c.waiting > 0
+        order by c.ready + c.scheduled + c.in_progress + c.waiting desc, c.queue
+        limit 1000
+    ) one
+    union all
     select
-        v_minute, t.queue,
-        count(*) filter (where t.state = 'pending' and t.ready_at <= v_now),
-        count(*) filter (where t.state = 'pending' and t.ready_at > v_now),
-        count(*) filter (where t.state = 'in_progress'),
-        count(*) filter (where t.state = 'waiting'),
-        extract(epoch from v_now - min(t.ready_at) filter (where t.state = 'pending' and not t.parked and t.ready_at <= v_now))
-    from underway.task t
-    group by t.queue
+        v_minute, '', coalesce(sum(c.ready), 0), coalesce(sum(c.scheduled), 0), coalesce(sum(c.in_progress), 0),
+        coalesce(sum(c.waiting), 0), max(c.oldest_ready_seconds)
+    from counted c
     on conflict do nothing;
+
+    return true;
 end;
 $$;
 
-comment on function underway._sample_depth() is 'Record how many tasks each queue has in this minute.';
+comment on function underway._sample_depth() is
+    'Record how many tasks each queue has in this minute. Returns false if that was done already.';

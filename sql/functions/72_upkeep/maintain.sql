@@ -2,7 +2,7 @@
 -- session has locked.
 --
 -- Writes: queue, upkeep, worker.
--- Calls: _clock, _expire_overdue, _mark_queues, _one_in, _prune, _prune_batches, _prune_buckets, _prune_reservations, _reclaim, _reevaluate_batches, _repair_clock, _repair_parked, _repair_queues, _tables_to_vacuum, run_schedules.
+-- Calls: _check_workers, _clock, _expire_overdue, _keep_statistics, _mark_queues, _one_in, _prune, _prune_batches, _prune_buckets, _prune_reservations, _reclaim, _reevaluate_batches, _repair_clock, _repair_parked, _repair_queues, _tables_to_vacuum, run_schedules.
 
 create or replace function underway._run_chores()
 returns jsonb
@@ -16,9 +16,9 @@ as $$
 declare
     v_now     timestamptz := underway._clock();
     v_last    underway.upkeep;
-    v_workers integer;
     v_expired integer;
     v_done    jsonb;
+    v_problem text;
 begin
     select u.* into v_last from underway.upkeep u order by u.last_run_at desc limit 1;
 
@@ -26,16 +26,7 @@ begin
         perform underway._repair_clock();
     end if;
 
-    delete from underway.worker w
-    where w.id = any (array(
-        select lost.id
-        from underway.worker lost
-        where lost.seen_at < v_now - interval '1 hour'
-        for update skip locked
-    ));
-    get diagnostics v_workers = row_count;
-
-    perform underway._keep_statistics();
+    v_problem := underway._keep_statistics();
     perform underway._mark_queues();
     -- Begins where the last call ended, because a long snapshot keeps the index entries of the tasks that have expired.
     -- About once a minute it begins at the first task.
@@ -53,9 +44,9 @@ begin
         'reclaimed', underway._reclaim(),
         'expired', v_expired,
         'pruned', underway._prune(),
-        'forgotten_workers', v_workers,
+        'forgotten_workers', underway._check_workers(),
         'to_vacuum', underway._tables_to_vacuum()
-    );
+    ) || jsonb_strip_nulls(jsonb_build_object('statistics_error', v_problem));
 
     -- Keys whose parked tasks could not be seen or changed when a slot was freed.
     select r.queue, r.key

@@ -1,7 +1,7 @@
 -- queue_stats: each queue with its settings and the number of its live tasks by state.
 --
 -- Writes: nothing.
--- Calls: _clock.
+-- Calls: _clock, queue_counts.
 
 create or replace view underway.queue_stats as
 select
@@ -40,30 +40,12 @@ select
     q.rate_limit_per_key,
     q.fair,
     coalesce(live.expired, 0) as expired,
-    false as capped
+    coalesce(live.capped, false) as capped
 from underway.queue q
-left join (
-    select
-        t.queue,
-        count(*) filter (where t.state = 'pending' and not t.parked and t.ready_at <= tick.now and x.live) as ready,
-        count(*) filter (where t.parked and t.ready_at <= tick.now and x.live) as parked,
-        count(*) filter (where t.state = 'pending' and t.ready_at > tick.now) as scheduled,
-        count(*) filter (where t.state = 'in_progress') as in_progress,
-        count(*) filter (where t.state = 'waiting' and x.live) as waiting,
-        count(*) filter (where not x.live) as expired,
-        count(*) filter (where t.dead_letter is not null) as dead_letters,
-        min(t.ready_at) filter (
-            where t.state = 'pending' and not t.parked and t.ready_at <= tick.now and x.live
-        ) as oldest_ready_at,
-        min(t.ready_at) filter (where t.parked and t.ready_at <= tick.now and x.live) as oldest_parked_at
-    from underway.task t
-    cross join (select underway._clock() as now) as tick
-    cross join lateral (select (t.expires_at <= tick.now and t.state <> 'in_progress') is not true as live) as x
-    group by t.queue
-) live on live.queue = q.name;
+left join underway.queue_counts() live on live.queue = q.name;
 
 comment on view underway.queue_stats is
     'Each queue with its settings and the number of its live tasks by state. Parked tasks are due, but their concurrency'
     ' key was full at the last claim; they are not counted as ready. In a fair queue, where each task waits for the turn of its'
     ' key, parked is 0 and these tasks are ready. Tasks that have expired, and that maintain has not cancelled yet, are counted as'
-    ' expired only. Reads the live tasks, not the history.';
+    ' expired only. At most 10,000 tasks of a state are counted; capped says that there may be more.';

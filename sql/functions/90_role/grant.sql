@@ -35,7 +35,7 @@ begin
             ('underway_observer', array[
                 'task_info', 'export_tasks', 'why', 'stats', 'backoff', 'cron_next', 'cron_preview', 'histogram_bounds', 'stats_over_time',
                 'stats_by_queue', 'stats_by_job', 'queue_depth_over_time', 'find_tasks', 'count_tasks', 'batch_tasks', 'task_dependencies',
-                'events_after', 'last_event', 'failure_groups', 'database_health'
+                'events_after', 'last_event', 'failure_groups', 'database_health', 'queue_counts'
             ]),
             ('underway_operator', array[
                 'create_queue', 'register_job', 'unregister_job', 'configure', 'pause_queue', 'resume_queue', 'pause_key', 'resume_key', 'drop_queue', 'retry_policy',
@@ -43,7 +43,7 @@ begin
                 'unschedule', 'pause_schedule', 'resume_schedule', 'run_schedule_now', 'run_schedules', 'cron_next',
                 'cron_preview', 'maintain', 'stop_workers', 'watch', 'why', 'histogram_bounds', 'stats_over_time', 'stats_by_queue',
                 'stats_by_job', 'queue_depth_over_time', 'find_tasks', 'count_tasks', 'batch_tasks', 'task_dependencies', 'events_after',
-                'last_event', 'failure_groups', 'database_health', 'cancel_many', 'retry_many', 'delete_many',
+                'last_event', 'failure_groups', 'database_health', 'queue_counts', 'cancel_many', 'retry_many', 'delete_many',
                 'redrive_many', 'run_again', 'record_action', 'export_tasks'
             ])
     loop

@@ -79,7 +79,7 @@ CopyShop = Callable[[], contextlib.AbstractContextManager[data.Shop]]
 @pytest.fixture(scope="session")
 def copy_shop(server: Server, seeded: data.Shop) -> CopyShop:
     """Makes copies of the sample data, whose workers are alive."""
-    template = re.search(r"/(\w+)(\?|$)", seeded.dsn.partition("//")[2])
+    template = re.search(r"/(\w+)(\?|$)", seeded.dsn.partition("://")[2])
     assert template
 
     @contextlib.contextmanager
@@ -158,7 +158,7 @@ def browser(browser_thread: ThreadPoolExecutor) -> Iterator[Browser]:
 
 
 class Watched:
-    """Pages of a browser whose errors are collected: messages of the console, violations of the policy, other requests."""
+    """Pages whose errors are collected: messages of the console, violations of the policy, requests elsewhere."""
 
     def __init__(self, browser: Browser) -> None:
         self._browser = browser
@@ -167,7 +167,9 @@ class Watched:
 
     def open(self, **options: Any) -> Page:
         """A page in a context of its own: with no cookies, and the options of Playwright's `new_context`."""
-        context = self._browser.new_context(**{"viewport": {"width": 1280, "height": 900}, "reduced_motion": "reduce"} | options)
+        context = self._browser.new_context(
+            **{"viewport": {"width": 1280, "height": 900}, "reduced_motion": "reduce"} | options
+        )
         context.set_default_timeout(10_000)
         self._contexts.append(context)
         context.route(lambda url: not url.startswith("http://127.0.0.1:"), self._refuse)
@@ -182,7 +184,8 @@ class Watched:
         self._contexts.clear()
 
     def _hear(self, message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):
+        # The stream of live updates is cut when the dashboard of a test stops before its pages.
+        if message.type in ("error", "warning") and "ERR_INCOMPLETE_CHUNKED_ENCODING" not in message.text:
             self.problems.append(f"console of {message.page.url if message.page else '?'}: {message.text}")
 
     def _refuse(self, route: Route) -> None:

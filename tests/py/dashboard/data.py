@@ -60,7 +60,9 @@ EVENTS = """
     insert into underway.event (at, task, kind, queue, job, details)
     select f.at + f.n * interval '1 second', k.task, f.kind, f.queue, f.job, k.details
     from (
-        select s.at, s.queue, s.job, f.kind, f.n, row_number() over (partition by s.queue, s.job, f.kind order by s.at) as number
+        select
+            s.at, s.queue, s.job, f.kind, f.n,
+            row_number() over (partition by s.queue, s.job, f.kind order by s.at) as number
         from underway.task_stat s
         cross join lateral (
             select 'task_failed' as kind, n from generate_series(1, s.failed) n
@@ -133,7 +135,9 @@ class Clerk:
         kind, message = self.random.choice(ERRORS[job])
         message = message.format(n=self.random.randrange(1000, 9999), name=self.random.choice(NAMES))
         error = {"type": kind, "message": message, "traceback": traceback_of(job, kind, message)}
-        self.rows("select underway.fail(%(t)s, %(l)s, %(e)s::jsonb, %(r)s)", t=task, l=lease, e=json.dumps(error), r=retryable)
+        self.rows(
+            "select underway.fail(%(t)s, %(l)s, %(e)s::jsonb, %(r)s)", t=task, l=lease, e=json.dumps(error), r=retryable
+        )
 
 
 def traceback_of(job: str, kind: str, message: str) -> str:
@@ -187,12 +191,13 @@ def _declare(clerk: Clerk) -> None:
         select underway.create_queue('dead');
         select underway.create_queue('mail', dead_letter_queue => 'dead', rate_limit => 600, rate_period => '1 minute',
             retry_policy => underway.retry_policy(max_attempts => 3));
-        select underway.create_queue('payments', dead_letter_queue => 'dead', max_running => 4, max_running_per_key => 1,
-            timeout => '2 minutes', retention => '60 days');
+        select underway.create_queue('payments', dead_letter_queue => 'dead', max_running => 4,
+            max_running_per_key => 1,            timeout => '2 minutes', retention => '60 days');
         select underway.create_queue('images', max_running => 8, fair => true, max_running_per_key => 2);
         select underway.create_queue('reports', max_length => 500);
         select underway.create_queue('search', keep_history => true);
-        select underway.create_queue('webhooks', dead_letter_queue => 'dead', rate_limit_per_key => 10, rate_period => '1 second');
+        select underway.create_queue('webhooks', dead_letter_queue => 'dead', rate_limit_per_key => 10,
+            rate_period => '1 second');
         select underway.create_queue('imports', max_running_per_key => 1);
         select underway.register_job('send_mail', 'mail', retry_policy => underway.retry_policy(3, '10 seconds'));
         select underway.register_job('send_newsletter', 'mail', priority => -10, expires => '6 hours');
@@ -201,7 +206,8 @@ def _declare(clerk: Clerk) -> None:
         select underway.register_job('resize_image', 'images', timeout => '5 minutes', heartbeat => '10 seconds');
         select underway.register_job('reindex_product', 'search', retention => '1 day');
         select underway.register_job('nightly_report', 'reports', timeout => '1 hour', owner => 'shop.jobs');
-        select underway.register_job('deliver_webhook', 'webhooks', retry_policy => underway.retry_policy(12, '30 seconds', '6 hours'));
+        select underway.register_job('deliver_webhook', 'webhooks',
+            retry_policy => underway.retry_policy(12, '30 seconds', '6 hours'));
         select underway.register_job('import_products', 'imports', timeout => '4 hours');
         select underway.register_job('clean_up', 'reports')
     """)
@@ -264,8 +270,8 @@ def _schedule(clerk: Clerk) -> None:
     clerk.rows("""
         select underway.schedule('nightly report', 'reports', '0 2 * * *', 'Europe/Berlin', job => 'nightly_report');
         select underway.schedule('weekday digest', 'mail', '0 9 * * 1-5', 'America/New_York', job => 'send_newsletter');
-        select underway.schedule('reindex', 'search', '*/30 * * * *', input => '{"all": true}', job => 'reindex_product',
-            overlap => 'skip');
+        select underway.schedule('reindex', 'search', '*/30 * * * *', input => '{"all": true}',
+            job => 'reindex_product', overlap => 'skip');
         select underway.schedule('clean up', 'reports', '@every 90 minutes', job => 'clean_up');
         select underway.schedule('invoices', 'payments', '0 6 1 * *', 'Europe/Vienna', job => 'charge_card');
         select underway.schedule('exchange rates', 'imports', '15 * * * *', input => '{"source": "ecb"}');
@@ -310,10 +316,12 @@ def _finish_batches(clerk: Clerk, shop: Shop) -> None:
         ("migration of images", 6, "cancel"),
         ("import of suppliers", 20, "half"),
     ):
-        tasks = [{"job": "import_products", "queue": "imports", "input": {"file": f"part-{n:03}.csv"}} for n in range(count)]
+        tasks = [
+            {"job": "import_products", "queue": "imports", "input": {"file": f"part-{n:03}.csv"}} for n in range(count)
+        ]
         batch = clerk.value(
-            "select underway.enqueue_batch(%(tasks)s::jsonb, on_success => %(done)s::jsonb, on_failure => %(bad)s::jsonb,"
-            " name => %(name)s)",
+            "select underway.enqueue_batch(%(tasks)s::jsonb, on_success => %(done)s::jsonb,"
+            " on_failure => %(bad)s::jsonb, name => %(name)s)",
             tasks=json.dumps(tasks),
             done=json.dumps({"job": "nightly_report", "queue": "reports", "input": {"after": name}}),
             bad=json.dumps({"job": "send_mail", "queue": "mail", "input": {"to": "ops@example.org"}}),
@@ -322,7 +330,11 @@ def _finish_batches(clerk: Clerk, shop: Shop) -> None:
         shop.batches[finish] = batch
         if finish == "cancel":
             clerk.rows("select underway.cancel_batch(%(batch)s)", batch=batch)
-        claimed = clerk.claim("imports", {"succeed": 12, "fail": 8, "half": 9, "cancel": 0}[finish]) if finish != "cancel" else {}
+        claimed = (
+            clerk.claim("imports", {"succeed": 12, "fail": 8, "half": 9, "cancel": 0}[finish])
+            if finish != "cancel"
+            else {}
+        )
         for number, (task, lease) in enumerate(claimed.items()):
             clerk.later(seconds=2)
             if finish == "fail" and number < 2:
@@ -336,16 +348,25 @@ def _fail_for_good(clerk: Clerk, shop: Shop) -> None:
     """Tasks that have used up their attempts, and their dead letters."""
     for n in range(24):
         queue, job = [("payments", "charge_card"), ("mail", "send_mail")][n % 3 == 0]
-        task = clerk.enqueue(queue, job, {"order": 4700 + n, "customer": f"{NAMES[n % len(NAMES)]}", "amount": 12.5 * n})
+        task = clerk.enqueue(
+            queue, job, {"order": 4700 + n, "customer": f"{NAMES[n % len(NAMES)]}", "amount": 12.5 * n}
+        )
         claimed = clerk.claim(queue, 1)
         clerk.later(seconds=11)
         for id, lease in claimed.items():
             clerk.fail(id, lease, job, retryable=False)
         shop.tasks["failed"] = task
-    task = clerk.enqueue("images", "resize_image", {"image": 77}, retry_policy={"max_attempts": 3, "initial_interval": "1 second"})
+    task = clerk.enqueue(
+        "images",
+        "resize_image",
+        {"image": 77, "sizes": [320, 1200], "source": {"bucket": "uploads", "key": "5364/original.jpg"}},
+        retry_policy={"max_attempts": 3, "initial_interval": "1 second"},
+    )
     for _ in range(3):
         clerk.later(seconds=20)
-        for id, lease in clerk.claim("images", 8).items():
+        claimed = clerk.claim("images", 8)
+        clerk.later(seconds=4.2)
+        for id, lease in claimed.items():
             clerk.fail(id, lease, "resize_image")
     shop.tasks["failed thrice"] = task
 
@@ -354,7 +375,9 @@ def _leave_a_backlog(clerk: Clerk, shop: Shop, now: datetime) -> None:
     """What is ready, scheduled, running, waiting and blocked now."""
     first, second = shop.workers["web-1:4021"], shop.workers["web-2:977"]
     for n in range(40):
-        clerk.enqueue("webhooks", "deliver_webhook", {"event": "order.paid", "order": n}, concurrency_key=f"customer-{n % 4}")
+        clerk.enqueue(
+            "webhooks", "deliver_webhook", {"event": "order.paid", "order": n}, concurrency_key=f"customer-{n % 4}"
+        )
     clerk.rows("select underway.pause_key('webhooks', 'customer-2')")
     for n in range(30):
         clerk.enqueue("reports", "nightly_report", {"day": f"2026-11-{n % 28 + 1:02}"})
@@ -366,7 +389,11 @@ def _leave_a_backlog(clerk: Clerk, shop: Shop, now: datetime) -> None:
         clerk.enqueue("payments", "charge_card", {"order": 9000 + n}, concurrency_key=f"customer-{n % 3}")
         clerk.enqueue("images", "resize_image", {"image": n, "width": 1200}, concurrency_key=f"shop-{n % 5}")
     clerk.go_to(now - timedelta(seconds=25))
-    running = {**clerk.claim("mail", 9, first), **clerk.claim("payments", 4, second), **clerk.claim("images", 6, second)}
+    running = {
+        **clerk.claim("mail", 9, first),
+        **clerk.claim("payments", 4, second),
+        **clerk.claim("images", 6, second),
+    }
     for number, (task, lease) in enumerate(running.items()):
         clerk.rows(
             "select underway.report_progress(%(t)s, %(l)s, %(p)s::jsonb)",
@@ -376,13 +403,21 @@ def _leave_a_backlog(clerk: Clerk, shop: Shop, now: datetime) -> None:
         )
         shop.tasks["running"] = task
     # Their leases last while the tests run: nobody renews them.
-    clerk.rows("update underway.task set lease_expires_at = lease_expires_at + interval '2 hours' where state = 'in_progress'")
-    shop.tasks["scheduled"] = clerk.enqueue("mail", "send_newsletter", {"issue": 48}, delay="3 hours", unique_key="issue-48")
+    clerk.rows(
+        "update underway.task set lease_expires_at = lease_expires_at + interval '2 hours' where state = 'in_progress'"
+    )
+    shop.tasks["scheduled"] = clerk.enqueue(
+        "mail", "send_newsletter", {"issue": 48}, delay="3 hours", unique_key="issue-48"
+    )
     extract = clerk.enqueue("imports", "import_products", {"file": "suppliers-ü.csv"})
     shop.tasks["waiting"] = clerk.enqueue("reports", "nightly_report", {"after": "import"}, after=[extract])
-    shop.tasks["ready"] = clerk.enqueue("search", "reindex_product", {"product": "Fahrradschloß №7 – „Größe L“ 🚲"})
+    shop.tasks["ready"] = clerk.enqueue("search", "reindex_product", {"product": "Fahrradschloß №7, „Größe L“ 🚲"})
     retried = clerk.enqueue("webhooks", "deliver_webhook", {"event": "order.refunded"}, priority=90)
     for id, lease in clerk.claim("webhooks", 1).items():
-        error = {"type": "HTTPStatusError", "message": "503 Service Unavailable", "traceback": traceback_of("deliver_webhook", "HTTPStatusError", "503 Service Unavailable")}
+        error = {
+            "type": "HTTPStatusError",
+            "message": "503 Service Unavailable",
+            "traceback": traceback_of("deliver_webhook", "HTTPStatusError", "503 Service Unavailable"),
+        }
         clerk.rows("select underway.fail(%(t)s, %(l)s, %(e)s::jsonb)", t=id, l=lease, e=json.dumps(error))
     shop.tasks["retrying"] = retried

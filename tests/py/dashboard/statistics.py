@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg
 
-# A job in a minute at noon: how many tasks, the part that fails, and the buckets in which most run and waiting times are.
+# A job in a minute at noon: how many tasks, the part that fails, and the buckets of most run and waiting times.
 FILL = """
 with job (queue, job, per_minute, failing, run_bucket, wait_bucket) as (
     values
@@ -19,7 +19,8 @@ with job (queue, job, per_minute, failing, run_bucket, wait_bucket) as (
 ), minute as (
     select
         m.at, j.*,
-        -- One row stands for a minute in the last hour, and for five before. A night, a day with two peaks, and noise that is the same each time.
+        -- One row stands for a minute in the last hour, and for five before. A night, a day with two peaks, and
+        -- noise that is the same each time.
         (0.25 + 0.75 * (0.5 - 0.5 * cos(2 * pi() * (h.hour - 3) / 24)) + 0.25 * exp(-((h.hour - 14) ^ 2) / 3))
             * (0.8 + 0.4 * (abs(hashtext(j.job || m.number)) %% 1000) / 1000.0) as load,
         -- For twenty-five minutes the bank does not answer.
@@ -47,13 +48,16 @@ with job (queue, job, per_minute, failing, run_bucket, wait_bucket) as (
     where c.started > 0
 ), row_of as (
     select
-        e.at, e.started + (e.outage)::integer * 9 as enqueued, e.started, greatest(e.started - e.failed - e.retried, 0) as succeeded,
+        e.at, e.started + (e.outage)::integer * 9 as enqueued, e.started,
+        greatest(e.started - e.failed - e.retried, 0) as succeeded,
         least(e.failed, e.started) as failed, least(e.retried, e.started) as retried,
         (e.number %% 97 = 0)::integer as cancelled, (e.number %% 331 = 0)::integer as expired,
         e.started * 0.001 * 2 ^ e.run_bucket as run_seconds, e.started * 0.001 * 2 ^ e.wait_bucket as wait_seconds,
         e.queue, e.job,
         pg_temp.histogram_around(e.started, e.run_bucket + case when e.outage then 3 else 0 end) as run_histogram,
-        pg_temp.histogram_around(e.started, e.wait_bucket + (e.load > 1.05)::integer + case when e.outage then 4 else 0 end)
+        pg_temp.histogram_around(
+            e.started, e.wait_bucket + (e.load > 1.05)::integer + case when e.outage then 4 else 0 end
+        )
             as wait_histogram
     from ended e
 )
@@ -87,14 +91,15 @@ insert into underway.task_stat (
     run_histogram, wait_histogram
 )
 select
-    line.step, line.at, line.queue, line.job, sum(s.enqueued), sum(s.started), sum(s.succeeded), sum(s.failed), sum(s.retried),
-    sum(s.cancelled), sum(s.expired), sum(s.run_seconds), sum(s.wait_seconds),
+    line.step, line.at, line.queue, line.job, sum(s.enqueued), sum(s.started), sum(s.succeeded), sum(s.failed),
+    sum(s.retried),    sum(s.cancelled), sum(s.expired), sum(s.run_seconds), sum(s.wait_seconds),
     array[{BUCKETS.format("s.run_histogram")}], array[{BUCKETS.format("s.wait_histogram")}]
 from underway.task_stat s
 cross join lateral (
     values
         ('minute'::underway.stat_step, s.at, '', ''), ('hour', date_trunc('hour', s.at), s.queue, s.job),
-        ('hour', date_trunc('hour', s.at), '', ''), ('total', '-infinity', s.queue, s.job), ('total', '-infinity', '', '')
+        ('hour', date_trunc('hour', s.at), '', ''), ('total', '-infinity', s.queue, s.job),
+        ('total', '-infinity', '', '')
 ) as line (step, at, queue, job)
 group by line.step, line.at, line.queue, line.job
 """
@@ -120,7 +125,7 @@ from (
 
 def fill(connection: psycopg.Connection[Any], now: datetime) -> None:
     """Replace the statistics by those of a day with a quiet night, a busy noon and an outage of payments."""
-    connection.execute("truncate underway.task_stat, underway.task_stat_delta, underway.queue_depth")
+    connection.execute("truncate underway.task_stat, underway.uncounted, underway.queue_depth")
     connection.execute(HISTOGRAM)
     connection.execute(FILL, {"now": now})
     connection.execute(SUMS.encode())

@@ -8,7 +8,8 @@ from xml.etree import ElementTree
 import pytest
 
 from underway_pg.dashboard import formats
-from underway_pg.dashboard.charts import Series, sparkline, time_chart
+from underway_pg.dashboard.charts import Chart, Series, sparkline, time_chart
+from underway_pg.dashboard.formats import NOTHING
 
 NOON = datetime(2030, 1, 31, 12, tzinfo=UTC)
 CSS = (Path(__file__).parents[3] / "underway_pg/dashboard/static/underway.css").read_text()
@@ -18,8 +19,8 @@ def times(count: int, step: timedelta = timedelta(minutes=1)) -> list[datetime]:
     return [NOON + step * i for i in range(count)]
 
 
-def drawn(chart: object) -> ElementTree.Element:
-    return ElementTree.fromstring(getattr(chart, "svg"))
+def drawn(chart: Chart) -> ElementTree.Element:
+    return ElementTree.fromstring(chart.svg)
 
 
 def labels(root: ElementTree.Element, where: str) -> list[str]:
@@ -92,8 +93,11 @@ def test_bars_are_stacked_and_fill_the_height_exactly() -> None:
 def test_each_step_has_a_title_and_a_row_of_the_table() -> None:
     chart = time_chart("Throughput", times(2), [Series("succeeded", [3, None], 1), Series("failed", [1, 12345], 2)])
     titles = [title.text for title in drawn(chart).iter("title")]
-    assert titles == ["31 Jan 12:00 UTC\nsucceeded: 3\nfailed: 1", "31 Jan 12:01 UTC\nsucceeded: –\nfailed: 12k"]
-    assert chart.rows[1] == ("31 Jan 12:01 UTC", ["–", "12k"])
+    assert titles == [
+        "31 Jan 12:00 UTC\nsucceeded: 3\nfailed: 1",
+        f"31 Jan 12:01 UTC\nsucceeded: {NOTHING}\nfailed: 12k",
+    ]
+    assert chart.rows[1] == ("31 Jan 12:01 UTC", [NOTHING, "12k"])
     label = next(each.get("aria-label") for each in drawn(chart).iter("svg") if each.get("role") == "img")
     assert label == "Throughput: succeeded 3 at last, 3 at most; failed 12k at last, 12k at most"
 
@@ -126,7 +130,8 @@ def test_a_sparkline_needs_two_values() -> None:
 @pytest.mark.parametrize(
     ("seconds", "expected"),
     [
-        (None, "–"), (0, "0 s"), (0.0000021, "2 µs"), (0.0042, "4.2 ms"), (0.35, "350 ms"), (0.9999, "1 s"), (4.25, "4.2 s"),
+        (None, NOTHING), (0, "0 s"), (0.0000021, "2 µs"), (0.0042, "4.2 ms"), (0.35, "350 ms"), (0.9999, "1 s"),
+        (4.25, "4.2 s"),
         (9.96, "10 s"), (59.6, "1 min"), (185, "3 min 5 s"), (3600, "1 h"), (7800, "2 h 10 min"), (40000, "11 h"),
         (400_000, "4 d 15 h"), (-90, "-1 min 30 s"), (timedelta(days=14), "14 d"),
     ],
@@ -137,7 +142,8 @@ def test_a_duration_has_two_units_at_most(seconds: float | timedelta | None, exp
 
 @pytest.mark.parametrize(
     ("number", "expected"),
-    [(None, "–"), (0, "0"), (999, "999"), (1000, "1k"), (1234, "1.2k"), (9999, "10k"), (35_400, "35k"), (999_999, "1M"),
+    [(None, NOTHING), (0, "0"), (999, "999"), (1000, "1k"), (1234, "1.2k"), (9999, "10k"), (35_400, "35k"),
+     (999_999, "1M"),
      (4_100_000, "4.1M"), (0.034, "0.034"), (3_000_000_000, "3G")],
 )  # fmt: skip
 def test_a_large_number_is_short(number: float | None, expected: str) -> None:
@@ -153,7 +159,7 @@ def test_a_time_is_relative_with_the_exact_one_in_its_title() -> None:
     text = formats.when(NOON - timedelta(minutes=3), NOON)
     assert text == '<time datetime="2030-01-31T11:57:00+00:00" title="2030-01-31 11:57:00.000 UTC">3 min ago</time>'
     assert ">in 2 h<" in formats.when(NOON + timedelta(hours=2), NOON)
-    assert formats.when(None, NOON) == "–"
+    assert formats.when(None, NOON) == NOTHING
 
 
 # Colours: https://www.w3.org/TR/WCAG21/#dfn-contrast-ratio
@@ -182,8 +188,8 @@ def pairs() -> list[tuple[str, str, float]]:
     on_surfaces = [(text, surface, 4.5) for text in TEXTS for surface in ("page", "surface", "raised")]
     on_soft = [(kind, f"{kind}-soft", 4.5) for kind in ("accent", "ok", "info", "warn", "bad", "plain", "violet")]
     on_fill = [("#ffffff", fill, 4.5) for fill in ("accent-fill", "bad-fill")]
-    lines = [(name, surface, 3.0) for name in ("line-strong", *(f"series-{i}" for i in range(1, 6))) for surface in
-             ("page", "surface")]  # fmt: skip
+    drawn_with = ("line-strong", "ok-bar", "warn-bar", "bad-bar", *(f"series-{i}" for i in range(1, 6)))
+    lines = [(name, surface, 3.0) for name in drawn_with for surface in ("page", "surface")]
     return on_surfaces + on_soft + on_fill + lines
 
 
@@ -191,6 +197,21 @@ def pairs() -> list[tuple[str, str, float]]:
 def test_texts_and_lines_have_enough_contrast(scheme: str) -> None:
     found = {(one, other): round(contrast(one, other, scheme), 2) for one, other, _ in pairs()}
     assert [(pair, found[pair[:2]]) for pair in pairs() if found[pair[:2]] < pair[2]] == []
+
+
+def test_the_page_about_the_design_has_the_contrasts() -> None:
+    def both(one: str, other: str) -> str:
+        return " / ".join(f"{contrast(one, other, scheme):.1f}" for scheme in SCHEMES)
+
+    expected = [
+        f"| `--{text}` | {' | '.join(both(text, each) for each in ('page', 'surface', 'raised'))} |" for text in TEXTS
+    ]
+    for one, other, _ in pairs():
+        if other != "page" and one not in TEXTS:
+            names = f"white on `--{other}`" if one == "#ffffff" else f"`--{one}` on `--{other}`"
+            expected.append(f"| {names} | {both(one, other)} |")
+    page = (Path(__file__).parents[3] / "docs/design.md").read_text()
+    assert [line for line in expected if line not in page] == []
 
 
 # How the eyes of people without one kind of cones see a colour (Machado, Oliveira and Fernandes 2009, severity 1).

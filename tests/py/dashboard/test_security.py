@@ -52,7 +52,7 @@ def csrf(client: TestClient, path: str = "/queues") -> str:
 
 def pause(client: TestClient, token: str | None = None, **headers: str) -> Any:
     token = csrf(client) if token is None else token
-    return client.post("/queues/mail/pause", data={"csrf": token, "back": "/queues"}, headers=headers)
+    return client.post("/queues/pause", data={"csrf": token, "back": "/queues", "name": "mail"}, headers=headers)
 
 
 def is_paused(queue: psycopg.Connection[Any]) -> bool:
@@ -81,7 +81,7 @@ def test_a_local_dashboard_serves_this_machine_and_records_who_acted(
     assert (response.status_code, response.headers["location"]) == (303, "/queues")
     assert "Queue mail is paused" in client.get("/queues").text
     assert is_paused(queue)
-    row = queue.execute("select source, action, details ->> 'name' from underway.audit_list").fetchall()
+    row = queue.execute("select source, action, details ->> 'queue' from underway.audit_list").fetchall()
     assert row == [("dashboard", "pause_queue", "mail")]
 
 
@@ -165,7 +165,10 @@ def test_a_token_opens_pages_for_programs_and_never_from_the_address(
     assert client.get("/queues", headers={"Authorization": "Bearer wrong"}).status_code == 401
     assert client.get("/queues?token=t0ken").status_code == 303
     # No browser adds this header by itself, so no token of a form is needed.
-    assert client.post("/queues/mail/pause", headers={"Authorization": "Bearer t0ken"}).status_code == 303
+    assert (
+        client.post("/queues/pause", data={"name": "mail"}, headers={"Authorization": "Bearer t0ken"}).status_code
+        == 303
+    )
     assert is_paused(queue)
 
 
@@ -227,7 +230,7 @@ def test_a_dashboard_with_a_password_is_read_only_unless_told_otherwise(
     client = make(password="tulip")
     sign_in(client, "tulip")
     page = client.get("/queues").text
-    assert "/queues/mail/pause" not in page
+    assert "/queues/pause" not in page
     response = pause(client, csrf(client, "/"), **HERE)
     assert response.status_code == 403
     assert "read-only" in response.text
@@ -241,18 +244,19 @@ def test_a_dashboard_with_a_password_is_read_only_unless_told_otherwise(
 def test_every_route_that_changes_something_refuses_a_form_without_the_token(make: Make) -> None:
     client = make(local=True)
     dashboard: Any = client.app
-    paths = []
-    for route in dashboard.router.routes:
-        # The sign-in is another test: a local dashboard has none.
-        if isinstance(route, Route) and "POST" in (route.methods or set()) and route.path != "/login":
-            paths.append(re.sub(r"\{(\w+)(:\w+)?\}", "1", route.path))
+    # The sign-in is another test: a local dashboard has none.
+    paths = [
+        re.sub(r"\{(\w+)(:\w+)?\}", "1", route.path)
+        for route in dashboard.router.routes
+        if isinstance(route, Route) and "POST" in (route.methods or set()) and route.path != "/login"
+    ]
     assert len(paths) > 10
     assert {path: client.post(path, headers=HERE).status_code for path in paths} == dict.fromkeys(paths, 403)
 
 
 def test_no_route_changes_anything_by_get(make: Make) -> None:
     client = make(local=True)
-    assert client.get("/queues/mail/resume").status_code in (404, 405)
+    assert client.get("/queues/resume").status_code in (404, 405)
     assert client.get("/tasks/1/retry").status_code == 405
 
 
@@ -287,13 +291,15 @@ def test_the_token_of_another_session_does_not_fit(make: Make, queue: psycopg.Co
 def test_an_action_leads_to_no_other_site(make: Make) -> None:
     client = make(local=True)
     for back in ("https://evil.example", "//evil.example", "/\\evil.example"):
-        response = client.post("/queues/mail/pause", data={"csrf": csrf(client), "back": back}, headers=HERE)
+        response = client.post("/queues/pause", data={"csrf": csrf(client), "back": back, "name": "mail"}, headers=HERE)
         assert response.headers["location"] == "/"
 
 
 def test_a_body_that_is_too_large_is_refused(make: Make) -> None:
     client = make(local=True)
-    response = client.post("/queues/mail/pause", data={"csrf": csrf(client), "x": "a" * 5_000_000}, headers=HERE)
+    response = client.post(
+        "/queues/pause", data={"csrf": csrf(client), "name": "mail", "x": "a" * 5_000_000}, headers=HERE
+    )
     assert response.status_code == 413
 
 
@@ -306,7 +312,7 @@ def test_a_database_role_without_the_right_sees_and_changes_nothing(
         client = make(dsn=dsn, local=True)
         page = client.get("/queues")
         assert page.status_code == 200
-        assert "/queues/mail/pause" not in page.text
+        assert "/queues/pause" not in page.text
         response = pause(client, csrf(client, "/"), **HERE)
         assert response.status_code == 403
         assert "underway_operator" in response.text
@@ -340,13 +346,13 @@ def test_a_mounted_dashboard_asks_the_application_and_links_stay_below_its_path(
     links = set(re.findall(r'(?:href|src|action)="(/[^"]*)"', page))
     assert links
     assert [link for link in links if not link.startswith(f"{base}/")] == []
-    assert f"{base}/queues/mail/pause" not in links
+    assert f"{base}/queues/pause" not in links
     token = re.search(r'name="csrf" value="(\w+)"', page)
     assert token
     for name, expected in (("ada", 403), ("grace", 303)):
         headers = {"X-User": name, **HERE}
-        data = {"csrf": token[1], "back": f"{base}/queues"}
-        assert client.post(f"{base}/queues/mail/pause", data=data, headers=headers).status_code == expected
+        data = {"csrf": token[1], "back": f"{base}/queues", "name": "mail"}
+        assert client.post(f"{base}/queues/pause", data=data, headers=headers).status_code == expected
     assert is_paused(queue)
     assert queue.execute("select actor from underway.audit_list").fetchall() == [("grace",)]
 

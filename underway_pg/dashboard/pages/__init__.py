@@ -62,6 +62,7 @@ from . import (
     dead_letters,
     failures,
     jobs,
+    metrics,
     overview,
     queues,
     schedules,
@@ -74,4 +75,5 @@ __all__ = ["MODULES"]
 
 MODULES = (
     overview, tasks, bulk, task, failures, dead_letters, queues, jobs, workers, schedules, batches, database, audit,
+    metrics,
 )  # fmt: skip

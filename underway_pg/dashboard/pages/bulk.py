@@ -106,7 +106,7 @@ def _start(name: str) -> Any:
             bool(form.get("capped")),
         )
         return Done(
-            f"{kind.verb}: {operation.total:,}{'+' if operation.capped else ''} tasks.",
+            "",
             url(request, "bulk", id=operation.id),
             {"filter": filter, "expected": operation.total},
             after=lambda: dashboard.bulk.start(operation),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from starlette.exceptions import HTTPException
@@ -89,7 +90,7 @@ async def show_one(request: Request, db: Queries) -> dict[str, Any]:
 
 def _settings(job: JobStats, queue: Queue) -> list[Setting]:
     """The settings that apply to a task of the job which has none of its own."""
-    own = {
+    own: dict[str, tuple[Any, Any, Callable[[Any], str]]] = {
         "Retries": (job.retry, queue.retry, _retries),
         "Timeout": (job.timeout, queue.timeout, duration),
         "Lease without a heartbeat": (job.heartbeat, queue.heartbeat, duration),

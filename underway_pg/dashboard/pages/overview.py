@@ -142,7 +142,10 @@ async def show(request: Request, db: Queries) -> dict[str, Any]:
     )
     by_queue = {row.queue: row for row in activity}
     shown = [each for each in queues if queue in (None, each.queue)]
-    oldest = min((each.oldest_ready_at for each in shown if each.oldest_ready_at), default=None)
+    # Dead letters wait for people, so they are no backlog.
+    letters = {each.dead_letter_queue for each in queues} - {queue}
+    backlog = [each for each in shown if each.queue not in letters]
+    oldest = min((each.oldest_ready_at for each in backlog if each.oldest_ready_at), default=None)
     failed, succeeded = sum(row.failed for row in rows), sum(row.succeeded for row in rows)
     return {
         "span": span,
@@ -151,7 +154,7 @@ async def show(request: Request, db: Queries) -> dict[str, Any]:
         "names": [each.queue for each in queues],
         "charts": charts,
         "totals": {
-            "ready": sum(each.ready for each in shown),
+            "ready": sum(each.ready for each in backlog),
             "in_progress": sum(each.in_progress for each in shown),
             "scheduled": sum(each.scheduled for each in shown),
             "waiting": sum(each.waiting for each in shown),

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ... import statements
-from ...errors import DatabaseRefusal, InputError
+from ...errors import ConfigurationError, DatabaseRefusal, InputError
 from ..activity import by_job, finished_by_hour
 from ..database import Queries
 from ..page import Done, action, confirm, page, render, url
@@ -120,7 +120,7 @@ async def _form(db: Queries, name: str, form: QueueForm) -> dict[str, Any]:
 async def save(request: Request, form: FormData, db: Queries) -> Done | Response:
     """Change those settings that differ from what the form showed; others may have been changed meanwhile."""
     name = _name(form)
-    await _queue(db, name)
+    stored = QueueForm.of(await _queue(db, name))
     given = QueueForm.read(form)
     changed = given.changes()
     if not given.errors and not changed:
@@ -128,8 +128,8 @@ async def save(request: Request, form: FormData, db: Queries) -> Done | Response
     if not given.errors:
         try:
             async with db.connection.transaction():
-                await db.run(statements.create_queue(given.queue(name)))
-        except (DatabaseRefusal, InputError) as error:
+                await db.run(statements.create_queue(given.queue(name, stored)))
+        except (DatabaseRefusal, InputError, ConfigurationError) as error:
             given.blame(str(error))
     if given.errors:
         return await render(request, "queue_edit.html", status=422, **await _form(db, name, given))

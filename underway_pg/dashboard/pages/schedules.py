@@ -90,7 +90,8 @@ async def _tasks(db: Queries, schedule: Any) -> list[Any]:
         wanted["job"] = [schedule.job]
     tasks = await db.rows(
         """select i.id, i.state::text as state, i.headers ->> 'scheduled_at' as scheduled_at, i.enqueued_at,
-            i.started_at, i.finished_at, i.errors -> -1 ->> 'type' as error_type, left(i.errors -> -1 ->> 'message', 200) as message
+            i.started_at, i.finished_at, i.errors -> -1 ->> 'type' as error_type,
+            left(i.errors -> -1 ->> 'message', 200) as message
         from underway.find_tasks(%(filter)s, max_tasks => %(searched)s) f
         cross join lateral unnest(f.tasks || %(last)s::bigint[]) as found (id)
         cross join lateral underway.task_info(found.id) i

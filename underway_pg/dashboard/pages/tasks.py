@@ -69,8 +69,7 @@ async def show(request: Request, db: Queries) -> dict[str, Any]:
         "operations": {
             name: kind
             for name, kind in OPERATIONS.items()
-            if set(kind.states) & set(states)
-            and (not kind.dead_letter or wanted.get("dead_letter") not in ("no", "false"))
+            if set(kind.states) & set(states) and (not kind.dead_letter or any(task.dead_letter_of for task in tasks))
         },
         "older": url(request, "tasks", wanted.with_(before=next_before)) if next_before else None,
         "newest": url(request, "tasks", wanted.values) if before else None,

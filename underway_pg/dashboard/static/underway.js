@@ -58,18 +58,21 @@
   const toggle = find("[data-live-toggle]");
   let stream = null;
   let paused = sessionStorage.getItem("underway-paused") === "yes";
-  let changed = false;
   let fetching = false;
 
   const main = () => find("main[data-live]");
-  document.addEventListener("input", (event) => {
-    if (event.target.closest("main")) changed = true;
-  });
+  function isChanged(field) {
+    if (field.name === "task" || field.matches("[data-select-all]")) return false;
+    if (field.type === "checkbox" || field.type === "radio") return field.checked !== field.defaultChecked;
+    if (field.tagName !== "SELECT") return field.type !== "hidden" && field.value !== field.defaultValue;
+    const preset = [...field.options].findIndex((option) => option.defaultSelected);
+    return !field.multiple && field.selectedIndex !== Math.max(0, preset);
+  }
   function busy() {
     const page = main();
     const active = document.activeElement;
-    return changed || fetching || !page ||
-      (page.contains(active) && active.matches("input, select, textarea")) ||
+    return fetching || !page || all("input, select, textarea", page).some(isChanged) ||
+      (page.contains(active) && active.matches("input:not([type=checkbox]), select, textarea")) ||
       find("input[name=task]:checked", page) !== null ||
       find(".hover:hover, button:active, a:active", page) !== null ||
       find("dialog[open]") !== null ||
@@ -99,7 +102,7 @@
       if (!next || busy()) return;
       const page = main();
       const focus = document.activeElement;
-      const focusKey = page.contains(focus) && focus !== page ? place(focus, "a, button, summary") : null;
+      const focusKey = page.contains(focus) && focus !== page ? place(focus, "a, button, summary, input[type=checkbox]") : null;
       const row = all("tr", page).findIndex((each) => each.classList.contains("current"));
       const open = all("details", page).map((each) => [place(each, "details"), each.open]);
       const scrolled = all(".table-wrap, pre", page).map((each) => [place(each, ".table-wrap, pre"), each.scrollLeft, each.scrollTop]);
@@ -110,7 +113,7 @@
         if (each) { each.scrollLeft = left; each.scrollTop = top; }
       }
       if (row >= 0) all("tr", page)[row]?.classList.add("current");
-      if (focusKey) found(focusKey, "a, button, summary")?.focus({ preventScroll: true });
+      if (focusKey) found(focusKey, "a, button, summary, input[type=checkbox]")?.focus({ preventScroll: true });
       for (const form of all("form[data-selection]", page)) showSelection(form);
       showState("live");
     } catch {
@@ -143,7 +146,6 @@
   function pause() {
     paused = !paused;
     sessionStorage.setItem("underway-paused", paused ? "yes" : "no");
-    changed = false;
     connect();
     if (!paused) refresh();
   }

@@ -17,22 +17,19 @@ import sys
 import threading
 from dataclasses import replace
 from multiprocessing.connection import Connection
-from pathlib import Path
 from queue import SimpleQueue
 from types import FrameType
 from typing import Any
 
 from ...connections import Session
-from ...errors import LeaseLost, Snooze
 from ..attempt import Attempt, Environment
 from ..execution import run_plain
-from ..failure import Failure
 from ..stacks import thread_stack
 from .connection import NewConnections
+from .ending import describe_end
 from .messages import (
     Ended,
     FromProcess,
-    HowEnded,
     Program,
     Progress,
     RunTask,
@@ -216,7 +213,7 @@ class Child:
         try:
             ended = self._run_handler(message, attempt)
         except BaseException as error:  # the exception of a stop, just as the handler had ended
-            ended = _ended(attempt, error)
+            ended = describe_end(attempt, error)
         self._may_raise = False
         self._attempt = None
         return ended
@@ -237,34 +234,8 @@ class Child:
             error = raised
         if os.getpid() != self._pid:
             exit_fork(error)
-        return _ended(attempt, error, output)
+        return describe_end(attempt, error, output)
 
 
 def _ignore(number: int, frame: FrameType | None) -> None:
     pass
-
-
-def _ended(attempt: Attempt, error: BaseException | None, output: str | None = None) -> Ended:
-    how, failure, delay = HowEnded.RETURNED, None, None
-    if isinstance(error, asyncio.CancelledError) and attempt.stop_reason is not None:
-        how = HowEnded.STOPPED
-    elif isinstance(error, LeaseLost):
-        how = HowEnded.LEASE_LOST
-    elif isinstance(error, Snooze):
-        how, delay = HowEnded.SNOOZED, error.delay
-    elif error is not None:
-        how, failure = HowEnded.RAISED, Failure.of(error, attempt.job)
-    lost = attempt.take_lost_sessions()
-    return Ended(how, output, failure, delay, attempt.completed, _memory(), lost)
-
-
-def _memory() -> int:
-    """The bytes that this process has in memory; the most that it had where the system does not say more."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except OSError:
-        import resource  # which Windows lacks
-
-        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return most if sys.platform == "darwin" else most * 1024
-    return pages * os.sysconf("SC_PAGE_SIZE")

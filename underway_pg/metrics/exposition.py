@@ -36,5 +36,8 @@ def render(collectors: Iterable[Any], accept: str | None = None) -> tuple[str, b
     """
     from prometheus_client.exposition import choose_encoder
 
-    encode, content_type = choose_encoder(accept or "")
+    try:
+        encode, content_type = choose_encoder(accept or "")
+    except (TypeError, ValueError):  # a version that is no number
+        encode, content_type = choose_encoder("")
     return content_type, encode(_Families(collectors))

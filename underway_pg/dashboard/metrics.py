@@ -1,0 +1,36 @@
+"""The metrics of the database for Prometheus, at /metrics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from ..errors import ConfigurationError
+from ..statements import Statement
+from .page import dashboard_of
+
+__all__ = ["routes"]
+
+
+async def metrics(request: Request) -> Response:
+    """The metrics in the format that the client asks for."""
+    database = dashboard_of(request).database
+
+    async def run(statement: Statement[Any]) -> Any:
+        async with database.reading() as db:
+            return await db.run(statement)
+
+    try:
+        from ..metrics import metrics_response
+
+        media_type, body = await metrics_response(run, request.headers.get("accept"))
+    except (ModuleNotFoundError, ConfigurationError) as missing:
+        raise HTTPException(404, f"There are no metrics here: {missing}.") from None
+    return Response(body, headers={"Content-Type": media_type})
+
+
+routes = [Route("/metrics", metrics, name="metrics")]

@@ -240,6 +240,23 @@ def test_a_dry_run_shows_which_tasks_and_changes_nothing(mail: Underway, connect
     assert states(connection) == {"pending": 1}
 
 
+def test_an_error_in_the_middle_says_what_was_done_before(mail: Underway, connection: Connection) -> None:
+    connection.execute("select underway.enqueue_many('mail', array_fill('{}'::jsonb, '{700}'))")
+    connection.execute("""
+        create function refuse() returns trigger language plpgsql as
+            $$ begin
+                if exists (select from underway.audit where action = 'cancel') then raise 'full'; end if;
+                return new;
+            end $$;
+        create trigger refuse before insert on underway.audit for each row execute function refuse()""")
+    answer = mail("cancel", "--queue", "mail", "--yes")
+    assert (answer.code, answer.out) == (1, "")
+    assert answer.err.splitlines()[-2:] == [
+        "underway: 500 tasks cancelled before this error:", "underway: the database reported an error: full",
+    ]  # fmt: skip
+    assert states(connection) == {"cancelled": 500, "pending": 200}
+
+
 def test_no_task_that_matches_is_no_error(mail: Underway) -> None:
     answer = mail("cancel", "--queue", "mail", "--yes")
     assert (answer.code, answer.out, answer.err) == (0, "", "no task: --queue mail\n")

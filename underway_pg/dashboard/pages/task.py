@@ -126,6 +126,8 @@ def _value(name: str, value: Any, whole: bool, redaction: Redaction, hide: Hide)
         if redaction:
             return Value(name, label, None, "It is nested too deeply to be redacted, so it is not shown.")
         return Value(name, label, None, "It is nested too deeply, or has too large a number, to be shown as a tree.")
+    if name == "dead_letter" and isinstance(value, dict):
+        value = {key: each for key, each in value.items() if key != "error"}  # which is shown as an attempt
     return Value(name, label, json_view.tree(_shown(name, value, redaction, hide)))
 
 

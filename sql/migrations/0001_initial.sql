@@ -759,7 +759,7 @@ create type underway.queue_depth_row as (
     oldest_ready_seconds double precision
 );
 
--- What a search asks for, as underway._task_filter reads it; null is any.
+-- What a search asks for, as underway._read_filter reads it; null is any.
 create type underway.task_filter as (
     states          text[],
     queues          text[],

@@ -39,7 +39,13 @@ PREPARE = {
 # The blocks that do not run: each of them has its reason in its fence, `not-run: reason`.
 NOT_RUN = {
     "docs/guides/dashboard.md": ["listens on a fixed port", "listens on a fixed port"],
-    "docs/guides/middleware.md": ["needs structlog", "needs sentry-sdk"],
+    "docs/guides/middleware.md": ["needs structlog"],
+    "docs/guides/observability.md": [
+        "serves until it is stopped",
+        "does not end",
+        "needs a receiver",
+        "needs a project of Sentry",
+    ],
     "docs/reference/other-languages.md": ["needs node and the package pg"],
 }
 

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import types
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from multiprocessing import Pipe
@@ -491,7 +492,7 @@ def child() -> Iterator[Child]:
 
 
 def run_task(number: int) -> RunTask:
-    return RunTask("module", "name", None, attempt_of(process_jobs.hangs).task._replace(id=number), 1, True)
+    return RunTask("module", "name", None, attempt_of(process_jobs.hangs).task._replace(id=number), 1, True, 10.0)
 
 
 def test_a_stop_that_comes_late_does_not_hit_the_next_task_of_its_process(child: Child) -> None:
@@ -618,3 +619,17 @@ def test_a_process_sets_up_django_only_if_its_settings_are_a_module(monkeypatch:
     monkeypatch.setitem(sys.modules, "django.apps", django)
     monkeypatch.delenv("DJANGO_SETTINGS_MODULE", raising=False)
     assert describe_program("postgresql://nowhere").django_databases is None
+
+
+def test_the_time_of_an_attempt_does_not_include_the_start_of_its_process() -> None:
+    async def main() -> None:
+        async with executor() as running:
+            attempt = attempt_of(process_jobs.pid)
+            running._ends[attempt] = asyncio.get_running_loop().create_future()
+            attempt.started_at = asked_at = time.monotonic()
+            running.executor.start(attempt)
+            await running.end(attempt)
+            assert time.monotonic() - asked_at > 0.05, "an interpreter has started"
+            assert attempt.started_at - asked_at > 0.9 * (time.monotonic() - asked_at)
+
+    asyncio.run(main())

@@ -151,9 +151,9 @@ begin
         l.oldest_ready_at, l.oldest_parked_at,
         coalesce(l.ready, 0) >= v_max_count or coalesce(l.scheduled, 0) + l.parked_scheduled >= v_max_count
             or l.keyed >= v_max_count
-            or (w.tasks > 0 and (select sum(m.tasks) from waiting m) >= v_max_count)
-            or (e.tasks > 0 and (select sum(m.tasks) from expired m) >= v_max_count)
-            or (d.tasks > 0 and (select sum(m.tasks) from letter m) >= v_max_count)
+            or (coalesce(w.tasks, 0) > 0 and (select sum(m.tasks) from waiting m) >= v_max_count)
+            or (coalesce(e.tasks, 0) > 0 and (select sum(m.tasks) from expired m) >= v_max_count)
+            or (coalesce(d.tasks, 0) > 0 and (select sum(m.tasks) from letter m) >= v_max_count)
     from line l
     left join running r on r.queue = l.queue
     left join waiting w on w.queue = l.queue

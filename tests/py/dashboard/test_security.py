@@ -7,6 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 from fastapi import FastAPI
+from prometheus_client.parser import text_string_to_metric_families
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.routing import Mount, Route
@@ -219,6 +220,14 @@ def test_live_updates_need_a_session_too(make: Make) -> None:
     client = make(password="tulip")
     assert client.get("/live").status_code == 401
     assert client.get("/queues", headers={"X-Underway-Live": "1"}).status_code == 401
+
+
+def test_metrics_are_for_those_who_have_the_token(make: Make) -> None:
+    client = make(token="t0ken")
+    assert client.get("/metrics").status_code == 401
+    response = client.get("/metrics", headers={"Authorization": "Bearer t0ken"})
+    families = {family.name for family in text_string_to_metric_families(response.text)}
+    assert "underway_database_up" in families
 
 
 # Changes

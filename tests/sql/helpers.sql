@@ -228,3 +228,11 @@ exception when others then
     return v_hint;
 end;
 $$;
+
+-- count_statistics: maintain() has counted all that has happened so far. It counts what it saw in an earlier call.
+create function underway_test.count_statistics()
+returns void
+language sql
+as $$
+    select underway._keep_statistics() from generate_series(1, 3)
+$$;

@@ -32,8 +32,8 @@ begin
     end if;
 
     -- A prepared transaction has another virtual id after a restart of the server: -1/...
-    v_task := (select s.last_value from underway.task_id_seq s);
-    v_end := (select s.last_value from underway.uncounted_id_seq s);
+    v_task := (select s.last_value - (not s.is_called)::integer from underway.task_id_seq s);
+    v_end := (select s.last_value - (not s.is_called)::integer from underway.uncounted_id_seq s);
     v_locks := array(
         select l.virtualtransaction
         from pg_locks l

@@ -23,7 +23,7 @@ end;
 
 comment on function underway._bucket(double precision) is 'The bucket of a duration: from 1 to 28.';
 
-create or replace function underway._roll_up(max_attempts integer default 50000, out complete boolean, out attempts bigint)
+create or replace function underway._roll_up(max_attempts integer default 25000, out complete boolean, out attempts bigint)
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
@@ -59,14 +59,9 @@ begin
     ended as (
         select
             date_bin('1 minute', g.at, 'epoch') as at, g.outcome, a.queue, a.job,
-            date_bin('1 minute', a.started_at, 'epoch') as started_at,
-            -- Times before 2000 and in the future can only come from a wrong clock.
-            greatest(date_part('epoch', g.at) - date_part('epoch', greatest(a.started_at, '2000-01-01')), 0)
-                as run,
-            greatest(
-                date_part('epoch', a.started_at)
-                    - date_part('epoch', greatest(least(a.ready_at, a.started_at), '2000-01-01')), 0
-            ) as wait,
+            date_bin('1 minute', case when a.started_at is not null then x.started_at end, 'epoch') as started_at,
+            greatest(date_part('epoch', g.at) - date_part('epoch', x.started_at), 0) as run,
+            greatest(date_part('epoch', x.started_at) - date_part('epoch', greatest(a.ready_at, '2000-01-01')), 0) as wait,
             a.started_at is not null as began
         from gone g
         cross join lateral (
@@ -76,6 +71,8 @@ begin
             select o.started_at, o.ready_at, o.queue, o.job
             from unnest(g.others) as o
         ) a
+        -- Times before 2000 and in the future can only come from a wrong clock.
+        cross join lateral (select greatest(least(a.started_at, g.at), '2000-01-01') as started_at) x
     ),
     counted as (
         select

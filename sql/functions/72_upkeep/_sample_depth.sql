@@ -26,7 +26,7 @@ begin
     with counted as materialized (
         select
             c.queue, c.ready + c.parked as ready, c.scheduled, c.in_progress, c.waiting,
-            greatest(date_part('epoch', v_now) - date_part('epoch', c.oldest_ready_at), 0) as oldest_ready_seconds
+            date_part('epoch', v_now) - date_part('epoch', c.oldest_ready_at) as oldest_ready_seconds
         from underway.queue_counts() c
     )
     insert into underway.queue_depth (at, queue, ready, scheduled, in_progress, waiting, oldest_ready_seconds)

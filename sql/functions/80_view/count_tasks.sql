@@ -1,7 +1,7 @@
 -- count_tasks: how many tasks match a filter, as far as a bounded search can tell.
 --
 -- Writes: nothing.
--- Calls: _search_tasks, _task_filter.
+-- Calls: _read_filter, _search_tasks.
 -- Raises: UW001 invalid_argument.
 
 create or replace function underway.count_tasks(
@@ -29,7 +29,7 @@ begin
     select s.tasks, s.before
     into v_found
     from underway._search_tasks(
-        underway._task_filter(count_tasks.filter), null, count_tasks.max_count, greatest(count_tasks.max_count, 100000)
+        underway._read_filter(count_tasks.filter), null, count_tasks.max_count, greatest(count_tasks.max_count, 100000)
     ) s;
     count_tasks.count := cardinality(v_found.tasks);
     count_tasks.capped := v_found.before is not null;

@@ -67,7 +67,17 @@ begin
         'notification_queue_usage', pg_notification_queue_usage(),
         'wal_bytes_per_second', v_wal,
         'database_bytes', pg_database_size(current_database()),
-        'missing_indexes', '[]'::jsonb,
+        'missing_indexes', (
+            select coalesce(jsonb_agg(expected.name order by expected.name), '[]')
+            from unnest('{
+                batch_task_live, batch_task_unsuccessful, batch_to_prune, deferred_renewal_to_prune,
+                dependent_to_evaluate, job_by_dead_letter_queue, job_by_queue, queue_length_by_queue,
+                ready_key_to_check, schedule_to_run, task_by_key, task_dead_letter, task_history_by_id,
+                task_history_to_prune, task_history_unsuccessful, task_to_dequeue, task_to_expire, task_to_reclaim,
+                task_unique, token_bucket_to_prune, unique_reservation_to_prune, worker_to_wake
+            }'::text[]) as expected (name)
+            where to_regclass(format('underway.%I', expected.name)) is null
+        ),
         'invalid_indexes', (
             select coalesce(jsonb_agg(c.relname order by c.relname), '[]')
             from pg_index i

@@ -1,7 +1,7 @@
 -- find_tasks: search tasks, live and finished, the newest first.
 --
 -- Writes: nothing.
--- Calls: _search_tasks, _task_filter.
+-- Calls: _read_filter, _search_tasks.
 -- Raises: UW001 invalid_argument.
 
 create or replace function underway.find_tasks(
@@ -30,7 +30,7 @@ begin
     select s.tasks, s.before
     into find_tasks.tasks, find_tasks.next_before
     from underway._search_tasks(
-        underway._task_filter(find_tasks.filter), find_tasks.before, find_tasks.max_tasks, find_tasks.max_read
+        underway._read_filter(find_tasks.filter), find_tasks.before, find_tasks.max_tasks, find_tasks.max_read
     ) s;
 end;
 $$;

@@ -53,6 +53,7 @@ from unnest('{10 minutes, 20 minutes, 1 hour, 2 hours, 3 hours, 4 hours}'::inter
 
 create temporary table waiting on commit drop as select underway.enqueue('email') as id from generate_series(1, 3);
 update underway.task set state = 'waiting' where id in (select id from waiting);
+insert into underway.dependent (task, batch, event) select id, 0, 'success' from waiting;
 
 select underway_test.advance_clock('20 minutes');
 

@@ -7,7 +7,7 @@ select is(
     underway.stats(),
     '{
         "queues": 0, "queues_paused": 0, "ready": 0, "parked": 0, "scheduled": 0, "in_progress": 0, "waiting": 0, "expired": 0,
-        "dead_letters": 0, "oldest_ready_seconds": 0, "schedules": 0, "schedules_failing": 0, "workers": 0
+        "dead_letters": 0, "capped": false, "oldest_ready_seconds": 0, "schedules": 0, "schedules_failing": 0, "workers": 0
     }',
     'all numbers are zero without queues'
 );
@@ -28,6 +28,7 @@ select underway.enqueue(queue, delay => '1 minute') from unnest('{email, invoice
 select underway.enqueue(queue, delay => '1 hour') from unnest('{email, email, email, invoice}'::text[]) as queue;
 create temporary table waiting on commit drop as select underway.enqueue('email') as id from generate_series(1, 6);
 update underway.task set state = 'waiting' where id in (select id from waiting);
+insert into underway.dependent (task, batch, event) select id, 0, 'success' from waiting;
 select underway.enqueue('email', expires => '1 second');
 select underway.pause_queue('invoice');
 select underway_test.advance_clock('59.5 seconds');
@@ -36,7 +37,7 @@ select is(
     underway.stats() - 'oldest_ready_seconds',
     '{
         "queues": 3, "queues_paused": 1, "ready": 1, "parked": 0, "scheduled": 7, "in_progress": 2, "waiting": 6, "expired": 1,
-        "dead_letters": 1, "schedules": 0, "schedules_failing": 0, "workers": 2
+        "dead_letters": 1, "capped": false, "schedules": 0, "schedules_failing": 0, "workers": 2
     }',
     'the numbers are summed over all queues, and lost workers do not count'
 );

@@ -96,8 +96,8 @@ select is(
         from pg_attribute
         where attrelid = 'underway.task_list'::regclass and attnum > 12
     ),
-    '{unique_key,concurrency_key}'::text[],
-    'the keys are the last columns, so that an older view can be replaced'
+    '{unique_key,concurrency_key,expires_at,reason,error}'::text[],
+    'new columns are the last ones, so that an older view can be replaced'
 );
 
 -- all states

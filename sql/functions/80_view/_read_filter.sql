@@ -1,4 +1,4 @@
--- _task_filter: read the filter of a search, a JSON object.
+-- _read_filter: read the filter of a search, a JSON object.
 --
 -- Writes: nothing.
 -- Calls: nothing.
@@ -33,7 +33,7 @@ $$;
 
 comment on function underway._filter_texts(jsonb, text) is 'A list of a filter, as texts; null without it.';
 
-create or replace function underway._task_filter(filter jsonb)
+create or replace function underway._read_filter(filter jsonb)
 returns underway.task_filter
 language plpgsql
 stable -- times without a zone are in that of the session
@@ -46,15 +46,15 @@ declare
     v_field   text;
     v_message text;
 begin
-    if jsonb_typeof(coalesce(_task_filter.filter, '{}')) <> 'object' then
+    if jsonb_typeof(coalesce(_read_filter.filter, '{}')) <> 'object' then
         raise exception using
             errcode = 'UW001',
-            message = format('the filter is %s', left(_task_filter.filter::text, 200)),
+            message = format('the filter is %s', left(_read_filter.filter::text, 200)),
             hint = 'Give a JSON object such as {"state": ["failed"]}.';
     end if;
 
     select min(given.key) into v_unknown
-    from jsonb_object_keys(coalesce(_task_filter.filter, '{}')) as given (key)
+    from jsonb_object_keys(coalesce(_read_filter.filter, '{}')) as given (key)
     where given.key <> all (v_keys);
     if v_unknown is not null then
         raise exception using
@@ -65,37 +65,37 @@ begin
 
     begin
         v_field := 'state';
-        v_filter.states := underway._filter_texts(_task_filter.filter, v_field);
+        v_filter.states := underway._filter_texts(_read_filter.filter, v_field);
         perform v_filter.states::underway.task_state[];
         v_field := 'queue';
-        v_filter.queues := underway._filter_texts(_task_filter.filter, v_field);
+        v_filter.queues := underway._filter_texts(_read_filter.filter, v_field);
         v_field := 'job';
-        v_filter.jobs := underway._filter_texts(_task_filter.filter, v_field);
+        v_filter.jobs := underway._filter_texts(_read_filter.filter, v_field);
         v_field := 'ids';
-        v_filter.ids := underway._filter_texts(_task_filter.filter, v_field)::bigint[];
+        v_filter.ids := underway._filter_texts(_read_filter.filter, v_field)::bigint[];
         v_field := 'key';
-        v_filter.key := _task_filter.filter ->> v_field;
+        v_filter.key := _read_filter.filter ->> v_field;
         v_field := 'error';
-        v_filter.error := _task_filter.filter ->> v_field;
+        v_filter.error := _read_filter.filter ->> v_field;
         v_field := 'enqueued_after';
-        v_filter.enqueued_after := (_task_filter.filter ->> v_field)::timestamptz;
+        v_filter.enqueued_after := (_read_filter.filter ->> v_field)::timestamptz;
         v_field := 'enqueued_before';
-        v_filter.enqueued_before := (_task_filter.filter ->> v_field)::timestamptz;
+        v_filter.enqueued_before := (_read_filter.filter ->> v_field)::timestamptz;
         v_field := 'finished_after';
-        v_filter.finished_after := (_task_filter.filter ->> v_field)::timestamptz;
+        v_filter.finished_after := (_read_filter.filter ->> v_field)::timestamptz;
         v_field := 'finished_before';
-        v_filter.finished_before := (_task_filter.filter ->> v_field)::timestamptz;
+        v_filter.finished_before := (_read_filter.filter ->> v_field)::timestamptz;
         v_field := 'input';
-        v_filter.input := (_task_filter.filter ->> v_field)::jsonpath;
+        v_filter.input := (_read_filter.filter ->> v_field)::jsonpath;
         v_field := 'worker';
-        v_filter.worker := (_task_filter.filter ->> v_field)::bigint;
+        v_filter.worker := (_read_filter.filter ->> v_field)::bigint;
         v_field := 'dead_letter';
-        v_filter.dead_letter := (_task_filter.filter ->> v_field)::boolean;
+        v_filter.dead_letter := (_read_filter.filter ->> v_field)::boolean;
     exception when data_exception or syntax_error or invalid_regular_expression then
         get stacked diagnostics v_message = message_text;
         raise exception using
             errcode = 'UW001',
-            message = format('%L of the filter is %s: %s', v_field, left((_task_filter.filter -> v_field)::text, 200), v_message),
+            message = format('%L of the filter is %s: %s', v_field, left((_read_filter.filter -> v_field)::text, 200), v_message),
             hint = case v_field
                 when 'input' then 'Give an SQL/JSON path such as $.customer ? (@ == 7).'
                 when 'state' then 'Give an array of states such as ["failed", "cancelled"].'
@@ -107,5 +107,5 @@ begin
 end;
 $$;
 
-comment on function underway._task_filter(jsonb) is
+comment on function underway._read_filter(jsonb) is
     'The filter of a search, from a JSON object. Refuses unknown keys and values of the wrong type.';

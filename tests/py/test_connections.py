@@ -45,12 +45,6 @@ def proxy(database: str) -> Iterator[Proxy]:
         yield proxy
 
 
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (connections, sessions):
-        monkeypatch.setattr(module, "SILENT_AFTER", 0.5)
-
-
 def test_what_a_dsn_says_of_patience_counts(database: str) -> None:
     with connections.connect(database) as connection:
         given = connection.info.get_parameters()
@@ -127,24 +121,22 @@ def silence_once(monkeypatch: pytest.MonkeyPatch, proxy: Proxy, name: str) -> No
     monkeypatch.setattr(module, name, after if name == "connect_async" else before)
 
 
-@pytest.mark.usefixtures("impatient")
 def test_a_connection_that_falls_silent_after_the_login_keeps_no_place_in_its_pool(
     proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     silence_once(monkeypatch, proxy, "session_parameters")
-    with connections.Pool(proxy.dsn, max_size=1) as pool:
+    with connections.Pool(f"{proxy.dsn}?connect_timeout=2", max_size=1) as pool:
         with pytest.raises(connections.ServerUnresponsive), pool.connection():
             pass
         with pool.connection(timeout=SECONDS / 3) as connection:
             assert connection.execute("select 1").fetchone() == (1,)
 
 
-@pytest.mark.usefixtures("impatient")
 def test_an_async_connection_that_falls_silent_after_the_login_keeps_no_place_in_its_pool(
     proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def main() -> None:
-        async with connections.AsyncPool(proxy.dsn, max_size=1) as pool:
+        async with connections.AsyncPool(f"{proxy.dsn}?connect_timeout=2", max_size=1) as pool:
             with pytest.raises(connections.ServerUnresponsive):
                 async with pool.connection():
                     pass
@@ -155,18 +147,16 @@ def test_an_async_connection_that_falls_silent_after_the_login_keeps_no_place_in
     asyncio.run(main())
 
 
-@pytest.mark.usefixtures("impatient")
 def test_a_worker_whose_connection_falls_silent_before_it_listens_listens_over_another(
     database: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     silence_once(monkeypatch, proxy, "connect_async")
     app = App(f"{proxy.dsn}?connect_timeout=2", queues=[Queue(name="plain")])
-    with app, Session(database) as session, beside(app.worker()) as running:
+    with app, Session(database) as session, beside(app.worker(silent_after=0.5)) as running:
         listening(session, running)
     assert "LISTEN connection lost, reconnecting: no answer" in caplog.text
 
 
-@pytest.mark.usefixtures("impatient")
 def test_a_statement_that_a_worker_has_given_up_is_ended_on_the_server_too(database: str) -> None:
     app = App(database, queues=[Queue(name="plain")])
     release = threading.Event()
@@ -178,7 +168,12 @@ def test_a_statement_that_a_worker_has_given_up_is_ended_on_the_server_too(datab
 
     completing = """select pid from pg_stat_activity
         where datname = current_database() and state = 'active' and wait_event_type = 'Lock'"""
-    with app, Session(database) as session, Session(database) as locker, beside(app.worker()) as running:
+    with (
+        app,
+        Session(database) as session,
+        Session(database) as locker,
+        beside(app.worker(silent_after=0.5)) as running,
+    ):
         id = work.enqueue()
         running.until(lambda: session.state(id) == "in_progress", "it runs")
         locker.run("begin")
@@ -190,7 +185,6 @@ def test_a_statement_that_a_worker_has_given_up_is_ended_on_the_server_too(datab
         assert final(app, id, running).output == "done"
 
 
-@pytest.mark.usefixtures("impatient")
 def test_a_worker_whose_connections_have_fallen_silent_goes_on_over_new_ones(
     database: str, proxy: Proxy, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -200,7 +194,7 @@ def test_a_worker_whose_connections_have_fallen_silent_goes_on_over_new_ones(
     async def work(n: int) -> int:
         return n
 
-    with app, Session(database) as session, beside(app.worker()) as running:
+    with app, Session(database) as session, beside(app.worker(silent_after=0.5)) as running:
         session.run("select underway.enqueue('plain', '{\"n\": 1}', job => 'work')")
         running.until(lambda: session.value("select count(*) from underway.task_history") == 1, "it works")
         listening = """select count(*) from pg_stat_activity
@@ -215,7 +209,6 @@ def test_a_worker_whose_connections_have_fallen_silent_goes_on_over_new_ones(
         )
 
 
-@pytest.mark.usefixtures("impatient")
 def test_a_handler_in_a_silent_transaction_is_freed_when_its_lease_is_lost(database: str, proxy: Proxy) -> None:
     retry = RetryPolicy(max_attempts=9, initial_interval=0)
     app = App(f"{proxy.dsn}?connect_timeout=2", queues=[Queue(name="plain", heartbeat=0.6, retry=retry)])
@@ -235,7 +228,7 @@ def test_a_handler_in_a_silent_transaction_is_freed_when_its_lease_is_lost(datab
                 broke.set()
                 raise
 
-    with app, Session(database) as session, beside(app.worker(concurrency=1)) as running:
+    with app, Session(database) as session, beside(app.worker(concurrency=1, silent_after=0.5)) as running:
         session.run("select underway.enqueue('plain', '{}', job => 'work')")
         running.until(inside.is_set, "the handler is in its transaction")
         proxy.fall_silent()
@@ -298,13 +291,12 @@ def see_tried_again(session: Session, running: Beside, task: int, lost: int) -> 
     return str(error["type"])
 
 
-@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("job", ["in_thread", "on_loop"])
 def test_a_transaction_whose_end_is_not_answered_is_given_up_with_its_session(
     database: str, proxy: Proxy, job: str
 ) -> None:
     app = holding_jobs(f"{proxy.dsn}?connect_timeout=2", database)
-    with app, Session(database) as session, beside(app.worker()) as running:
+    with app, Session(database) as session, beside(app.worker(silent_after=0.5)) as running:
         session.run("select pg_advisory_lock(1)")
         task: int = session.value("select underway.enqueue('q', '{}', job => %s)", job)
         lost = see_silenced(proxy, session, running)
@@ -326,13 +318,16 @@ def plain_role(database: str) -> Iterator[str]:
         connection.execute("drop role works_only_here")
 
 
-@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("may", [True, False])
 def test_a_worker_ends_sessions_of_its_own_role_and_says_so_when_it_may_not(
     database: str, proxy: Proxy, plain_role: str, caplog: pytest.LogCaptureFixture, may: bool
 ) -> None:
     dsn = make_conninfo(proxy.dsn, user=plain_role, connect_timeout=2)
-    with holding_jobs(dsn, database) as app, Session(database) as session, beside(app.worker()) as running:
+    with (
+        holding_jobs(dsn, database) as app,
+        Session(database) as session,
+        beside(app.worker(silent_after=0.5)) as running,
+    ):
         if not may:
             session.run("revoke execute on function pg_terminate_backend from public")
         session.run("select pg_advisory_lock(1)")
@@ -345,7 +340,6 @@ def test_a_worker_ends_sessions_of_its_own_role_and_says_so_when_it_may_not(
         assert see_tried_again(session, running, task, lost) == "ServerUnresponsive"
 
 
-@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(("dies", "error"), [(False, "TimeoutError"), (True, "ProcessDied")])
 def test_the_session_of_a_process_that_ends_in_a_silent_transaction_is_ended(
     database: str, proxy: Proxy, dies: bool, error: str
@@ -353,7 +347,7 @@ def test_the_session_of_a_process_that_ends_in_a_silent_transaction_is_ended(
     retry = RetryPolicy(max_attempts=9, initial_interval=0)
     with App(database, queues=[Queue(name="q", heartbeat=6, retry=retry)]) as app, Session(database) as session:
         first = app.client.enqueue("q", {}, job="pid")
-        settings = WorkerSettings(queues=["q"], concurrency=1)
+        settings = WorkerSettings(queues=["q"], concurrency=1, silent_after=0.5)
         worker = Worker(f"{proxy.dsn}?connect_timeout=2", process_jobs.app.jobs, settings)
         with beside(worker) as running:
             final(app, first, running)  # the process is there

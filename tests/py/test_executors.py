@@ -609,6 +609,10 @@ GUARDED = """
 if __name__ == "__main__":
     app.run(concurrency=3, shutdown_timeout=0.1)
 """
+ON_A_LOOP = """
+if __name__ == "__main__":
+    asyncio.run(app.worker(concurrency=3, forced_stop_step=0.1).run())
+"""
 PATIENT = """
 if __name__ == "__main__":
     app.run(concurrency=2, shutdown_timeout=60)
@@ -728,6 +732,17 @@ def test_a_signal_to_all_processes_of_a_service_lets_handlers_in_processes_end(
         os.kill(pid, number)
     assert program.wait(SECONDS) == 0
     assert [info(app, id).output for id in ids] == ["woken by nobody"] * 2
+
+
+def test_a_program_that_runs_its_worker_on_a_loop_ends_at_ctrl_c_although_an_async_handler_does_not(
+    app: App, session: Session, start_program: StartProgram
+) -> None:
+    program = start_program(ON_A_LOOP)
+    id = enqueue(app, "swallows")
+    wait_until(lambda: seen(session), "it runs")
+    program.send_signal(signal.SIGINT)
+    assert program.wait(SECONDS) != 0  # KeyboardInterrupt
+    assert (info(app, id).state, info(app, id).attempt) == ("pending", 0)
 
 
 @pytest.mark.parametrize("job", ["swallows", "uses_a_thread"])

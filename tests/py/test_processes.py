@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import types
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from multiprocessing import Pipe
@@ -312,10 +313,12 @@ asyncio.run(main())
 def test_neither_a_process_nor_what_it_has_started_outlives_a_worker_that_is_killed(tmp_path: Path, then: str) -> None:
     file = tmp_path / "pids"
     with subprocess.Popen([sys.executable, "-c", WORKER, str(file), then], cwd=ROOT) as worker:
-        wait_until(lambda: sleepers(file), "the program runs")
-        group = os.getpgid(sleepers(file)[0])
-        assert len(group_of(group)) == 3
-        worker.kill()
+        try:
+            wait_until(lambda: sleepers(file), "the program runs")
+            group = os.getpgid(sleepers(file)[0])
+            assert len(group_of(group)) == 3
+        finally:
+            worker.kill()
         worker.wait(SECONDS)
         wait_until(lambda: not group_of(group), "all have ended")
 
@@ -410,9 +413,10 @@ async def main():
         attempt = running.start(process_jobs.says_that_it_hangs_in_c)
         await asyncio.to_thread(sys.stdin.readline)
         process = attempt.handle._process
-        while "in hangs_in_c" not in process.read_traceback():  # it may be still on its way there
+        stack = ""
+        while "in hangs_in_c" not in stack:  # it may be still on its way there
             process.request_traceback()
-            await asyncio.sleep(0.01)
+            stack = await test_processes.until(process.read_traceback, "the process has written its stack")
         running.stop(attempt)
         await test_processes.until(lambda: running.executor.stack(attempt), "it has written its stack")
         for _ in range(2):
@@ -491,7 +495,7 @@ def child() -> Iterator[Child]:
 
 
 def run_task(number: int) -> RunTask:
-    return RunTask("module", "name", None, attempt_of(process_jobs.hangs).task._replace(id=number), 1, True)
+    return RunTask("module", "name", None, attempt_of(process_jobs.hangs).task._replace(id=number), 1, True, 10.0)
 
 
 def test_a_stop_that_comes_late_does_not_hit_the_next_task_of_its_process(child: Child) -> None:
@@ -618,3 +622,17 @@ def test_a_process_sets_up_django_only_if_its_settings_are_a_module(monkeypatch:
     monkeypatch.setitem(sys.modules, "django.apps", django)
     monkeypatch.delenv("DJANGO_SETTINGS_MODULE", raising=False)
     assert describe_program("postgresql://nowhere").django_databases is None
+
+
+def test_the_time_of_an_attempt_does_not_include_the_start_of_its_process() -> None:
+    async def main() -> None:
+        async with executor() as running:
+            attempt = attempt_of(process_jobs.pid)
+            running._ends[attempt] = asyncio.get_running_loop().create_future()
+            attempt.started_at = asked_at = time.monotonic()
+            running.executor.start(attempt)
+            await running.end(attempt)
+            assert time.monotonic() - asked_at > 0.05, "an interpreter has started"
+            assert attempt.started_at - asked_at > 0.9 * (time.monotonic() - asked_at)
+
+    asyncio.run(main())

@@ -247,6 +247,11 @@ def test_any_client_can_run_the_file_as_it_is(file: Path) -> None:
 
 
 @every_file
+def test_a_database_with_any_encoding_can_install_the_file(file: Path) -> None:
+    assert file.read_text().isascii()
+
+
+@every_file
 def test_the_function_has_its_pgtap_file(file: Path) -> None:
     assert file.stem in {subject(test) for test in (ROOT / "tests/sql" / room(file)).glob("*.sql")}
 

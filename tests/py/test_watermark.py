@@ -187,7 +187,7 @@ def test_an_enqueue_that_has_read_the_clock_and_not_locked_reads_it_again(
     session: Session, open_session: OpenSession, set_clock: SetClock, watermark: Callable[[], int | None]
 ) -> None:
     producer = open_session()
-    enqueue = "select underway.enqueue('q')"
+    enqueue = "select unnest(underway.enqueue_many('q', array['1'::jsonb]))"
     many = "enqueue_many(text,jsonb[],text,interval,timestamptz,integer,interval,timestamptz,underway.retry_policy,"
     many += "interval,interval,interval,jsonb,text[],text,interval,text,text,bigint[],text)"
     with stopped_in(session, producer, many, enqueue, before="insert into underway.task (") as enqueueing:

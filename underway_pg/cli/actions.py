@@ -212,8 +212,12 @@ def _by_filter(
     # Not the tasks that are enqueued from now on.
     chunks = matching(connection, conditions, limit=selection.limit, before=first[0] + 1)
     with progress_bar(action.name, None if capped else count) as advance:
-        details = {"filter": conditions}
-        outcome = change_all(connection, action.name, action.many, chunks, details, advance)
+        outcome, details = Outcome(), {"filter": conditions}
+        try:
+            change_all(connection, action.name, action.many, chunks, details, outcome, advance)
+        except (DatabaseRefusal, psycopg.Error):
+            print_error(f"{amount(outcome.changed, 'task')} {action.done} before this error:")
+            raise
     _report(action, outcome, count, capped, as_json)
 
 

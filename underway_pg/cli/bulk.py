@@ -84,24 +84,29 @@ def change_all(
     change: Callable[[list[int]], Statement[list[int]]],
     chunks: Iterator[list[int]],
     details: Mapping[str, Any],
+    outcome: Outcome,
     advance: Callable[[int], object],
-) -> Outcome:
-    """Change the tasks of each chunk, and record it, in one transaction. `advance` learns how many are dealt with."""
-    outcome = Outcome()
+) -> None:
+    """Change the tasks of each chunk, and record it, in one transaction.
+
+    `outcome` says what was done, also when an error ends it. `advance` learns how many tasks are dealt with.
+    """
     with Interruption() as interruption:
-        for ids in chunks:
-            if ids:
-                with connection.transaction():
-                    changed = execute(connection, change(ids))
-                    if changed:
-                        record(connection, action, {**details, "tasks": changed})
-                outcome.changed += len(changed)
-                outcome.unchanged += len(ids) - len(changed)
-                advance(len(ids))
-            if interruption.asked:
-                outcome.interrupted = True
-                break
-    return outcome
+        try:
+            for ids in chunks:
+                if ids:
+                    with connection.transaction():
+                        changed = execute(connection, change(ids))
+                        if changed:
+                            record(connection, action, {**details, "tasks": changed})
+                    outcome.changed += len(changed)
+                    outcome.unchanged += len(ids) - len(changed)
+                    advance(len(ids))
+                if interruption.asked:
+                    outcome.interrupted = True
+                    break
+        except KeyboardInterrupt:
+            outcome.interrupted = True
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 from .options import duration_option
@@ -31,8 +31,8 @@ class Period:
     @classmethod
     def last(cls, length: timedelta | None, now: datetime) -> Period:
         """The last hour or so, by the clock of the database."""
-        since = now - (length or LAST_HOUR)
-        since = since.replace(second=0, microsecond=0)
+        now = now.astimezone(UTC)
+        since = (now - (length or LAST_HOUR)).replace(second=0, microsecond=0)
         return cls(since.replace(minute=0) if now - since > timedelta(days=1) else since, now)
 
     @property

@@ -61,9 +61,6 @@ _DEFAULT = Options()
 # Seconds. Without a timeout a call waits this long for a free connection.
 _FREE_CONNECTION = 30.0
 
-# Seconds. Notifications may be lost, and poolers do not deliver them: the listening caller reads the states this often.
-_POLL_INTERVAL = 1.0
-
 
 class Waits:
     """All the waiting of one client for the end of tasks, over one LISTEN connection.
@@ -77,9 +74,10 @@ class Waits:
     reads the states of all tasks.
     """
 
-    def __init__(self, dsn: Dsn, run: Callable[[Statement[Any]], Any]) -> None:
+    def __init__(self, dsn: Dsn, run: Callable[[Statement[Any]], Any], poll_interval: float) -> None:
         self._dsn = dsn
         self._run = run
+        self._poll_interval = poll_interval
         self._start()
         after_fork(self)
 
@@ -154,7 +152,7 @@ class Waits:
             try:
                 pause = self._poll_at - time.monotonic()
                 if pause <= 0:
-                    self._poll_at = time.monotonic() + _POLL_INTERVAL
+                    self._poll_at = time.monotonic() + self._poll_interval
                     with answer_within_sync(connections.SILENT_AFTER, connection):
                         self._read(partial(execute, connection), list(self._events))
                     continue
@@ -242,6 +240,8 @@ class Client:
     pool_size  at most so many connections at once; one more while tasks are waited for
     timeout    seconds that a call may take, the wait for a free connection included. Without it a call waits at most 30
                seconds for a connection, and as long as it takes for its statement
+    poll_interval  how often, in seconds, the states of tasks that are waited for are read beside the notifications of
+               their ends: some may be lost, and poolers deliver none
 
     `before_enqueue` is called before each call that enqueues or schedules: an application creates its queues there.
     `enqueue_middleware` runs around each call that enqueues; see `App`.
@@ -257,6 +257,7 @@ class Client:
         pool: ConnectionPool[Any] | None = None,
         pool_size: int = 4,
         timeout: float | None = None,
+        poll_interval: float = 1.0,
         before_enqueue: Callable[[], Any] | None = None,
         enqueue_middleware: Sequence[EnqueueMiddleware] = (),
     ) -> None:
@@ -264,13 +265,14 @@ class Client:
             raise ConfigurationError("a client needs a dsn or a pool")
         source = dsn if dsn is not None else dsn_of_pool(pool)
         check_number("pool_size", pool_size, int, 1)
+        check_number("poll_interval", poll_interval, float, 0)
         self._source = source
         self._own_pool = Pool(source, max_size=pool_size)
         self._pool = self._own_pool if pool is None else pool
         self._timeout = timeout
         self._before_enqueue = before_enqueue
         self._enqueue_middleware = enqueue_middleware
-        self._waits = Waits(source, self.run)
+        self._waits = Waits(source, self.run, poll_interval)
 
     def __enter__(self) -> Self:
         return self

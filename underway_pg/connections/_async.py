@@ -40,8 +40,9 @@ async def connect_async(
     sessions.watch_warnings(connection)
     try:
         await connection.set_isolation_level(sessions.ISOLATION_LEVEL)
-        with answer_within(sessions.SILENT_AFTER, connection):
-            cursor = await connection.execute(sessions.SESSION_SETUP, sessions.session_parameters(connection))
+        parameters = sessions.session_parameters(connection)
+        with answer_within(sessions.setup_timeout(parameters), connection):
+            cursor = await connection.execute(sessions.SESSION_SETUP, parameters)
             sessions.record_session(connection, await cursor.fetchone())
     except psycopg.OperationalError as error:
         await connection.close()

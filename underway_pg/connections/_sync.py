@@ -42,8 +42,9 @@ def connect(
     sessions.watch_warnings(connection)
     try:
         connection.set_isolation_level(sessions.ISOLATION_LEVEL)
-        with answer_within_sync(sessions.SILENT_AFTER, connection):
-            cursor = connection.execute(sessions.SESSION_SETUP, sessions.session_parameters(connection))
+        parameters = sessions.session_parameters(connection)
+        with answer_within_sync(sessions.setup_timeout(parameters), connection):
+            cursor = connection.execute(sessions.SESSION_SETUP, parameters)
             sessions.record_session(connection, cursor.fetchone())
     except psycopg.OperationalError as error:
         connection.close()

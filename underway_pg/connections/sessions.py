@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary, WeakSet, ref
 
@@ -32,6 +32,7 @@ __all__ = [
     "record_session",
     "session",
     "session_parameters",
+    "setup_timeout",
     "sever",
     "unavailable",
     "watch_warnings",
@@ -82,6 +83,12 @@ def is_pooled(connection: AnyConnection) -> bool:
 def session_parameters(connection: AnyConnection) -> dict[str, Any]:
     """The parameters of SESSION_SETUP."""
     return {**DEFAULTS, **connection.info.get_parameters(), "pid": connection.info.backend_pid}
+
+
+def setup_timeout(parameters: Mapping[str, Any]) -> float:
+    """How many seconds the server may take to answer SESSION_SETUP: as many as to connect, which this is a part of."""
+    seconds = float(parameters["connect_timeout"])
+    return seconds if seconds > 0 else SILENT_AFTER  # libpq waits for ever then
 
 
 def record_session(connection: AnyConnection, found: tuple[Any, ...] | None) -> None:

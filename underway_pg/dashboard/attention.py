@@ -133,7 +133,9 @@ async def _workers(request: Request, db: Queries, now: datetime) -> list[Finding
 
 
 async def _failures(request: Request, db: Queries, now: datetime) -> list[Finding]:
-    rows = await db.rows(
+    rows = await db.cached_rows(
+        5.0,
+        None,
         """select queue, failed, succeeded from underway.stats_by_queue(%(since)s, %(until)s)
         where failed >= %(failures)s and failed >= %(rate)s * (failed + succeeded) order by failed desc limit 5""",
         {"since": now - timedelta(hours=1), "until": now, "failures": _FAILURES, "rate": _FAILURE_RATE},
@@ -151,7 +153,8 @@ async def _failures(request: Request, db: Queries, now: datetime) -> list[Findin
 
 
 async def _database(request: Request, db: Queries) -> list[Finding]:
-    health = await db.value("select underway.database_health()") or {}
+    rows = await db.cached_rows(15.0, None, "select underway.database_health() as health", {})
+    health = rows[0].health or {}
     link, found = url(request, "database"), []
     snapshot = health.get("oldest_snapshot") or {}
     if (snapshot.get("age_seconds") or 0) > _OLD_SNAPSHOT:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Hashable, Mapping
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any, TypeVar
@@ -31,6 +31,12 @@ _PRIVILEGES_FOR = 30.0
 _CONNECT_TIMEOUT = 5.0
 
 
+# The most results that are kept for several viewers.
+_CACHED = 500
+
+Cache = dict[tuple[str, Hashable], tuple[float, list[Any]]]
+
+
 class Row(SimpleNamespace):
     """A row of a result: its columns are attributes."""
 
@@ -43,8 +49,9 @@ def _row_factory(cursor: psycopg.AsyncCursor[Any]) -> Any:
 class Queries:
     """Queries in one transaction."""
 
-    def __init__(self, connection: psycopg.AsyncConnection[Any]) -> None:
+    def __init__(self, connection: psycopg.AsyncConnection[Any], cache: Cache) -> None:
         self.connection = connection
+        self._cache = cache
 
     async def rows(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[Any]:
         """The rows of a query, each with its columns as attributes."""
@@ -52,6 +59,20 @@ class Queries:
             async with self.connection.cursor(row_factory=_row_factory) as cursor:
                 await cursor.execute(sql, parameters)
                 return [] if cursor.description is None else await cursor.fetchall()
+
+    async def cached_rows(self, seconds: float, key: Hashable, sql: str, parameters: Mapping[str, Any]) -> list[Any]:
+        """The rows of a query, or those that it returned for this key at most so many seconds ago.
+
+        For statistics, which several viewers read every few seconds. Do not change the rows.
+        """
+        now = time.monotonic()
+        until, rows = self._cache.get((sql, key), (0.0, []))
+        if now >= until:
+            rows = await self.rows(sql, parameters)
+            if len(self._cache) >= _CACHED:
+                self._cache.clear()
+            self._cache[sql, key] = (now + seconds, rows)
+        return rows
 
     async def row(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Any:
         """The first row of a query, or None."""
@@ -80,6 +101,7 @@ class Database:
     def __init__(self, dsn: Dsn, *, max_size: int = 8) -> None:
         self.dsn = dsn
         self._pool = AsyncPool(dsn, max_size=max_size, application_name="underway dashboard")
+        self._cache: Cache = {}
         self._privileges: frozenset[str] = frozenset()
         self._privileges_until = 0.0
 
@@ -101,7 +123,7 @@ class Database:
             set_json_loads(_load, connection)
             async with connection.transaction():
                 await connection.execute(setup)
-                yield Queries(connection)
+                yield Queries(connection, self._cache)
 
     async def privileges(self) -> frozenset[str]:
         """The names of the functions of schema underway that this role may call."""

@@ -42,8 +42,8 @@ class Limits:
     vacuum_age: float = 600  # since the last run of autovacuum, in a table with so many dead rows
     analyzed_rows: int = 10_000  # in a table that was never analyzed
     naptime: float = 60
-    naptime_under_load: float = 15
-    load: float = 200  # tasks a second from which on the lower naptime counts
+    naptime_under_load: float = 5
+    load: float = 200  # tasks a second from which on the lower naptime counts, if workers may not vacuum
     connections: float = 0.8  # the used part of those that the server has
     clock_offset: float = 1  # between the server and this machine
     clock_ahead: float = 1  # of times that were written, before the clock now

@@ -227,6 +227,14 @@ class Facts:
             order by 1""")
 
     @cached_property
+    def workers_vacuum(self) -> bool:
+        """Whether workers may vacuum the tasks without being the owner, which PostgreSQL 17 allows first."""
+        if self._connection.info.server_version < 170000 or "underway_worker" not in self.roles:
+            return False
+        sql = "select has_table_privilege('underway_worker', 'underway.task', 'maintain') as value"
+        return bool(self._rows(sql)[0]["value"])
+
+    @cached_property
     def prepared_transactions(self) -> list[Row]:
         """Prepared transactions of this database: gid, age (seconds)."""
         return self._rows("""

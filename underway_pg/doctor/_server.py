@@ -80,9 +80,10 @@ def check_autovacuum(facts: Facts, limits: Limits) -> Iterator[Finding]:
             f"autovacuum is off for the table {row['name']}", row["name"],
             f"alter table underway.{row['name']} reset (autovacuum_enabled)",
         )  # fmt: skip
-    naptime, load = autovacuum["naptime_seconds"], facts.starts_per_second
+    naptime = autovacuum["naptime_seconds"]
+    load = 0 if facts.workers_vacuum else facts.starts_per_second
     if naptime > limits.naptime or (load >= limits.load and naptime > limits.naptime_under_load):
-        rate = f" at {load:,.0f} tasks a second" if load >= limits.load else ""
+        rate = f" at {load:,.0f} tasks a second, and workers may not vacuum" if load >= limits.load else ""
         yield warning(
             f"autovacuum_naptime is {naptime:g} s{rate}: dead rows pile up between two runs", naptime,
             f"alter system set autovacuum_naptime = '{limits.naptime_under_load:g}s'; select pg_reload_conf()",

@@ -10,7 +10,7 @@ from enum import Enum, StrEnum, auto
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from ..connections import Session
+from ..connections import SILENT_AFTER, Session
 from ..job import Job
 from ..models import ClaimedTask
 from ..wire import seconds
@@ -50,6 +50,7 @@ class Environment:
 
     max_output_size  how many bytes an output may have
     skip_unknown     put a task back whose arguments the job does not know, instead of failing it
+    silent_after     how many seconds the server may take to answer in a transaction of a handler
     """
 
     connections: HandlerConnections | None = None
@@ -57,6 +58,7 @@ class Environment:
     middleware: Sequence[Middleware] = ()
     max_output_size: int = 1 << 30
     skip_unknown: bool = True
+    silent_after: float = SILENT_AFTER
 
 
 _CREATING = threading.Lock()

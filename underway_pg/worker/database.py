@@ -90,7 +90,7 @@ class Database:
         return await self._run(statement, transient_only=True)
 
     async def _run(self, statement: Statement[T], *, transient_only: bool) -> T:
-        pause, patience = 0.1, connections.SILENT_AFTER
+        pause, patience = 0.1, self._settings.silent_after
         silent: list[connections.Session] = []
         while True:
             session = None

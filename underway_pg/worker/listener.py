@@ -22,14 +22,20 @@ class Listener:
     """Listens over a connection of its own, and connects again when that breaks.
 
     `on_connected` is called when LISTEN is active, because earlier notifications were missed. `on_notify` gets the
-    later ones.
+    later ones. A server that does not answer for `silent_after` seconds counts as lost.
     """
 
     def __init__(
-        self, dsn: Any, name: str, on_connected: Callable[[], None], on_notify: Callable[[psycopg.Notify], None]
+        self,
+        dsn: Any,
+        name: str,
+        silent_after: float,
+        on_connected: Callable[[], None],
+        on_notify: Callable[[psycopg.Notify], None],
     ) -> None:
         self._dsn = dsn
         self._name = name
+        self._silent_after = silent_after
         self._on_connected = on_connected
         self._on_notify = on_notify
         self._pause = 0.1
@@ -57,15 +63,15 @@ class Listener:
                     "worker %s: connected through a pooler, LISTEN unavailable, polling; set listen_dsn", self._name
                 )
                 await asyncio.Event().wait()
-            with connections.answer_within(connections.SILENT_AFTER, connection):
+            with connections.answer_within(self._silent_after, connection):
                 await connection.execute("listen underway_ready")
                 await connection.execute("listen underway_cancelled")
             self._pause = 0.1
             self._is_lost = False
             self._on_connected()
             while True:
-                async with contextlib.aclosing(connection.notifies(timeout=connections.SILENT_AFTER)) as notifications:
+                async with contextlib.aclosing(connection.notifies(timeout=self._silent_after)) as notifications:
                     async for notification in notifications:
                         self._on_notify(notification)
-                with connections.answer_within(connections.SILENT_AFTER, connection):
+                with connections.answer_within(self._silent_after, connection):
                     await connection.execute("")  # does the server still answer?

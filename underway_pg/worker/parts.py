@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-__all__ = ["run_to_end", "run_together"]
+__all__ = ["let_go", "run_to_end", "run_together"]
 
 _END_WITHIN = 5.0  # seconds until parts that ignore their cancellation are left
 _CANCEL_AGAIN_AFTER = 0.2
@@ -52,3 +52,9 @@ async def _end(tasks: set[asyncio.Task[None]]) -> None:
         for task in running:
             task.cancel()
         await asyncio.wait(running, timeout=_CANCEL_AGAIN_AFTER)
+
+
+def let_go(task: asyncio.Task[None]) -> None:
+    """Have `asyncio.run` end without a task that ignores its cancellation: it would wait for it forever."""
+    asyncio._unregister_task(task)  # documented for extensions of asyncio
+    task._log_destroy_pending = False  # type: ignore[attr-defined]  # the worker has logged it

@@ -41,6 +41,7 @@ class Renewer(threading.Thread):
         self._application_name = f"underway worker {shared.name}"
         self._database = shared.database
         self._held = shared.held
+        self._silent_after = shared.settings.silent_after
         self._deadlines = deadlines
         self._on_renewed = on_renewed
         self._loop = asyncio.get_running_loop()
@@ -108,7 +109,7 @@ class Renewer(threading.Thread):
     def _heartbeat(self, ids: list[int], leases: list[bytes]) -> list[int]:
         if self._connection is None:
             self._connection = connections.connect(self._dsn, application_name=self._application_name)
-        with connections.answer_within_sync(connections.SILENT_AFTER, self._connection):
+        with connections.answer_within_sync(self._silent_after, self._connection):
             return execute(self._connection, statements.heartbeat(ids, leases))
 
     def _disconnect(self) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, TypeAlias, TypedDict
 
 from ..checks import check_each, check_kind
+from ..connections import SILENT_AFTER
 from ..errors import ConfigurationError
 
 __all__ = ["Queues", "WorkerOptions", "WorkerSettings"]
@@ -54,6 +55,8 @@ class WorkerSettings:
     max_unsettled         no claims while so many results wait to be settled
     max_settlement_bytes  size of the results in one statement; a single larger result is sent alone
     connect_timeout       how long to wait for a connection before the database counts as unavailable
+    silent_after          how long the server may take to answer before a statement is given up, with its connection;
+                          then twice as long each time, for it may only be slow
     unready_after         a worker that has not reached the database for so long is not ready
     stop_step             how long a handler has to react before it is asked to stop harder
     forced_stop_step      the same while the worker gives everything back at once
@@ -88,6 +91,7 @@ class WorkerSettings:
     max_unsettled: int = 4000
     max_settlement_bytes: int = 1 << 24
     connect_timeout: float = 2.0
+    silent_after: float = SILENT_AFTER
     unready_after: float = 5.0
     stop_step: float = 5.0
     forced_stop_step: float = 1.0
@@ -185,6 +189,7 @@ class WorkerOptions(TypedDict, total=False):
     max_unsettled: int
     max_settlement_bytes: int
     connect_timeout: float
+    silent_after: float
     unready_after: float
     stop_step: float
     forced_stop_step: float

@@ -45,6 +45,7 @@ class Guard:
         self._attempt = attempt
         self._connection = connection
         self._silent = False
+        self._silent_after = attempt.environment.silent_after
         self.asked_at: float | None = monotonic()
 
     def sever(self) -> None:
@@ -57,7 +58,7 @@ class Guard:
     def sever_if_silent(self) -> None:
         """Break the connection if BEGIN, the completion or COMMIT has had no answer for too long."""
         asked_at = self.asked_at
-        if asked_at is not None and monotonic() - asked_at > connections.SILENT_AFTER:
+        if asked_at is not None and monotonic() - asked_at > self._silent_after:
             self._silent = True
             self.sever()
 
@@ -78,7 +79,7 @@ class Guard:
                 self._lose()
             self._attempt.guard = None
         if self._silent and isinstance(error, psycopg.OperationalError):
-            raise ServerUnresponsive(f"no answer for {connections.SILENT_AFTER:g} s") from error
+            raise ServerUnresponsive(f"no answer for {self._silent_after:g} s") from error
 
 
 def take_lost_sessions(attempt: Attempt) -> tuple[Session, ...]:

@@ -79,7 +79,10 @@ class Worker:
         self.started = asyncio.Event()
         self.observer: Observer | None = None
         self._environment = Environment(
-            state=state, middleware=middleware, skip_unknown=self.settings.unknown_jobs == "skip"
+            state=state,
+            middleware=middleware,
+            skip_unknown=self.settings.unknown_jobs == "skip",
+            silent_after=self.settings.silent_after,
         )
         self._make_lifespan = lifespan
         self._lifespan: Lifespan | None = None
@@ -115,11 +118,11 @@ class Worker:
             try:
                 await self._register()
                 if not self._stops:
-                    self._lifespan = Lifespan(self._open_lifespan(), shared)
+                    self._lifespan = Lifespan(self._open_lifespan(), shared, self._stop)
                     async with self._lifespan as state:
                         self.started.set()
                         logger.info("worker %s serves %s", self.name, ", ".join(self.queues))
-                        await self._work(shared, pools, state)
+                        await self._lifespan.run(self._work(shared, pools, state))
             except LifespanCancelled:
                 pass  # the worker is to stop, and has nothing to give back
             except GaveUp:

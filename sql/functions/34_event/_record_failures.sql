@@ -25,10 +25,11 @@ begin
             'message', left(given.error ->> 'message', 200)
         ) || case
             when _record_failures.kind = 'task_failed' then jsonb_build_object('dead_letter', (
-                select max(letter.id)
+                select letter.id
                 from underway.task letter
                 where (letter.dead_letter ->> 'task')::bigint = t.id
                   and letter.dead_letter is not null
+                limit 1 -- an order would let the planner read all tasks in that order
             ))
             else '{}'
         end

@@ -3,7 +3,7 @@
 --   -> pending
 --
 -- Writes: nothing.
--- Calls: enqueue_many.
+-- Calls: _enqueue_one, _queue_of_job.
 -- Raises: UW001 invalid_argument, UW003 queue_not_found, UW004 task_not_found, UW005 wrong_state, UW007 input_too_large, UW010 unique_conflict, UW011 queue_full, UW016 job_not_found.
 
 create or replace function underway.enqueue(
@@ -31,16 +31,28 @@ create or replace function underway.enqueue(
 returns bigint
 language sql
 volatile
--- A single call without a search path and without rights of its own, so that the planner inlines it into the caller's
--- statement (docs/decisions/0013).
-as $$
-    select (underway.enqueue_many(
-        enqueue.queue, array[enqueue.input], enqueue.job, enqueue.delay, enqueue.run_at, enqueue.priority,
-        enqueue.expires, enqueue.expires_at, enqueue.retry_policy, enqueue.timeout, enqueue.heartbeat, enqueue.retention,
-        enqueue.headers, array[enqueue.unique_key], enqueue.on_conflict, enqueue.unique_for, enqueue.unique_until,
-        enqueue.concurrency_key, enqueue.after, enqueue.after_failure
-    ))[1];
-$$;
+-- A single call without rights of its own, so that the planner inlines it into the caller's statement, where the options
+-- that have their defaults are constants (docs/decisions/0013).
+begin atomic
+    select underway._enqueue_one(
+        coalesce(enqueue.queue, underway._queue_of_job(enqueue.job)), enqueue.input, enqueue.job, enqueue.priority,
+        enqueue.headers,
+        case
+            when num_nonnulls(
+                enqueue.delay, enqueue.run_at, enqueue.expires, enqueue.expires_at, enqueue.retry_policy, enqueue.timeout,
+                enqueue.heartbeat, enqueue.retention, enqueue.unique_for, enqueue.concurrency_key, enqueue.after
+            ) > 0 or enqueue.on_conflict is distinct from 'return' or enqueue.unique_until is distinct from 'finish'
+                or enqueue.after_failure is distinct from 'wait'
+            then row(
+                enqueue.job, enqueue.delay, enqueue.run_at, enqueue.priority, enqueue.expires, enqueue.expires_at,
+                enqueue.retry_policy, enqueue.timeout, enqueue.heartbeat, enqueue.retention, enqueue.headers,
+                enqueue.on_conflict, enqueue.unique_for, enqueue.unique_until, enqueue.concurrency_key, enqueue.after,
+                enqueue.after_failure
+            )::underway.task_options
+        end,
+        enqueue.unique_key
+    );
+end;
 
 comment on function underway.enqueue(
     text, jsonb, text, interval, timestamptz, integer, interval, timestamptz, underway.retry_policy, interval, interval,

@@ -24,7 +24,7 @@ begin
     for v_role, v_names in
         values
             ('underway_producer', array[
-                'enqueue', 'enqueue_many', 'enqueue_unique', 'enqueue_batch', 'extend_batch', 'retry_policy', 'watch',
+                'enqueue', '_enqueue_one', '_queue_of_job', 'enqueue_many', 'enqueue_unique', 'enqueue_batch', 'extend_batch', 'retry_policy', 'watch',
                 'cron_next', 'cron_preview'
             ]),
             ('underway_worker', array[

@@ -3,7 +3,6 @@
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -240,6 +239,23 @@ def test_a_dry_run_shows_which_tasks_and_changes_nothing(mail: Underway, connect
     assert states(connection) == {"pending": 1}
 
 
+def test_an_error_in_the_middle_says_what_was_done_before(mail: Underway, connection: Connection) -> None:
+    connection.execute("select underway.enqueue_many('mail', array_fill('{}'::jsonb, '{700}'))")
+    connection.execute("""
+        create function refuse() returns trigger language plpgsql as
+            $$ begin
+                if exists (select from underway.audit where action = 'cancel') then raise 'full'; end if;
+                return new;
+            end $$;
+        create trigger refuse before insert on underway.audit for each row execute function refuse()""")
+    answer = mail("cancel", "--queue", "mail", "--yes")
+    assert (answer.code, answer.out) == (1, "")
+    assert answer.err.splitlines()[-2:] == [
+        "underway: 500 tasks cancelled before this error:", "underway: the database reported an error: full",
+    ]  # fmt: skip
+    assert states(connection) == {"cancelled": 500, "pending": 200}
+
+
 def test_no_task_that_matches_is_no_error(mail: Underway) -> None:
     answer = mail("cancel", "--queue", "mail", "--yes")
     assert (answer.code, answer.out, answer.err) == (0, "", "no task: --queue mail\n")
@@ -320,31 +336,27 @@ def started(database: str, *arguments: object) -> subprocess.Popen[str]:
     )
 
 
-def interrupted(process: subprocess.Popen[str], until: Callable[[], object]) -> tuple[int, str, str]:
-    wait_until(until, "it has begun")
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    return process.returncode, out, err
-
-
-def test_ctrl_c_ends_an_action_after_its_transaction_and_says_what_was_done(
-    database: str, mail: Underway, connection: Connection
+@pytest.mark.parametrize(("presses", "done"), [(1, 1500), (2, 1000)])
+def test_ctrl_c_ends_an_action_after_its_transaction_and_a_second_one_at_once(
+    database: str, mail: Underway, connection: Connection, presses: int, done: int
 ) -> None:
     connection.execute("select underway.enqueue_many('mail', array_fill('{}'::jsonb, '{1700}'))")
     # The third chunk waits for this lock, and Ctrl-C arrives meanwhile.
     with psycopg.connect(database) as other:
         third = "select id from underway.task order by id desc offset 1200 limit 1"
-        other.execute(f"select from underway.task where id = ({third}) for update")
+        other.execute(f"select from underway.task where id = ({third}) for update".encode())
         process = started(database, "cancel", "--queue", "mail", "--yes")
         waiting = "select from pg_locks l join pg_stat_activity a using (pid) where not l.granted"
         wait_until(lambda: connection.execute(waiting).fetchall(), "the third chunk waits")
         process.send_signal(signal.SIGINT)
         assert process.stderr is not None
-        lines = [process.stderr.readline() for _ in range(8)]
-        assert "stopping after these tasks" in "".join(lines[: len(lines)])
+        while "stopping after these tasks" not in process.stderr.readline():
+            assert process.poll() is None
+        if presses == 2:
+            process.send_signal(signal.SIGINT)
+            wait_until(lambda: not connection.execute(waiting).fetchall(), "the third chunk does not wait any more")
         other.rollback()
         out, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert out == "1,500 tasks cancelled\n"
-    assert "stopped by Ctrl-C: 1,500 tasks cancelled, the rest is unchanged" in err
-    assert states(connection) == {"cancelled": 1500, "pending": 200}
+    assert (process.returncode, out) == (130, f"{done:,} tasks cancelled\n")
+    assert f"stopped by Ctrl-C: {done:,} tasks cancelled, the rest is unchanged" in err
+    assert states(connection) == {"cancelled": done, "pending": 1700 - done}

@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -22,9 +24,10 @@ from .data import Shop
 LONG = os.environ.get("UNDERWAY_LONG") == "1"
 FINISHED = 5_000_000 if LONG else 100_000
 LIVE = 50_000 if LONG else 5_000
-# Milliseconds on the server, the best of a few times, for other programs use the processors too.
+# Milliseconds for a page, of the dashboard and its sessions in the database together, in the mean of so many requests.
+# Where it can be read, it is the time of the processors that counts: other programs use them at the same time.
 LIMIT = 300
-TIMES = 5
+TIMES = 4
 
 MASS = """
 with line as (
@@ -112,6 +115,30 @@ def big(copy_shop: CopyShop) -> Iterator[Shop]:
         yield shop
 
 
+class Meter:
+    """Reads how much of the processors this process and the sessions of the dashboard have used, or else the time."""
+
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        self._connection = connection
+        self._tick = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
+
+    def seconds(self) -> float:
+        """A time that only grows."""
+        rows = self._connection.execute(
+            "select pid from pg_stat_activity where datname = current_database() and application_name like 'underway%'"
+        ).fetchall()
+        files = [Path(f"/proc/{pid}/stat") for (pid,) in rows]
+        try:
+            stats = [file.read_text().rpartition(")") for file in files]
+        except OSError:
+            stats = []
+        if not stats or not all("(postgres" in name for name, _, _ in stats):
+            return time.perf_counter()
+        # The times in user mode and in the kernel are fields 14 and 15 of proc(5); the third follows the name.
+        ticks = sum(int(field) for _, _, rest in stats for field in rest.split()[11:13])
+        return time.process_time() + ticks / self._tick
+
+
 SEARCHES = [
     "/tasks?state=succeeded", "/tasks?state=failed&queue=payments", "/tasks?job=charge_card&error=did+not+answer",
     "/tasks?error=no+such+error", "/tasks?input=%24.order+%3F+%28%40+%3D%3D+-1%29", "/tasks?key=customer-77",
@@ -126,16 +153,19 @@ SEARCHES = [
 def test_every_page_is_fast_with_a_long_history(big: Shop) -> None:
     dashboard = Dashboard(big.dsn, local=True)
     took: dict[str, float] = {}
-    with TestClient(dashboard, "http://127.0.0.1", client=("127.0.0.1", 5000), follow_redirects=False) as client:
+    with (
+        psycopg.connect(big.dsn, autocommit=True) as connection,
+        TestClient(dashboard, "http://127.0.0.1", client=("127.0.0.1", 5000), follow_redirects=False) as client,
+    ):
+        meter = Meter(connection)
         paths = [path for found in places.pages(big).values() for path in found] + SEARCHES
         for path in dict.fromkeys(paths):
-            times = []
+            client.get(path)  # it connects, and prepares statements and templates
+            begun = meter.seconds()
             for _ in range(TIMES):
-                begun = time.perf_counter()
                 answer = client.get(path)
-                times.append((time.perf_counter() - begun) * 1000)
                 assert answer.status_code in (200, 400), (path, answer.status_code)
-            took[path] = min(times)
+            took[path] = (meter.seconds() - begun) * 1000 / TIMES
     print(f"\n\n| page | ms, with {FINISHED:,} finished tasks |\n|---|---|")
     for path, milliseconds in took.items():
         print(f"| `{path}` | {milliseconds:.0f} |")

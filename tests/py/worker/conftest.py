@@ -31,7 +31,7 @@ def session(database: str) -> Iterator[Session]:
 
 @pytest.fixture
 def no_polls(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Workers and clients look again only when they are notified, or when they know that something is due."""
+    """Workers look again only when they are notified, or when they know that something is due."""
     maintain = statements.maintain
 
     def maintain_and_sleep(
@@ -46,5 +46,3 @@ def no_polls(monkeypatch: pytest.MonkeyPatch) -> None:
         return dataclasses.replace(statement, read=read)
 
     monkeypatch.setattr(statements, "maintain", maintain_and_sleep)
-    for module in ("_async", "_sync"):
-        monkeypatch.setattr(f"underway_pg.client.{module}._POLL_INTERVAL", 2 * SECONDS)

@@ -14,6 +14,7 @@ from tests.py.support import FOREVER, SECONDS, Session, beside, final, wait_unti
 from tests.py.worker_support import AT_ONCE, ONCE, Seen, messages
 from underway_pg import App, Context, Fatal, Middleware, OutcomeKind, Queue, RetryPolicy
 from underway_pg.errors import UnderwayError
+from underway_pg.worker.claimer import Claimer
 
 seen = Seen()
 
@@ -296,3 +297,71 @@ def test_a_lifespan_that_hangs_at_its_end_does_not_keep_the_worker_from_stopping
             worker.join()
     assert caplog.text.count("the lifespan does not end") == 1
     assert session.column("select name from underway.worker") == []
+
+
+@pytest.mark.parametrize("when", ["start", "end"])
+def test_a_lifespan_that_swallows_its_cancellation_does_not_keep_the_worker_from_stopping(
+    database: str, session: Session, caplog: pytest.LogCaptureFixture, when: str
+) -> None:
+    async def hang() -> None:
+        seen("hangs")
+        while True:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(2 * SECONDS)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: App) -> AsyncIterator[None]:
+        if when == "start":
+            await hang()
+        yield
+        await hang()
+
+    with made(database, lifespan=lifespan) as app:
+
+        @app.job(queue="q")
+        def job() -> None: ...
+
+        with beside(app.worker(shutdown_timeout=0.1, stop_step=0.1, forced_stop_step=0.1)) as worker:
+            if when == "start":
+                worker.until(lambda: seen.values, "the lifespan starts")
+            else:
+                final(app, job.enqueue(), worker)
+            worker.stop()
+            worker.join()
+    assert caplog.text.count("the lifespan ignores its cancellation and is abandoned") == 1
+    assert session.column("select name from underway.worker") == []
+
+
+def test_a_lifespan_that_fails_while_the_worker_works_stops_it(database: str, session: Session) -> None:
+    async def fails() -> None:
+        raise RuntimeError("no broker any more")
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: App) -> AsyncIterator[None]:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(fails())
+            yield
+
+    with made(database, lifespan=lifespan) as app, pytest.raises(ExceptionGroup) as raised:
+        asyncio.run(app.worker().run())
+    assert raised.group_contains(RuntimeError, match="no broker any more")
+    assert session.column("select name from underway.worker") == []
+
+
+def test_a_lifespan_receives_the_error_of_the_worker_and_may_swallow_it(
+    database: str, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(self: Claimer) -> None:
+        raise RuntimeError("a fault")
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: App) -> AsyncIterator[None]:
+        try:
+            yield
+        except RuntimeError as error:
+            seen(str(error))
+
+    monkeypatch.setattr(Claimer, "run", broken)
+    with made(database, lifespan=lifespan) as app:
+        asyncio.run(app.worker().run())
+    assert seen.values == ["a fault"]

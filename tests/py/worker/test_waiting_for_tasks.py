@@ -15,6 +15,7 @@ from tests.py.worker_support import info, messages
 from underway_pg import (
     App,
     AsyncClient,
+    Client,
     Context,
     Fatal,
     Queue,
@@ -30,38 +31,38 @@ from underway_pg.settings import Options
 class Waiter:
     """`wait_for` in both forms, from plain code."""
 
-    def __init__(self, app: App, kind: str) -> None:
+    def __init__(self, app: App, kind: str, poll_interval: float) -> None:
         self._app = app
         self._kind = kind
+        self._poll_interval = poll_interval
 
     def __call__(self, task: int, timeout: float | None = SECONDS) -> Any:
         if self._kind == "sync":
-            return self._app.wait_for(task, timeout=timeout)
+            with Client(self._app.dsn, poll_interval=self._poll_interval) as client:
+                return client.wait_for(task, timeout=timeout)
 
         async def wait() -> Any:
-            try:
-                return await self._app.wait_for_async(task, timeout=timeout)
-            finally:
-                await (await self._app.async_client()).close()
+            async with AsyncClient(self._app.dsn, poll_interval=self._poll_interval) as client:
+                return await client.wait_for(task, timeout=timeout)
 
         return asyncio.run(wait())
 
     def many(self, tasks: list[int], timeout: float | None = SECONDS) -> dict[int, TaskInfo]:
         if self._kind == "sync":
-            return self._app.wait_for_many(tasks, timeout=timeout)
+            with Client(self._app.dsn, poll_interval=self._poll_interval) as client:
+                return client.wait_for_many(tasks, timeout=timeout)
 
         async def wait() -> dict[int, TaskInfo]:
-            try:
-                return await self._app.wait_for_many_async(tasks, timeout=timeout)
-            finally:
-                await (await self._app.async_client()).close()
+            async with AsyncClient(self._app.dsn, poll_interval=self._poll_interval) as client:
+                return await client.wait_for_many(tasks, timeout=timeout)
 
         return asyncio.run(wait())
 
 
 @pytest.fixture(params=["sync", "async"])
 def wait_for(request: pytest.FixtureRequest, app: App) -> Waiter:
-    return Waiter(app, request.param)
+    """Waits by notifications, unless a test has no use for them: the client looks at the tasks very rarely."""
+    return Waiter(app, request.param, poll_interval=2 * SECONDS)
 
 
 def test_waiting_gives_the_output(app: App, wait_for: Waiter) -> None:

@@ -97,7 +97,7 @@ $$;
 
 select matches(
     (select string_agg(line, ' ') from pg_temp.plan_of($$ select underway.enqueue('email', unique_key => 'a') $$) as line),
-    'underway\.enqueue_many\(', 'the planner replaces a call of enqueue with a unique key by a call of enqueue_many'
+    'underway\._enqueue_one\(', 'the planner replaces a call of enqueue with a unique key by a call of _enqueue_one'
 );
 
 select * from finish();

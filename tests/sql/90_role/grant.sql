@@ -51,7 +51,7 @@ select set_eq(
     $$ select pg_temp.callable_by('underway_producer') $$,
     '{
         enqueue, enqueue_many, enqueue_unique, enqueue_batch, extend_batch, retry_policy, watch, cron_next, cron_preview,
-        schema_version
+        schema_version, _enqueue_one, _queue_of_job
     }'::text[],
     'a producer can enqueue and watch tasks, and cannot read them'
 );

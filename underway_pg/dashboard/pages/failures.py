@@ -24,7 +24,7 @@ def _searched(group: Any) -> str | None:
     It is the longest part of the message in which no number or quoted value was replaced by an ellipsis.
     """
     message = "" if MARK in (group.message or "") else group.message or ""
-    return max((part.strip() for part in message.split("…")), key=len) or group.error_type or None
+    return max((part.strip() for part in message.split("*")), key=len) or group.error_type or None
 
 
 @page("failures.html", title="Failures")

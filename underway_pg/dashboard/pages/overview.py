@@ -38,6 +38,11 @@ class Span:
     since: datetime
     until: datetime
 
+    @property
+    def keep(self) -> float:
+        """How many seconds old the statistics of this span may be: 5 of an hour, at most 60."""
+        return min(60.0, (self.until - self.since).total_seconds() / 720)
+
 
 def span_of(request: Request, default: str = "1h") -> Span:
     """The time span that the query of a request chooses with `span`. Raises HTTPException 400 for an unknown one."""
@@ -56,9 +61,8 @@ async def charts_over_time(
     They are throughput, failures, run time, waiting time and, with `depth`, backlog and the age of its oldest task.
     """
     chosen = {"since": span.since, "until": span.until, "queue": queue, "job": job}
-    rows = await db.rows(
-        "select * from underway.stats_over_time(%(since)s, %(until)s, null, %(queue)s, %(job)s)", chosen
-    )
+    sql = "select * from underway.stats_over_time(%(since)s, %(until)s, null, %(queue)s, %(job)s)"
+    rows = await db.cached_rows(span.keep, (span.name, queue, job), sql, chosen)
     times = [row.at for row in rows]
     per_step = f"tasks per {duration(times[1] - times[0])}" if len(times) > 1 else "tasks"
 
@@ -101,12 +105,13 @@ async def charts_over_time(
         ),
     ]
     if depth:
-        charts += await _depth(db, chosen)
+        charts += await _depth(db, span, chosen)
     return charts, rows
 
 
-async def _depth(db: Queries, chosen: dict[str, Any]) -> list[Chart]:
-    rows = await db.rows("select * from underway.queue_depth_over_time(%(since)s, %(until)s, null, %(queue)s)", chosen)
+async def _depth(db: Queries, span: Span, chosen: dict[str, Any]) -> list[Chart]:
+    sql = "select * from underway.queue_depth_over_time(%(since)s, %(until)s, null, %(queue)s)"
+    rows = await db.cached_rows(span.keep, (span.name, chosen["queue"]), sql, chosen)
     times = [row.at for row in rows]
     return [
         time_chart(
@@ -137,8 +142,11 @@ async def show(request: Request, db: Queries) -> dict[str, Any]:
     if queue is not None and queue not in {each.queue for each in queues}:
         raise HTTPException(404, f"There is no queue named {queue}.")
     charts, rows = await charts_over_time(db, span, queue)
-    activity = await db.rows(
-        "select * from underway.stats_by_queue(%(since)s, %(until)s)", {"since": span.since, "until": span.until}
+    activity = await db.cached_rows(
+        span.keep,
+        span.name,
+        "select * from underway.stats_by_queue(%(since)s, %(until)s)",
+        {"since": span.since, "until": span.until},
     )
     by_queue = {row.queue: row for row in activity}
     shown = [each for each in queues if queue in (None, each.queue)]

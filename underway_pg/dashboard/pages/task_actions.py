@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -23,77 +23,67 @@ from ..page import Done, action, confirm, dashboard_of, page, url
 __all__ = ["action_routes", "actions_of"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TaskAction:
-    """An action that the state of a task allows. `command` is None where the command line has none."""
+    """An action on one task. `sql` and `command` do the same elsewhere.
+
+    With `route` the action is a button, which leads to a page that asks first if `ask` is true. Without it, the page of
+    the task has a form for the action.
+    """
 
     name: str
     label: str
     function: str
     sql: str
-    command: str | None = None
+    command: str
     route: str | None = None
     ask: bool = False
     kind: str = ""
 
 
+_LIVE = ("pending", "in_progress", "waiting")
+_FINAL = ("succeeded", "failed", "cancelled")
+
+# The actions with the states in which they are possible. An id stands for {id}.
+_ACTIONS = (
+    (("failed", "cancelled"), TaskAction(
+        name="retry", label="Retry", function="retry", sql="select underway.retry({id});",
+        command="underway retry {id}", route="task_retry", kind="primary",
+    )),
+    (("pending",), TaskAction(
+        name="redrive", label="Redrive", function="redrive_many", sql="select underway.redrive_many(array[{id}]);",
+        command="underway redrive {id}", route="task_redrive", kind="primary",
+    )),
+    (_LIVE, TaskAction(
+        name="cancel", label="Cancel", function="cancel", sql="select underway.cancel({id});",
+        command="underway cancel {id}", route="task_cancel", ask=True, kind="danger",
+    )),
+    (("pending",), TaskAction(
+        name="reschedule", label="Reschedule", function="reschedule",
+        sql="select underway.reschedule({id}, now() + interval '1 hour');", command="underway reschedule {id} 1h",
+    )),
+    (("pending",), TaskAction(
+        name="reprioritize", label="Change the priority", function="reprioritize",
+        sql="select underway.reprioritize({id}, 10);", command="underway reprioritize {id} 10",
+    )),
+    ((*_LIVE, *_FINAL), TaskAction(
+        name="run_again", label="Run again", function="run_again", sql="select underway.run_again({id});",
+        command="underway run-again {id}", route="task_again", ask=True,
+    )),
+    (_FINAL, TaskAction(
+        name="delete", label="Delete", function="delete_task", sql="select underway.delete_task({id});",
+        command="underway delete {id}", route="task_delete", ask=True, kind="danger",
+    )),
+)  # fmt: skip
+
+
 def actions_of(task: Any) -> list[TaskAction]:
-    """The actions that the state of a task allows."""
-    id = task.id
-    found = []
-    if task.state in ("failed", "cancelled"):
-        found.append(
-            TaskAction(
-                "retry",
-                "Retry",
-                "retry",
-                f"select underway.retry({id});",
-                f"underway retry {id}",
-                "task_retry",
-                kind="primary",
-            )
-        )
-    if task.dead_letter is not None and task.state == "pending":
-        sql = f"select underway.redrive_many(array[{id}]);"
-        found.append(TaskAction("redrive", "Redrive", "redrive_many", sql, None, "task_redrive", kind="primary"))
-    if task.state in ("pending", "in_progress", "waiting"):
-        found.append(
-            TaskAction(
-                "cancel",
-                "Cancel",
-                "cancel",
-                f"select underway.cancel({id});",
-                f"underway cancel {id}",
-                "task_cancel",
-                ask=True,
-                kind="danger",
-            )
-        )
-    if task.state == "pending":
-        run_at = "now() + interval '1 hour'"
-        found += [
-            TaskAction("reschedule", "Reschedule", "reschedule", f"select underway.reschedule({id}, {run_at});"),
-            TaskAction("reprioritize", "Change priority", "reprioritize", f"select underway.reprioritize({id}, 10);"),
-        ]
-    found.append(
-        TaskAction(
-            "run_again", "Run again", "run_again", f"select underway.run_again({id});", None, "task_again", ask=True
-        )
-    )
-    if task.state in ("succeeded", "failed", "cancelled"):
-        found.append(
-            TaskAction(
-                "delete",
-                "Delete",
-                "delete_task",
-                f"select underway.delete_task({id});",
-                f"underway delete {id}",
-                "task_delete",
-                ask=True,
-                kind="danger",
-            )
-        )
-    return found
+    """The actions that the state of a task allows, with its id in their SQL and commands."""
+    return [
+        replace(each, sql=each.sql.format(id=task.id), command=each.command.format(id=task.id))
+        for states, each in _ACTIONS
+        if task.state in states and (each.name != "redrive" or task.dead_letter is not None)
+    ]
 
 
 def _id(request: Request) -> int:

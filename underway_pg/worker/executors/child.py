@@ -32,6 +32,7 @@ from .messages import (
     FromProcess,
     Program,
     Progress,
+    Running,
     RunTask,
     SessionOpened,
     Shutdown,
@@ -142,6 +143,7 @@ class Child:
             connections=NewConnections(self._dsn, self._announce_session),
             max_output_size=message.max_output_size,
             skip_unknown=message.skip_unknown,
+            silent_after=message.silent_after,
         )
         attempt = Attempt(message.task, environment)
         self._attempt = attempt
@@ -224,6 +226,7 @@ class Child:
             job = import_job(self._program, message.module, message.name, message.included_by)
             attempt.job = job
             attempt.environment = replace(attempt.environment, state=job.app.state, middleware=job.app.middleware)
+            self._send_about(attempt, Running())
             self._may_raise = True
             if attempt.stop_reason is not None:
                 raise asyncio.CancelledError

@@ -11,6 +11,7 @@ from typing import Any
 from ..attempt import Attempt
 from ..context import CURRENT
 from ..execution import call, output_text, run_async
+from ..parts import let_go
 from ..stacks import waiting_stack
 from . import OnEnd
 
@@ -31,6 +32,7 @@ class LoopExecutor:
         self._held = held
         self._loop = asyncio.get_running_loop()
         self._context = contextvars.copy_context()
+        self._abandoned: list[asyncio.Task[None]] = []
 
     def start(self, attempt: Attempt) -> None:
         """Start the handler in a task of its own; until Python 3.12 it begins with the next turn of the loop."""
@@ -59,6 +61,8 @@ class LoopExecutor:
     def stop(self, attempt: Attempt) -> bool:
         """Cancel the handler, and once more if it goes on."""
         if attempt.stop_level == 2:
+            if attempt.handle is not None:
+                self._abandoned.append(attempt.handle)
             return False
         if attempt.handle is not None:
             # A task that is cancelled before its first step never runs, and would not report its end.
@@ -75,10 +79,13 @@ class LoopExecutor:
         return None if task is None else next((attempt for attempt in attempts if attempt.handle is task), None)
 
     async def close(self) -> None:
-        """Cancel the handlers that still run, but for those that were abandoned."""
+        """Cancel the handlers that still run, and let go of those that go on all the same."""
         running = [attempt.handle for attempt in self._held if attempt.is_live and attempt.executor is self]
         tasks = [task for task in running if task is not None]
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=_END_WITHIN)
+        for task in [*self._abandoned, *tasks]:
+            if not task.done():
+                let_go(task)

@@ -18,6 +18,7 @@ __all__ = [
     "Program",
     "Progress",
     "RunTask",
+    "Running",
     "SessionOpened",
     "Shutdown",
     "Started",
@@ -54,7 +55,7 @@ class RunTask:
     """Run a task with the job that the module has under this name.
 
     included_by     the module that includes the blueprint of the job in its application; None without a blueprint
-    max_output_size, skip_unknown   as in the worker's Environment
+    max_output_size, skip_unknown, silent_after   as in the worker's Environment
     """
 
     module: str
@@ -63,6 +64,7 @@ class RunTask:
     task: ClaimedTask
     max_output_size: int
     skip_unknown: bool
+    silent_after: float
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,11 @@ ToProcess = RunTask | StopTask | Terminate | Shutdown
 @dataclass(frozen=True)
 class Started:
     """The process has received the task: from now on its death is the attempt's."""
+
+
+@dataclass(frozen=True)
+class Running:
+    """The job is imported and its handler begins: its time counts from now on."""
 
 
 @dataclass(frozen=True)
@@ -144,4 +151,4 @@ class Ended:
     lost_sessions: tuple[Session, ...] = ()
 
 
-FromProcess = Started | Progress | SessionOpened | Stopping | Ended
+FromProcess = Started | Running | Progress | SessionOpened | Stopping | Ended

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 
 from ...connections import Dsn
 from ...errors import LeaseLost, ProcessDied, Snooze
 from ..attempt import Attempt
 from ..failure import RemoteError
 from . import OnEnd
-from .messages import Ended, HowEnded, Progress, RunTask, SessionOpened, Started, Stopping, StopTask
+from .messages import Ended, HowEnded, Progress, Running, RunTask, SessionOpened, Started, Stopping, StopTask
 from .pool import Process, ProcessPool
 from .program import describe_program, import_path
 from .thread import AttemptThreads
@@ -87,7 +88,8 @@ class ProcessRun:
             self._is_sent = False
         try:
             # Without the lock: a large input takes its time, and `stop` must not wait for it.
-            limits = attempt.environment.max_output_size, attempt.environment.skip_unknown
+            environment = attempt.environment
+            limits = environment.max_output_size, environment.skip_unknown, environment.silent_after
             process.send(RunTask(*self._path, attempt.task, *limits))
             with self._lock:
                 self._is_sent = True
@@ -111,6 +113,9 @@ class ProcessRun:
                     return ended
                 case Started():
                     self._has_started = True
+                case Running():
+                    # The process may have been started for this attempt, which takes longer than many tasks.
+                    self._attempt.started_at = time.monotonic()
                 case Stopping(stack):
                     self._stack = stack
                 case SessionOpened(session):

@@ -14,22 +14,24 @@ HISTORY = 20_000
 
 FILL = """
     insert into underway.task_history (
-        id, queue, job, state, priority, attempt, enqueued_at, started_at, finished_at, kept_until, kept_slot, input, errors
+        id, queue, job, state, priority, attempt, enqueued_at, started_at, finished_at, kept_until, kept_slot, input,
+        errors
     )
     select
-        i, 'q' || i %% 3, 'job', case when i %% 100 = 0 then 'failed' else 'succeeded' end::underway.task_state, 0, 1, at, at, at,
-        at + interval '14 days', i %% 33, to_jsonb(i), case when i %% 100 = 0 then '[{"type": "E", "message": "no"}]'::jsonb end
+        i, 'q' || i %% 3, 'job', case when i %% 100 = 0 then 'failed' else 'succeeded' end::underway.task_state, 0, 1,
+        at, at, at, at + interval '14 days', i %% 33, to_jsonb(i),
+        case when i %% 100 = 0 then '[{"type": "E", "message": "no"}]'::jsonb end
     from generate_series(1, %s) i
     cross join lateral (select underway._clock() - interval '1 day' + i * interval '4 seconds' as at) x"""
 
 # What each call may read: rows and entries of indexes.
 CALLS = {
     "select underway.find_tasks()": 600,
-    "select underway.find_tasks('{\"state\": [\"failed\"]}')": 600,
-    "select underway.find_tasks('{\"state\": [\"failed\"], \"queue\": [\"q1\"]}')": 600,
-    "select underway.find_tasks('{\"job\": [\"nothing\"]}', max_read => 1000)": 7000,
+    'select underway.find_tasks(\'{"state": ["failed"]}\')': 600,
+    'select underway.find_tasks(\'{"state": ["failed"], "queue": ["q1"]}\')': 600,
+    'select underway.find_tasks(\'{"job": ["nothing"]}\', max_read => 1000)': 7000,
     "select underway.find_tasks('{\"ids\": [1, 2, 3]}')": 600,
-    "select underway.find_tasks('{\"state\": [\"in_progress\"]}')": 600,
+    'select underway.find_tasks(\'{"state": ["in_progress"]}\')': 600,
     "select underway.find_tasks(before => 10000)": 600,
     "select underway.count_tasks('{}', 100)": 1000,
     "select underway.task_dependencies(5)": 600,

@@ -632,8 +632,11 @@ create table underway.task_stat (
     job            text collate "C" not null, -- empty for none
     run_histogram  bigint[] not null default '{}',
     wait_histogram bigint[] not null default '{}',
-    primary key (step, at, queue, job)
+    primary key (queue, job, step, at)
 ) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
+
+-- The queues and jobs of which there are sums.
+create index task_stat_total on underway.task_stat (queue, job) where step = 'total';
 
 -- How far the counting has come: one row. Task ids up to counted_task have been counted as enqueued, and all rows of
 -- `uncounted` up to counted_end have been added up. The positions may rise to the observed ones once the transactions

@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from psycopg.conninfo import conninfo_to_dict
 from starlette.exceptions import HTTPException
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import Request
@@ -18,7 +19,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
 from .. import __version__
-from ..connections import Dsn
+from ..connections import Dsn, read_dsn
 from ..errors import ConfigurationError, DatabaseUnavailable, MissingPrivilege, SchemaMissing
 from . import charts, formats, live, metrics, pages, security, session
 from .bulk import Bulk
@@ -127,8 +128,11 @@ class Dashboard:
         """The key of signatures. It is the same in all processes that serve this dashboard."""
         if self._key is None:
             chosen = self.settings
-            dsn = chosen.dsn() if callable(chosen.dsn) else chosen.dsn
-            self._key = security.derive_key(dsn or "", chosen.token or "", chosen.password or "")
+            # Without the password of the database, which may change. So without a token and a password of the dashboard
+            # the key can be guessed. Then it signs nothing that opens a door: there is no sign-in, and a change needs
+            # the cookie of its session and the right origin, too.
+            place = {**conninfo_to_dict(read_dsn(chosen.dsn)), "password": None}
+            self._key = security.derive_key(repr(sorted(place.items())), chosen.token or "", chosen.password or "")
         return self._key
 
     def refusal(self, user: User | None, name: str, privileges: frozenset[str]) -> str | None:

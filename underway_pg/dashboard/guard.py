@@ -114,7 +114,9 @@ class Guard:
             security.check_bearer(request)
             request.state.by_token = True
             return User("token", may_act=True)
-        return None if session.user is None else User(session.user, may_act=True)
+        # Without a token or password there is no sign-in, and the key of the cookies may be easy to guess.
+        signed_in = session.user is not None and bool(chosen.token or chosen.password)
+        return User(str(session.user), may_act=True) if signed_in else None
 
     async def _ask_to_sign_in(self, request: Request) -> Response:
         chosen = self.dashboard.settings

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from ..errors import ConfigurationError
 from . import json_view
 from .database import Queries
 
-__all__ = ["MARK", "Redaction", "hide_in_text", "redact_texts"]
+__all__ = ["MARK", "Redaction", "hide_in_text", "hide_in_value", "redact_texts"]
 
 MARK = "redacted"
 
@@ -96,6 +96,15 @@ def hide_in_text(text: str, secrets: Iterable[str]) -> str:
     for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, MARK)
     return text
+
+
+def hide_in_value(value: Any, secrets: Collection[str]) -> Any:
+    """A JSON value in whose texts these secrets are hidden."""
+    if isinstance(value, str):
+        return hide_in_text(value, secrets)
+    if isinstance(value, dict):
+        return {key: hide_in_value(each, secrets) for key, each in value.items()}
+    return [hide_in_value(each, secrets) for each in value] if isinstance(value, list) else value
 
 
 async def redact_texts(redaction: Redaction, db: Queries, rows: Iterable[Any], *fields: str, task: str = "id") -> None:

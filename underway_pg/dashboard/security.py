@@ -210,7 +210,7 @@ def _check(request: Request, given: str, *, with_password: bool) -> None:
     right = _same(given, chosen.token) | (_same(given, chosen.password) and with_password)
     if not right:
         dashboard.attempts.failed(address)
-        raise HTTPException(401, "The token is wrong." if not with_password else "That is not right.")
+        raise HTTPException(401, "The token is wrong." if not with_password else "The password or token is wrong.")
     dashboard.attempts.succeeded(address)
 
 

@@ -101,9 +101,9 @@ begin
         ) as step (name, at)
         cross join lateral (values (c.queue, coalesce(c.job, '')), ('', '')) as line (queue, job)
     ) slot
-    group by slot.step, slot.at, slot.queue, slot.job
-    order by slot.step, slot.at, slot.queue, slot.job
-    on conflict (step, at, queue, job) do update
+    group by slot.queue, slot.job, slot.step, slot.at
+    order by slot.queue, slot.job, slot.step, slot.at
+    on conflict (queue, job, step, at) do update
     set
         enqueued = s.enqueued + excluded.enqueued,
         started = s.started + excluded.started,

@@ -21,16 +21,21 @@ begin
     delete from underway.task_stat s
     where s.ctid = any (array(
         select old.ctid
-        from unnest('{minute,hour}'::underway.stat_step[]) as kept (step)
+        from underway.task_stat line
+        cross join unnest('{minute,hour}'::underway.stat_step[]) as kept (step)
         cross join lateral (
             select one.ctid
             from underway.task_stat one
-            where one.step = kept.step
+            where one.queue = line.queue
+              and one.job = line.job
+              and one.step = kept.step
               and one.at < v_now - interval '30 days'
-            order by one.at, one.queue, one.job
+            order by one.at
             limit _prune_statistics.max_rows
             for update skip locked
         ) old
+        where line.step = 'total'
+        limit _prune_statistics.max_rows
     ));
     get diagnostics v_stats = row_count;
 
@@ -50,5 +55,5 @@ end;
 $$;
 
 comment on function underway._prune_statistics(integer) is
-    'Remove statistics whose time is over: at most max_rows of minutes, of hours, and of depths. Returns how many rows there'
+    'Remove statistics whose time is over: at most max_rows of minutes and hours, and as many of depths. Returns how many rows there'
     ' were.';

@@ -6,7 +6,6 @@
 create or replace function underway._sum_statistics(
     since timestamptz,
     until timestamptz,
-    source underway.stat_step,
     step interval,   -- null: all times together
     queue text,      -- null: all queues
     job text,        -- null: all jobs
@@ -23,10 +22,19 @@ set enable_bitmapscan = off
 set jit = off
 as $$
 declare
-    -- The sums of everything have an empty queue and job.
     v_everything boolean := _sum_statistics.queue is null and _sum_statistics.job is null
         and not _sum_statistics.by_queue and not _sum_statistics.by_job;
+    v_first_hour timestamptz := _sum_statistics.until;
+    v_last_hour  timestamptz := _sum_statistics.until;
 begin
+    -- Whole hours are read as hours, if the steps consist of them, and what is before and after them as minutes.
+    if _sum_statistics.step is null or mod(extract(epoch from _sum_statistics.step)::bigint, 3600) = 0 then
+        v_last_hour := date_bin('1 hour', _sum_statistics.until, 'epoch');
+        v_first_hour := least(date_bin('1 hour', _sum_statistics.since + interval '3599.999999 seconds', 'epoch'), v_last_hour);
+        v_first_hour := greatest(v_first_hour, _sum_statistics.since);
+        v_last_hour := greatest(v_last_hour, v_first_hour);
+    end if;
+
     return query
     select
         m.at, m.queue, m.job, m.enqueued, m.started, m.succeeded, m.failed, m.retried, m.cancelled, m.expired,
@@ -57,15 +65,35 @@ begin
                 sum(s.wait_histogram[21])::bigint, sum(s.wait_histogram[22])::bigint, sum(s.wait_histogram[23])::bigint, sum(s.wait_histogram[24])::bigint,
                 sum(s.wait_histogram[25])::bigint, sum(s.wait_histogram[26])::bigint, sum(s.wait_histogram[27])::bigint, sum(s.wait_histogram[28])::bigint
             ] as wait
-        from underway.task_stat s
-        where s.step = _sum_statistics.source
-          and s.at >= _sum_statistics.since
-          and s.at < _sum_statistics.until
-          and case
-              when v_everything then s.queue = '' and s.job = ''
-              else s.queue <> '' and (_sum_statistics.queue is null or s.queue = _sum_statistics.queue)
-                  and (_sum_statistics.job is null or s.job = _sum_statistics.job)
-          end
+        from (
+            -- The sums of everything have an empty queue and job.
+            select '' collate "C" as queue, '' collate "C" as job
+            where v_everything
+            union all
+            select t.queue, t.job
+            from underway.task_stat t
+            where not v_everything
+              and t.step = 'total'
+              and t.queue <> ''
+              and (_sum_statistics.queue is null or t.queue = _sum_statistics.queue)
+              and (_sum_statistics.job is null or t.job = _sum_statistics.job)
+        ) line
+        cross join (
+            values
+                ('minute'::underway.stat_step, _sum_statistics.since, v_first_hour),
+                ('hour', v_first_hour, v_last_hour),
+                ('minute', v_last_hour, _sum_statistics.until)
+        ) as part (step, since, until)
+        cross join lateral (
+            select *
+            from underway.task_stat one
+            where one.queue = line.queue
+              and one.job = line.job
+              and one.step = part.step
+              and one.at >= part.since
+              and one.at < part.until
+            offset 0
+        ) s
         group by 1, 2, 3
     ) m
     order by m.at, m.queue, m.job;
@@ -73,6 +101,6 @@ end;
 $$;
 
 comment on function underway._sum_statistics(
-    timestamptz, timestamptz, underway.stat_step, interval, text, text, boolean, boolean
+    timestamptz, timestamptz, interval, text, text, boolean, boolean
 ) is
     'What happened to tasks in a time, for each step of it, queue and job as asked.';

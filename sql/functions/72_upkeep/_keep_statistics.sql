@@ -38,7 +38,7 @@ begin
         if underway._sample_depth() then
             perform underway._check_queues();
         end if;
-        if underway._one_in(10) then
+        if underway._one_in(30) then
             perform underway._prune_statistics();
             perform underway._prune_events();
         end if;

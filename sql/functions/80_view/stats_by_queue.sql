@@ -20,11 +20,7 @@ begin
         s.queue, s.enqueued, s.started, s.succeeded, s.failed, s.retried, s.cancelled, s.expired,
         s.run_p50, s.run_p95, s.run_p99, s.wait_p50, s.wait_p95, s.wait_p99
     from underway._sum_statistics(
-        stats_by_queue.since, stats_by_queue.until,
-        case
-            when stats_by_queue.until - stats_by_queue.since <= interval '1 day' then 'minute' else 'hour'
-        end::underway.stat_step,
-        null, null, stats_by_queue.job, true, false
+        date_bin('1 minute', stats_by_queue.since, 'epoch'), stats_by_queue.until, null, null, stats_by_queue.job, true, false
     ) s;
 end;
 $$;

@@ -28,12 +28,7 @@ begin
         s.run_p50, s.run_p95, s.run_p99, s.wait_p50, s.wait_p95, s.wait_p99
     from generate_series(v_since, stats_over_time.until - interval '1 microsecond', v_step) as slot (at)
     left join underway._sum_statistics(
-        v_since,
-        stats_over_time.until,
-        case
-            when mod(extract(epoch from v_step)::bigint, 3600) = 0 then 'hour' else 'minute'
-        end::underway.stat_step,
-        v_step, stats_over_time.queue, stats_over_time.job, false, false
+        v_since, stats_over_time.until, v_step, stats_over_time.queue, stats_over_time.job, false, false
     ) s on s.at = slot.at
     order by slot.at;
 end;

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import uvicorn
 
-from tests.py.support import wait_until
+from tests.py.support import SECONDS, wait_until
 from tests.servers import Server
 from underway_pg.dashboard import Dashboard
 
@@ -142,7 +142,9 @@ def browser(browser_thread: ThreadPoolExecutor) -> Iterator[Browser]:
     found = subprocess.run([ROOT / "tools" / "chromium", "--find"], capture_output=True, text=True, check=False)
     if found.returncode:
         pytest.skip("no Chromium: run tools/chromium, or set UNDERWAY_TEST_CHROMIUM to the path of one")
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
+
+    expect.set_options(timeout=SECONDS * 1000)
 
     def start() -> tuple[Any, Browser]:
         playwright = sync_playwright().start()
@@ -170,7 +172,7 @@ class Watched:
         context = self._browser.new_context(
             **{"viewport": {"width": 1280, "height": 900}, "reduced_motion": "reduce"} | options
         )
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(2 * SECONDS * 1000)
         self._contexts.append(context)
         context.route(lambda url: not url.startswith("http://127.0.0.1:"), self._refuse)
         page: Page = context.new_page()

@@ -178,6 +178,20 @@ def test_a_hidden_value_is_on_no_page(connection: psycopg.Connection[Any], redac
             assert secret not in response.text, path
 
 
+def test_a_hidden_value_is_on_no_page_of_a_dead_letter(
+    connection: psycopg.Connection[Any], redacting: TestClient
+) -> None:
+    connection.execute("select underway.create_queue('letters')")
+    connection.execute("select underway.create_queue('mail', dead_letter_queue => 'letters')")
+    failed(connection, json.dumps(INPUT))
+    letter = connection.execute("select max(id) from underway.task_list").fetchall()[0][0]
+    for path in (f"/tasks/{letter}", f"/tasks/{letter}/raw/dead_letter", "/dead-letters", "/failures"):
+        response = redacting.get(path)
+        assert response.status_code == 200
+        assert SECRET not in response.text, path
+    assert "became a dead letter" in redacting.get(f"/tasks/{letter}").text
+
+
 def test_a_hidden_value_cannot_be_found_by_searching(
     connection: psycopg.Connection[Any], redacting: TestClient
 ) -> None:
@@ -214,6 +228,7 @@ def test_an_input_that_cannot_be_redacted_is_not_shown(
     page = redacting.get(f"/tasks/{id}")
     assert page.status_code == 200
     assert "nested too deeply to be redacted" in page.text
+    assert SECRET not in page.text
     assert redacting.get(f"/tasks/{id}/raw/input").status_code == 403
     page = client.get(f"/tasks/{id}")
     assert "to be shown as a tree" in page.text

@@ -14,7 +14,7 @@ from starlette.routing import Mount, Route
 from starlette.testclient import TestClient
 
 import underway_pg as underway
-from underway_pg.dashboard import Dashboard, User
+from underway_pg.dashboard import Dashboard, User, security
 from underway_pg.dashboard.security import _ATTEMPTS
 
 HOST = "http://127.0.0.1:8420"
@@ -385,6 +385,16 @@ def test_a_prefix_is_for_a_proxy_that_strips_it_and_for_one_that_does_not(make: 
     for path in ("/queues", "/queue-dashboard/queues"):
         assert client.get(path).headers["location"] == "/queue-dashboard/login?next=%2Fqueue-dashboard%2Fqueues"
         assert "/queue-dashboard/static/underway.css" in client.get("/queue-dashboard/login").text
+
+
+def test_a_forged_session_opens_nothing_where_the_application_decides(make: Make, database: str) -> None:
+    client = make(authenticate=lambda request: None)
+    dashboard: Any = client.app
+    # Whoever knows the place of the database can compute the key.
+    request = Request({"type": "http", "underway_dashboard": dashboard})
+    cookie = security._seal(request, "session", ["x", "grace", 4_000_000_000])
+    assert security._open(request, "session", cookie)
+    assert client.get("/queues", headers={"Cookie": f"underway_session={cookie}"}).status_code == 401
 
 
 # What is sent

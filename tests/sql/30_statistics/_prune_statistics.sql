@@ -10,8 +10,8 @@ insert into underway.task_stat (step, at, queue, job) values ('total', '-infinit
 insert into underway.queue_depth (at, queue, ready, scheduled, in_progress, waiting)
 values ('2030-01-01', 'email', 1, 1, 1, 1), ('2030-02-01', 'email', 1, 1, 1, 1);
 
-select is(underway._prune_statistics(1), 3, 'a call removes at most so many rows of minutes, of hours and of depths');
-select is(underway._prune_statistics(), 2, 'the next call removes the rest');
+select is(underway._prune_statistics(1), 2, 'a call removes at most so many rows of statistics and of depths');
+select is(underway._prune_statistics(), 3, 'the next call removes the rest');
 select results_eq(
     'select s.step::text, s.at from underway.task_stat s order by s.step',
     $$ values ('minute', '2030-01-30 13:00:00+00'::timestamptz), ('hour', '2030-01-30 13:00:00+00'), ('total', '-infinity') $$,

@@ -17,7 +17,7 @@ language sql
 as $$
     select *
     from underway._sum_statistics(
-        '2030-01-01 12:00:00+00', '2030-01-01 13:00:00+00', 'minute', sums.step, sums.queue, sums.job, sums.by_queue, sums.by_job
+        '2030-01-01 12:00:00+00', '2030-01-01 13:00:00+00', sums.step, sums.queue, sums.job, sums.by_queue, sums.by_job
     )
 $$;
 

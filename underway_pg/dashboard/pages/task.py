@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,7 +16,7 @@ from ... import statements
 from .. import json_view
 from ..database import Queries
 from ..page import dashboard_of, page
-from ..redaction import hide_in_text
+from ..redaction import MARK, Redaction, hide_in_value
 from .task_actions import action_routes, actions_of
 
 __all__ = ["routes"]
@@ -65,14 +66,10 @@ async def show(request: Request, db: Queries) -> dict[str, Any]:
     task = await find(request, db)
     redaction = dashboard_of(request).redaction
     parsed = {name: json_view.parse(getattr(task, name)) for name in _JSON}
-    secrets = redaction.secrets(*(value for value, whole in parsed.values() if whole))
+    hide = _hiding(redaction, parsed)
     errors, whole = json_view.parse(task.errors)
-    errors = errors if whole and isinstance(errors, list) else []
-    for error in errors:
-        for part in ("type", "message", "traceback"):
-            error[part] = hide_in_text(str(error.get(part) or ""), secrets)
-        for part in ("started_at", "failed_at"):
-            error[part] = _time(error.get(part))
+    errors = [_error(error, hide) for error in errors] if whole and isinstance(errors, list) else []
+    letter = parsed["dead_letter"][0] if parsed["dead_letter"][1] else None
     live = task.state in ("pending", "in_progress", "waiting")
     worker = None
     if task.state == "in_progress":
@@ -85,14 +82,35 @@ async def show(request: Request, db: Queries) -> dict[str, Any]:
         "title": f"Task {task.id}",
         "task": task,
         "is_live": live,
-        "values": [_value(name, *parsed[name], redaction) for name in _JSON if getattr(task, name) is not None],
+        "values": [_value(name, *parsed[name], redaction, hide) for name in _JSON if getattr(task, name) is not None],
         "errors": list(reversed(errors)),
+        "letter_error": _error(letter["error"], hide) if letter and isinstance(letter.get("error"), dict) else None,
+        "letter": letter,
         "timeline": _timeline(task, errors),
         "why": await db.run(statements.why(task.id)) if live else [],
         "worker": worker,
         "related": await db.rows("select * from underway.task_dependencies(%(id)s)", {"id": task.id}),
         "actions": actions_of(task),
     }
+
+
+Hide = Callable[[Any], Any]
+
+
+def _hiding(redaction: Redaction, parsed: Mapping[str, tuple[Any, bool]]) -> Hide:
+    """What hides in the texts of a task what the rules hide in its values."""
+    if redaction and not all(whole for _, whole in parsed.values()):
+        return lambda value: MARK  # the values are not known
+    secrets = redaction.secrets(*(value for value, _ in parsed.values()))
+    return lambda value: hide_in_value(value, secrets)
+
+
+def _error(error: Any, hide: Hide) -> dict[str, Any]:
+    """An error of an attempt, with its times and with the texts that may be shown."""
+    error = error if isinstance(error, dict) else {}
+    texts = {part: str(hide(str(error.get(part) or ""))) for part in ("type", "message", "traceback")}
+    times = {part: _time(error.get(part)) for part in ("started_at", "failed_at")}
+    return {"attempt": error.get("attempt"), **texts, **times}
 
 
 def _time(text: Any) -> datetime | None:
@@ -102,13 +120,21 @@ def _time(text: Any) -> datetime | None:
         return None
 
 
-def _value(name: str, value: Any, whole: bool, redaction: Any) -> Value:
+def _value(name: str, value: Any, whole: bool, redaction: Redaction, hide: Hide) -> Value:
     label = name.replace("_", " ").capitalize()
     if not whole:
         if redaction:
             return Value(name, label, None, "It is nested too deeply to be redacted, so it is not shown.")
         return Value(name, label, None, "It is nested too deeply, or has too large a number, to be shown as a tree.")
-    return Value(name, label, json_view.tree(redaction.apply(value)))
+    if name == "dead_letter" and isinstance(value, dict):
+        value = {key: each for key, each in value.items() if key != "error"}  # which is shown as an attempt
+    return Value(name, label, json_view.tree(_shown(name, value, redaction, hide)))
+
+
+def _shown(name: str, value: Any, redaction: Redaction, hide: Hide) -> Any:
+    """A value as it may be shown. A dead letter has the error of its task, whose texts may repeat what is hidden."""
+    value = redaction.apply(value)
+    return hide(value) if name == "dead_letter" and redaction else value
 
 
 def _timeline(task: Any, errors: list[dict[str, Any]]) -> list[Event]:
@@ -154,7 +180,8 @@ async def raw(request: Request) -> Response:
     text = getattr(task, name)
     value, whole = json_view.parse(text)
     if whole:
-        text = json_view.pretty(dashboard.redaction.apply(value))
+        hide = _hiding(dashboard.redaction, {each: json_view.parse(getattr(task, each)) for each in _JSON})
+        text = json_view.pretty(_shown(name, value, dashboard.redaction, hide))
     elif dashboard.redaction:
         raise HTTPException(403, "This value is nested too deeply to be redacted, so it is not shown.")
     # Never as JSON or HTML, which a browser would open by itself.

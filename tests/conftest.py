@@ -14,7 +14,10 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
 # The files with the longest tests, which begin first, so that none is left alone at the end of a parallel run.
-LONGEST = ("test_chaos.py", "test_docs.py", "test_model.py", "test_plans.py", "test_pairs.py", "test_shops.py")
+LONGEST = (
+    "test_chaos.py", "test_docs.py", "test_actions.py", "test_model.py", "test_plans.py", "test_pairs.py",
+    "test_shops.py",
+)  # fmt: skip
 
 SERVERS = pytest.StashKey[Servers]()
 

@@ -51,7 +51,9 @@ PUBLIC_MODULES = (
     "underway_pg.embedded",
     "underway_pg.fastapi",
     "underway_pg.flask",
+    "underway_pg.opentelemetry",
     "underway_pg.schema",
+    "underway_pg.sentry",
     "underway_pg.testing",
     "underway_pg.testing.plugin",
 )

@@ -31,6 +31,7 @@ from .worker import Context, OutcomeKind
 __all__ = ["OpenTelemetryMiddleware", "Relation", "instrument"]
 
 Relation = Literal["auto", "parent", "link"]
+"""How the span of an attempt relates to the span of the call that has enqueued the task."""
 
 # A header of tasks that were enqueued by one call for several tasks: their attempts are linked to its span.
 _LINK = "trace_link"

@@ -313,10 +313,12 @@ asyncio.run(main())
 def test_neither_a_process_nor_what_it_has_started_outlives_a_worker_that_is_killed(tmp_path: Path, then: str) -> None:
     file = tmp_path / "pids"
     with subprocess.Popen([sys.executable, "-c", WORKER, str(file), then], cwd=ROOT) as worker:
-        wait_until(lambda: sleepers(file), "the program runs")
-        group = os.getpgid(sleepers(file)[0])
-        assert len(group_of(group)) == 3
-        worker.kill()
+        try:
+            wait_until(lambda: sleepers(file), "the program runs")
+            group = os.getpgid(sleepers(file)[0])
+            assert len(group_of(group)) == 3
+        finally:
+            worker.kill()
         worker.wait(SECONDS)
         wait_until(lambda: not group_of(group), "all have ended")
 
@@ -411,9 +413,10 @@ async def main():
         attempt = running.start(process_jobs.says_that_it_hangs_in_c)
         await asyncio.to_thread(sys.stdin.readline)
         process = attempt.handle._process
-        while "in hangs_in_c" not in process.read_traceback():  # it may be still on its way there
+        stack = ""
+        while "in hangs_in_c" not in stack:  # it may be still on its way there
             process.request_traceback()
-            await asyncio.sleep(0.01)
+            stack = await test_processes.until(process.read_traceback, "the process has written its stack")
         running.stop(attempt)
         await test_processes.until(lambda: running.executor.stack(attempt), "it has written its stack")
         for _ in range(2):

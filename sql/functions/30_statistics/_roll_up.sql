@@ -23,7 +23,7 @@ end;
 
 comment on function underway._bucket(double precision) is 'The bucket of a duration: from 1 to 28.';
 
-create or replace function underway._roll_up(max_attempts integer default 50000, out complete boolean, out attempts bigint)
+create or replace function underway._roll_up(max_attempts integer default 25000, out complete boolean, out attempts bigint)
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp

@@ -6,7 +6,7 @@
 -- Writes: stat_position.
 -- Calls: _add_statistics.
 
-create or replace function underway._count_enqueued(settled_id bigint, max_tasks integer default 50000)
+create or replace function underway._count_enqueued(settled_id bigint, max_tasks integer default 25000)
 returns integer
 language plpgsql
 volatile
@@ -26,36 +26,52 @@ begin
         return 0;
     end if;
 
-    with fresh as materialized (
-        select one.*
-        from (
-            select t.id, t.enqueued_at, t.queue, t.job
-            from underway.task t
-            where t.id > v_counted
-              and t.id <= _count_enqueued.settled_id
-            union all
-            select h.id, h.enqueued_at, h.queue, h.job
-            from underway.task_history h
-            where h.id > v_counted
-              and h.id <= _count_enqueued.settled_id
-        ) one
-        order by one.id
-        limit _count_enqueued.max_tasks
+    -- The last id of this call. The history comes first: it bounds how many dead index entries of finished tasks are read.
+    v_last := _count_enqueued.settled_id;
+    v_last := coalesce((
+        select h.id
+        from underway.task_history h
+        where h.id > v_counted
+          and h.id <= v_last
+        order by h.id
+        offset _count_enqueued.max_tasks - 1
+        limit 1
+    ), v_last);
+    v_last := coalesce((
+        select t.id
+        from underway.task t
+        where t.id > v_counted
+          and t.id <= v_last
+        order by t.id
+        offset _count_enqueued.max_tasks - 1
+        limit 1
+    ), v_last);
+
+    with fresh as (
+        select t.enqueued_at, t.queue, t.job
+        from underway.task t
+        where t.id > v_counted
+          and t.id <= v_last
+        union all
+        select h.enqueued_at, h.queue, h.job
+        from underway.task_history h
+        where h.id > v_counted
+          and h.id <= v_last
     ),
     counted as (
-        select date_bin('1 minute', f.enqueued_at, 'epoch') as at, f.queue, f.job, count(*) as tasks, max(f.id) as last_id
+        select date_bin('1 minute', f.enqueued_at, 'epoch') as at, f.queue, f.job, count(*) as tasks
         from fresh f
         group by 1, 2, 3
     )
     select
         array_agg(row(c.at, 'enqueued', c.queue, c.job, null, c.tasks, 0, 0, null, null)::underway.stat_count),
-        coalesce(sum(c.tasks), 0), max(c.last_id)
-    into v_counts, v_count, v_last
+        coalesce(sum(c.tasks), 0)
+    into v_counts, v_count
     from counted c;
 
     perform underway._add_statistics(v_counts);
     update underway.stat_position p
-    set counted_task = case when v_count < _count_enqueued.max_tasks then _count_enqueued.settled_id else v_last end
+    set counted_task = v_last
     where p.only_row;
 
     return v_count;
@@ -63,4 +79,4 @@ end;
 $$;
 
 comment on function underway._count_enqueued(bigint, integer) is
-    'Count as enqueued at most max_tasks tasks up to an id, which no task can get any more. Returns how many were counted.';
+    'Count as enqueued at most max_tasks tasks of each table up to an id, which no task can get any more. Returns how many were counted.';

@@ -50,7 +50,7 @@ begin
               and not exists (
                   select
                   from underway.task t
-                  where t.lease_expires_at is not null
+                  where t.lease_expires_at >= v_now - interval '1 minute'
                     and t.queue = d.queue
                     and t.started_at >= v_now - interval '5 minutes'
               )

@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 import psycopg
+import pytest
 from playwright.sync_api import Page, expect
 
 from .conftest import Watched
@@ -68,6 +69,7 @@ def test_selected_tasks_are_counted_and_retried(page: Page, own_dashboard: str, 
     ]  # the start, and what was changed
 
 
+@pytest.mark.thorough
 def test_all_dead_letters_of_a_queue_are_redriven_with_their_number_before(
     page: Page, own_dashboard: str, own_shop: Shop
 ) -> None:
@@ -82,6 +84,7 @@ def test_all_dead_letters_of_a_queue_are_redriven_with_their_number_before(
     expect(page.locator("main")).to_contain_text("No dead letters")
 
 
+@pytest.mark.thorough
 def test_a_group_of_failures_leads_to_its_tasks_and_retries_them(
     page: Page, own_dashboard: str, own_shop: Shop
 ) -> None:
@@ -174,6 +177,7 @@ def test_a_task_is_run_again_with_another_input(page: Page, own_dashboard: str, 
     assert value(own_shop, "select state::text from underway.task_info(%s)", failed) == "failed"
 
 
+@pytest.mark.thorough
 def test_a_schedule_is_run_paused_and_resumed(page: Page, own_dashboard: str, own_shop: Shop) -> None:
     page.goto(own_dashboard + "/schedules")
     row = page.locator("tr", has_text="weekday digest")
@@ -191,6 +195,7 @@ def test_a_schedule_is_run_paused_and_resumed(page: Page, own_dashboard: str, ow
     assert page.locator(".times li").count() == 10
 
 
+@pytest.mark.thorough
 def test_a_worker_is_asked_to_stop_and_a_batch_is_cancelled(page: Page, own_dashboard: str, own_shop: Shop) -> None:
     worker, batch = own_shop.workers["web-1:4021"], own_shop.batches["half"]
     page.goto(own_dashboard + "/workers")

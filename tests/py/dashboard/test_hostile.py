@@ -50,8 +50,9 @@ class Hostile:
     def paths(self) -> list[str]:
         """The pages that show it."""
         found = list(LISTS)
-        found += [f"/batches/{task}" if name == "batch" else f"/tasks/{task}" for name, task in self.tasks.items()]
-        found += [f"/tasks/{self.tasks[name]}/again" for name in ("texts", "deep", "long")]
+        shown = ("texts", "deep", "long", "only markup", "address", "fails", "fails in colour")
+        found += [f"/batches/{self.tasks['batch']}", *(f"/tasks/{self.tasks[name]}" for name in shown)]
+        found += [f"/tasks/{self.tasks[name]}/again" for name in ("texts", "deep")]
         found += [f"/queues/{page}?name={quote(hostile.ADDRESS)}" for page in ("one", "edit", "pause")]
         return [*found, *(f"/{kind}/one?name={quote('<b>bold</b>')}" for kind in ("queues", "jobs", "schedules"))]
 

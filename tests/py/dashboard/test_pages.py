@@ -32,7 +32,9 @@ def test_every_page_is_tried(shop: Shop) -> None:
     assert shown == places.pages(shop).keys()
 
 
-@pytest.mark.parametrize("window", WINDOWS)
+@pytest.mark.parametrize(
+    "window", [pytest.param(window, marks=[] if window == "phone" else pytest.mark.thorough) for window in WINDOWS]
+)
 def test_pages_load_without_errors_and_fit_the_window(
     page: Page, pages: Watched, dashboard: str, shop: Shop, window: str
 ) -> None:

@@ -51,7 +51,7 @@ select results_eq(
 select underway.enqueue_many('email', array_fill('1'::jsonb, array[10]));
 select setval('underway.task_id_seq', pg_temp.last_id() + 1000000000);
 select underway.enqueue('email');
-select is(underway._count_enqueued(pg_temp.last_id(), 4), 4, 'a call counts at most so many');
+select is(underway._count_enqueued(pg_temp.last_id(), 4), 4, 'a call counts at most so many live tasks');
 select is(underway._count_enqueued(pg_temp.last_id(), 4), 4, 'the next call goes on');
 select is(underway._count_enqueued(pg_temp.last_id(), 4), 3, 'a gap in the ids costs no call');
 select is((select counted_task from underway.stat_position), pg_temp.last_id(), 'all ids are counted');

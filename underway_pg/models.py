@@ -269,7 +269,10 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class FailureGroup:
-    """Failed attempts with the same queue, job and error. In `message`, numbers and quoted values are replaced by `*`."""
+    """Failed attempts with the same queue, job and error.
+
+    In `message`, numbers and quoted values are replaced by `*`.
+    """
 
     queue: str
     job: str | None

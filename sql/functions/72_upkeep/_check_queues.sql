@@ -34,7 +34,7 @@ begin
                 ) as has_worker
             from underway.queue_depth d
             join underway.queue q on q.name = d.queue
-            where d.at = (select max(last.at) from underway.queue_depth last)
+            where d.at = (select max(last.at) from underway.queue_depth last where last.at <= v_now)
               and d.queue <> ''
               and d.oldest_ready_seconds > 300
               and q.paused_at is null

@@ -25,7 +25,7 @@ declare
     v_id   bigint;
     v_at   timestamptz;
 begin
-    v_high := 1 + greatest(
+    v_high := 1::numeric + greatest(
         (select max(t.id) from underway.task t),
         (select h.id from underway.task_history h order by h.id desc limit 1), 0
     );
@@ -49,7 +49,7 @@ begin
         end if;
     end loop;
 
-    return v_high;
+    return least(v_high, 9223372036854775807);
 end;
 $$;
 
@@ -136,10 +136,14 @@ begin
 
     -- Ten minutes are for statements that enqueue for that long, and for clocks that were corrected.
     if v_candidates is null and isfinite(v_until) then
-        v_before := least(v_before, underway._id_at(v_until + interval '10 minutes'));
+        v_before := least(v_before, underway._id_at(
+            least(greatest(v_until, '0001-01-01'), '9999-12-31') + interval '10 minutes'
+        ));
     end if;
     if v_candidates is null and isfinite(filter.enqueued_after) then
-        v_from := underway._id_at(filter.enqueued_after - interval '10 minutes') - 1000;
+        v_from := underway._id_at(
+            least(greatest(filter.enqueued_after, '0001-01-02'), '9999-12-31') - interval '10 minutes'
+        ) - 1000;
     end if;
 
     loop
@@ -160,7 +164,7 @@ begin
                 and (filter.dead_letter is null or (c.dead_letter is not null) = filter.dead_letter)
                 and (filter.error is null or exists (
                     select
-                    from jsonb_array_elements(c.errors) as one (error)
+                    from jsonb_array_elements(case when jsonb_typeof(c.errors) = 'array' then c.errors end) as one (error)
                     where strpos(
                         lower(concat(one.error ->> 'type', ': ', one.error ->> 'message')), lower(filter.error)
                     ) > 0

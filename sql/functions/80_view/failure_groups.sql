@@ -16,7 +16,7 @@ begin atomic
 end;
 
 comment on function underway._error_pattern(text) is
-    'The message of an error with an ellipsis in place of numbers and quoted values, so that similar errors are equal.';
+    'The message of an error with an asterisk in place of numbers and quoted values, so that similar errors are equal.';
 
 create or replace function underway.failure_groups(
     since timestamptz,
@@ -54,4 +54,4 @@ $$;
 
 comment on function underway.failure_groups(timestamptz, text, integer) is
     'The failed attempts since a time among the last max_read events, grouped by queue, job, type and message of the error, the'
-    ' most frequent first. Numbers and quoted values in messages are replaced by an ellipsis.';
+    ' most frequent first. Numbers and quoted values in messages are replaced by an asterisk.';

@@ -49,16 +49,16 @@ select results_eq(
 -- bounds
 
 select underway.enqueue_many('email', array_fill('1'::jsonb, array[10]));
-select setval('underway.task_id_seq', pg_temp.last_id() + 1000000000);
-select underway.enqueue('email');
-select is(underway._count_enqueued(pg_temp.last_id(), 4), 4, 'a call counts at most so many live tasks');
-select is(underway._count_enqueued(pg_temp.last_id(), 4), 4, 'the next call goes on');
-select is(underway._count_enqueued(pg_temp.last_id(), 4), 3, 'a gap in the ids costs no call');
-select is((select counted_task from underway.stat_position), pg_temp.last_id(), 'all ids are counted');
+create temporary table far on commit drop as select underway.enqueue('email') as id, pg_temp.last_id() + 1000000000 as new_id;
+update underway.task t set id = f.new_id from far f where t.id = f.id;
+select is(underway._count_enqueued(new_id, 4), 4, 'a call counts at most so many live tasks') from far;
+select is(underway._count_enqueued(new_id, 4), 4, 'the next call goes on') from far;
+select is(underway._count_enqueued(new_id, 4), 3, 'a gap in the ids costs no call') from far;
+select is((select counted_task from underway.stat_position), new_id, 'all ids are counted') from far;
 
-select underway.enqueue('email');
-update underway.task set enqueued_at = 'infinity' where id = pg_temp.last_id();
-select lives_ok('select underway._count_enqueued(pg_temp.last_id())', 'an impossible time does not stop the counting');
+update underway.task set enqueued_at = 'infinity';
+update underway.stat_position set counted_task = 0;
+select lives_ok('select underway._count_enqueued(new_id) from far', 'an impossible time does not stop the counting');
 
 select * from finish();
 rollback;

@@ -2,7 +2,7 @@ begin;
 select plan(9);
 
 select is(
-    underway._error_pattern('no row 12 of "a b", not 3.5 or 0xff or 550e8400-e29b-41d4-a716-446655440000'), 'no row … of …, not … or … or …',
+    underway._error_pattern('no row 12 of "a b", not 3.5 or 0xff or 550e8400-e29b-41d4-a716-446655440000'), 'no row * of *, not * or * or *',
     'numbers, quoted values and ids are replaced'
 );
 select is(underway._error_pattern('cafe added'), 'cafe added', 'words are not numbers');
@@ -20,7 +20,7 @@ select underway._record_event('queue_blocked', 'email');
 select results_eq(
     $$ select queue, job, error_type, message, failures, failed_permanently, tasks, last_task from underway.failure_groups('2030-01-02') $$,
     $$ values
-        ('email', 'send', 'E', 'no user …', 4::bigint, 1::bigint, 3::bigint, 3::bigint), ('email', null, null, 'other', 1, 1, 1, 4) $$,
+        ('email', 'send', 'E', 'no user *', 4::bigint, 1::bigint, 3::bigint, 3::bigint), ('email', null, null, 'other', 1, 1, 1, 4) $$,
     'failures with the same error are one group, the most frequent first'
 );
 select results_eq(

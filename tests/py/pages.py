@@ -165,7 +165,7 @@ class Console:
             "PATH": os.pathsep.join(path),
             "PYTHONPATH": os.pathsep.join([".", str(ROOT)]),
             # The tests of a page need not start a server of their own each time; tests/py/test_testing.py sees that.
-            "PYTEST_ADDOPTS": f"--underway-server={self.dsn}",
+            "PYTEST_ADDOPTS": f"-p underway_pg.testing.plugin --underway-server={self.dsn}",
         }
 
     def _shell(self, command: str) -> str:

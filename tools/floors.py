@@ -1,7 +1,7 @@
 """Test the package with the lowest versions of its dependencies that pyproject.toml allows.
 
-    python tools/floors.py          in an environment below .cache, which is made when the bounds have changed
-    python tools/floors.py --list   only print the versions
+    python tools/floors.py          in an environment below .cache, which is made again when pyproject.toml has changed
+    python tools/floors.py --list   only make it, and print the versions
 
 A lower bound that nobody has tried is a guess: it breaks for the user whose other packages hold a version back.
 """
@@ -35,42 +35,46 @@ TESTS = (
 )
 
 
-def floors() -> list[str]:
-    """The lowest version of each dependency and of the extras' packages: `name==version`."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = [*project["dependencies"], *(each for extra in EXTRAS for each in project["optional-dependencies"][extra])]
-    found = {}
-    for requirement in wanted:
-        match = re.fullmatch(r"([\w.-]+)(\[[\w,-]+\])?>=([\w.]+)", requirement)
-        if match is None:
-            sys.exit(f"pyproject.toml: {requirement!r} has no lower bound; write name>=version")
-        found[match[1]] = match[3]
-    return [f"{name}=={version}" for name, version in sorted(found.items())]
-
-
-def make_environment(pins: list[str]) -> Path:
-    """The Python of an environment with these versions; made again if they, or our other packages, have changed."""
-    python = ENVIRONMENT / "bin/python"
-    tools = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if re.split(r"[=\[]", line)[0] in TOOLS]
-    made_for = "\n".join([*pins, *tools, *TOOLS])
+def make_environment() -> Path:
+    """The Python of an environment with the lowest versions; made again if pyproject.toml has changed."""
+    python, uv = ENVIRONMENT / "bin/python", ENVIRONMENT / "bin/uv"
+    made_for = (
+        (ROOT / "pyproject.toml").read_text() + (ROOT / "constraints.txt").read_text() + Path(__file__).read_text()
+    )
     stamp = ENVIRONMENT / "made-for"
     if not stamp.exists() or stamp.read_text() != made_for:
         venv.create(ENVIRONMENT, clear=True, with_pip=True)
-        constraints = ENVIRONMENT / "constraints.txt"
-        constraints.write_text("\n".join([*pins, *tools]) + "\n")
-        install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-c", constraints]
-        subprocess.run([*install, "-e", f"{ROOT}[{','.join(EXTRAS)}]", *TOOLS], check=True)
+        subprocess.run([python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "uv"], check=True)
+        install = [uv, "pip", "install", "-q", "--python", python]
+        # First the tools, in the versions that we use; they are no dependencies of the package.
+        subprocess.run([*install, *pinned_tools()], check=True)
+        package = f"{ROOT}[{','.join(EXTRAS)}]"
+        subprocess.run([*install, "--resolution", "lowest-direct", "-e", package], check=True)
         stamp.write_text(made_for)
     return python
 
 
+def pinned_tools() -> list[str]:
+    """The tools with their versions in constraints.txt."""
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pins = {name.lower(): version for name, _, version in (line.partition("==") for line in lines)}
+    return [f"{tool}=={pins[tool.partition('[')[0]]}" for tool in TOOLS]
+
+
+def installed(python: Path) -> list[str]:
+    """The versions of the package's own dependencies that are installed."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *(each for extra in EXTRAS for each in project["optional-dependencies"][extra])]
+    names = sorted({re.split(r"[\[>=]", each)[0] for each in wanted})
+    code = "import importlib.metadata as m, sys; print(*(f'{n} {m.version(n)}' for n in sys.argv[1:]), sep=chr(10))"
+    return subprocess.run([python, "-c", code, *names], check=True, capture_output=True, text=True).stdout.splitlines()
+
+
 def main() -> None:
-    pins = floors()
-    if "--list" in sys.argv:
-        print(*pins, sep="\n")
-        return
-    python = make_environment(pins)
-    sys.exit(subprocess.run([python, "-m", "pytest", "-q", "-n", "2", *TESTS], cwd=ROOT).returncode)
+    python = make_environment()
+    print(*installed(python), sep="\n", flush=True)
+    if "--list" not in sys.argv:
+        sys.exit(subprocess.run([python, "-m", "pytest", "-q", "-n", "2", *TESTS], cwd=ROOT).returncode)
 
 
 if __name__ == "__main__":

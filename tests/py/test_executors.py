@@ -610,7 +610,10 @@ if __name__ == "__main__":
     app.run(concurrency=3, shutdown_timeout=0.1)
 """
 ON_A_LOOP = """
+import signal
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it in what it runs in the background
     asyncio.run(app.worker(concurrency=3, forced_stop_step=0.1).run())
 """
 PATIENT = """

@@ -21,7 +21,7 @@ _SHOWN = 20  # running tasks, and failures
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """The state of all queues and workers, the running tasks that began first, and the latest failures.
+    """The state of all queues and workers, the newest running tasks, and the failures of the last hour.
 
     `rates` is what happened to the tasks of each queue within `seconds`; `totals` are those of `underway.stats()`.
     """

@@ -185,21 +185,22 @@ class Deadlines(threading.Thread):
     def _check_loop(self) -> None:
         """Log once who blocks the loop, and on the loop how long that took."""
         now = self._now()
-        if self._asked_at is None:
+        asked_at = self._asked_at  # once: the loop may answer meanwhile
+        if asked_at is None:
             if self._held:
                 self._asked_at = now
                 self._loop.call_soon_threadsafe(self._answer, now)
             return
-        if now - self._asked_at < self._block_warning or self._is_blocked:
+        if now - asked_at < self._block_warning or self._is_blocked:
             return
         self._is_blocked = True
-        self._blamed = self._handlers.running_now(list(self._held))
+        self._blamed = blamed = self._handlers.running_now(list(self._held))
         stack = thread_stack(self._loop_thread).rstrip()
         logger.warning(
             "worker %s: the event loop has been blocked for %.1f s by %s; use a plain function, or await"
             " asyncio.to_thread(...), for code that blocks. Stack:\n%s",
-            self._worker, now - self._asked_at, _title(self._blamed), stack,
-            extra={"task": None if self._blamed is None else self._blamed.task.id},
+            self._worker, now - asked_at, _title(blamed), stack,
+            extra={"task": None if blamed is None else blamed.task.id},
         )  # fmt: skip
 
     def _answer(self, asked_at: float) -> None:

@@ -111,7 +111,7 @@ class Worker:
             return
         async with (
             HandlerConnections(self._dsn, f"underway worker {self.name}") as pools,
-            self._open_database(pools) as database,
+            Database(self._dsn, self.name, self.settings, pools.drain) as database,
         ):
             shared = self._shared = Shared.of(self.settings, self.name, database, self._jobs)
             shared.observer = self.observer
@@ -134,9 +134,6 @@ class Worker:
                 if shared.abandoned:
                     logger.warning("worker %s: abandoned handlers that still run: %s", self.name, len(shared.abandoned))
                 logger.info("worker %s has stopped", self.name)
-
-    def _open_database(self, pools: HandlerConnections) -> Database:
-        return Database(self._dsn, self.name, self.settings, pools.drain)
 
     def _open_lifespan(self) -> AbstractAsyncContextManager[Any]:
         return contextlib.nullcontext(self._environment.state) if self._make_lifespan is None else self._make_lifespan()

@@ -29,7 +29,7 @@ begin
     select s.tasks, s.before
     into v_found
     from underway._search_tasks(
-        underway._read_filter(count_tasks.filter), null, count_tasks.max_count, greatest(count_tasks.max_count, 100000)
+        underway._read_filter(count_tasks.filter), null, count_tasks.max_count, greatest(count_tasks.max_count, 20000)
     ) s;
     count_tasks.count := cardinality(v_found.tasks);
     count_tasks.capped := v_found.before is not null;

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import io
 import os
 import pty
 import re
@@ -17,14 +18,20 @@ from typing import Any
 
 import psycopg
 import pytest
+from rich.console import Console
 
 from tests.chaos.proxy import Proxy
 from tests.py.support import SECONDS
 from tests.py.test_cli import Underway, assert_refused, complete_next, environment_for, fail_next
+from underway_pg.cli.screen import screen
+from underway_pg.cli.snapshot import Snapshot
 
 Connection = psycopg.Connection[Any]
 
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]|\x1b[78=>]|\r")
+
+
+SECTIONS = ["queue", "worker", "running", "failed"]
 
 
 @pytest.fixture
@@ -169,6 +176,25 @@ def test_the_screen_fits_into_terminals_of_any_size(busy: Underway, database: st
         assert max(map(len, rows)) <= columns
         shown.press(b"q")
         assert shown.end() == 0
+
+
+def test_of_each_section_as_much_is_shown_as_fits(busy: Underway, connection: Connection) -> None:
+    for number in range(12):
+        busy("queue", "create", f"queue-{number:02}")
+    snapshot = Snapshot.read(connection)
+    for height in range(2, 40):
+        console = Console(width=60, file=io.StringIO())
+        with console.capture() as capture:
+            console.print(screen(snapshot, width=60, height=height))
+        lines = capture.get().splitlines()
+        assert len(lines) <= height
+        assert max(map(len, lines)) <= 60
+        if height >= 13:  # the head, and of four sections a blank line, the columns and a row
+            heads = [line.split(" ")[0] for line in lines]
+            assert [word for word in heads if word in SECTIONS] == SECTIONS
+        shown = sum(line.startswith(("mail ", "dead ", "queue-")) for line in lines)
+        hidden = re.search(r"^and (\d+) more", capture.get(), re.M)
+        assert shown + int(hidden[1] if hidden else 14 - shown) == 14 or shown <= 1
 
 
 def test_it_goes_on_when_the_database_comes_back(busy: Underway, database: str) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import struct
 import time
 import weakref
+from collections.abc import Iterable
 from typing import Any
 
 from underway_pg.models import ClaimedTask
@@ -120,3 +121,22 @@ def test_an_attempt_gets_its_entry_in_time_for_its_timeout() -> None:
 
     for timeout in (0.2, 1.1):
         assert timeout <= asyncio.run(main(timeout)) < timeout + 2
+
+
+def test_a_loop_that_answers_while_its_blocking_is_reported_ends_no_thread() -> None:
+    class AnswersMeanwhile(LoopExecutor):
+        def running_now(self, attempts: Iterable[Attempt]) -> None:
+            deadlines._answer(0.0)
+
+    nothing: Any = None
+    deadlines: Deadlines = nothing
+
+    async def main() -> None:
+        nonlocal deadlines
+        shared = Shared.of(WorkerSettings(queues="q", block_warning=0.0), "w", nothing, {})
+        shared.held.add(attempt())
+        deadlines = Deadlines("w", shared, AnswersMeanwhile(nothing, shared.held), nothing)
+        deadlines._check_loop()  # asks the loop, which cannot answer
+        deadlines._check_loop()  # reports it
+
+    asyncio.run(main())

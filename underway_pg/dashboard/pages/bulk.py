@@ -20,7 +20,7 @@ from .tasks import read_filter
 
 __all__ = ["routes"]
 
-_COUNT = 100_000  # where counting ends; the operation itself goes on to the end
+_COUNT = 20_000  # where counting ends; the operation itself goes on to the end
 
 
 def _kind(name: str) -> Kind:

@@ -810,7 +810,8 @@ def fill(session: Session) -> None:
     session.run("update underway.stat_position set counted_task = (select max(id) from underway.task)")
     session.run(
         "insert into underway.queue_depth (at, queue, ready, scheduled, in_progress, waiting)"
-        " select date_bin('1 minute', now(), 'epoch') + n * interval '1 minute', '', 0, 0, 0, 0 from generate_series(0, 60) n"
+        " select date_bin('1 minute', now(), 'epoch') + n * interval '1 minute', '', 0, 0, 0, 0"
+        " from generate_series(0, 60) n"
     )
 
 

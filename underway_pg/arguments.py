@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
@@ -221,16 +222,20 @@ def _unfit(schema: Any) -> Iterator[str]:
 # Comparing
 
 
+# A number with an exponent that is not negative: 1e25, or 1e+25 by newer versions of pydantic.
+_EXPONENT = re.compile(rb"\de\+?\d")
+
+
 def _as_stored(text: bytes) -> bytes:
     """JSON text as PostgreSQL returns it from jsonb: without exponents, so that 1e+25 is an integer."""
-    if b"e+" not in text:
+    if _EXPONENT.search(text) is None:
         return text
     return json.dumps(json.loads(text, parse_float=_plain_number)).encode()
 
 
 def _plain_number(text: str) -> int | float:
     number = Decimal(text)
-    return int(number) if "e+" in text and number == number.to_integral_value() else float(text)
+    return int(number) if _EXPONENT.search(text.encode()) and number == number.to_integral_value() else float(text)
 
 
 def _equal(given: Any, received: Any) -> bool:

@@ -185,8 +185,9 @@ def busy_minutes(admin: Connection, dsn: str) -> Iterator[None]:
     if admin.info.server_version >= 170000:
         admin.execute("revoke maintain on underway.task from underway_worker")
     admin.execute(
-        "insert into underway.task_stat (step, at, queue, job, started)"
-        " values ('minute', date_trunc('minute', now() - interval '2 minutes'), 'mail', '', 600000)"
+        "insert into underway.task_stat (step, at, queue, job, started) values"
+        " ('minute', date_trunc('minute', now() - interval '2 minutes'), 'mail', '', 600000),"
+        " ('total', '-infinity', 'mail', '', 600000)"
     )
     yield
 

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ..errors import ConfigurationError
+from ..metrics import metrics_response
 from ..statements import Statement
 from .page import dashboard_of
 
@@ -25,10 +26,8 @@ async def metrics(request: Request) -> Response:
             return await db.run(statement)
 
     try:
-        from ..metrics import metrics_response
-
         media_type, body = await metrics_response(run, request.headers.get("accept"))
-    except (ModuleNotFoundError, ConfigurationError) as missing:
+    except ConfigurationError as missing:
         raise HTTPException(404, f"There are no metrics here: {missing}.") from None
     return Response(body, headers={"Content-Type": media_type})
 

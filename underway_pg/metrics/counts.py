@@ -102,13 +102,25 @@ class WorkerCounts:
 
     def ended(self, outcome: str, attempts: Iterable[Attempt]) -> None:
         """These attempts are over. Their durations count if their handlers have started and ended."""
-        of = self._of
+        # Most tasks of a statement are of one job: it is looked up when it changes, and the sums are written then.
+        queue = job = counts = None
+        number, seconds = 0, 0.0
         for attempt in attempts:
-            counts = of(attempt.task)
-            counts.outcomes[outcome] += 1
+            task = attempt.task
+            if counts is None or task.job != job or task.queue != queue:
+                if counts is not None:
+                    counts.outcomes[outcome] += number
+                    counts.run.sum += seconds
+                queue, job, counts, number, seconds = task.queue, task.job, self._of(task), 0, 0.0
+                intervals = counts.run.counts
+            number += 1
             started_at, ended_at = attempt.started_at, attempt.ended_at
             if started_at is not None and ended_at:
-                counts.run.observe(ended_at - started_at)
+                seconds += ended_at - started_at
+                intervals[bisect_left(BOUNDS, ended_at - started_at)] += 1
+        if counts is not None:
+            counts.outcomes[outcome] += number
+            counts.run.sum += seconds
 
     def add(self, other: WorkerCounts) -> None:
         """Add what another worker has counted."""

@@ -11,6 +11,7 @@ import psycopg
 
 from ..errors import UnderwayError
 from ..statements import Statement
+from .application import require_prometheus
 from .counts import BOUNDS, Histogram
 from .exposition import render
 from .worker import histogram
@@ -214,8 +215,10 @@ async def metrics_response(
     """The metrics of a database for an answer over HTTP. Returns the content type and the body.
 
     `run` runs a statement, such as `AsyncClient.run`. `accept` is the header of the request. If the database cannot be
-    asked, the answer has `underway_database_up 0` only, and the reason is logged.
+    asked, the answer has `underway_database_up 0` only, and the reason is logged. Raises ConfigurationError if
+    prometheus-client is not installed.
     """
+    require_prometheus()
     try:
         sample = await run(database_sample())
     except (UnderwayError, psycopg.Error) as error:

@@ -61,6 +61,8 @@ def served(application: Any, path: str = "") -> Iterator[str]:
         assert server.started
         yield f"http://127.0.0.1:{listener.getsockname()[1]}{path}"
     finally:
+        if isinstance(application, Dashboard):
+            application.close()  # which ends the streams of live updates, for which the server would wait
         server.should_exit = True
         thread.join(10)
         listener.close()
@@ -186,8 +188,9 @@ class Watched:
         self._contexts.clear()
 
     def _hear(self, message: ConsoleMessage) -> None:
-        # The stream of live updates is cut when the dashboard of a test stops before its pages.
-        if message.type in ("error", "warning") and "ERR_INCOMPLETE_CHUNKED_ENCODING" not in message.text:
+        # The dashboard of a test may stop before its pages, which then lose their stream of live updates.
+        stopped = ("ERR_INCOMPLETE_CHUNKED_ENCODING", "ERR_CONNECTION_REFUSED")
+        if message.type in ("error", "warning") and not any(each in message.text for each in stopped):
             self.problems.append(f"console of {message.page.url if message.page else '?'}: {message.text}")
 
     def _refuse(self, route: Route) -> None:

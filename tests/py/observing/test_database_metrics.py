@@ -201,3 +201,14 @@ def test_names_follow_the_conventions_of_prometheus(database: str) -> None:
         if family.type == "histogram":
             assert family.name.endswith("_seconds"), family.name
         assert not re.search(r"_(ms|milliseconds|minutes|percent|kilobytes)(_|$)", family.name), family.name
+
+
+@pytest.mark.parametrize("accept", [None, OPENMETRICS])
+def test_a_name_with_any_characters_is_one_label(database: str, session: Session, accept: str | None) -> None:
+    name = 'a "quoted" \\name\\n{job="x"} é'
+    with App(database, queues=[Queue(name=name)]) as app:
+        app.sync()
+        app.client.enqueue(name, {})
+        found = Samples.of(DatabaseCollector(app.client.run), accept=accept)
+    assert found.value("underway_queue_tasks", queue=name, state="ready") == 1
+    assert {sample.labels["queue"] for sample in found.samples if "queue" in sample.labels} == {name}

@@ -243,7 +243,7 @@ def test_the_command_follows_until_it_is_interrupted(database: str, session: Ses
             "select 1 from pg_stat_activity where query like '%events_after%' and state = 'idle'"
             " and datname = current_database()"
         )
-        wait_until(lambda: session.column(following), "it follows")
+        wait_until(lambda: session.column(following), "it follows", seconds=3 * SECONDS)
         record(session, "task_failed", 5)
         assert process.stdout is not None
         assert json.loads(process.stdout.readline())["task"] == 5

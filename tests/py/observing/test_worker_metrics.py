@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -26,6 +27,7 @@ from underway_pg.cli import main
 from underway_pg.errors import ConfigurationError
 from underway_pg.metrics import MergedWorkers, WorkerCollector, WorkerMetrics, render
 from underway_pg.metrics.counts import BOUNDS, Histogram, TaskCounts, WorkerCounts, WorkerSample
+from underway_pg.service.link import Process, Request
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -254,6 +256,10 @@ for number in range(int(os.environ.get("JOBS", "0"))):
 Start = Callable[..., subprocess.Popen[str]]
 
 
+# Seconds. Processes that import an application start slowly on a busy machine.
+STARTS_WITHIN = 3 * SECONDS
+
+
 def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -316,7 +322,7 @@ def test_a_worker_serves_its_metrics_and_those_of_the_application(app: App, star
     app.client.enqueue_many("q", [{"n": n} for n in range(5)], job="send")
     app.client.enqueue("q", {"n": 1}, job="compute")
     done = "underway_worker_tasks_succeeded_total"
-    wait_until(lambda: value(port, done) == 6, "all tasks are counted")
+    wait_until(lambda: value(port, done) == 6, "all tasks are counted", seconds=STARTS_WITHIN)
     for accept in (OPENMETRICS, None):
         found = samples(port, accept)
         assert found is not None
@@ -331,7 +337,7 @@ def test_a_worker_serves_its_metrics_and_those_of_the_application(app: App, star
 def test_a_worker_serves_the_metrics_of_the_database_when_asked(app: App, start: Start) -> None:
     port = free_port()
     process = start(port, "--metrics-database")
-    wait_until(lambda: value(port, "underway_database_up") == 1, "the database is asked")
+    wait_until(lambda: value(port, "underway_database_up") == 1, "the database is asked", seconds=STARTS_WITHIN)
     assert value(port, "underway_workers", state="alive") == 1
     stop(process)
 
@@ -341,25 +347,64 @@ def test_a_supervisor_adds_up_the_metrics_of_its_processes(app: App, start: Star
     (tmp_path / "shared").mkdir()
     process = start(
         port, "--processes", 2, "--concurrency", 3, "--metrics-database",
-        PROMETHEUS_MULTIPROC_DIR=str(tmp_path / "shared"), JOBS="60",
+        PROMETHEUS_MULTIPROC_DIR=str(tmp_path / "shared"), JOBS="5",
     )  # fmt: skip
-    wait_until(lambda: value(port, "underway_worker_ready") == 2, "both are ready")
+    wait_until(lambda: value(port, "underway_worker_ready") == 2, "both are ready", seconds=STARTS_WITHIN)
     assert value(port, "underway_worker_concurrency") == 6
-    jobs = ["send"] * 40 + [f"a_job_with_a_rather_long_name_{n}" for n in range(60)]
+    jobs = ["send"] * 40 + [f"a_job_with_a_rather_long_name_{n}" for n in range(5)]
     for job in jobs:
         app.client.enqueue("q", {"n": 1}, job=job)
     done = "underway_worker_tasks_succeeded_total"
-    wait_until(lambda: value(port, done) == 100, "all tasks are counted, in answers of more than 64 KiB")
+    wait_until(lambda: value(port, done) == 45, "all tasks are counted", seconds=STARTS_WITHIN)
     assert value(port, "emails_total") == 40
     assert value(port, "underway_database_up") == 1
 
     victim = min(children(process.pid))
     os.kill(victim, signal.SIGKILL)
-    wait_until(lambda: value(port, "underway_worker_ready") == 1, "one has died")
-    assert value(port, done) == 100
-    wait_until(lambda: value(port, "underway_worker_ready") == 2, "it is started again")
-    assert value(port, done) == 100
+    wait_until(lambda: value(port, "underway_worker_ready") == 1, "one has died", seconds=STARTS_WITHIN)
+    assert value(port, done) == 45
+    wait_until(lambda: value(port, "underway_worker_ready") == 2, "it is started again", seconds=STARTS_WITHIN)
+    assert value(port, done) == 45
     stop(process)
+
+
+CHILD = """
+import sys, threading
+from underway_pg.service.link import Child, Request
+
+def fail():
+    raise ValueError("no answer")
+
+child = Child.from_environment(1.0)
+child.answer({
+    Request.METRICS: fail,
+    Request.HEALTH: lambda: child.send(Request.HEALTH, {"large": 500_000 * "x"}),
+})
+threading.Event().wait(60)
+"""
+
+
+def test_an_answer_may_be_large_and_one_that_fails_does_not_end_the_link() -> None:
+    async def asked() -> tuple[Any, Any]:
+        ours, theirs = socket.socketpair()
+        child = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", CHILD, pass_fds=[theirs.fileno()], start_new_session=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "UNDERWAY_CHILD": f"1:{theirs.fileno()}"},
+        )  # fmt: skip
+        theirs.close()
+        async with Process(child, ours) as link:
+            try:
+                async with asyncio.timeout(SECONDS):
+                    while (large := await link.ask(Request.HEALTH)) is None:
+                        pass
+                return await link.ask(Request.METRICS), [large, await link.ask(Request.HEALTH)]
+            finally:
+                link.kill()
+                await child.wait()
+
+    failed, answers = asyncio.run(asked())
+    assert failed is None
+    assert answers == 2 * [{"large": 500_000 * "x"}]
 
 
 def children(pid: int) -> list[int]:
@@ -369,7 +414,7 @@ def children(pid: int) -> list[int]:
 def test_metrics_are_served_while_the_loop_is_blocked(app: App, start: Start) -> None:
     port = free_port()
     process = start(port)
-    wait_until(lambda: value(port, "underway_worker_ready") == 1, "it is ready")
+    wait_until(lambda: value(port, "underway_worker_ready") == 1, "it is ready", seconds=STARTS_WITHIN)
     app.client.enqueue("q", {"n": 3}, job="hang")
     wait_until(lambda: value(port, "underway_worker_running_tasks", job="hang") == 1, "it runs")
     with pytest.raises(urllib.error.HTTPError, match="503"):
@@ -395,7 +440,7 @@ def test_without_prometheus_client_the_answer_says_what_to_install(
             return None
 
     expected = (501, "prometheus-client is not installed: pip install 'underway-pg[metrics]'")
-    assert wait_until(answered, "it answers") == expected
+    assert wait_until(answered, "it answers", seconds=STARTS_WITHIN) == expected
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/live", timeout=5) as live:
         assert live.status == 200
     stop(process)
@@ -428,7 +473,7 @@ REGISTRY.register(Broken())
         except OSError:
             return None
 
-    assert wait_until(answered, "it answers") == (500, "cannot collect: out of order")
+    assert wait_until(answered, "it answers", seconds=STARTS_WITHIN) == (500, "cannot collect: out of order")
     assert "ValueError: out of order" in stop(process)
 
 

@@ -62,7 +62,6 @@ from . import (
     dead_letters,
     failures,
     jobs,
-    metrics,
     overview,
     queues,
     schedules,
@@ -75,5 +74,4 @@ __all__ = ["MODULES"]
 
 MODULES = (
     overview, tasks, bulk, task, failures, dead_letters, queues, jobs, workers, schedules, batches, database, audit,
-    metrics,
 )  # fmt: skip

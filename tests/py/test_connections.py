@@ -284,7 +284,7 @@ def see_silenced(proxy: Proxy, session: Session, running: Beside) -> int:
 
 def see_tried_again(session: Session, running: Beside, task: int, lost: int) -> str:
     """Wait until the second attempt has succeeded; gives the error of the first one."""
-    running.until(lambda: session.state(task) == "succeeded", "the task is final")
+    running.until(lambda: session.state(task) == "succeeded", "the task is final", seconds=4 * SECONDS)
     assert session.attempt(task) == 2
     assert not session.value("select count(*) from pg_stat_activity where pid = %s", lost)
     (error,) = session.errors(task)
@@ -340,14 +340,17 @@ def test_a_worker_ends_sessions_of_its_own_role_and_says_so_when_it_may_not(
         assert see_tried_again(session, running, task, lost) == "ServerUnresponsive"
 
 
-@pytest.mark.parametrize(("dies", "error"), [(False, "TimeoutError"), (True, "ProcessDied")])
+@pytest.mark.parametrize(
+    ("dies", "silent_after", "error"),
+    [(False, 5.5, "TimeoutError"), (False, 0.5, "ServerUnresponsive"), (True, 0.5, "ProcessDied")],
+)
 def test_the_session_of_a_process_that_ends_in_a_silent_transaction_is_ended(
-    database: str, proxy: Proxy, dies: bool, error: str
+    database: str, proxy: Proxy, dies: bool, silent_after: float, error: str
 ) -> None:
     retry = RetryPolicy(max_attempts=9, initial_interval=0)
     with App(database, queues=[Queue(name="q", heartbeat=6, retry=retry)]) as app, Session(database) as session:
         first = app.client.enqueue("q", {}, job="pid")
-        settings = WorkerSettings(queues=["q"], concurrency=1, silent_after=0.5)
+        settings = WorkerSettings(queues=["q"], concurrency=1, silent_after=silent_after)
         worker = Worker(f"{proxy.dsn}?connect_timeout=2", process_jobs.app.jobs, settings)
         with beside(worker) as running:
             final(app, first, running)  # the process is there

@@ -102,7 +102,7 @@ select is_empty(
           and p.proname not in ('_clock', '_enqueue_one', '_queue_of_job')
           and has_function_privilege(role.name, p.oid, 'execute')
     $$,
-    'no role may call a private function, except the clock, which views call'
+    'no role may call a private function, except those that views and the inlined enqueue call'
 );
 
 select is_empty(

@@ -160,7 +160,13 @@ class Console:
 
     def _environment(self) -> dict[str, str]:
         path = [str(Path(sys.executable).parent), os.environ["PATH"]]
-        return {**os.environ, "PATH": os.pathsep.join(path), "PYTHONPATH": os.pathsep.join([".", str(ROOT)])}
+        return {
+            **os.environ,
+            "PATH": os.pathsep.join(path),
+            "PYTHONPATH": os.pathsep.join([".", str(ROOT)]),
+            # The tests of a page need not start a server of their own each time; tests/py/test_testing.py sees that.
+            "PYTEST_ADDOPTS": f"-p underway_pg.testing.plugin --underway-server={self.dsn}",
+        }
 
     def _shell(self, command: str) -> str:
         ended = subprocess.run(

@@ -806,6 +806,13 @@ def fill(session: Session) -> None:
     session.run("update underway.schedule set next_at = null, check_at = null where name like '%8'")
     session.run("update underway.schedule s set last_task = substr(name, 2)::bigint where name like 's%9'")
     session.run("select from underway.enqueue_many('q', array_fill('1'::jsonb, array[10000]))")
+    # The statistics have counted them, and need no sample of the queues for a while.
+    session.run("update underway.stat_position set counted_task = (select max(id) from underway.task)")
+    session.run(
+        "insert into underway.queue_depth (at, queue, ready, scheduled, in_progress, waiting)"
+        " select date_bin('1 minute', now(), 'epoch') + n * interval '1 minute', '', 0, 0, 0, 0"
+        " from generate_series(0, 60) n"
+    )
 
 
 @pytest.fixture(params=STATES)

@@ -26,6 +26,13 @@ begin
         return 0;
     end if;
 
+    -- A session that truncates an expired day of the history locks it; then the next call counts.
+    begin
+        lock table underway.task_history in access share mode nowait;
+    exception when lock_not_available then
+        return 0;
+    end;
+
     -- The last id of this call. The history comes first: it bounds how many dead index entries of finished tasks are read.
     v_last := _count_enqueued.settled_id;
     v_last := coalesce((

@@ -19,21 +19,22 @@ set jit = off
 as $$
 begin
     return array(
-        select c.relname::text
+        select busy.name
         from (
             values
                 ('task', 20000), ('batch_task', 5000), ('batch', 5000), ('dependent', 5000), ('watermark', 5000),
                 ('deferred_renewal', 5000), ('queue_length', 5000), ('ready_key', 5000), ('token_bucket', 5000),
-                ('unique_reservation', 5000), ('batch_to_reevaluate', 5000)
+                ('unique_reservation', 5000), ('batch_to_reevaluate', 5000), ('uncounted', 5000), ('task_stat', 5000)
         ) as busy (name, max_dead_rows)
-        join pg_class c on c.relname = busy.name and c.relnamespace = 'underway'::regnamespace
+        -- Looked up first: reading the size of another table might wait for a session that truncates it.
+        cross join lateral (select to_regclass(format('underway.%I', busy.name)) as oid offset 0) c
         where pg_stat_get_dead_tuples(c.oid) > busy.max_dead_rows
           and coalesce(
               greatest(pg_stat_get_last_vacuum_time(c.oid), pg_stat_get_last_autovacuum_time(c.oid))
                   < underway._clock() - interval '1 second' * (pg_total_relation_size(c.oid) / 40e6),
               true
           )
-        order by c.relname
+        order by busy.name
     );
 end;
 $$;

@@ -3,8 +3,10 @@
 import os
 import sys
 from collections.abc import Generator, Iterator
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.servers import Server, Servers, ServersError, Source, choose, docker_answers
 from underway_pg.embedded import system_binaries, wheel_binaries
@@ -19,7 +21,25 @@ LONGEST = (
     "test_shops.py",
 )  # fmt: skip
 
+# In a parallel run one process runs all tests of such a place. Those of the dashboard share one browser; each of chaos
+# has a server and four workers of its own, and waits more than it computes.
+TOGETHER = ("tests/py/dashboard/", "tests/chaos/test_chaos.py")
+
 SERVERS = pytest.StashKey[Servers]()
+
+
+class TogetherByPlace(LoadScopeScheduling):
+    """Gives the tests of a place to one process, and each other test to the next that is free.
+
+    Not the marks of `--dist loadgroup`: pytest 9.2 ignores the suffix that xdist 3.8 adds to the name of a test.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return next((place for place in TOGETHER if nodeid.startswith(place)), nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> TogetherByPlace:
+    return TogetherByPlace(config, log)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -10,9 +10,6 @@ import pytest
 from tests.chaos.arena import LONG, SHORT, Arena, Scale, run
 from tests.chaos.scenarios import SCENARIOS, cluster
 
-# One after the other in one process: each has a server and four workers of its own, and waits more than it computes.
-pytestmark = pytest.mark.xdist_group("chaos")
-
 # Those that show most of the others' faults: a worker dies, a server dies, connections fall silent.
 ALWAYS = ("calm", "kill_workers", "restart_server", "black_hole")
 

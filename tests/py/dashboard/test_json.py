@@ -208,6 +208,16 @@ def test_a_hidden_value_cannot_be_found_by_searching(
     assert "cannot be used" in response.text
 
 
+def test_a_hidden_value_cannot_be_guessed_by_a_search(
+    connection: psycopg.Connection[Any], redacting: TestClient
+) -> None:
+    failed(connection, json.dumps(INPUT))
+    for search in ({"error": SECRET}, {"error": SECRET[:3]}, {"input": '$.password ? (@ starts with "h")'}):
+        response = redacting.get("/tasks", params=search)
+        assert response.status_code == 400
+        assert "cannot be searched by their inputs or errors" in response.text
+
+
 def test_a_copy_keeps_the_hidden_values(connection: psycopg.Connection[Any], redacting: TestClient) -> None:
     id = failed(connection, json.dumps(INPUT))
     page = redacting.get(f"/tasks/{id}/again").text

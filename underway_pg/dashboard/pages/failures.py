@@ -21,7 +21,7 @@ _READ = 10_000
 def _searched(group: Any) -> str | None:
     """The text that a search for the tasks of a group looks for.
 
-    It is the longest part of the message in which no number or quoted value was replaced by an ellipsis.
+    It is the longest part of the message in which no number or quoted value was replaced by an asterisk.
     """
     message = "" if MARK in (group.message or "") else group.message or ""
     return max((part.strip() for part in message.split("*")), key=len) or group.error_type or None
@@ -35,15 +35,21 @@ async def show(request: Request, db: Queries) -> dict[str, Any]:
     given = {"since": span.since, "queue": queue, "read": _READ}
     charts, _ = await charts_over_time(db, span, queue, depth=False)
     groups = await db.rows("select * from underway.failure_groups(%(since)s, %(queue)s, %(read)s)", given)
-    await redact_texts(dashboard_of(request).redaction, db, groups, "message", task="last_task")
+    redaction = dashboard_of(request).redaction
+    await redact_texts(redaction, db, groups, "message", task="last_task")
     for group in groups:
-        group.filter = {
-            "state": "failed",
-            "job": group.job or None,
-            "queue": group.queue,
-            "error": _searched(group),
-            "finished_after": span.since.replace(microsecond=0).isoformat(),
-        }
+        # A search by errors could guess a value that is redacted.
+        group.filter = (
+            None
+            if redaction
+            else {
+                "state": "failed",
+                "job": group.job or None,
+                "queue": group.queue,
+                "error": _searched(group),
+                "finished_after": span.since.replace(microsecond=0).isoformat(),
+            }
+        )
     return {
         "groups": groups,
         "capped": sum(group.failures for group in groups) >= _READ,

@@ -25,8 +25,8 @@ _COUNT = 10_000  # where counting ends
 def read_filter(request: Request) -> TaskFilter:
     """The filter in the address. Raises InputError for a search that redaction forbids."""
     found = TaskFilter.read(request.query_params)
-    if "input" in found.values and dashboard_of(request).redaction:
-        raise InputError("this dashboard redacts inputs, so tasks cannot be searched by their inputs")
+    if {"input", "error"} & set(found.values) and dashboard_of(request).redaction:
+        raise InputError("this dashboard redacts values, so tasks cannot be searched by their inputs or errors")
     return found
 
 

@@ -52,9 +52,11 @@ def check_settings(facts: Facts, limits: Limits) -> Iterator[Finding]:
             )  # fmt: skip
         elif setting.name in _TIMEOUTS and 0 < setting.milliseconds < 1000 * limits.shortest_timeout:
             yield warning(
-                f"{setting.name} is {setting.milliseconds} ms{of}: the server ends the work of workers and handlers that takes longer", setting.milliseconds,
+                f"{setting.name} is {setting.milliseconds} ms{of}: the server ends the work of workers and handlers that"
+                " takes longer",
+                setting.milliseconds,
                 f"set it for the role of the web processes only; {setting.remedy('0')}",
-            )  # fmt: skip
+            )
         elif setting.name == "jit_above_cost" and _jit_is_eager(facts, setting.value, setting.boot_value):
             yield warning(
                 f"{what}: cheap statements wait for the JIT compiler", setting.value,

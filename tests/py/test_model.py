@@ -67,6 +67,12 @@ RESET = """
     delete from underway.dependent;
     delete from underway.deferred_renewal;
     delete from underway.queue_length;
+    delete from underway.uncounted;
+    delete from underway.task_stat;
+    delete from underway.stat_position;
+    delete from underway.queue_depth;
+    delete from underway.event;
+    delete from underway.blocked_queue;
     delete from underway.upkeep;
     insert into underway.upkeep (last_run_at) values ('-infinity');
     do $$

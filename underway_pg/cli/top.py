@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import select
+import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -28,6 +30,7 @@ commands = typer.Typer()
 
 # Seconds.
 _MIN_INTERVAL = 0.2
+_MAX_WAIT = 0.1  # until Ctrl-C is noticed
 
 
 @commands.command()
@@ -51,8 +54,7 @@ def top(
         elif once or not sys.stdout.isatty():
             _print(connect.look())
         else:
-            with contextlib.suppress(KeyboardInterrupt):
-                _live(connect, seconds)
+            _live(connect, seconds)
 
 
 class _Connection:
@@ -101,16 +103,33 @@ def _live(connection: _Connection, seconds: float) -> None:
     console = Console()
     snapshot = connection.look()  # the first error ends it: the dsn may be wrong
     problem: str | None = None
-    with _keys() as pressed, Live(console=console, screen=True, auto_refresh=False) as live:
-        while True:
+    with (
+        _interrupts() as interrupted,
+        _keys() as pressed,
+        Live(console=console, screen=True, auto_refresh=False) as live,
+    ):
+        while not interrupted.is_set():
             width, height = console.size
             live.update(screen(snapshot, width=width, height=height, problem=problem), refresh=True)
-            if pressed(seconds) in ("q", "Q", "\x1b", "\x03"):
-                return
+            look_at = time.monotonic() + seconds
+            while not interrupted.is_set() and (left := look_at - time.monotonic()) > 0:
+                if pressed(min(left, _MAX_WAIT)) in ("q", "Q", "\x1b", "\x03"):
+                    return
             try:
                 snapshot, problem = connection.look(), None
             except (DatabaseUnavailable, psycopg.OperationalError) as error:
                 problem = " ".join(str(error).split())
+
+
+@contextlib.contextmanager
+def _interrupts() -> Iterator[threading.Event]:
+    """Set an event at Ctrl-C. A KeyboardInterrupt is lost where Python ignores exceptions, such as in a finalizer."""
+    interrupted = threading.Event()
+    before = signal.signal(signal.SIGINT, lambda *_: interrupted.set())
+    try:
+        yield interrupted
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextlib.contextmanager

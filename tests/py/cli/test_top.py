@@ -123,7 +123,9 @@ class Terminal:
 
     def end(self) -> int:
         """Wait until it has ended; gives the exit code."""
+        until = time.monotonic() + 2 * SECONDS
         while self.process.poll() is None:
+            assert time.monotonic() < until, "it has not ended"
             if select.select([self._master], [], [], 0.05)[0]:
                 with contextlib.suppress(OSError):
                     os.read(self._master, 65536)

@@ -311,6 +311,7 @@ class Stubborn:
     def __init__(self, app: App) -> None:
         self.released = threading.Event()
         self.running = 0
+        self.in_threads = 0
 
         @app.job(queue="q", retry=ONCE)
         def plain() -> None:
@@ -324,12 +325,14 @@ class Stubborn:
 
     def hang_in_a_thread(self) -> None:
         self.running += 1
+        self.in_threads += 1
         self.released.wait(2 * SECONDS)
+        self.in_threads -= 1
         self.running -= 1
 
     async def hang_on_the_loop(self) -> None:
         self.running += 1
-        while not self.released.is_set():
+        while not self.released.is_set():  # it ends with the loop of its worker at the latest
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.sleep(0.02)
         self.running -= 1
@@ -340,7 +343,7 @@ def stubborn(app: App) -> Iterator[Stubborn]:
     stubborn = Stubborn(app)
     yield stubborn
     stubborn.released.set()
-    wait_until(lambda: stubborn.running == 0, "what was left behind has ended")
+    wait_until(lambda: stubborn.in_threads == 0, "the threads that were left behind have ended")
 
 
 @pytest.mark.parametrize("kind", ["async", "thread", "process"])

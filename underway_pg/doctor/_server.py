@@ -52,7 +52,7 @@ def check_settings(facts: Facts, limits: Limits) -> Iterator[Finding]:
             )  # fmt: skip
         elif setting.name in _TIMEOUTS and 0 < setting.milliseconds < 1000 * limits.shortest_timeout:
             yield warning(
-                f"{setting.name} is {setting.milliseconds} ms{of}: the server ends the work of workers and handlers"
+                f"{what}{' ms' if setting.value.isdigit() else ''}: the server ends the work of workers and handlers"
                 " that takes longer",
                 setting.milliseconds,
                 f"set it for the role of the web processes only; {setting.remedy('0')}",

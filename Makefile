@@ -20,7 +20,7 @@ demo: venv  ## workers, a few jobs, a killed worker, and the outcome of each tas
 test: venv chromium  ## the suite, pgTAP included, but for its thorough tests
 	$(suite) -m 'not thorough'
 
-test-all: venv chromium  ## the whole suite
+test-all: venv chromium  ## the whole suite, with its thorough tests: more chaos, and pgTAP on a second server
 	$(suite)
 
 chromium: venv  ## Chromium for the browser tests, where it can be installed

@@ -1073,7 +1073,7 @@ def _many(call: str, tasks: Sequence[int]) -> Statement[list[int]]:
 
 
 def cancel_many(tasks: Sequence[int]) -> Statement[list[int]]:
-    """Cancel the live ones of at most 1000 tasks; gives their ids."""
+    """Cancel at most 1000 tasks; gives the ids of the cancelled ones."""
     return _many("cancel_many", tasks)
 
 

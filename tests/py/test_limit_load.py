@@ -209,7 +209,7 @@ class Load:
         assert session.rows(FORGOTTEN) == []
         assert session.rows("select id, state, parked, concurrency_key from underway.task") == []
         assert session.value("select count(*) from underway.task_history") == self.enqueued
-        assert self.enqueued > 20
+        assert self.enqueued > 50
         assert session.value("select deadlocks from pg_stat_database where datname = current_database()") == 0
 
 

@@ -650,7 +650,7 @@ class AsyncClient:
         return await self.run(statements.task_dependencies(task), connection)
 
     async def cancel_many(self, tasks: Sequence[int], *, connection: Any = None) -> list[int]:
-        """Cancel the live ones of at most 1000 tasks. Returns the ids of those that were cancelled."""
+        """Cancel at most 1000 tasks. Final tasks are skipped. Returns the ids of the cancelled tasks."""
         return await self.run(statements.cancel_many(tasks), connection)
 
     async def retry_many(self, tasks: Sequence[int], *, connection: Any = None) -> list[int]:

@@ -640,7 +640,7 @@ class Client:
         return self.run(statements.task_dependencies(task), connection)
 
     def cancel_many(self, tasks: Sequence[int], *, connection: Any = None) -> list[int]:
-        """Cancel the live ones of at most 1000 tasks. Returns the ids of those that were cancelled."""
+        """Cancel at most 1000 tasks. Final tasks are skipped. Returns the ids of the cancelled tasks."""
         return self.run(statements.cancel_many(tasks), connection)
 
     def retry_many(self, tasks: Sequence[int], *, connection: Any = None) -> list[int]:

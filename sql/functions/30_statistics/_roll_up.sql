@@ -1,4 +1,4 @@
--- _roll_up: add up in task_stat what has ended.
+-- _roll_up: add the attempts that have ended to the sums in task_stat.
 --
 -- Problem: settlements of one queue that updated a sum would wait for each other until their transactions end.
 -- Idea: a settlement only inserts a row (_finish, _count_attempts). This function deletes such rows and adds them to the sums.

@@ -36,4 +36,4 @@ end;
 $$;
 
 comment on function underway.cancel_many(bigint[]) is
-    'Cancel the live ones of at most 1000 tasks. Returns the ids of those that were cancelled.';
+    'Cancel at most 1000 tasks. Final tasks are skipped. Returns the ids of the cancelled tasks.';

@@ -8,7 +8,7 @@ returns text
 language sql
 immutable
 begin atomic
-    -- Quoted values first, for they may hold numbers.
+    -- Quoted values first, because they may contain numbers.
     select regexp_replace(
         regexp_replace(_error_pattern.message, '"[^"]*"|''[^'']*''|`[^`]*`', '*', 'g'),
         '\m(0x[0-9a-f]+|[0-9a-f]*[0-9][0-9a-f]*(-[0-9a-f]+)*)\M|[0-9]+([.,:][0-9]+)*', '*', 'gi'

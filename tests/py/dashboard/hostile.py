@@ -1,4 +1,4 @@
-"""Tasks, queues and jobs that are made to harm whoever looks at them."""
+"""Tasks, queues and jobs with contents that attack the person who views them."""
 
 from __future__ import annotations
 

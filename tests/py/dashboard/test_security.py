@@ -390,7 +390,7 @@ def test_a_prefix_is_for_a_proxy_that_strips_it_and_for_one_that_does_not(make: 
 def test_a_forged_session_opens_nothing_where_the_application_decides(make: Make, database: str) -> None:
     client = make(authenticate=lambda request: None)
     dashboard: Any = client.app
-    # Whoever knows the place of the database can compute the key.
+    # Anybody who knows the dsn can compute the key.
     request = Request({"type": "http", "underway_dashboard": dashboard})
     cookie = security._seal(request, "session", ["x", "grace", 4_000_000_000])
     assert security._open(request, "session", cookie)

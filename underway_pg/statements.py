@@ -721,6 +721,11 @@ def schema_version() -> Statement[tuple[int, int]]:
     return Statement("select version, oldest_package from underway.schema_version()", {}, lambda rows: rows[0])
 
 
+def shard() -> Statement[int]:
+    """The number of the database among the shards of an application."""
+    return Statement("select underway.shard()", {}, _scalar)
+
+
 def pause_queue(name: str) -> Statement[bool]:
     """Stop claims from a queue; gives whether it was running."""
     return Statement("select underway.pause_queue(%(name)s)", {"name": name}, _scalar)

@@ -26,9 +26,9 @@ def printable(text: str) -> str:
     return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
-def echo(text: str, *, err: bool = False) -> None:
+def echo(text: str, *, err: bool = False, nl: bool = True) -> None:
     """Print text on stdout, or on stderr."""
-    typer.echo(printable(text), err=err)
+    typer.echo(printable(text), err=err, nl=nl)
 
 
 def amount(count: int, noun: str) -> str:

@@ -17,6 +17,7 @@ from ._queues import (
     resume_key,
     resume_queue,
     schema_version,
+    shard,
     unregister_job,
 )
 from ._schedules import cron_preview, pause_schedule, resume_schedule, run_schedule_now, schedule, schedules, unschedule
@@ -150,6 +151,7 @@ __all__ = [
     "schema_version",
     "set_idle",
     "set_skipped_jobs",
+    "shard",
     "short",
     "snooze_many",
     "stats",

@@ -44,6 +44,11 @@ def schema_version() -> Statement[tuple[int, int]]:
     return Statement("select version, oldest_package from underway.schema_version()", {}, lambda rows: rows[0])
 
 
+def shard() -> Statement[int]:
+    """The number of the database among the shards of an application."""
+    return Statement("select underway.shard()", {}, scalar)
+
+
 def create_queue(queue: Queue) -> Statement[None]:
     """Create a queue or change the settings that are given."""
     return Statement(

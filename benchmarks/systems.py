@@ -50,9 +50,9 @@ ADAPTERS = {
     "pg-boss": Adapter("node", "node_adapters/pgboss.mjs"),
     "awa": Adapter("python", "adapters/awa_.py", tasks=50_000),
     "river": Adapter("river", variant="500:1"),
-    "oban": Adapter("python3.12", "adapters/oban_.py", tasks=10_000),
+    "oban": Adapter("python3.12", "adapters/oban_.py", tasks=5_000),
     "procrastinate": Adapter("python", "adapters/procrastinate_.py", tasks=4_000),
-    "underway-crate": Adapter("underway-crate", tasks=4_000),
+    "underway-crate": Adapter("underway-crate", tasks=1_000),
 }
 
 

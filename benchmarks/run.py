@@ -136,6 +136,7 @@ def measure(given: argparse.Namespace, console: Console) -> Report:
                     (report.lines if isinstance(result, Line) else report.curves).append(result)
             except (Failure, psycopg.Error) as error:
                 report.missing[name] = str(error).strip().partition("\n")[0]
+            report.missing |= {f"{name}: {other}": why for other, why in bench.missing.items()}
             progress.advance(bar)
             console.print(f"{name}: {time.monotonic() - started:.0f} s", highlight=False)
         report.seconds = time.monotonic() - begun

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from results import RAW, Curve, Goal, Line
-from server import Server
+from server import Failure, Server
 from systems import System
 
 T = TypeVar("T")
@@ -77,6 +77,7 @@ class Bench:
     scale: Scale
     peers: list[System] = field(default_factory=list)
     show: Callable[[str], None] = lambda text: None
+    missing: dict[str, str] = field(default_factory=dict)  # the peers that failed, and why
 
     def ours(self, variant: str | None = None) -> System:
         return System(self.server, "underway", variant)
@@ -89,12 +90,22 @@ class Bench:
         return [self.ours(), self.raw(), *self.peers]
 
     def in_turns(self, runs: Mapping[str, Callable[[], T]], rounds: int) -> dict[str, list[T]]:
-        """Return the results of each run, round by round. The order of the runs alternates from round to round."""
+        """Return the results of each run, round by round. The order of the runs alternates from round to round.
+
+        A peer that fails is left out.
+        """
+        peers = {beside(peer) for peer in self.peers}
         figures: dict[str, list[T]] = {name: [] for name in runs}
         for number in range(rounds):
-            for name in list(runs) if number % 2 == 0 else reversed(list(runs)):
+            for name in list(figures) if number % 2 == 0 else reversed(list(figures)):
                 self.show(f"round {number + 1} of {rounds}: {name}")
-                figures[name].append(runs[name]())
+                try:
+                    figures[name].append(runs[name]())
+                except Failure as error:
+                    if name not in peers:
+                        raise
+                    del figures[name]
+                    self.missing[name] = str(error)
         return figures
 
 

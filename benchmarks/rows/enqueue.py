@@ -15,11 +15,10 @@ from rows.fill import fill
 def enqueue_lines(
     bench: Bench, name: str, workload: str, run: Callable[[System], float], goals: Mapping[str, Goal], rounds: int
 ) -> Iterator[Line]:
-    # One database for all rounds: a few more tasks in it make no measurable difference.
-    systems = {
-        "raw insert" if system.name == "raw" else beside(system): system.start() for system in bench.all_systems()
+    runs = {
+        "raw insert" if system.name == "raw" else beside(system): lambda system=system: run(system.start())
+        for system in bench.all_systems()
     }
-    runs = {name: lambda system=system: run(system) for name, system in systems.items()}
     yield from lines(name, workload, "tasks/s", bench.in_turns(runs, rounds), goals)
 
 

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -98,6 +98,22 @@ def test_a_run_is_written_with_its_date_and_shown_on_the_page(tmp_path: Path, re
     assert text.endswith("\n<!-- /newest -->\nafter\n")
     assert "older" not in text
     assert text.count("| WAL |") == 1
+
+
+def test_a_peer_that_fails_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from rows import SHORT_SCALE, Bench
+    from server import Failure
+
+    def fail() -> float:
+        raise Failure("no worker claims the tasks that are left")
+
+    bench = Bench(None, SHORT_SCALE, [SimpleNamespace(name="river", version="0.51.2")])
+    figures = bench.in_turns({"ours": lambda: 1.0, "river 0.51.2": fail, "raw": lambda: 2.0}, 2)
+    assert figures == {"ours": [1.0, 1.0], "raw": [2.0, 2.0]}
+    assert bench.missing == {"river 0.51.2": "no worker claims the tasks that are left"}
+    with pytest.raises(Failure):
+        bench.in_turns({"ours": fail, "raw": lambda: 2.0}, 2)
 
 
 def test_a_part_of_the_rows_is_added_to_those_of_the_same_day_and_version(

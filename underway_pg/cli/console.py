@@ -12,7 +12,8 @@ from ..console import router_sql
 from ..errors import DatabaseUnavailable
 from ..shardfile import read_shards
 from .errors import WrongUsage
-from .output import print_error
+from .options import Json
+from .output import echo_json, print_error
 
 __all__ = ["commands"]
 
@@ -29,6 +30,7 @@ def console(
         ),
     ],
     sql: Annotated[bool, typer.Option("--sql", help="Print it as SQL.")] = False,
+    as_json: Json = False,
 ) -> None:  # fmt: skip
     """Print the SQL that makes a database with PL/Proxy the console of operators for all shards.
 
@@ -42,7 +44,11 @@ def console(
     for shard in listed:
         try:
             with connections.connect(shard.dsn) as connection:
-                typer.echo(router_sql(connection, listed), nl=False)
+                text = router_sql(connection, listed)
+                if as_json:
+                    echo_json({"sql": text})
+                else:
+                    typer.echo(text, nl=False)
                 return
         except DatabaseUnavailable as error:
             print_error(f"{shard.name}: {error}")

@@ -21,7 +21,7 @@ from .database import require_dsn
 from .errors import WrongUsage
 from .output import echo_json, echo_table, print_error
 
-__all__ = ["Databases", "on_databases", "place_of"]
+__all__ = ["Databases", "on_databases"]
 
 T = TypeVar("T")
 
@@ -50,25 +50,34 @@ class Databases:
     Those that cannot be reached are reported on stderr, a line each, and are in `unreachable`.
     """
 
-    def __init__(self, dsns: Mapping[str, str], numbers: Mapping[str, int] | None = None) -> None:
-        self.dsns = dict(dsns)
-        self.several = len(self.dsns) > 1
+    def __init__(self, dsns: Sequence[str] | None, file: Path | None) -> None:
         self.unreachable: dict[str, DatabaseUnavailable] = {}
-        self._numbers = dict(numbers or {})
+        self._options = dsns, file
 
-    @classmethod
-    def given(cls, dsns: Sequence[str] | None, file: Path | None) -> Databases:
-        """Those that the options name. Raises WrongUsage unless there is one at least."""
+    @functools.cached_property
+    def _given(self) -> tuple[dict[str, str], dict[str, int]]:
+        """The dsns and the known numbers of those that the options name, when the command first needs them."""
+        dsns, file = self._options
         if file is not None:
             if dsns:
                 raise WrongUsage("give --dsn or --shards, not both")
             shards = read_shards(file)
-            return cls({each.name: each.dsn for each in shards}, {each.name: each.number for each in shards})
+            return {each.name: each.dsn for each in shards}, {each.name: each.number for each in shards}
         found = [require_dsn(each) for each in dsns or [""]]
-        named = {place_of(each): each for each in found}
+        named = {_place_of(each): each for each in found}
         if len(named) < len(found):
             raise WrongUsage("--dsn names the same database twice")
-        return cls(named)
+        return named, {}
+
+    @property
+    def dsns(self) -> dict[str, str]:
+        """Their dsns by name. Raises WrongUsage unless the options or the environment name one at least."""
+        return self._given[0]
+
+    @property
+    def several(self) -> bool:
+        """Whether there are several."""
+        return len(self.dsns) > 1
 
     @contextmanager
     def connect(self, name: str) -> Iterator[psycopg.Connection[Any]]:
@@ -102,7 +111,7 @@ class Databases:
 
     def shards(self, seconds: float = _PATIENCE, application_name: str = "underway") -> Shards:
         """Connections to all of them."""
-        return Shards(self.dsns, numbers=self._numbers, timeout=seconds, application_name=application_name)
+        return Shards(self.dsns, numbers=self._given[1], timeout=seconds, application_name=application_name)
 
     def home_of(self, id: int) -> str:
         """The database of the task with this id. Raises DatabaseUnavailable and UnknownShard."""
@@ -159,7 +168,7 @@ class Databases:
         return {**value, "unreachable": reasons}
 
 
-def place_of(dsn: str) -> str:
+def _place_of(dsn: str) -> str:
     """The host and the database of a dsn, which has no name: host:port/database, without the usual port."""
     parts = conninfo_to_dict(dsn)
     port = str(parts.get("port") or 5432)
@@ -183,7 +192,7 @@ def on_databases(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def run(*, dsn: list[str] | None = None, shards: Path | None = None, **arguments: Any) -> None:
-        databases = Databases.given(dsn, shards)
+        databases = Databases(dsn, shards)
         command(databases=databases, **arguments)
         if databases.unreachable:
             raise typer.Exit(1)

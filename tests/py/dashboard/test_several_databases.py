@@ -12,6 +12,7 @@ from starlette.testclient import TestClient
 
 from tests.servers import Server
 from underway_pg import ConfigurationError
+from underway_pg.connections import AsyncPool
 from underway_pg.dashboard import Dashboard
 
 # Where no server listens.
@@ -118,7 +119,7 @@ def test_an_id_leads_to_its_database(both: TestClient) -> None:
         answer = both.get(f"/tasks/{id}")
         assert answer.status_code == 200
         assert f'aria-current="true">{shard}</a>' in answer.text
-    assert both.get(f"/tasks/{FIRST_OF_US}?shard=eu").status_code == 200
+    assert both.get(f"/tasks/{FIRST_OF_US}?shard=eu").status_code == 404  # as for a task that was moved to eu
     assert both.get(f"/tasks/{FIRST_OF_US}/raw/input").text == "{}"
     assert both.get(f"/tasks/{5 << 44}").status_code == 404
     assert "no database has the number 5" in both.get(f"/tasks/{5 << 44}").text
@@ -203,6 +204,24 @@ def test_a_page_of_the_database_that_is_away_says_so(without_us: TestClient) -> 
 def test_where_no_database_answers_the_page_says_so() -> None:
     with opened({"eu": AWAY, "us": AWAY}) as client:
         assert client.get("/").status_code == 503
+
+
+def test_a_database_that_is_away_does_not_delay_each_page(
+    dsns: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = []
+    pool = AsyncPool.connection
+
+    def connection(self: AsyncPool, timeout: float | None = None) -> Any:
+        tried.append(self)
+        return pool(self, timeout)
+
+    monkeypatch.setattr(AsyncPool, "connection", connection)
+    with opened({"eu": dsns["eu"], "us": AWAY}) as client:
+        for _ in range(3):
+            assert "us is missing on this page" in client.get("/workers").text
+        away = client.app.databases.all["us"]  # type: ignore[attr-defined]
+        assert tried.count(away._pool) == 1
 
 
 def test_its_metrics_say_that_it_is_down(without_us: TestClient) -> None:

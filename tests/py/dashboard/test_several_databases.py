@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
 import pytest
 from starlette.testclient import TestClient
 
+from tests.py.support import wait_until
 from tests.servers import Server
 from underway_pg import ConfigurationError
 from underway_pg.connections import AsyncPool
@@ -41,8 +44,8 @@ FILL = """
 """
 
 
-@pytest.fixture(scope="module")
-def dsns(server: Server) -> Iterator[dict[str, str]]:
+@contextmanager
+def filled(server: Server) -> Iterator[dict[str, str]]:
     with server.database() as eu, server.database() as us:
         for number, dsn in enumerate((eu, us)):
             with psycopg.connect(dsn, autocommit=True) as connection:
@@ -50,6 +53,19 @@ def dsns(server: Server) -> Iterator[dict[str, str]]:
                 for statement in FILL.split(";"):
                     connection.execute(statement.encode())
         yield {"eu": eu, "us": us}
+
+
+@pytest.fixture(scope="module")
+def dsns(server: Server) -> Iterator[dict[str, str]]:
+    with filled(server) as dsns:
+        yield dsns
+
+
+@pytest.fixture
+def own_dsns(server: Server) -> Iterator[dict[str, str]]:
+    """The databases for a test that changes them."""
+    with filled(server) as dsns:
+        yield dsns
 
 
 def opened(dsns: dict[str, str], **options: Any) -> TestClient:
@@ -102,6 +118,7 @@ def test_figures_are_added(both: TestClient) -> None:
 
     assert [ready(both.get(path).text) for path in ("/?shard=eu", "/?shard=us", "/")] == ["2", "2", "4"]
     assert "<strong>10</strong> tasks" in both.get("/tasks").text
+    assert "<dt>Alive</dt><dd>2</dd>" in both.get("/workers").text
 
 
 @pytest.mark.parametrize("path", [*LISTS, *SECTIONS])
@@ -135,16 +152,15 @@ def value(dsn: str, sql: str) -> Any:
         return connection.execute(sql.encode()).fetchall()[0][0]
 
 
-def test_an_action_goes_to_the_database_of_its_id_or_to_the_named_one(both: TestClient, dsns: dict[str, str]) -> None:
+def test_an_action_goes_to_the_database_of_its_id_or_to_the_named_one(own_dsns: dict[str, str]) -> None:
     pending = "select id from underway.task_list where state = 'pending' and queue = 'mail' order by id limit 1"
-    id = value(dsns["us"], pending)
-    assert post(both, f"/tasks/{id}/cancel") == 303
-    assert value(dsns["us"], f"select state from underway.task_info({id})") == "cancelled"
-    assert post(both, f"/tasks/{id}/retry") == 303
     paused = "select paused_at is not null from underway.queue_stats where queue = 'mail'"
-    assert post(both, "/queues/pause?shard=us", name="mail") == 303
-    assert [value(dsn, paused) for dsn in dsns.values()] == [False, True]
-    assert post(both, "/queues/resume?shard=us", name="mail") == 303
+    with opened(own_dsns) as client:
+        id = value(own_dsns["us"], pending)
+        assert post(client, f"/tasks/{id}/cancel") == 303
+        assert value(own_dsns["us"], f"select state from underway.task_info({id})") == "cancelled"
+        assert post(client, "/queues/pause?shard=us", name="mail") == 303
+        assert [value(dsn, paused) for dsn in own_dsns.values()] == [False, True]
 
 
 def test_an_action_that_names_no_database_is_refused(both: TestClient, dsns: dict[str, str]) -> None:
@@ -154,14 +170,22 @@ def test_an_action_that_names_no_database_is_refused(both: TestClient, dsns: dic
     assert [value(dsn, paused) for dsn in dsns.values()] == [0, 0]
 
 
-def test_many_tasks_are_changed_in_one_database(both: TestClient, dsns: dict[str, str]) -> None:
-    assert 'name="all"' not in both.get("/tasks?state=failed").text
-    assert 'name="all"' in both.get("/tasks?state=failed&shard=us").text
-    preview = both.get("/tasks/act?all=retry&state=failed&shard=us").text
-    fields = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', preview))
-    (action,) = re.findall(r'action="(/tasks/act/retry[^"]*)"', preview)
-    assert action == "/tasks/act/retry?shard=us"
-    assert fields
+def test_many_tasks_are_changed_in_one_database(own_dsns: dict[str, str]) -> None:
+    with opened(own_dsns) as client:
+        assert 'name="all"' not in client.get("/tasks?state=failed").text
+        assert 'name="all"' in client.get("/tasks?state=failed&shard=us").text
+        preview = client.get("/tasks/act?all=retry&state=failed&shard=us").text
+        form = preview.partition('action="/tasks/act/retry?shard=us"')[2]
+        fields = {
+            name: html.unescape(value)
+            for name, value in re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', form)
+        }
+        started = client.post("/tasks/act/retry?shard=us", data=fields)
+        assert started.status_code == 303
+        failed = "select count(*) from underway.task_list where state = 'failed'"
+        wait_until(lambda: value(own_dsns["us"], failed) == 0, "the failed task of us is retried")
+        assert value(own_dsns["eu"], failed) == 1
+        assert client.get(started.headers["location"]).status_code == 200
 
 
 def test_an_unknown_database_is_not_found(both: TestClient) -> None:

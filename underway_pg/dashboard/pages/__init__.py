@@ -45,8 +45,8 @@ In templates, which extend `base.html` and fill the block `content` (and `action
   text)`, `ui.pager(older=..., newest=...)`, `ui.form_button(label, action, name, fields, kind)`, `ui.task_link(id)`,
   `ui.queue_link(name)`, `ui.job_link(name)`, `ui.stat(label, value, note, href)` inside `<dl class="stats">`, and
   `ui.csrf_fields()`, which every form of a POST needs. See macros.html.
-- `ui.shard_head()` and `ui.shard_cell(row)` are the column with the database, where several are listed. A link of such a
-  row gets `{"shard": row.shard | default(shard)}`, and a form of GET `ui.shard_field()`.
+- `ui.shard_head()` and `ui.shard_cell(row)` are the column with the database, where several are listed. A link of such
+  a row gets `{"shard": row.shard | default(shard)}`, and a form of GET `ui.shard_field()`.
 - `sparkline(values, label)` is a small SVG. Filters: `count`, `short`, `duration`, `bytes`, `percent`, and
   `at | when(now)`.
 - A table stands in `<div class="table-wrap"><table class="table">`, numbers in `<td class="num">`. Its rows get the

@@ -15,12 +15,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-import matplotlib as mpl
 from results import Line, Report
-
-mpl.use("Agg")
-
-from matplotlib import pyplot
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 BLOCK = re.compile(r"(?<=<!-- model -->\n).*?(?=<!-- /model -->)", re.DOTALL)
@@ -57,9 +52,8 @@ INPUTS = {
     "worker": Input("worker CPU of a no-op task", "cpu", "worker", "µs"),
     "wal": Input("WAL of a task, history kept", "wal", "history kept", "bytes"),
     "history": Input("history of a task", "wal", "in the history", "bytes"),
-    "syncs": Input("syncs of the disk", "disk", "syncs", "a second"),
+    "commits": Input("commits of 64 connections", "disk", "commits", "a second"),
     "sequential": Input("sequential writes of the disk, synced", "disk", "sequential", "MB/s"),
-    "idle": Input("server CPU of an idle worker", "idle-many", "CPU", "% of a core"),
     "sessions": Input("connections of a worker", "idle-many", "connections", ""),
 }
 
@@ -88,12 +82,11 @@ def servers_by_part(figures: dict[str, float], efficiency: float, given: Choices
     """
     enqueue = given.batched * figures["bulk"] + (1 - given.batched) * figures["one"]
     cpu = rate * (enqueue + figures["work"]) / 1e6 / efficiency
-    syncs = rate * (1 - given.batched)
     sessions = workers(figures, given, rate) * figures["sessions"]
     return {
         "CPU": cpu / (given.cores * given.busy),
         "WAL": rate * figures["wal"] / 1e6 / (figures["sequential"] * given.busy),
-        "commits one by one": syncs / (figures["syncs"] * given.busy),
+        "commits one by one": rate * (1 - given.batched) / (figures["commits"] * given.busy),
         "connections of workers": sessions / given.connections,
         "history": rate * figures["history"] * DAY * given.retention_days / (given.disk_tb * 1e12),
     }
@@ -125,22 +118,6 @@ def table(figures: dict[str, float], efficiency: float, given: Choices) -> list[
     return lines
 
 
-def draw(figures: dict[str, float], efficiency: float, given: Choices, path: Path) -> None:
-    figure, axes = pyplot.subplots(figsize=(8, 5), layout="constrained")
-    rates = [10 ** (3 + step / 20) for step in range(61)]
-    by_rate = [servers_by_part(figures, efficiency, given, rate) for rate in rates]
-    for part in by_rate[0]:
-        axes.plot(rates, [parts[part] for parts in by_rate], label=part)
-    axes.plot(rates, [max(1, math.ceil(max(parts.values()))) for parts in by_rate], "k:", label="servers")
-    axes.set(xscale="log", yscale="log", xlabel="tasks/s", ylabel="servers", ylim=(0.001, None))
-    axes.set_title(f"Servers of {given.cores} cores that each part requires")
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
-    path.parent.mkdir(exist_ok=True)
-    figure.savefig(path, dpi=110)
-    pyplot.close(figure)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--print", action="store_true", help="print the block of docs/scaling.md, and write nothing")
@@ -165,7 +142,12 @@ def main() -> None:
     if only_print:
         print("\n".join(lines))
         return
-    draw(figures, efficiency, given, DOCS / "scaling/model.png")
+    from plot import draw_model  # imports matplotlib, which nothing else needs
+
+    rates = [10 ** (3 + step / 20) for step in range(61)]
+    by_rate = [servers_by_part(figures, efficiency, given, rate) for rate in rates]
+    title = f"Servers of {given.cores} cores that each part requires"
+    draw_model(rates, by_rate, title, DOCS / "scaling/model.png")
     page = DOCS / "scaling.md"
     page.write_text(BLOCK.sub(lambda _: "\n".join(lines), page.read_text()))
 

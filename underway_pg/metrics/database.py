@@ -75,7 +75,7 @@ def database_sample() -> Statement[dict[str, Any]]:
 def database_metrics(sample: Mapping[str, Any]) -> Iterator[Metric]:
     """The metrics of a database, from what `database_sample` has returned.
 
-    Counters and histograms are by queue and job. They count from the installation on, so they only grow. Tasks of jobs
+    Counters and histograms are by queue and job. They start at the installation, so they only grow. Tasks of jobs
     that are not registered, whose names anybody may invent, are counted together under the job ''.
     """
     yield from _totals(sample)

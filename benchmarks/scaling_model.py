@@ -3,8 +3,8 @@
     python benchmarks/scaling_model.py             the inputs, the table and the plot, into docs/scaling.md
     python benchmarks/scaling_model.py --print     only print them
 
-The inputs are the medians of the newest run in docs/benchmarks, and of the newest in docs/scaling. The choices are not
-measured; they can be given as options.
+The inputs are the medians of the newest run of benchmarks/shards.py. The choices are not measured; they can be given as
+options.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import fill
 
-from results import Line, Report
+from results import Report
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 BLOCK = re.compile(r"(?<=<!-- model -->\n).*?(?=<!-- /model -->)", re.DOTALL)
@@ -40,7 +41,7 @@ class Choices:
 @dataclass(frozen=True)
 class Input:
     name: str
-    row: str  # of the benchmark
+    row: str
     words: str  # that its workload contains
     unit: str
 
@@ -61,18 +62,20 @@ INPUTS = {
 SHARED = ("enqueue in bulk", "drain")
 
 
-def newest(directory: Path) -> tuple[str, Report]:
-    paths = sorted(directory.glob("2*.json"))
+def newest() -> Report:
+    paths = sorted((DOCS / "scaling").glob("2*.json"))
     if not paths:
-        raise SystemExit(f"there is no run in {directory}; make it with `make bench` or `make bench-shards`")
-    return f"{directory.name}/{paths[-1].stem}", Report.from_json(paths[-1].read_text())
+        raise SystemExit("there is no run in docs/scaling; make it with `make bench-shards`")
+    return Report.from_json(paths[-1].read_text())
 
 
-def find(report: Report, row: str, words: str) -> Line:
+def find(report: Report, input: Input) -> float:
     for line in report.lines:
-        if line.row == row and words in line.workload:
-            return line
-    raise SystemExit(f"the newest run has no figure of the row {row} ({words}); measure it with --only {row} --write")
+        if line.row == input.row and input.words in line.workload:
+            return line.figure
+    raise SystemExit(
+        f"the run of {report.date} has no {input.name}: run benchmarks/shards.py --only inputs --write ..."
+    )
 
 
 def servers_by_part(figures: dict[str, float], efficiency: float, given: Choices, rate: float) -> dict[str, float]:
@@ -126,18 +129,23 @@ def main() -> None:
     options = vars(parser.parse_args())
     only_print = options.pop("print")
     given = Choices(**options)
-    run, report = newest(DOCS / "benchmarks")
-    shards_run, shards = newest(DOCS / "scaling")
-    figures = {name: find(report, input.row, input.words).figure for name, input in INPUTS.items()}
-    ratios = [line.ratio for line in shards.lines if line.row == "same-work" and line.workload.startswith(SHARED)]
+    report = newest()
+    figures = {name: find(report, input) for name, input in INPUTS.items()}
+    ratios = [line.ratio for line in report.lines if line.row == "same-work" and line.workload.startswith(SHARED)]
     efficiency = min(1.0, *(ratio for ratio in ratios if ratio is not None))
-    lines = ["", "| input | value | measured by |", "|---|---:|---|"]
+    lines = [
+        "",
+        f"From the [run of {report.date}](scaling/{report.date}.md):",
+        "",
+        "| input | value | measured by |",
+        "|---|---:|---|",
+    ]
     for name, input in INPUTS.items():
-        lines.append(f"| {input.name} | {figures[name]:,.4g} {input.unit} | row `{input.row}` of [{run}]({run}.md) |")
-    least = f"least ratio of `same-work` without the commits one by one in [{shards_run}]({shards_run}.md), at most 1"
+        lines.append(f"| {input.name} | {figures[name]:,.4g} {input.unit} | `{input.row}` |")
+    least = "the least ratio of `same-work` without the commits one by one, at most 1"
     lines += [f"| throughput of a core with several servers, beside one | {efficiency:.2f} | {least} |", ""]
-    chosen = (f"{name.replace('_', ' ')} {value:g}" for name, value in vars(given).items())
-    lines += [f"Choices: {', '.join(chosen)}.", "", *table(figures, efficiency, given), ""]
+    chosen = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in vars(given).items())
+    lines += [fill(f"Choices: {chosen}.", 120), "", *table(figures, efficiency, given), ""]
     lines += ["![Servers that each part requires](scaling/model.png)", "", ""]
     if only_print:
         print("\n".join(lines))

@@ -10,18 +10,19 @@ servers share a core. Rates are those of the slowest shard, multiplied by the nu
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from results import Line, Report, at_least
 from rich.console import Console
+from rows import ROWS, SHORT_SCALE, Bench, Scale
 from rows.bench import lines
 from rows.fill import create_queues, fill_queues
 from run import versions
@@ -70,7 +71,7 @@ class Shards:
 CLIENTS = 4  # producers, and worker processes; each producer has two connections in the last step
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Case:
     """Servers, and the number of parts into which the work and its clients are divided. Each server does one part."""
 
@@ -187,12 +188,24 @@ def fleets(given: argparse.Namespace, show: Callable[[str], None]) -> list[Line]
     ]
 
 
-ROWS = {"same-work": same_work, "fleet": fleets}
+# The inputs of the model: rows of the benchmark, on one server
+
+INPUTS = ["cpu", "wal", "disk", "idle-many"]
+
+
+def inputs(given: argparse.Namespace, show: Callable[[str], None]) -> list[Line]:
+    scale = dataclasses.replace(SHORT_SCALE if given.short else Scale(), rounds=given.rounds, short_rounds=given.rounds)
+    with own_server(given.bin) as server:
+        found = [line for name in INPUTS for line in ROWS[name](Bench(server, scale, show=show))]
+    return [line for line in found if isinstance(line, Line)]
+
+
+PARTS = {"same-work": same_work, "fleet": fleets, "inputs": inputs}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=ROWS, help="one of the two parts")
+    parser.add_argument("--only", choices=PARTS, help="one of the parts")
     parser.add_argument("--short", action="store_true", help="small, for trials")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--bin", type=Path, help="the directory of the PostgreSQL binaries to use")
@@ -207,14 +220,14 @@ def main() -> int:
             versions=versions(server, []),
             settings=server.settings(),
         )
-    for name in [given.only] if given.only else ROWS:
+    for name in [given.only] if given.only else PARTS:
         try:
-            report.lines += ROWS[name](given, console.print)
+            report.lines += PARTS[name](given, console.print)
         except (Failure, threading.BrokenBarrierError) as error:
             report.missing[name] = str(error)
     report.seconds = time.monotonic() - begun
     report.show(Console(width=max(Console().width, 150)))
-    for path in report.write(given.write, list(ROWS)) if given.write else []:
+    for path in report.write(given.write, [*PARTS, *INPUTS]) if given.write else []:
         console.print(f"written: {path}", highlight=False, soft_wrap=True)
     return 1 if report.missing else 0
 

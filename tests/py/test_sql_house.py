@@ -24,7 +24,7 @@ WRITABLE: dict[str, set[str]] = {
     "30_statistics": {"uncounted", "task_stat", "stat_position", "queue_depth"},
     "32_limit": {"task", "ready_key", "paused_key", "token_bucket"},
     "34_event": {"event", "audit"},
-    "36_history": {"task", "task_history", "unique_reservation", "uncounted", "stat_position"},
+    "36_history": {"task", "task_history", "unique_reservation", "uncounted", "stat_position", "moved_task"},
     "40_dependency": {"task", "batch", "batch_task", "dependent", "batch_to_reevaluate"},
     "44_enqueue": {"task", "unique_reservation", "queue_length"},
     "48_claim": {"task"},
@@ -41,11 +41,13 @@ WRITABLE: dict[str, set[str]] = {
         "token_bucket",
         "queue_length",
     },
+    "58_move": {"task", "unique_reservation", "outgoing_move", "incoming_move", "moved_task"},
     "60_batch": {"batch"},
     "64_schedule": {"schedule"},
-    "68_workflow": set(),
     "72_upkeep": {"worker", "queue", "task", "upkeep", "stat_position", "queue_depth", "blocked_queue"},
     "80_view": set(),
+    "82_search": set(),
+    "84_report": set(),
     "90_role": {"grants"},
 }
 HOME = {

@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg.types.json import Jsonb, set_json_loads
 
+from .. import statements
 from ..client import execute_async
-from ..connections import AsyncPool, Dsn
-from ..errors import translate_errors
+from ..connections import AsyncPool, Dsn, answer_within
+from ..errors import DatabaseUnavailable, translate_errors
 from ..statements import Statement, load_json
 
 __all__ = ["Database", "Queries", "Row"]
@@ -30,6 +31,12 @@ _PRIVILEGES_FOR = 30.0
 # Seconds to wait for a free connection, or for a new one.
 _CONNECT_TIMEOUT = 5.0
 
+
+# Seconds. The transaction of a page or an action has several statements, each with its timeout.
+_SILENT_AFTER = 30.0
+
+# Seconds for which one of several databases that was not reached is not tried again: pages show the others meanwhile.
+_AWAY_FOR = 10.0
 
 # The most results that are kept for several viewers.
 _CACHED = 500
@@ -98,12 +105,14 @@ class Queries:
 class Database:
     """At most `max_size` connections to the database, made when they are needed."""
 
-    def __init__(self, dsn: Dsn, *, max_size: int = 8) -> None:
+    def __init__(self, dsn: Dsn, name: str = "", *, max_size: int = 8) -> None:
         self.dsn = dsn
+        self.name = name
         self._pool = AsyncPool(dsn, max_size=max_size, application_name="underway dashboard")
         self._cache: Cache = {}
         self._privileges: frozenset[str] = frozenset()
         self._privileges_until = 0.0
+        self._away_until = 0.0
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Queries]:
@@ -119,11 +128,19 @@ class Database:
 
     @asynccontextmanager
     async def _transaction(self, setup: str) -> AsyncIterator[Queries]:
-        async with self._pool.connection(_CONNECT_TIMEOUT) as connection:
-            set_json_loads(_load, connection)
-            async with connection.transaction():
-                await connection.execute(setup)
-                yield Queries(connection, self._cache)
+        if time.monotonic() < self._away_until:
+            raise DatabaseUnavailable(f"the database was not reached less than {_AWAY_FOR:g} s ago")
+        try:
+            async with self._pool.connection(_CONNECT_TIMEOUT) as connection:
+                with answer_within(_SILENT_AFTER, connection):
+                    set_json_loads(_load, connection)
+                    async with connection.transaction():
+                        await connection.execute(setup)
+                        yield Queries(connection, self._cache)
+        except DatabaseUnavailable:
+            if self.name:
+                self._away_until = time.monotonic() + _AWAY_FOR
+            raise
 
     async def privileges(self) -> frozenset[str]:
         """The names of the functions of schema underway that this role may call."""
@@ -137,6 +154,11 @@ class Database:
             self._privileges = frozenset(row.name for row in found)
             self._privileges_until = time.monotonic() + _PRIVILEGES_FOR
         return self._privileges
+
+    async def number(self) -> int:
+        """Its number among several, which is in the high bits of its ids."""
+        async with self.reading() as db:
+            return await db.run(statements.shard())
 
     def close(self) -> None:
         """Close the idle connections, and the others when they are returned."""

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
+import asyncio
 import functools
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
+from typing import Any
 
 import psycopg
+from markupsafe import Markup
 from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 
-from ..errors import DatabaseRefusal, InputError, UnderwayError
+from ..errors import DatabaseRefusal, DatabaseUnavailable, InputError, UnderwayError
 from . import security
-from .database import Queries
-
-if TYPE_CHECKING:
-    from .application import Dashboard
+from .database import Database, Queries
+from .rendering import about, base_path, confirm, dashboard_of, database_of, render, shard_of, text_of, url
 
 __all__ = [
     "Done",
@@ -30,12 +28,19 @@ __all__ = [
     "base_path",
     "confirm",
     "dashboard_of",
+    "database_of",
     "is_inside",
     "page",
     "read_form",
     "render",
+    "shard_of",
     "url",
 ]
+
+logger = logging.getLogger(__name__)
+
+Contexts = Mapping[str, dict[str, Any]]
+"""What a template gets for each database, by name."""
 
 
 @dataclass(frozen=True)
@@ -52,34 +57,25 @@ class Done:
     after: Callable[[], None] | None = None
 
 
-def dashboard_of(request: Request) -> Dashboard:
-    """The dashboard that serves a request."""
-    found: Dashboard = request.scope["underway_dashboard"]
-    return found
-
-
-def base_path(request: Request) -> str:
-    """The path below which the dashboard is mounted, without a slash at its end."""
-    return str(request.scope.get("root_path", "")).rstrip("/")
-
-
-def url(request: Request, name: str, query: Mapping[str, Any] | None = None, /, **path: Any) -> str:
-    """The path of the route of this name, with its parameters and a query. Values of None are left out."""
-    found = base_path(request) + str(dashboard_of(request).router.url_path_for(name, **path))
-    pairs = [(key, value) for key, value in (query or {}).items() if value is not None and value != []]
-    return f"{found}?{urlencode(pairs, doseq=True)}" if pairs else found
-
-
-def page(template: str, *, title: str = "", live: bool = True) -> Callable[[Any], Any]:
+def page(
+    template: str, *, title: str = "", live: bool = True, merge: Callable[[Contexts], dict[str, Any]] | None = None
+) -> Callable[[Any], Any]:
     """Make an endpoint of `async def f(request, db) -> dict | Response`, whose dict the template gets.
 
     `db` is a read-only transaction. A `title` in the dict takes precedence. With `live` the browser refreshes the page.
+    Where several databases are shown, the function is called for each of them. `merge` makes one dict of theirs;
+    without it the page has a section for each database.
     """
 
     def decorate(function: Callable[[Request, Queries], Awaitable[Any]]) -> Callable[[Request], Awaitable[Response]]:
         @functools.wraps(function)
         async def endpoint(request: Request) -> Response:
-            async with dashboard_of(request).database.reading() as db:
+            databases = dashboard_of(request).databases
+            database = await databases.of(request)
+            if database is None:
+                return await _page_of_all(request, function, template, {"title": title, "live": live}, merge)
+            request = about(request, database)
+            async with database.reading() as db:
                 found = await function(request, db)
             if isinstance(found, Response):
                 return found
@@ -90,38 +86,50 @@ def page(template: str, *, title: str = "", live: bool = True) -> Callable[[Any]
     return decorate
 
 
-async def render(request: Request, template: str, *, status: int = 200, **context: Any) -> Response:
-    """A page from a template."""
-    dashboard = dashboard_of(request)
-    user = request.state.user
-    privileges: frozenset[str] = frozenset()
-    if user is not None and status < 500:
-        # An error is shown even if the database is away.
-        with contextlib.suppress(*([UnderwayError, psycopg.Error] if status >= 400 else [])):
-            privileges = await dashboard.database.privileges()
-    flash = None if "x-underway-live" in request.headers else security.read_flash(request)
-    values = {
-        "request": request,
-        "user": user,
-        "base": base_path(request),
-        "url": functools.partial(url, request),
-        "may": lambda name: dashboard.refusal(user, name, privileges) is None,
-        "why_not": lambda name: dashboard.refusal(user, name, privileges),
-        "csrf": request.state.csrf,
-        "theme": security.theme(request),
-        "may_sign_out": request.state.session.user is not None and user is not None,
-        "read_only": dashboard.settings.read_only or not (user and user.may_act),
-        "now": datetime.now(UTC),
-        "here": request.url.path + (f"?{request.url.query}" if request.url.query else ""),
-        "flash": flash,
-        "live": False,
-        **context,
-    }
-    text = await dashboard.templates.get_template(template).render_async(values)
-    response = HTMLResponse(text, status_code=status)
-    if flash is not None:
-        security.forget_flash(request, response)
-    return response
+async def _page_of_all(
+    request: Request,
+    function: Callable[[Request, Queries], Awaitable[Any]],
+    template: str,
+    defaults: Mapping[str, Any],
+    merge: Callable[[Contexts], dict[str, Any]] | None,
+) -> Response:
+    """A page of all databases that can be reached, with the reasons why the others cannot."""
+
+    async def of_one(database: Database) -> Any:
+        async with database.reading() as db:
+            return await function(about(request, database), db)
+
+    databases = dashboard_of(request).databases.all
+    answers = await asyncio.gather(*(of_one(each) for each in databases.values()), return_exceptions=True)
+    answered = dict(zip(databases, answers, strict=True))
+    found = {name: answer for name, answer in answered.items() if isinstance(answer, dict)}
+    failed = {name: answer for name, answer in answered.items() if isinstance(answer, BaseException)}
+    if len(found) + len(failed) < len(databases):  # a question, which is about one
+        raise HTTPException(400, f"Choose one of the databases for this: {', '.join(databases)}.")
+    for error in failed.values():
+        # What one database does not have, such as a queue, another may have.
+        if not found or not isinstance(error, (UnderwayError, psycopg.Error, HTTPException)):
+            raise error
+    unreachable = {name: _reason(name, error) for name, error in failed.items() if not isinstance(error, HTTPException)}
+    common = {**defaults, "unreachable": unreachable}
+    if merge is not None:
+        return await render(request, template, **common, **merge(found))
+    sections = {}
+    for name, context in found.items():
+        of_shard = {**defaults, **context, "layout": "section.html", "shard_name": name}
+        text = await text_of(about(request, databases[name]), template, 200, of_shard)
+        sections[name] = Markup(text)  # a page of a template, which has escaped its values
+    return await render(request, "sections.html", **{**common, "title": defaults["title"], "sections": sections})
+
+
+def _reason(name: str, error: BaseException) -> str:
+    """Why a database is missing on a page. Where it is, and more, is in the log: not all visitors may know."""
+    logger.warning("dashboard: %s: %s", name, str(error).strip())
+    if isinstance(error, DatabaseUnavailable):
+        return "it cannot be reached"
+    if isinstance(error, psycopg.errors.QueryCanceled):
+        return "its answer takes too long"
+    return str(error).splitlines()[0]
 
 
 def action(name: str) -> Callable[[Any], Any]:
@@ -137,8 +145,12 @@ def action(name: str) -> Callable[[Any], Any]:
     ) -> Callable[[Request], Awaitable[Response]]:
         @functools.wraps(function)
         async def endpoint(request: Request) -> Response:
+            databases = dashboard_of(request).databases
+            database = await databases.of(request)
+            if database is None:
+                raise HTTPException(400, f"Choose one of the databases for this: {', '.join(databases.all)}.")
+            request = about(request, database)
             form = await checked_form(request, name)
-            database = dashboard_of(request).database
             try:
                 async with database.writing() as db:
                     done = await function(request, form, db)
@@ -161,7 +173,7 @@ def action(name: str) -> Callable[[Any], Any]:
 async def checked_form(request: Request, name: str) -> FormData:
     """The form of an action. Raises HTTPException 403 unless this user may do it from this page."""
     dashboard = dashboard_of(request)
-    refusal = dashboard.refusal(request.state.user, name, await dashboard.database.privileges())
+    refusal = dashboard.refusal(request.state.user, name, await database_of(request).privileges())
     if refusal is not None:
         raise HTTPException(403, refusal)
     return await read_form(request)
@@ -192,23 +204,3 @@ def is_inside(request: Request, path: str) -> bool:
     """Whether a path that was sent by a browser is one of this dashboard."""
     inside = path.startswith(f"{base_path(request)}/") and not path.startswith("//")
     return inside and path.isprintable() and "\\" not in path
-
-
-async def confirm(
-    request: Request,
-    *,
-    title: str,
-    text: str,
-    action: str,
-    name: str,
-    button: str,
-    fields: Mapping[str, Any] | None = None,
-    details: list[tuple[str, Any]] | None = None,
-    back: str | None = None,
-    danger: bool = True,
-) -> Response:
-    """A page that asks before an action is done. `action` is the path of its POST, `name` its SQL function."""
-    return await render(
-        request, "confirm.html", title=title, text=text, action=action, name=name, button=button, fields=fields or {},
-        details=details or [], back=back or base_path(request) + "/", danger=danger,
-    )  # fmt: skip

@@ -576,9 +576,10 @@ create table underway.batch_to_reevaluate (
 
 alter table underway.batch_to_reevaluate replica identity full;
 
--- Statistics: what was enqueued, started and finished, by minute, hour and since the installation.
+-- Statistics: what was enqueued, started and finished, by minute, hour and day, and since the installation. Days are those
+-- of UTC.
 
-create type underway.stat_step as enum ('minute', 'hour', 'total');
+create type underway.stat_step as enum ('minute', 'hour', 'day', 'total');
 
 -- Tasks that have ended and attempts that have failed and are tried again, as the transaction inserted them in which that
 -- happened: one row for those of a queue and job that were claimed together. maintain() deletes the rows and adds them up in

@@ -12,7 +12,7 @@ import psycopg
 from psycopg.types.json import Jsonb, set_json_loads
 
 from ..client import execute_async
-from ..connections import AsyncPool, Dsn
+from ..connections import AsyncPool, Dsn, answer_while_alive
 from ..errors import translate_errors
 from ..statements import Statement, load_json
 
@@ -121,9 +121,10 @@ class Database:
     async def _transaction(self, setup: str) -> AsyncIterator[Queries]:
         async with self._pool.connection(_CONNECT_TIMEOUT) as connection:
             set_json_loads(_load, connection)
-            async with connection.transaction():
-                await connection.execute(setup)
-                yield Queries(connection, self._cache)
+            with answer_while_alive(connection):
+                async with connection.transaction():
+                    await connection.execute(setup)
+                    yield Queries(connection, self._cache)
 
     async def privileges(self) -> frozenset[str]:
         """The names of the functions of schema underway that this role may call."""

@@ -305,7 +305,7 @@ def test_a_call_without_a_timeout_is_given_up_when_its_server_is_frozen_and_not_
     def command() -> None:
         query(dsn, statements.create_queue(Queue(name="of the command")))
 
-    with Client(dsn) as client, Session(servers.primary.dsn) as session, ThreadPoolExecutor(3) as threads:
+    with ThreadPoolExecutor(3) as threads, Client(dsn) as client, Session(servers.primary.dsn) as session:
         client.queues()
         session.run("begin")
         session.run("lock table underway.task, underway.queue in access exclusive mode")

@@ -147,6 +147,7 @@ def test_migrate_installs_and_run_again_changes_nothing(
         "migrations": names,
         "functions": True,
         "version": schema.migrations()[-1].version,
+        "shard": None,
     }
     plan = bare("migrate", "--plan")
     assert plan.code == 0
@@ -158,7 +159,7 @@ def test_migrate_installs_and_run_again_changes_nothing(
 
     assert bare("migrate").out == "the schema is up to date\n"
     assert bare("migrate", "--plan").out == "the schema is up to date\n"
-    nothing = {"migrations": [], "functions": False, "version": schema.migrations()[-1].version}
+    nothing = {"migrations": [], "functions": False, "version": schema.migrations()[-1].version, "shard": None}
     assert bare("migrate", "--plan", "--json").json == nothing
     assert bare("migrate", "--json").json == nothing
 

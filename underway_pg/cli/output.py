@@ -32,9 +32,9 @@ def _escaped(found: re.Match[str]) -> str:
     return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
 
 
-def echo(text: str, *, err: bool = False) -> None:
+def echo(text: str, *, err: bool = False, nl: bool = True) -> None:
     """Print text on stdout, or on stderr."""
-    typer.echo(printable(text), err=err)
+    typer.echo(printable(text), err=err, nl=nl)
 
 
 def amount(count: int, noun: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import psycopg
 
@@ -13,6 +13,7 @@ from .. import statements
 from ..errors import DatabaseRefusal, QueueNotFound
 from .attempt import Attempt
 from .claimer import Claimer
+from .registration import register
 from .runner import Runner
 from .shared import Shared
 from .vacuum import Vacuum
@@ -25,7 +26,7 @@ logger = logging.getLogger(__name__)
 class Maintenance:
     """Ticks every `poll_interval`, when something becomes due, and when `tick_wanted` is set.
 
-    `on_stop_requested` is called when the database asks this worker to stop; `register` registers it again.
+    `on_stop_requested` is called when the database asks this worker to stop.
     """
 
     def __init__(
@@ -35,14 +36,12 @@ class Maintenance:
         runner: Runner,
         vacuum: Vacuum,
         on_stop_requested: Callable[[], None],
-        register: Callable[[], Awaitable[None]],
     ) -> None:
         self._shared = shared
         self._claimer = claimer
         self._runner = runner
         self._vacuum = vacuum
         self._on_stop_requested = on_stop_requested
-        self._register = register
         self._maintain_at = 0.0
         self._reported_skips = 0
 
@@ -92,7 +91,7 @@ class Maintenance:
         elif state == "unknown":
             # It was away for so long that it was removed; nothing would notify it any more.
             try:
-                await self._register()
+                await register(shared)
             except QueueNotFound as error:
                 logger.warning("worker %s cannot be registered again: %s", shared.name, error)
                 return

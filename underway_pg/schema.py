@@ -46,6 +46,7 @@ __all__ = [
     "migrations",
     "plan",
     "script",
+    "sql_directory",
     "steps",
     "testing_script",
 ]
@@ -68,7 +69,7 @@ class Migration:
     undo: str | None = None
 
 
-def _sql_directory() -> Path:
+def sql_directory() -> Path:
     """The SQL files: inside the installed package, or beside it in a checkout."""
     here = Path(__file__).resolve().parent
     for directory in (here / "sql", here.parent / "sql"):
@@ -85,7 +86,7 @@ def _checksum(text: str) -> str:
 def migrations() -> tuple[Migration, ...]:
     """The migrations in their order."""
     found = []
-    for path in sorted((_sql_directory() / "migrations").glob("*.sql")):
+    for path in sorted((sql_directory() / "migrations").glob("*.sql")):
         if path.suffixes == [".undo", ".sql"]:
             continue
         text, undo = path.read_text(encoding="utf-8"), path.with_suffix(".undo.sql")
@@ -121,7 +122,7 @@ class MigrationPlan:
 @cache
 def function_text() -> str:
     """The text of all functions and views, room by room."""
-    files = sorted((_sql_directory() / "functions").glob("*/*.sql"), key=lambda path: path.parts[-2:])
+    files = sorted((sql_directory() / "functions").glob("*/*.sql"), key=lambda path: path.parts[-2:])
     return "\n".join(path.read_text(encoding="utf-8") for path in files)
 
 
@@ -359,7 +360,7 @@ def script(shard: int | None = None) -> str:
 
 def testing_script() -> str:
     """The schema `underway_test` as one SQL text, to be run in one transaction."""
-    return (_sql_directory() / "testing" / "underway_test.sql").read_text(encoding="utf-8")
+    return (sql_directory() / "testing" / "underway_test.sql").read_text(encoding="utf-8")
 
 
 def plan(connection: psycopg.Connection, shard: int | None = None) -> MigrationPlan:

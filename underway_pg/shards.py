@@ -35,16 +35,22 @@ class Answers(Generic[T]):
 class Shards:
     """The databases of an application by name. Connections are made when they are needed, and kept until `close`.
 
-    `timeout`, in seconds, is for each call on one database; connecting may take as long again.
+    `timeout`, in seconds, is for each call on one database; connecting may take as long again. `numbers` are the shard
+    numbers of those databases whose numbers are known already.
     """
 
     def __init__(
-        self, dsns: Mapping[str, Dsn], *, timeout: float = SILENT_AFTER, application_name: str = "underway client"
+        self,
+        dsns: Mapping[str, Dsn],
+        *,
+        numbers: Mapping[str, int] | None = None,
+        timeout: float = SILENT_AFTER,
+        application_name: str = "underway client",
     ) -> None:
         self.dsns = dict(dsns)
         self._timeout = timeout
         self._pools = {name: Pool(dsn, application_name=application_name) for name, dsn in self.dsns.items()}
-        self._numbers: dict[str, int] = {}
+        self._numbers: dict[str, int] = dict(numbers or {})
 
     def __enter__(self) -> Self:
         return self

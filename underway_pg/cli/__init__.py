@@ -48,6 +48,7 @@ _MODULES = {
     "workers": "workers stats stop",
     "events": "events",
     "dashboard": "dashboard",
+    "console": "console",
     "completion": "completion",
 }
 # The groups of commands, which the help lists after the commands, and their modules.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ from .worker import histogram
 if TYPE_CHECKING:
     from prometheus_client import Metric
 
-__all__ = ["DatabaseCollector", "database_metrics", "database_sample", "metrics_response"]
+__all__ = ["DatabaseCollector", "database_metrics", "database_sample", "metrics_response", "shards_metrics_response"]
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ def database_sample() -> Statement[dict[str, Any]]:
 def database_metrics(sample: Mapping[str, Any]) -> Iterator[Metric]:
     """The metrics of a database, from what `database_sample` has returned.
 
-    Counters and histograms are by queue and job. They count from the installation on, so they only grow. Tasks of jobs
+    Counters and histograms are by queue and job. They start at the installation, so they only grow. Tasks of jobs
     that are not registered, whose names anybody may invent, are counted together under the job ''.
     """
     yield from _totals(sample)
@@ -209,9 +210,28 @@ class _Families:
         yield from self._families
 
 
-async def metrics_response(
-    run: Callable[[Statement[Any]], Awaitable[Any]], accept: str | None = None
-) -> tuple[str, bytes]:
+class _Labelled:
+    """The families of several databases, each sample with the label `shard`; those of the same name are one."""
+
+    def __init__(self, collectors: Mapping[str, _Families]) -> None:
+        self._collectors = collectors
+
+    def collect(self) -> Iterator[Metric]:
+        families: dict[str, Metric] = {}
+        for shard, collector in self._collectors.items():
+            for family in collector.collect():
+                samples = [each._replace(labels={"shard": shard, **each.labels}) for each in family.samples]
+                if family.name in families:
+                    families[family.name].samples += samples
+                else:
+                    families[family.name], family.samples = family, samples
+        yield from families.values()
+
+
+_Run = Callable[[Statement[Any]], Awaitable[Any]]
+
+
+async def metrics_response(run: _Run, accept: str | None = None) -> tuple[str, bytes]:
     """The metrics of a database for an answer over HTTP. Returns the content type and the body.
 
     `run` runs a statement, such as `AsyncClient.run`. `accept` is the header of the request. If the database cannot be
@@ -219,12 +239,23 @@ async def metrics_response(
     prometheus-client is not installed.
     """
     require_prometheus()
+    return render([await _families(run, "the database")], accept)
+
+
+async def shards_metrics_response(runs: Mapping[str, _Run], accept: str | None = None) -> tuple[str, bytes]:
+    """The metrics of several databases, each with the name of its database as the label `shard`; else the same."""
+    require_prometheus()
+    families = await asyncio.gather(*(_families(run, f"the database {name}") for name, run in runs.items()))
+    return render([_Labelled(dict(zip(runs, families, strict=True)))], accept)
+
+
+async def _families(run: _Run, which: str) -> _Families:
     try:
         sample = await run(database_sample())
     except (UnderwayError, psycopg.Error) as error:
-        logger.warning("cannot read the metrics of the database: %s", str(error).strip())
-        return render([_Families([], is_up=False)], accept)
-    return render([_Families(database_metrics(sample), is_up=True)], accept)
+        logger.warning("cannot read the metrics of %s: %s", which, str(error).strip())
+        return _Families([], is_up=False)
+    return _Families(database_metrics(sample), is_up=True)
 
 
 class DatabaseCollector:

@@ -76,8 +76,8 @@ class Maintenance:
         queues = [queue for lane in shared.lanes for queue in lane.queues]
         if now >= self._maintain_at or forced:
             self._maintain_at = now + shared.settings.poll_interval
-            rests = shared.listens and not shared.held
-            statement = statements.maintain(shared.id, queues, at_once=forced, rests=rests)
+            may_rest = shared.listens and not shared.held
+            statement = statements.maintain(shared.id, queues, at_once=forced, rests=may_rest)
         else:
             statement = statements.look(shared.id, queues)
         pause, state, to_vacuum = await shared.database.run(statement)
@@ -87,7 +87,8 @@ class Maintenance:
         now = time.monotonic()
         step, pause = shared.prefetch.ticked(pause, now, forced=forced, full=full)
         shared.follow(step)
-        self._tick_at = now + pause if pause > 1 else min(now + pause, self._maintain_at)  # more than a second: it rests
+        rests = pause > 1
+        self._tick_at = now + pause if rests else min(now + pause, self._maintain_at)
 
     async def _handle_worker_state(self, state: str) -> None:
         shared = self._shared

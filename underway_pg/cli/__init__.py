@@ -40,6 +40,7 @@ _MODULES = {
     "actions": "cancel retry redrive delete",
     "changes": "run-again reschedule reprioritize",
     "transfer": "export import",
+    "move": "move",
     "queues": "queues",
     "jobs": "jobs",
     "batches": "batches",

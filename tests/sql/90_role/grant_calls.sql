@@ -1,5 +1,5 @@
 begin;
-select plan(89);
+select plan(90);
 
 create function pg_temp.as_role(role text, statement text)
 returns void

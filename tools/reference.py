@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from typer.main import get_command
 
 from underway_pg import schema
-from underway_pg.cli import commands
+from underway_pg.cli import command as command_line
 from underway_pg.embedded import EmbeddedPostgres
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,6 +33,7 @@ ROOMS = {
     "48_claim": "Claiming",
     "52_settle": "Settling",
     "56_operate": "Queues and operations",
+    "58_move": "Moving tasks to another database",
     "60_batch": "Batches",
     "64_schedule": "Schedules",
     "72_upkeep": "Upkeep",
@@ -42,7 +42,7 @@ ROOMS = {
     "84_report": "Statistics and events",
 }
 
-TYPES = ("retry_policy", "claimed_task", "failed_task", "task_info")
+TYPES = ("retry_policy", "claimed_task", "failed_task", "task_info", "move_status", "move_batch")
 
 
 def render(connection: psycopg.Connection[Any]) -> dict[str, str]:
@@ -52,7 +52,7 @@ def render(connection: psycopg.Connection[Any]) -> dict[str, str]:
 
 def _cli() -> str:
     lines = [NOTE.replace("the comments in sql/functions", "underway_pg/cli"), "# Command line\n"]
-    command = get_command(commands)
+    command = command_line()
     lines += [f"{inspect.cleandoc(command.help or '')}\n"]
     return "\n".join(lines + _subcommands(command, "underway"))
 

@@ -150,6 +150,7 @@ def test_names_are_completed_from_the_database(mail: Underway, database: str) ->
     mail("schedule", "add", "morning", "mail", "@daily")
     assert completed("underway tasks --queue ma", database) == ["mail"]
     assert completed("underway queue pause ", database) == ["dead", "mail"]
+    assert completed(f"underway tasks --dsn {database} --dsn {NOWHERE} --queue ma", None) == ["mail"]
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute("select underway.register_job('send', 'mail')")
     assert completed("underway enqueue mail --job s", database) == ["send"]

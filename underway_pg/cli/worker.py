@@ -211,7 +211,8 @@ def worker(
     with import_application(application, dsn) as app:
         if log_config:
             configure_logging(log_level, log_format)
-        connect(app.dsn).close()  # if that fails, it fails now, with a message that names the host
+        with connect(app.dsn):  # if that fails, it fails now, with a message that names the host
+            pass
         health = None if health_port is None else HealthAddress(health_port, health_host)
         # The metrics are read in the thread of a request, and must not use up the connections of the application.
         metrics_of = Client(lambda: app.dsn, pool_size=1, timeout=5.0) if metrics_database else None

@@ -49,6 +49,12 @@ create type underway.claimed_task as (
     max_attempts integer
 );
 
+-- A priority of a queue where a claim looks for tasks.
+create type underway.lane as (
+    queue    text,
+    priority integer
+);
+
 -- What a job sets for the attempts of its tasks, as a claim looks it up.
 create type underway.attempt_settings as (
     timeout      interval,
@@ -570,35 +576,26 @@ create table underway.batch_to_reevaluate (
 
 alter table underway.batch_to_reevaluate replica identity full;
 
--- Statistics: what was enqueued, started and finished, by minute, hour and since the installation.
+-- Statistics: what was enqueued, started and finished, by minute, hour and day, and since the installation. Days are those
+-- of UTC.
 
-create type underway.stat_step as enum ('minute', 'hour', 'total');
+create type underway.stat_step as enum ('minute', 'hour', 'day', 'total');
 
--- A task that has ended, or an attempt that has failed and is tried again. started_at is null if no attempt was under way.
-create type underway.ended_attempt as (
-    started_at timestamptz,
-    ready_at   timestamptz,
-    queue      text,
-    job        text
-);
-
--- What has ended, as the transaction inserted it in which it happened. maintain() deletes the rows and adds them up in
+-- Tasks that have ended and attempts that have failed and are tried again, as the transaction inserted them in which that
+-- happened: one row for those of a queue and job that were claimed together. maintain() deletes the rows and adds them up in
 -- task_stat. Only a settlement of many tasks is large; compressing it would cost it more than all the counting.
 create table underway.uncounted (
     id         bigint generated always as identity primary key with (deduplicate_items = off),
     at         timestamptz not null,
-    tasks      integer not null, -- how many there are in all
+    started_at timestamptz, -- null if no attempt was under way
+    tasks      integer not null,
     outcome    text not null, -- a final state, expired or retried
-    queue      text collate "C", -- of the tasks with these times, which were claimed together
+    queue      text collate "C" not null,
     job        text,
-    started_at timestamptz,
-    ready_at   timestamptz[],
-    others     underway.ended_attempt[] -- the other tasks
+    ready_at   timestamptz[] not null
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0);
 
-alter table underway.uncounted
-    alter column ready_at set storage external,
-    alter column others set storage external;
+alter table underway.uncounted alter column ready_at set storage external;
 
 -- What happened to tasks of one queue and job with the same outcome, on its way into task_stat. The attempts began in one
 -- minute, and their run times and waiting times are in one bucket each; null where none was under way.

@@ -192,7 +192,8 @@ class Underway:
         self.changes: dict[Key, Written] = {}
         self.saved: dict[Key, Written] | None = None
         self.given: list[Any] | None = None  # by the database; None while nobody has asked it
-        self.ask_claim_locks: Callable[[], dict[str, bool]] = dict  # the queues whose claim lock it has; whether alone
+        # The queues whose claim lock it has: whether alone, and whether it has the limit lock.
+        self.ask_claim_locks: Callable[[], dict[str, tuple[bool, bool]]] = dict
         self.maintaining = False
         self.ask_waiting: Callable[[], set[int]] = set
         self.ask_watermark: Callable[[str, int], datetime] = lambda _queue, _priority: self.now
@@ -601,7 +602,8 @@ class Underway:
     def may_claim(self, queue: Queue) -> bool:
         """Claims within limits are made by one transaction at a time; others skip the queue meanwhile."""
         locks = [locks[queue.name] for other in self.others if queue.name in (locks := other.ask_claim_locks())]
-        return not queue.paused and not (locks if self.has_limits(queue) else any(locks))
+        taken = any(alone or (limited and self.has_limits(queue)) for alone, limited in locks)
+        return not queue.paused and not taken
 
     def check_claim(self, ids: Sequence[int], queues: Sequence[Queue], max_tasks: int) -> None:
         """Check that a claim took what it may, in order, and no less than it could."""

@@ -122,14 +122,20 @@ PAUSED_KEYS = "select queue, concurrency_key from underway.paused_key order by 1
 
 HOLDS = "select queue, unique_key, task, expires_at from underway.unique_reservation order by 1, 2"
 
-# The queues whose claim lock a session has, and whether alone.
+# The queues whose claim lock a session has: whether alone, and whether it has the limit lock.
 CLAIM_LOCKS = """
-    select name, l.mode = 'ExclusiveLock'
+    select
+        name, bool_or(l.key = underway._claim_lock(name) and l.mode = 'ExclusiveLock'),
+        bool_or(l.key = underway._limit_lock(name))
     from unnest(%s::text[]) name
-    join pg_locks l on l.classid::bigint << 32 | l.objid::bigint = underway._claim_lock(name)
-    where l.locktype = 'advisory'
-      and l.granted
-      and l.pid = %s"""
+    join (
+        select held.mode, held.classid::bigint << 32 | held.objid::bigint as key
+        from pg_locks held
+        where held.locktype = 'advisory'
+          and held.granted
+          and held.pid = %s
+    ) l on l.key in (underway._claim_lock(name), underway._limit_lock(name))
+    group by name"""
 
 # Whether a session has an advisory lock alone: what frees a slot waits for a claim that has parked a task of the same
 # key, and what puts a task in front of the line waits for a claim that moves the watermark.
@@ -424,9 +430,10 @@ class Machine(RuleBasedStateMachine):
         self.world.sessions = [Underway(self.world, number) for number in range(len(sessions))]
         self.looker = Underway(self.world, 0)
         for session, model in zip(sessions, self.world.sessions, strict=True):
-            model.ask_claim_locks = lambda session=session: dict(  # type: ignore[misc]
-                self.observer.rows(CLAIM_LOCKS, NAMES, session.pid)
-            )
+            model.ask_claim_locks = lambda session=session: {  # type: ignore[misc]
+                name: (alone, limited)
+                for name, alone, limited in self.observer.rows(CLAIM_LOCKS, NAMES, session.pid)
+            }
             model.ask_watermark = lambda *lane, session=session: watermark_of(session, *lane)  # type: ignore[misc]
             model.ask_waiting = lambda session=session: waiting_of(session)  # type: ignore[misc]
             model.ask_became = lambda session=session: became_of(session)  # type: ignore[misc]

@@ -1,7 +1,7 @@
 -- _claim_lock: the keys of the advisory locks of a queue, 64 bits wide.
 --
---   _claim_lock      shared by claims from a queue without limits; exclusive for a claim within limits and for a change
---                    of a limit
+--   _claim_lock      shared by claims; exclusive for a change of a limit
+--   _limit_lock      exclusive for a claim within limits, after the claim lock
 --   _watermark_lock  shared by calls that make tasks ready in front of the line; exclusive for a call that moves the
 --                    watermark
 --   _key_lock        shared by calls that free a slot of a concurrency key; exclusive for a claim that parks a task of
@@ -32,6 +32,17 @@ end;
 
 comment on function underway._watermark_lock(text) is
     'The key of the advisory lock that guards the watermarks of a queue.';
+
+create or replace function underway._limit_lock(queue text)
+returns bigint
+language sql
+immutable
+begin atomic
+    select hashtextextended(queue, 4);
+end;
+
+comment on function underway._limit_lock(text) is
+    'The key of the advisory lock that a claim takes from a queue with limits, which one claim at a time may have.';
 
 create or replace function underway._key_lock(queue text, key text)
 returns bigint

@@ -1,4 +1,4 @@
--- _add_statistics: add counts to the sums of their minutes and hours, and to those since the installation.
+-- _add_statistics: add counts to the sums of their minutes, hours and days, and to those since the installation.
 --
 -- Writes: task_stat.
 -- Calls: nothing.
@@ -81,7 +81,7 @@ begin
         underway._to_histogram(array_agg(slot.run_bucket), array_agg(slot.tasks)),
         underway._to_histogram(array_agg(slot.wait_bucket), array_agg(slot.tasks))
     from (
-        -- Each count enters three steps, and in each of them the sums of its queue and job and those of everything.
+        -- Each count enters four steps, and in each of them the sums of its queue and job and those of everything.
         select
             step.name as step, step.at, line.queue collate "C" as queue, line.job collate "C" as job, c.outcome, c.tasks, c.run_seconds, c.wait_seconds,
             c.run_bucket, c.wait_bucket
@@ -97,6 +97,7 @@ begin
             values
                 ('minute'::underway.stat_step, date_bin('1 minute', c.at, 'epoch')),
                 ('hour', date_bin('1 hour', c.at, 'epoch')),
+                ('day', date_bin('1 day', c.at, 'epoch')),
                 ('total', '-infinity'::timestamptz)
         ) as step (name, at)
         cross join lateral (values (c.queue, coalesce(c.job, '')), ('', '')) as line (queue, job)
@@ -120,4 +121,4 @@ end;
 $$;
 
 comment on function underway._add_statistics(underway.stat_count[]) is
-    'Add counts to the sums of their minutes and hours, and to those since the installation.';
+    'Add counts to the sums of their minutes, hours and days, and to those since the installation.';

@@ -14,13 +14,12 @@ set enable_bitmapscan = off
 set jit = off
 as $$
 begin
-    insert into underway.uncounted (at, outcome, tasks, others)
+    insert into underway.uncounted (at, outcome, tasks, queue, job, started_at, ready_at)
     select
-        underway._clock(), _count_attempts.outcome, count(*),
-        array_agg(row(t.started_at, t.ready_at, t.queue, t.job)::underway.ended_attempt)
+        underway._clock(), _count_attempts.outcome, count(*), t.queue, t.job, t.started_at, array_agg(t.ready_at)
     from underway.task t
     where t.id = any (_count_attempts.tasks)
-    having count(*) > 0;
+    group by t.queue, t.job, t.started_at;
 end;
 $$;
 

@@ -1,4 +1,4 @@
--- _prune_statistics: remove the statistics of minutes and hours that are older than thirty days.
+-- _prune_statistics: remove the statistics of minutes, hours and days that are older than thirty days.
 --
 -- Writes: task_stat, queue_depth.
 -- Calls: _clock.
@@ -22,7 +22,7 @@ begin
     where s.ctid = any (array(
         select old.ctid
         from underway.task_stat line
-        cross join unnest('{minute,hour}'::underway.stat_step[]) as kept (step)
+        cross join unnest('{minute,hour,day}'::underway.stat_step[]) as kept (step)
         cross join lateral (
             select one.ctid
             from underway.task_stat one
@@ -55,5 +55,5 @@ end;
 $$;
 
 comment on function underway._prune_statistics(integer) is
-    'Remove statistics whose time is over: at most max_rows of minutes and hours, and as many of depths. Returns how many rows there'
+    'Remove statistics whose time is over: at most max_rows of minutes, hours and days, and as many of depths. Returns how many rows there'
     ' were.';

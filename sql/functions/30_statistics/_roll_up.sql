@@ -58,21 +58,15 @@ begin
     ),
     ended as (
         select
-            date_bin('1 minute', g.at, 'epoch') as at, g.outcome, a.queue, a.job,
-            date_bin('1 minute', case when a.started_at is not null then x.started_at end, 'epoch') as started_at,
+            date_bin('1 minute', g.at, 'epoch') as at, g.outcome, g.queue, g.job,
+            date_bin('1 minute', case when g.started_at is not null then x.started_at end, 'epoch') as started_at,
             greatest(date_part('epoch', g.at) - date_part('epoch', x.started_at), 0) as run,
             greatest(date_part('epoch', x.started_at) - date_part('epoch', greatest(a.ready_at, '2000-01-01')), 0) as wait,
-            a.started_at is not null as began
+            g.started_at is not null as began
         from gone g
-        cross join lateral (
-            select g.started_at, alike.ready_at, g.queue, g.job
-            from unnest(g.ready_at) as alike (ready_at)
-            union all
-            select o.started_at, o.ready_at, o.queue, o.job
-            from unnest(g.others) as o
-        ) a
+        cross join lateral unnest(g.ready_at) as a (ready_at)
         -- Times before 2000 and in the future can only come from a wrong clock.
-        cross join lateral (select greatest(least(a.started_at, g.at), '2000-01-01') as started_at) x
+        cross join lateral (select greatest(least(g.started_at, g.at), '2000-01-01') as started_at) x
     ),
     counted as (
         select

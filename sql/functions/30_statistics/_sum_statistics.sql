@@ -26,6 +26,8 @@ declare
         and not _sum_statistics.by_queue and not _sum_statistics.by_job;
     v_first_hour timestamptz := _sum_statistics.until;
     v_last_hour  timestamptz := _sum_statistics.until;
+    v_first_day  timestamptz;
+    v_last_day   timestamptz;
 begin
     -- Whole hours are read as hours, if the steps consist of them, and what is before and after them as minutes.
     if _sum_statistics.step is null or mod(extract(epoch from _sum_statistics.step)::bigint, 3600) = 0 then
@@ -33,6 +35,16 @@ begin
         v_first_hour := least(date_bin('1 hour', _sum_statistics.since + interval '3599.999999 seconds', 'epoch'), v_last_hour);
         v_first_hour := greatest(v_first_hour, _sum_statistics.since);
         v_last_hour := greatest(v_last_hour, v_first_hour);
+    end if;
+
+    -- Likewise whole days among these hours.
+    v_first_day := v_last_hour;
+    v_last_day := v_last_hour;
+    if _sum_statistics.step is null or mod(extract(epoch from _sum_statistics.step)::bigint, 86400) = 0 then
+        v_last_day := date_bin('1 day', v_last_hour, 'epoch');
+        v_first_day := least(date_bin('1 day', v_first_hour + interval '86399.999999 seconds', 'epoch'), v_last_day);
+        v_first_day := greatest(v_first_day, v_first_hour);
+        v_last_day := greatest(v_last_day, v_first_day);
     end if;
 
     return query
@@ -81,7 +93,9 @@ begin
         cross join (
             values
                 ('minute'::underway.stat_step, _sum_statistics.since, v_first_hour),
-                ('hour', v_first_hour, v_last_hour),
+                ('hour', v_first_hour, v_first_day),
+                ('day', v_first_day, v_last_day),
+                ('hour', v_last_day, v_last_hour),
                 ('minute', v_last_hour, _sum_statistics.until)
         ) as part (step, since, until)
         cross join lateral (

@@ -5,6 +5,9 @@
 --   waiting -> failed
 --   pending | waiting | in_progress -> cancelled
 --
+-- It has no search_path of its own, nor has _conclude: setting one costs a completion 2%, and the public function that
+-- is being executed has set it.
+--
 -- Writes: task, task_history, uncounted.
 -- Calls: _clock, _job_retentions.
 
@@ -13,11 +16,12 @@ returns smallint
 language sql
 immutable
 begin atomic
-    -- Days since 1970 in UTC. The ring takes twenty days from now; the slots after them are being emptied (_prune). No
-    -- pinned search_path: the names are bound already, and a pinned one would prevent inlining.
+    -- Days since 1970 in UTC, whose name would have to be looked up for each task. The ring takes twenty days from now; the
+    -- slots after them are being emptied (_prune). No pinned search_path: the names are bound already, and a pinned one would
+    -- prevent inlining.
     select case
-        when (kept_until at time zone 'UTC')::date - (now at time zone 'UTC')::date < 20
-            then mod((kept_until at time zone 'UTC')::date - date '1970-01-01', 32)
+        when (kept_until at time zone interval '0')::date - (now at time zone interval '0')::date < 20
+            then mod((kept_until at time zone interval '0')::date - date '1970-01-01', 32)
         else 32
     end::smallint;
 end;
@@ -35,7 +39,6 @@ create or replace function underway._finish(
 returns underway.finish_result
 language plpgsql
 volatile
-set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -46,20 +49,8 @@ set jit = off
 as $$
 declare
     v_now    timestamptz := underway._clock();
-    v_queue  text; -- for the statistics
-    v_job    text;
-    v_started_at timestamptz;
-    v_ready_at timestamptz[];
-    v_others underway.ended_attempt[];
     v_result underway.finish_result;
 begin
-    -- For the statistics: most calls finish tasks of one queue, job and claim, which are then stored once.
-    if cardinality(_finish.tasks) > 10 then
-        select t.queue, t.job, t.started_at into v_queue, v_job, v_started_at
-        from underway.task t
-        where t.id = _finish.tasks[1];
-    end if;
-
     -- Rows are locked in the order of their ids, so that two batches never deadlock. A merge join keeps that order under
     -- every plan, whatever its outer side is. A hash join returns the order of its outer side, which may be the order of
     -- the arrays, and a nested loop may read the arrays once for each task.
@@ -72,25 +63,9 @@ begin
         -- Columns that are read often come first: the server reads a row from its first column to the last that is needed.
         returning
             t.id, t.watched or t.in_batch or t.holds_slot or t.concurrency_key is not null as has_effects,
-            t.started_at = v_started_at and t.queue = v_queue and t.job is not distinct from v_job as is_alike,
             t.ready_at, t.watched, t.in_batch, t.holds_slot, t.parked, t.queue, t.concurrency_key, t.unique_key, t.job,
             t.priority, t.attempt, t.worker, t.enqueued_at, t.started_at, t.expires_at, t.input, t.headers, t.errors, t.dead_letter,
             t.retry_policy, t.timeout, t.heartbeat, t.retention, batch.output
-    ),
-    setting as (
-        select
-            q.name, x.brief, v_now + x.retention as kept_until,
-            underway._history_slot(v_now + x.retention, v_now) as kept_slot,
-            case when q.jobs_have_retention then underway._job_retentions() end as of_jobs
-        from underway.queue q
-        cross join lateral (
-            -- A queue without history keeps a success for a day at most, with its output: for tasks that come after it, and
-            -- for clients that wait for it, whether they asked before it ended or later.
-            select
-                b.brief, case when b.brief then least(q.retention, '1 day') else q.retention end as retention
-            from (select not q.keep_history and _finish.state = 'succeeded' as brief) b
-        ) x
-        where q.name = any (array(select g.queue from gone g))
     ),
     finished as (
         insert into underway.task_history (
@@ -100,19 +75,37 @@ begin
         )
         select
             g.id, g.queue, g.unique_key, g.concurrency_key, g.job, _finish.state, g.priority, g.attempt, g.worker,
-            case when s.brief then 'null' else g.input end, g.output, case when s.brief then null else g.headers end,
-            case when s.brief then null else g.errors end, g.dead_letter, g.retry_policy, g.timeout, g.heartbeat,
+            case when q.brief then 'null' else g.input end, g.output, case when q.brief then null else g.headers end,
+            case when q.brief then null else g.errors end, g.dead_letter, g.retry_policy, g.timeout, g.heartbeat,
             g.retention, g.enqueued_at, g.started_at, v_now, g.expires_at, _finish.reason,
-            coalesce(v_now + x.retention, s.kept_until, v_now + interval '14 days'),
-            case
-                when x.retention is null then coalesce(s.kept_slot, underway._history_slot(v_now + '14 days', v_now))
-                else underway._history_slot(v_now + x.retention, v_now)
-            end
+            coalesce(q.kept_until, v_now + '14 days'),
+            underway._history_slot(coalesce(q.kept_until, v_now + '14 days'), v_now)
         from gone g
-        left join setting s on s.name = g.queue
-        cross join lateral (
-            select coalesce(g.retention, (s.of_jobs ->> g.job)::interval) as retention
-        ) x
+        -- The limit makes this a look-up for each task: no wide rows are sorted or hashed. A queue without history keeps a
+        -- success for a day at most, with its output: for tasks that come after it, and for clients that wait for it, whether
+        -- they asked before it ended or later.
+        left join lateral (
+            select
+                not one.keep_history and _finish.state = 'succeeded' as brief,
+                v_now + coalesce(
+                    g.retention,
+                    case when one.jobs_have_retention then (underway._job_retentions() ->> g.job)::interval end,
+                    case
+                        when not one.keep_history and _finish.state = 'succeeded' then least(one.retention, '1 day')
+                        else one.retention
+                    end
+                ) as kept_until
+            from underway.queue one
+            where one.name = g.queue
+            limit 1
+        ) q on true
+    ),
+    counted as (
+        -- To be counted by maintain(). Counting here would cost more (docs/decisions/0030).
+        insert into underway.uncounted (at, outcome, tasks, queue, job, started_at, ready_at)
+        select v_now, coalesce(_finish.reason, _finish.state::text), count(*), g.queue, g.job, g.started_at, array_agg(g.ready_at)
+        from gone g
+        group by g.queue, g.job, g.started_at
     )
     select
         coalesce(array_agg(g.id), '{}'),
@@ -120,22 +113,9 @@ begin
             row(
                 g.id, g.queue, g.concurrency_key, g.watched, g.in_batch, g.holds_slot, g.parked
             )::underway.finished_task
-        ) filter (where g.has_effects),
-        array_agg(g.ready_at) filter (where g.is_alike),
-        array_agg(
-            row(g.started_at, g.ready_at, g.queue, g.job)::underway.ended_attempt
-        ) filter (where g.is_alike is not true)
-    into v_result.tasks, v_result.with_effects, v_ready_at, v_others
+        ) filter (where g.has_effects)
+    into v_result.tasks, v_result.with_effects
     from gone g;
-
-    -- To be counted by maintain(). Counting here would cost more (docs/decisions/0030).
-    if v_result.tasks <> '{}' then
-        insert into underway.uncounted (at, outcome, tasks, queue, job, started_at, ready_at, others)
-        values (
-            v_now, coalesce(_finish.reason, _finish.state::text), cardinality(v_result.tasks), v_queue, v_job, v_started_at,
-            v_ready_at, v_others
-        );
-    end if;
 
     return v_result;
 end;

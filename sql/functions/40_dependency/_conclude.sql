@@ -15,7 +15,6 @@ create or replace function underway._conclude(
 returns bigint[]
 language plpgsql
 volatile
-set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_finished underway.finish_result := underway._finish(

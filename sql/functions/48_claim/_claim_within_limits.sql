@@ -1,19 +1,18 @@
 -- _claim_within_limits: lock the tasks of a queue and priority that its limits allow to start.
 --
--- The caller holds the claim lock of the queue alone until its transaction ends, so it sees all that runs: no counter is
--- kept, running tasks are counted in an index. Ready tasks are read page by page. A task fits while its queue and its
+-- The caller shares the claim lock of the queue. This takes the limit lock, or nothing if another claim has it, until the
+-- transaction ends, so it sees all that runs: no counter is kept, running tasks are counted in an index. Ready tasks are read page by page. A task fits while its queue and its
 -- concurrency key have capacity. One that does not fit because its key is full, paused or out of tokens is parked, so that
 -- no later claim reads it again; 32_limit/_release_slots.sql says how it comes back. In a fair queue keys take turns. Tasks
 -- that have expired are cancelled: they take no slot and no token.
 --
 -- Writes: nothing.
--- Calls: _clock, _expire, _key_capacity, _lock_candidates, _park, _queue_capacity, _take_tokens, _take_turns, _wake_key_at_next_token, _wake_keys_with_tokens.
+-- Calls: _clock, _expire, _key_capacity, _limit_lock, _lock_candidates, _park, _queue_capacity, _start_of_line, _take_tokens, _take_turns, _wake_key_at_next_token, _wake_keys_with_tokens.
 -- Raises: UW001 invalid_argument.
 
 create or replace function underway._claim_within_limits(
     queue text,
     priority integer,
-    watermark timestamptz,
     max_tasks integer
 )
 returns tid[]
@@ -30,7 +29,7 @@ declare
     v_now       timestamptz := underway._clock();
     v_queue     underway.queue;
     v_max_tasks integer;
-    v_at        timestamptz := _claim_within_limits.watermark;
+    v_at        timestamptz;
     v_id        bigint := 0;
     v_page_size integer;
     v_read      underway.claim_candidate[];
@@ -53,8 +52,15 @@ begin
             hint = 'Claim from it in a read committed transaction: an older snapshot does not show what runs.';
     end if;
 
-    -- A statement after the claim lock: it sees the limits as they are now.
+    if not pg_try_advisory_xact_lock(underway._limit_lock(_claim_within_limits.queue)) then
+        return '{}';
+    end if;
+
     select q.* into v_queue from underway.queue q where q.name = _claim_within_limits.queue and q.paused_at is null;
+    v_at := (
+        select start.at
+        from underway._start_of_line(_claim_within_limits.queue, _claim_within_limits.priority, v_now) start (at)
+    );
     v_max_tasks := least(_claim_within_limits.max_tasks, underway._queue_capacity(v_queue, v_now));
     if v_max_tasks <= 0 or v_queue.name is null then
         return '{}';
@@ -161,5 +167,5 @@ begin
 end;
 $$;
 
-comment on function underway._claim_within_limits(text, integer, timestamptz, integer) is
+comment on function underway._claim_within_limits(text, integer, integer) is
     'Lock at most so many ready tasks of a queue and priority that the limits allow to start; park those whose key is full.';

@@ -3,21 +3,15 @@
 -- Problem: a claim may not hand out a task that has expired, and a million of them may be in front of the one that it may.
 -- A condition in the claim's query would read all of them, each time.
 -- Idea: a claim takes rows as if nothing expired, and leaves expired ones out when it updates them. Only then it calls this,
--- which cancels a bounded number, and looks again.
+-- which cancels a bounded number, and looks again. Other tasks that it left out have keys of which the queue does not know.
 --
 -- Tasks with a concurrency key are left to _claim_within_limits: their end makes parked tasks ready, for which only a claim
 -- that has the queue for itself waits for nobody.
 --
 -- Writes: nothing.
--- Calls: _expire.
+-- Calls: _expire, _mark_queue_keyed, _start_of_line.
 
-create or replace function underway._expire_front(
-    queue text,
-    priority integer,
-    starts_at timestamptz,
-    now timestamptz,
-    max_tasks integer
-)
+create or replace function underway._expire_front(queue text, priorities integer[], now timestamptz, max_tasks integer)
 returns integer
 language plpgsql
 volatile
@@ -27,16 +21,18 @@ set enable_seqscan = off
 set enable_bitmapscan = off
 set jit = off
 as $$
-begin
-    return underway._expire(
+declare
+    v_expired integer := underway._expire(
         array(
             select front.id
-            from (
+            from (select distinct unnest(_expire_front.priorities) as priority) p
+            cross join lateral underway._start_of_line(_expire_front.queue, p.priority, _expire_front.now) start (at)
+            cross join lateral (
                 select t.id, t.expires_at, t.concurrency_key
                 from underway.task t
                 where t.queue = _expire_front.queue
-                  and t.priority = _expire_front.priority
-                  and t.ready_at between _expire_front.starts_at and _expire_front.now
+                  and t.priority = p.priority
+                  and t.ready_at between start.at and _expire_front.now
                   and t.state = 'pending'
                   and not t.parked
                 order by t.ready_at, t.id
@@ -48,9 +44,16 @@ begin
         ),
         _expire_front.now
     );
+begin
+    -- Then the claim has met tasks with concurrency keys.
+    if v_expired = 0 then
+        perform underway._mark_queue_keyed(_expire_front.queue);
+    end if;
+
+    return v_expired;
 end;
 $$;
 
-comment on function underway._expire_front(text, integer, timestamptz, timestamptz, integer) is
-    'Cancel at most max_tasks expired tasks among the first thousand ready ones of a queue and priority. Returns how many'
+comment on function underway._expire_front(text, integer[], timestamptz, integer) is
+    'Cancel at most max_tasks expired tasks among the first thousand ready ones of each of these priorities. Returns how many'
     ' there were.';

@@ -1,46 +1,60 @@
--- _lanes_to_claim: the priorities of these queues that may have a task to claim, each with the settings of its queue.
+-- _lanes_to_claim: the priorities of these queues that have a task to claim, the highest first.
 --
--- A claim from one queue that uses one priority looks there without a check: it would find the same rows twice.
--- A plain SQL function without settings of its own, so that the planner puts it into the calling statement.
+-- Queues of one priority come in random order, so that none starves. A claim from a single queue looks at priority 0 without
+-- a check: it would find the same rows twice.
 --
 -- Writes: nothing.
--- Calls: _has_ready_key, _start_of_line.
+-- Calls: _check_claim, _has_ready_key, _queues_with_tasks, _starts_of_lanes.
+-- Raises: UW001 invalid_argument, UW003 queue_not_found.
 
-create or replace function underway._lanes_to_claim(queues text[], now timestamptz)
-returns table (
-    queue text,
-    priority integer,
-    timeout interval,
-    heartbeat interval,
-    max_attempts integer,
-    starts_at timestamptz,
-    has_limits boolean,
-    jobs_have_attempts boolean
-)
-language sql
-stable
+create or replace function underway._lanes_to_claim(queues text[], max_tasks integer, now timestamptz)
+returns underway.lane[]
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
 as $$
-    select
-        q.name, p.priority, q.timeout, q.heartbeat, (q.retry_policy).max_attempts, start.at,
-        q.max_running is not null or q.rate_limit is not null or q.fair or q.has_keys, q.jobs_have_attempts
-    from unnest(_lanes_to_claim.queues) as served (name)
-    -- The limit and the offset keep this order of look-ups under a generic plan.
-    cross join lateral (select * from underway.queue one where one.name = served.name limit 1) q
-    cross join lateral (select one.priority from underway.queue_priority one where one.queue = served.name offset 0) p
-    cross join lateral underway._start_of_line(served.name, p.priority, _lanes_to_claim.now) start (at)
-    where q.paused_at is null
-      -- Scalar subqueries, not EXISTS: the planner may hash an EXISTS and read the whole table.
-      and ((cardinality(_lanes_to_claim.queues) = 1 and p.priority = 0) or (
-          select true
-          from underway.task t
-          where t.queue = served.name
-            and t.priority = p.priority
-            and t.ready_at between start.at and _lanes_to_claim.now
-            and t.state = 'pending'
-            and not t.parked
-          limit 1
-      ) or (q.rate_limit_per_key is not null and underway._has_ready_key(served.name, _lanes_to_claim.now)));
+declare
+    v_queues text[] := case
+        when cardinality(_lanes_to_claim.queues) > 50
+            then underway._queues_with_tasks(_lanes_to_claim.queues, _lanes_to_claim.now)
+        else _lanes_to_claim.queues
+    end;
+    v_lanes  underway.lane[] := array(
+        select row(q.name, lane.priority)::underway.lane
+        from unnest(v_queues) as served (name)
+        -- The limit keeps this order of look-ups under a generic plan.
+        cross join lateral (select * from underway.queue one where one.name = served.name limit 1) q
+        cross join lateral underway._starts_of_lanes(q.name, _lanes_to_claim.now) lane
+        where q.paused_at is null
+          -- Scalar subqueries, not EXISTS: the planner may hash an EXISTS and read the whole table.
+          and ((cardinality(_lanes_to_claim.queues) = 1 and lane.priority = 0) or (
+              select true
+              from underway.task t
+              where t.queue = q.name
+                and t.priority = lane.priority
+                and t.ready_at between lane.starts_at and _lanes_to_claim.now
+                and t.state = 'pending'
+                and not t.parked
+              limit 1
+          ) or (q.rate_limit_per_key is not null and underway._has_ready_key(q.name, _lanes_to_claim.now)))
+        order by lane.priority desc, random()
+    );
+begin
+    -- Of many queues those that do not exist are looked for only when nothing was found.
+    if v_lanes = '{}' or cardinality(_lanes_to_claim.queues) between 2 and 10
+       or (_lanes_to_claim.max_tasks between 0 and 10000) is not true then
+        perform underway._check_claim(_lanes_to_claim.queues, _lanes_to_claim.max_tasks);
+    end if;
+
+    return v_lanes;
+end;
 $$;
 
-comment on function underway._lanes_to_claim(text[], timestamptz) is
-    'The priorities of these queues that may have a task to claim, with the settings of their queues.';
+comment on function underway._lanes_to_claim(text[], integer, timestamptz) is
+    'The priorities of these queues that have a task to claim, the highest first. Refuses a claim with invalid arguments.';

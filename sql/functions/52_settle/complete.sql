@@ -4,7 +4,7 @@
 --   in_progress -> succeeded
 --
 -- Writes: nothing.
--- Calls: _raise_lease_lost, complete_many.
+-- Calls: _check_leases, _conclude, _raise_lease_lost.
 -- Raises: UW001 invalid_argument, UW002 lease_lost, UW014 output_too_large.
 
 create or replace function underway._check_output(output jsonb)
@@ -40,12 +40,12 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_checked constant boolean := underway._check_leases(array[complete.task], array[complete.lease]);
 begin
-    perform
-    from underway.complete_many(
-        array[complete.task], array[complete.lease], array[underway._check_output(complete.output)]
-    );
-    if not found then
+    if underway._conclude(
+        array[complete.task], array[complete.lease], 'succeeded', array[underway._check_output(complete.output)]
+    ) = '{}' then
         perform underway._raise_lease_lost(complete.task, complete.lease);
     end if;
 end;

@@ -22,11 +22,10 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+    v_checked constant boolean := underway._check_leases(complete_and_dequeue.tasks, complete_and_dequeue.leases);
     v_settled bigint[];
     v_lost    underway.claimed_task; -- only its id is set
 begin
-    perform underway._check_leases(complete_and_dequeue.tasks, complete_and_dequeue.leases);
-
     v_settled := underway._conclude(
         complete_and_dequeue.tasks, complete_and_dequeue.leases, 'succeeded', complete_and_dequeue.outputs
     );

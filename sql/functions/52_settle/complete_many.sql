@@ -16,9 +16,9 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_checked constant boolean := underway._check_leases(complete_many.tasks, complete_many.leases);
 begin
-    perform underway._check_leases(complete_many.tasks, complete_many.leases);
-
     return query
     select settled.id
     from unnest(underway._conclude(

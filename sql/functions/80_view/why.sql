@@ -2,7 +2,7 @@
 -- the sentence as JSON. All reasons that apply are returned, at least one.
 --
 -- Writes: nothing.
--- Calls: _available_tokens, _claim_lock, _clock, _next_token_at, _raise_wrong_state.
+-- Calls: _available_tokens, _clock, _limit_lock, _next_token_at, _raise_wrong_state.
 -- Raises: UW004 task_not_found.
 
 create or replace function underway._why_pending(task underway.task, queue underway.queue, now timestamptz)
@@ -368,7 +368,7 @@ begin
           and (
               l.locktype = 'advisory' and l.mode = 'ExclusiveLock' and l.objsubid = 1
                   and l.database = (select d.oid from pg_database d where d.datname = current_database())
-                  and (l.classid::bigint << 32 | l.objid::bigint) = underway._claim_lock(v_task.queue)
+                  and (l.classid::bigint << 32 | l.objid::bigint) = underway._limit_lock(v_task.queue)
               or l.locktype = 'transactionid'
                   and l.transactionid = (select t.xmax from underway.task t where t.id = why.task)
           );

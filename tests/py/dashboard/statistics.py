@@ -83,7 +83,7 @@ create function pg_temp.histogram_around(tasks bigint, bucket integer) returns b
 $$
 """
 
-# The sums of hours and since the installation, and in each of them those of everything.
+# The sums of hours, of days and since the installation, and in each of them those of everything.
 BUCKETS = ", ".join(f"coalesce(sum({{0}}[{n}]), 0)::bigint" for n in range(1, 29))
 SUMS = f"""
 insert into underway.task_stat (
@@ -98,7 +98,8 @@ from underway.task_stat s
 cross join lateral (
     values
         ('minute'::underway.stat_step, s.at, '', ''), ('hour', date_trunc('hour', s.at), s.queue, s.job),
-        ('hour', date_trunc('hour', s.at), '', ''), ('total', '-infinity', s.queue, s.job),
+        ('hour', date_trunc('hour', s.at), '', ''), ('day', date_bin('1 day', s.at, 'epoch'), s.queue, s.job),
+        ('day', date_bin('1 day', s.at, 'epoch'), '', ''), ('total', '-infinity', s.queue, s.job),
         ('total', '-infinity', '', '')
 ) as line (step, at, queue, job)
 group by line.step, line.at, line.queue, line.job

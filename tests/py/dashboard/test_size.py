@@ -71,6 +71,8 @@ from (
     from generate_series(0, %(minutes)s) n
     union all
     select 'hour', date_trunc('hour', now()) - n * interval '1 hour' from generate_series(0, 720) n
+    union all
+    select 'day', date_bin('1 day', now(), 'epoch') - n * interval '1 day' from generate_series(0, 30) n
 ) s
 cross join (
     values ('', ''), ('mail', 'send_mail'), ('mail', 'send_newsletter'), ('payments', 'charge_card'),

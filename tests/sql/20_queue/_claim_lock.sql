@@ -1,11 +1,12 @@
 begin;
-select plan(9);
+select plan(10);
 
 select is(
     underway._claim_lock('email'), underway._claim_lock('email'), 'the claim lock of a queue has always the same key'
 );
 select isnt(underway._claim_lock('email'), underway._claim_lock('sms'), 'two queues have two claim locks');
 select isnt(underway._watermark_lock('email'), underway._watermark_lock('sms'), 'two queues have two watermark locks');
+select isnt(underway._claim_lock('email'), underway._limit_lock('email'), 'the claim lock is not the limit lock of a queue');
 select isnt(underway._claim_lock('email'), underway._watermark_lock('email'), 'the claim lock is not the watermark lock of a queue');
 
 select is(
@@ -27,12 +28,12 @@ select is_empty(
     $$
         select underway._key_lock('email', number::text) from generate_series(1, 1000) number
         intersect
-        select unnest(array[underway._claim_lock('email'), underway._watermark_lock('email')])
+        select unnest(array[underway._claim_lock('email'), underway._limit_lock('email'), underway._watermark_lock('email')])
     $$,
-    'the locks of concurrency keys are neither the claim lock nor the watermark lock of their queue'
+    'the locks of concurrency keys are no other lock of their queue'
 );
 
--- a claim from a queue with limits holds the claim lock alone, one from a queue without limits shares it
+-- claims share the claim lock; one within limits holds the limit lock besides
 
 select underway_test.ready_task('plain');
 select underway.dequeue('plain');
@@ -42,17 +43,21 @@ select underway.dequeue('limited');
 
 select results_eq(
     $$
-        select name collate "default", l.mode
-        from unnest('{limited,plain}'::text[]) as name
+        select queue.name collate "default", lock.name, l.mode
+        from unnest('{limited,plain}'::text[]) as queue (name)
+        cross join lateral (
+            values ('claim', underway._claim_lock(queue.name)), ('limit', underway._limit_lock(queue.name))
+        ) as lock (name, key)
         join pg_locks l
-            on l.classid::bigint = (underway._claim_lock(name) >> 32) & 4294967295
-           and l.objid::bigint = underway._claim_lock(name) & 4294967295
+            on l.classid::bigint = (lock.key >> 32) & 4294967295
+           and l.objid::bigint = lock.key & 4294967295
         where l.locktype = 'advisory'
           and l.pid = pg_backend_pid()
-        order by name
+          and not (l.mode = 'ExclusiveLock' and lock.name = 'claim')
+        order by 1, 2
     $$,
-    $$ values ('limited', 'ExclusiveLock'), ('plain', 'ShareLock') $$,
-    'a claim within limits holds the claim lock alone, and a claim without limits shares it'
+    $$ values ('limited', 'claim', 'ShareLock'), ('limited', 'limit', 'ExclusiveLock'), ('plain', 'claim', 'ShareLock') $$,
+    'claims share the claim lock, and a claim within limits holds the limit lock besides'
 );
 
 select * from finish();

@@ -1,5 +1,5 @@
 begin;
-select plan(4);
+select plan(6);
 
 select underway._add_statistics(array(
     select row(
@@ -42,6 +42,35 @@ select results_eq(
     $$ select queue, job, succeeded from pg_temp.sums(null, 'b', null, true, true) $$,
     $$ values ('b', '', 60::bigint), ('b', 'x', 60), ('b', 'y', 60) $$,
     'one queue is summed up by job'
+);
+
+-- whole hours and days are read as such: without the minutes and hours of the first of three days, nothing changes
+
+select underway._add_statistics(array(
+    select row(at, 'succeeded', 'c', 'x', at, 1, 1, 1, 11, 5)::underway.stat_count
+    from generate_series('2030-02-01 22:30:00+00', '2030-02-05 01:30:00+00', interval '15 minutes') at
+));
+delete from underway.task_stat
+where (step = 'minute' and at between '2030-02-01 23:00:00+00' and '2030-02-05 00:59:00+00')
+   or (step = 'hour' and at between '2030-02-02 00:00:00+00' and '2030-02-04 23:00:00+00');
+
+select results_eq(
+    $$
+        select succeeded
+        from underway._sum_statistics(
+            '2030-02-01 22:45:00+00', '2030-02-05 01:15:00+00', null, 'c', null, false, false
+        )
+    $$,
+    'values (298::bigint)',
+    'a period of minutes, hours, days, hours and minutes is summed up, each time once'
+);
+select results_eq(
+    $$
+        select at, succeeded
+        from underway._sum_statistics('2030-02-02 00:00:00+00', '2030-02-04 00:00:00+00', '1 day', 'c', null, false, false)
+    $$,
+    $$ values ('2030-02-02 00:00:00+00'::timestamptz, 96::bigint), ('2030-02-03 00:00:00+00', 96) $$,
+    'steps of a day are read as days'
 );
 
 select * from finish();

@@ -3,11 +3,11 @@ select plan(17);
 
 -- within: the names of the tasks that a claim locks, in their order.
 create function pg_temp.within(
-    max_tasks integer default 100, watermark timestamptz default '-infinity', priority integer default 0, queue text default 'email'
+    max_tasks integer default 100, priority integer default 0, queue text default 'email'
 )
 returns text language sql as $$
     select coalesce(string_agg(t.input #>> '{}', ' ' order by l.number), '')
-    from unnest(underway._claim_within_limits(within.queue, within.priority, within.watermark, within.max_tasks))
+    from unnest(underway._claim_within_limits(within.queue, within.priority, within.max_tasks))
         with ordinality as l (ctid, number)
     join underway.task t on t.ctid = l.ctid
 $$;
@@ -28,8 +28,13 @@ select is((select count(*) from underway.task t where t.state = 'in_progress'), 
 -- from the watermark on
 
 update underway.task set ready_at = '2030-01-01 11:00:00+00' where input in ('"1"', '"2"');
-select is(pg_temp.within(2, '2030-01-01 11:30:00+00'), '3 a1', 'tasks that were ready before the watermark are not read');
-select is(pg_temp.within(1, '2030-01-01 11:00:00+00'), '1', 'a task that has been ready since the watermark is locked');
+insert into underway.watermark (queue, priority, ready_at, observed_at, observed_locks)
+values ('email', 0, '2030-01-01 11:30:00+00', '2030-01-01 11:30:00+00', '{}');
+select is(pg_temp.within(2), '3 a1', 'tasks that were ready before the watermark are not read');
+insert into underway.watermark (queue, priority, ready_at, observed_at, observed_locks)
+values ('email', 0, '2030-01-01 11:00:00+00', '2030-01-01 11:30:00+00', '{}');
+select is(pg_temp.within(1), '1', 'a task that has been ready since the watermark is locked');
+delete from underway.watermark;
 update underway.task set ready_at = '2030-01-01 12:00:00.000001+00' where input in ('"1"', '"2"');
 select is(pg_temp.within(2), '3 a1', 'a task that is not due is not locked');
 
@@ -67,7 +72,7 @@ select underway.create_queue('email', rate_limit => 0);
 update underway.queue set paused_at = underway._clock() where name = 'email';
 select is(pg_temp.within(), '', 'no task of a paused queue is locked');
 select is(
-    underway._claim_within_limits('nowhere', 0, '-infinity', 1), '{}', 'no task of a queue that does not exist is locked'
+    underway._claim_within_limits('nowhere', 0, 1), '{}', 'no task of a queue that does not exist is locked'
 );
 
 select * from finish();

@@ -1,11 +1,11 @@
 begin;
-select plan(6);
+select plan(7);
 
 select underway_test.stop_clock('2030-01-01 12:00:00+00');
 select underway.create_queue('email');
 
 create function pg_temp.expire(priority integer default 0, max_tasks integer default 100) returns integer language sql as $$
-    select underway._expire_front('email', expire.priority, '-infinity', underway._clock(), expire.max_tasks)
+    select underway._expire_front('email', array[expire.priority], underway._clock(), expire.max_tasks)
 $$;
 
 select underway.enqueue('email', to_jsonb(given.name), expires => given.expires, priority => given.priority, concurrency_key => given.key)
@@ -22,6 +22,10 @@ select is(underway_test.ready(), 'b d e f g', 'the first that a claim reads expi
 select is(pg_temp.expire(), 1, 'tasks of other priorities, and tasks with a concurrency key, are left');
 select is(underway_test.ready(), 'b e f g', 'tasks that have not expired are left');
 select is(pg_temp.expire(1), 1, 'each priority is cleared by itself');
+
+select ok(
+    (select q.has_keys from underway.queue q where q.name = 'email'), 'where nothing has expired, tasks with keys are looked for'
+);
 
 select * from finish();
 rollback;

@@ -3,7 +3,7 @@ select plan(11);
 
 create function pg_temp.lanes(variadic queues text[]) returns text language sql as $$
     select coalesce(string_agg(lane.queue || ' ' || lane.priority, ', ' order by lane.queue, lane.priority desc), '')
-    from underway._lanes_to_claim(lanes.queues, underway._clock()) lane
+    from unnest(underway._lanes_to_claim(lanes.queues, 10, underway._clock())) lane
 $$;
 
 select underway_test.stop_clock('2030-01-01 12:00:00+00');
@@ -19,26 +19,18 @@ select is(
     pg_temp.lanes('email', 'empty', 'images'), 'email 5, email 0, images 5',
     'each priority of which a queue has a ready task is a lane'
 );
-select is(pg_temp.lanes('empty', 'nowhere'), '', 'a queue that does not exist has no lane');
+select throws_ok($$ select pg_temp.lanes('empty', 'nowhere') $$, 'UW003', null, 'a queue that does not exist is refused');
+select throws_ok(
+    $$ select underway._lanes_to_claim('{email}', 10001, underway._clock()) $$, 'UW001', null, 'too many tasks are refused'
+);
 select underway.enqueue('empty', delay => '1 hour');
 select is(pg_temp.lanes('email', 'empty'), 'email 5, email 0', 'a queue whose tasks are not due has no lane');
 select is(pg_temp.lanes('empty'), 'empty 0', 'priority 0 of a queue alone is a lane without a check');
 select underway.enqueue('empty', delay => '1 hour', priority => 7);
 select is(pg_temp.lanes('empty'), 'empty 0', 'other priorities of a queue alone are checked');
-
-select results_eq(
-    $$
-        select l.timeout, l.heartbeat, l.max_attempts, l.has_limits, l.jobs_have_attempts
-        from underway._lanes_to_claim('{email,images}', underway._clock()) l
-        where l.queue = 'images'
-    $$,
-    $$ values ('7 s'::interval, '6 s'::interval, 9, false, false) $$,
-    'a lane has the settings of its queue'
-);
-select underway.create_queue('images', max_running => 3);
-select ok(
-    (select l.has_limits from underway._lanes_to_claim('{email,images}', underway._clock()) l where l.queue = 'images'),
-    'a lane of a queue with max_running has limits'
+select is(
+    array(select l.priority from unnest(underway._lanes_to_claim('{email,images}', 10, underway._clock())) l)::text, '{5,5,0}',
+    'the highest priority comes first'
 );
 
 select underway.pause_queue('email');

@@ -1,14 +1,16 @@
 """Fixtures for every test that needs a database."""
 
+import contextlib
 import os
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 from tests.servers import Server, Servers, ServersError, Source, choose, docker_answers
+from underway_pg import schema
 from underway_pg.embedded import system_binaries, wheel_binaries
 
 # Compiled modules are kept, whatever the environment says: hundreds of processes import the package.
@@ -103,6 +105,19 @@ def database(server: Server) -> Iterator[str]:
     """The dsn of a database as `migrate` leaves it."""
     with server.database() as dsn:
         yield dsn
+
+
+@pytest.fixture
+def databases(server: Server) -> Iterator[Callable[[int], str]]:
+    """Makes databases with a shard number."""
+    with contextlib.ExitStack() as stack:
+
+        def make(shard: int) -> str:
+            dsn = stack.enter_context(server.database())
+            schema.migrate(dsn, shard=shard)
+            return dsn
+
+        yield make
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,14 +15,15 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar, Unpack
 
 from . import connections, schema, statements
 from .binding import Binding, Steps
-from .blueprint import Blueprint, Declarations
+from .blueprint import Blueprint, Declarations, DeclaredSchedule
 from .checks import check_class, check_each, check_kind, check_number
 from .client import AsyncClient, Client, EnqueueMiddleware, TaskHandle, execute
-from .connections import Dsn
+from .connections import Dsn, ShardDsn
 from .errors import ConfigurationError
 from .importing import import_module, stop_import_of_program
 from .job import Job
 from .models import SyncResult, TaskInfo
+from .routing import EVERY, Routing, ShardOf, check_shards
 from .settings import JobPolicy, NewTask, Queue
 from .statements import Statement
 from .sync import Declared, create_missing, sync, write_permitted
@@ -45,6 +47,12 @@ class App(Declarations):
     dsn         the database: a URI, a conninfo string, or a function that returns one and is called for each new
                 connection. Without it: the environment's DATABASE_URL, else the database that libpq finds by PGHOST,
                 PGSERVICE or PGDATABASE. The environment is read at the first use
+    dsns        several databases by name, instead of one, as in {"eu": "postgresql://...", "us": "postgresql://..."}.
+                Each has a queue of its own and a number, which `migrate(shard=...)` gives it; see `shard`
+    shard_of    for an application with several databases: a function that takes the name of a job and the input of a
+                task, and returns the name of the database for it. Without it each enqueue says where: by its
+                connection (`Job.using`) or by `Job.on_shard`
+    home        for an application with several databases: the one that has the schedules; the first one by default
     name        distinguishes the jobs and schedules that this application declares from others in the same database
     imports     the modules that declare jobs, as in ["shop.jobs"]. They are imported when the jobs are needed: when a
                 worker starts, and for a sync. So they may import the module of the application
@@ -73,6 +81,9 @@ class App(Declarations):
         self,
         dsn: Dsn | None = None,
         *,
+        dsns: Mapping[str, Dsn] | None = None,
+        shard_of: ShardOf | None = None,
+        home: str | None = None,
         name: str = "app",
         imports: Iterable[str] = (),
         queues: Iterable[Queue] = (),
@@ -86,8 +97,12 @@ class App(Declarations):
         enqueue_middleware: Iterable[EnqueueMiddleware] = (),
         lifespan: Lifespan | None = None,
     ) -> None:
-        if embedded and (dsn is not None or pool is not None or async_pool is not None):
+        has_one = dsn is not None or pool is not None or async_pool is not None
+        if embedded and (has_one or dsns is not None):
             raise ConfigurationError("the application has a database and embedded=True; leave out one of them")
+        if has_one and dsns is not None:
+            raise ConfigurationError("the application has dsns, and a dsn or a pool for one database; leave out one")
+        check_shards(dsns, shard_of, home)
         if lifespan is not None:
             check_kind("lifespan", lifespan, Callable, "a function that returns an async context manager")
         check_number("pool_size", pool_size, int, 1)
@@ -122,8 +137,15 @@ class App(Declarations):
             pool_size=pool_size,
             timeout=timeout,
         )
+        self.shards = self._all_shards = tuple(dsns or ())  # the names of several databases
+        self._home = home or next(iter(self.shards), "")
+        self._shard: str | None = None  # the one that `shard` has chosen of them
         # The database is that of the last; the others are those that an `override` has replaced.
-        self._bindings = [self._bind(dsn or None, pool=pool, async_pool=async_pool, embedded=embedded)]
+        self._bindings: list[Binding | Routing] = [
+            self._bind(dsn or None, pool=pool, async_pool=async_pool, embedded=embedded)
+            if dsns is None
+            else Routing({name: self._bind(ShardDsn(name, each)) for name, each in dsns.items()}, shard_of, self._home)
+        ]
 
     def __enter__(self) -> Self:
         return self
@@ -209,9 +231,22 @@ class App(Declarations):
             owner=self.name,
             queues=self._all_queues(),
             jobs=self._policies(),
-            schedules=[self._schedules[name].schedule(self.name) for name in sorted(self._schedules)],
+            schedules=[
+                self._schedules[name].schedule(self.name)
+                for name in sorted(self._schedules)
+                if self._has_schedule(self._schedules[name])
+            ],
             lines={name: each.line for name, each in self._schedules.items()},
         )
+
+    def _has_schedule(self, declared: DeclaredSchedule) -> bool:
+        """Whether this database has a schedule: the home, unless the schedule or its job says another one."""
+        shard = declared.settings.get("shard") or declared.job.task_options.shard or self._home
+        if self._all_shards and shard not in (*self._all_shards, EVERY):
+            raise ConfigurationError(
+                f"{declared.line}: shard is {shard!r}; give {', '.join(map(repr, self._all_shards))} or {EVERY!r}"
+            )
+        return self._shard is None or shard in (self._shard, EVERY)
 
     def _all_queues(self) -> list[Queue]:
         """The queues that are declared until now, in the order in which they can be created."""
@@ -239,8 +274,21 @@ class App(Declarations):
     # The database
 
     @property
-    def _binding(self) -> Binding:
+    def _binding(self) -> Binding | Routing:
         return self._bindings[-1]
+
+    def shard(self, name: str) -> Self:
+        """The application with one of its databases alone, for all that is done in one: `app.shard("eu").client`.
+
+        `shards` has the names of its databases. Raises ConfigurationError for another name.
+        """
+        if name not in self.shards:
+            has = f"the databases {', '.join(self.shards)}" if self.shards else "one database"
+            raise ConfigurationError(f"there is no database {name!r}: the application has {has}")
+        other = copy.copy(self)
+        other._bindings = [self._binding.of(name)]
+        other._shard, other.shards = name, ()
+        return other
 
     @property
     def dsn(self) -> str:
@@ -254,7 +302,10 @@ class App(Declarations):
             raise ConfigurationError(
                 "the application has already used its database; set the dsn before that, or use app.override(dsn=...)"
             )
-        self._binding.given_dsn = dsn
+        if isinstance(self._binding, Routing):
+            self._bindings[-1], self.shards = self._bind(dsn), ()
+        else:
+            self._binding.given_dsn = dsn
 
     @contextmanager
     def override(self, *, dsn: Dsn) -> Iterator[Self]:
@@ -295,13 +346,17 @@ class App(Declarations):
     async def _run_async(self, statement: Statement[T], connection: Any = None) -> T:
         return await self._binding.run_async(statement, connection)
 
-    def migrate(self) -> schema.MigrationPlan:
-        """Install or upgrade the schema. Returns what was done, and the version of the schema."""
-        return schema.migrate(self._binding.dsn)
+    def migrate(self, *, shard: int | None = None) -> schema.MigrationPlan:
+        """Install or upgrade the schema. Returns what was done, and the version of the schema.
 
-    async def migrate_async(self) -> schema.MigrationPlan:
+        `shard` is the number of the database, 0 to 511, if the application has several. It has to be given before the
+        first task: `app.shard("us").migrate(shard=1)`. Without it the number stays.
+        """
+        return schema.migrate(self._binding.dsn, shard=shard)
+
+    async def migrate_async(self, *, shard: int | None = None) -> schema.MigrationPlan:
         """Install or upgrade the schema, without blocking the event loop."""
-        return await asyncio.to_thread(self.migrate)
+        return await asyncio.to_thread(partial(self.migrate, shard=shard))
 
     # Tasks of several jobs
 
@@ -326,40 +381,49 @@ class App(Declarations):
 
     def wait_for(self, task: int, *, timeout: float | None = None) -> Any:
         """Wait until a task is final, `timeout` seconds at most. Returns its output; raises how it ended otherwise."""
-        return self.client.wait_for(task, timeout=timeout)
+        return self._binding.client_of(task).wait_for(task, timeout=timeout)
 
     async def wait_for_async(self, task: int, *, timeout: float | None = None) -> Any:
         """Wait until a task is final, `timeout` seconds at most. Returns its output; raises how it ended otherwise."""
-        return await (await self.async_client()).wait_for(task, timeout=timeout)
+        return await (await self._binding.async_client_of(task)).wait_for(task, timeout=timeout)
 
     def wait_for_many(self, tasks: Iterable[int], *, timeout: float | None = None) -> dict[int, TaskInfo]:
-        """Wait until tasks are final, `timeout` seconds at most. Returns how each ended, by its id."""
-        return self.client.wait_for_many(tasks, timeout=timeout)
+        """Wait until tasks are final, `timeout` seconds at most. Returns how each ended, by its id.
+
+        With several databases, one that is away does not end the waiting for tasks of the others: then it raises
+        ShardsUnavailable, which has what is known of these.
+        """
+        return self._binding.wait_for_many(tasks, timeout)
 
     async def wait_for_many_async(self, tasks: Iterable[int], *, timeout: float | None = None) -> dict[int, TaskInfo]:
         """Wait until tasks are final, `timeout` seconds at most. Returns how each ended, by its id."""
-        return await (await self.async_client()).wait_for_many(tasks, timeout=timeout)
+        return await self._binding.wait_for_many_async(tasks, timeout)
 
     def task(self, task: int) -> TaskInfo | None:
         """All that is known of a task; None when there is no such task."""
-        return self.client.task(task)
+        return self._binding.client_of(task).task(task)
 
     async def task_async(self, task: int) -> TaskInfo | None:
         """All that is known of a task; None when there is no such task."""
-        return await (await self.async_client()).task(task)
+        return await (await self._binding.async_client_of(task)).task(task)
 
     def cancel(self, task: int) -> bool:
         """Cancel a live task, running or not. Returns whether something changed."""
-        return self.client.cancel(task)
+        return self._binding.client_of(task).cancel(task)
 
     async def cancel_async(self, task: int) -> bool:
         """Cancel a live task, running or not. Returns whether something changed."""
-        return await (await self.async_client()).cancel(task)
+        return await (await self._binding.async_client_of(task)).cancel(task)
 
     # The worker
 
-    def worker(self, **settings: Unpack[WorkerOptions]) -> Worker:
-        """A worker for this application, by default for all its queues. Takes the fields of `WorkerSettings`."""
+    def worker(self, *, shard: str | None = None, **settings: Unpack[WorkerOptions]) -> Worker:
+        """A worker for this application, by default for all its queues. Takes the fields of `WorkerSettings`.
+
+        It works on one database: with several, on that of the name `shard`.
+        """
+        if shard is not None:
+            return self.shard(shard).worker(**settings)
         stop_import_of_program()
         chosen = WorkerSettings(**settings).with_defaults(self.queues)
         if not chosen.queues:
@@ -374,9 +438,9 @@ class App(Declarations):
             lifespan=None if self.lifespan is None else partial(self.lifespan, self),
         )
 
-    async def worker_async(self, **settings: Unpack[WorkerOptions]) -> Worker:
+    async def worker_async(self, *, shard: str | None = None, **settings: Unpack[WorkerOptions]) -> Worker:
         """A worker for this application, made without blocking the event loop."""
-        return await asyncio.to_thread(lambda: self.worker(**settings))
+        return await asyncio.to_thread(lambda: self.worker(shard=shard, **settings))
 
     def _start_worker(self, settings: WorkerSettings) -> None:
         """Check the schema. Write the declarations as far as this role may, or compare them, and log what differs."""

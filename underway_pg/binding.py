@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,6 +15,7 @@ from . import connections, schema
 from .client import AsyncClient, Client, EnqueueMiddleware, around_enqueue, execute, execute_async
 from .connections import Dsn
 from .errors import ConfigurationError
+from .models import TaskInfo
 from .statements import Statement
 
 if TYPE_CHECKING:
@@ -135,6 +136,26 @@ class Binding:
             if self._client is None:
                 self._client = self._new_client()
             return self._client
+
+    def of(self, shard: str) -> Binding:
+        """The database of this name, for an application with several. This one, which tests use for all of them."""
+        return self
+
+    def client_of(self, id: int) -> Client:
+        """The client for plain code of the database that has the task, batch or worker with this id."""
+        return self.client
+
+    async def async_client_of(self, id: int) -> AsyncClient:
+        """The client for async code of the database that has the task, batch or worker with this id."""
+        return await self.async_client()
+
+    def wait_for_many(self, tasks: Iterable[int], timeout: float | None) -> dict[int, TaskInfo]:
+        """Wait until tasks are final, `timeout` seconds at most. Returns how each ended, by its id."""
+        return self.client.wait_for_many(tasks, timeout=timeout)
+
+    async def wait_for_many_async(self, tasks: Iterable[int], timeout: float | None) -> dict[int, TaskInfo]:
+        """Wait until tasks are final, `timeout` seconds at most, in async code."""
+        return await (await self.async_client()).wait_for_many(tasks, timeout=timeout)
 
     def _new_client(self) -> Client:
         return Client(self.dsn, pool=self._pool, before_enqueue=self._prepare, **self._client_settings)

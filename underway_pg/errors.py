@@ -20,7 +20,8 @@ UnderwayError
 │   ├── JobNotFound              UW016
 │   └── ShardInUse               UW017
 ├── DatabaseUnavailable          the database cannot be reached; also a psycopg.OperationalError
-│   └── ServerUnresponsive       the database has not answered in time
+│   ├── ServerUnresponsive       the database has not answered in time
+│   └── ShardsUnavailable        some of several databases cannot be reached
 ├── MissingPrivilege             the role lacks a right in schema underway; also psycopg's InsufficientPrivilege
 ├── MigrationBlocked             an open transaction kept the migration from the tables that it changes
 ├── ConfigurationError           the application is put together wrongly
@@ -46,7 +47,7 @@ UnderwayError
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, ClassVar, NamedTuple
@@ -82,6 +83,7 @@ __all__ = [
     "SchemaTooOld",
     "ServerUnresponsive",
     "ShardInUse",
+    "ShardsUnavailable",
     "Snooze",
     "TaskCancelled",
     "TaskFailed",
@@ -243,6 +245,18 @@ class DatabaseUnavailable(UnderwayError, psycopg.OperationalError):
 
 class ServerUnresponsive(DatabaseUnavailable):
     """The database has not answered in time; whether the statement was executed is not known."""
+
+
+class ShardsUnavailable(DatabaseUnavailable):
+    """Some of several databases cannot be reached. `unreachable` has the error of each by name.
+
+    `final` has how those tasks ended that were waited for in the other databases, by id.
+    """
+
+    def __init__(self, unreachable: Mapping[str, DatabaseUnavailable], final: Mapping[int, Any]) -> None:
+        super().__init__("; ".join(f"database {name}: {error}" for name, error in unreachable.items()))
+        self.unreachable = dict(unreachable)
+        self.final = dict(final)
 
 
 class MissingPrivilege(UnderwayError, psycopg.errors.InsufficientPrivilege):

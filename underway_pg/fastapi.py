@@ -46,7 +46,8 @@ def underway_lifespan(
     @asynccontextmanager
     async def lifespan(web: Starlette) -> AsyncIterator[None]:
         async with app, contextlib.AsyncExitStack() as stack:
-            await app.async_client()  # raises ConfigurationError now where no database is given
+            for each in map(app.shard, app.shards) if app.shards else [app]:
+                await each.async_client()  # raises ConfigurationError now where no database is given
             web.state.underway_workers = []
             if worker:
                 running = _run_beside(await app.worker_async(**settings))

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, Unpack
 from typing_extensions import ParamSpec, TypeVar
 
 from . import statements
-from .client import Clients, TaskHandle, check_connection
+from .client import TaskHandle, WaitsForTasks, check_connection
 from .cron import check_cron
 from .errors import ConfigurationError, Fatal, InputError, OutputTooLarge, Retry, UnresolvedAnnotation
 from .functions import innermost_function
@@ -121,12 +121,15 @@ def _executor(job: str, function: Callable[..., Any], wanted: Executor | None) -
     return "async" if fits == ("async",) else wanted
 
 
-class Application(Clients, Protocol):
+class Application(WaitsForTasks, Protocol):
     """What a job needs of its application."""
 
     dsn: Any
     state: Any
     middleware: Any
+
+    def shard(self, name: str) -> Any:
+        """The application with one of several databases."""
 
     def _run(self, statement: Statement[T], connection: Any) -> T:
         """Run a statement on a connection of the caller, or on one of the application."""
@@ -175,6 +178,10 @@ class BoundJob(Generic[P, R]):
             )
         task_options = replace(self.task_options, **given)  # type: ignore[arg-type]
         return BoundJob(self.job, queue or self.queue, task_options, self._connection)
+
+    def on_shard(self, name: str) -> BoundJob[P, R]:
+        """The job on one database of an application that has several, by its name in `App(dsns=...)`."""
+        return self.options(shard=name)
 
     def using(self, connection: Any) -> BoundJob[P, R]:
         """The job on your own connection: tasks become part of its transaction.

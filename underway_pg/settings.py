@@ -235,9 +235,12 @@ class Options:
     A task with `after`, ids of other tasks, waits until all of those have succeeded. When one fails or is cancelled,
     `after_failure` says what happens: "wait" until that one is retried and succeeds, "fail" too, or "run" all the same
     when all are final.
+
+    `shard` is the database, by its name in `App(dsns=...)`, of an application with several.
     """
 
-    # The metadata of a field is its way into SQL: `statements` reads it. `TaskOptions` has the same names for callers.
+    # The metadata of a field, if it has some, is its way into SQL: `statements` reads it. `TaskOptions` has the same
+    # names for callers.
     delay: Duration | None = field(
         default=None, metadata=_sql("delay", "text::interval", interval_text, no_schedule=_WHEN)
     )
@@ -265,6 +268,7 @@ class Options:
         default=None, metadata=_sql("after", "text::bigint[]", list, no_schedule=_AFTER)
     )
     after_failure: AfterFailure = field(default="wait", metadata=_sql("after_failure", no_schedule=_AFTER))
+    shard: str | None = None
 
     def __post_init__(self) -> None:
         wanted = "an integer from -100 to 100, where higher runs first"
@@ -303,6 +307,7 @@ class TaskOptions(TypedDict, total=False):
     concurrency_key: str | None
     after: Sequence[int] | None
     after_failure: AfterFailure | None
+    shard: str | None
 
 
 class JobOptions(TaskOptions, total=False):
@@ -334,6 +339,7 @@ class ScheduleSettings(TypedDict, total=False):
     jitter        delay each task by a random time up to this
     starts_at     the first moment at which a time may come; `@every` counts from it
     ends_at       the last moment at which a time may come
+    shard         the database of an application with several, by name, or "every" for each of them; the home by default
     """
 
     time_zone: str | None
@@ -343,6 +349,7 @@ class ScheduleSettings(TypedDict, total=False):
     jitter: Duration
     starts_at: datetime | None
     ends_at: datetime | None
+    shard: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -366,4 +373,5 @@ class Schedule:
     jitter: Duration = 0
     starts_at: datetime | None = None
     ends_at: datetime | None = None
+    shard: str | None = None
     owner: str | None = None

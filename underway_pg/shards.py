@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+import threading
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from queue import SimpleQueue
 from typing import Any, Generic, Self, TypeVar
 
 import psycopg
@@ -16,7 +17,7 @@ from .connections import SILENT_AFTER, Dsn, Pool, answer_within_sync, is_outage,
 from .errors import ConfigurationError, DatabaseUnavailable, UnknownShard
 from .statements import Statement
 
-__all__ = ["Answers", "Shards"]
+__all__ = ["Answers", "Shards", "call_each"]
 
 T = TypeVar("T")
 
@@ -30,6 +31,19 @@ class Answers(Generic[T]):
 
     results: dict[str, T] = field(default_factory=dict)
     unreachable: dict[str, DatabaseUnavailable] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, outcomes: Iterable[tuple[str, T | BaseException]]) -> Answers[T]:
+        """Sort what the databases returned or raised. Raises the first error that is no DatabaseUnavailable."""
+        answers: Answers[T] = cls()
+        for name, outcome in outcomes:
+            if isinstance(outcome, DatabaseUnavailable):
+                answers.unreachable[name] = outcome
+            elif isinstance(outcome, BaseException):
+                raise outcome
+            else:
+                answers.results[name] = outcome
+        return answers
 
 
 class Shards:
@@ -70,11 +84,13 @@ class Shards:
         database has that number, DatabaseUnavailable when one that might have it cannot be reached, and
         ConfigurationError when two databases have the same number.
         """
-        number = id >> _ID_BITS
-        unreachable = {} if number in self._numbers.values() else self._ask_numbers()
-        for name, known in self._numbers.items():
-            if known == number:
-                return name
+        home = self.known_home_of(id)
+        if home is not None:
+            return home
+        number, unreachable = id >> _ID_BITS, self._ask_numbers()
+        home = self.known_home_of(id)
+        if home is not None:
+            return home
         unknown = [name for name in unreachable if name not in self._numbers]
         if unknown:
             raise DatabaseUnavailable(
@@ -82,6 +98,30 @@ class Shards:
             ) from unreachable[unknown[0]]
         shards = ", ".join(f"{name} ({number})" for name, number in self._numbers.items())
         raise UnknownShard(f"id {id} belongs to shard {number}, and no database has this number: {shards}")
+
+    def by_home(self, ids: Iterable[int]) -> tuple[dict[str, list[int]], dict[int, DatabaseUnavailable | UnknownShard]]:
+        """The ids of each database; and of the other ids the error of `home_of`."""
+        homes: dict[str, list[int]] = {}
+        without: dict[int, DatabaseUnavailable | UnknownShard] = {}
+        found: dict[int, str | DatabaseUnavailable | UnknownShard] = {}  # by number, so that each is asked for once
+        for id in ids:
+            number = id >> _ID_BITS
+            if number not in found:
+                try:
+                    found[number] = self.home_of(id)
+                except (DatabaseUnavailable, UnknownShard) as error:
+                    found[number] = error
+            home = found[number]
+            if isinstance(home, str):
+                homes.setdefault(home, []).append(id)
+            else:
+                without[id] = home
+        return homes, without
+
+    def known_home_of(self, id: int) -> str | None:
+        """The same without asking a database; None if no database is known to have the number."""
+        number = id >> _ID_BITS
+        return next((name for name, known in self._numbers.items() if known == number), None)
 
     def _ask_numbers(self) -> dict[str, DatabaseUnavailable]:
         """Learn the numbers of all databases. Returns those that cannot be reached."""
@@ -106,17 +146,7 @@ class Shards:
 
         Raises the first error that does not say that a database cannot be reached.
         """
-        answers: Answers[T] = Answers()
-        if not self._pools:
-            return answers
-        with ThreadPoolExecutor(len(self._pools)) as threads:
-            running: dict[str, Future[T]] = {name: threads.submit(self.run, name, call) for name in self._pools}
-        for name, future in running.items():
-            try:
-                answers.results[name] = future.result()
-            except DatabaseUnavailable as error:
-                answers.unreachable[name] = error
-        return answers
+        return call_each({name: partial(self.run, name, call) for name in self._pools})
 
     def run(self, name: str, call: Callable[[psycopg.Connection[Any]], T]) -> T:
         """Call a function with a connection to one database. Raises DatabaseUnavailable."""
@@ -128,6 +158,26 @@ class Shards:
                 if is_outage(error):
                     raise unavailable(error) from error
                 raise
+
+
+def call_each(calls: Mapping[str, Callable[[], T]]) -> Answers[T]:
+    """Call functions at the same time, each for the database of its name.
+
+    Raises the first error that does not say that a database cannot be reached. Daemon threads: an interruption by
+    Ctrl-C waits for none of them.
+    """
+    ended: SimpleQueue[tuple[str, T | BaseException]] = SimpleQueue()
+
+    def run(name: str, call: Callable[[], T]) -> None:
+        try:
+            ended.put((name, call()))
+        except BaseException as error:
+            ended.put((name, error))
+
+    for name, call in calls.items():
+        threading.Thread(target=run, args=(name, call), name=f"underway-{name}", daemon=True).start()
+    outcomes = dict(ended.get() for _ in calls)
+    return Answers.of((name, outcomes[name]) for name in calls)
 
 
 def _execute(connection: psycopg.Connection[Any], statement: Statement[T]) -> T:

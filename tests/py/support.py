@@ -83,6 +83,10 @@ def listed(offenders: list[str], case: object) -> Iterator[None]:
         offenders.append(f"{case}: {error}")
 
 
+# Nobody listens there.
+AWAY = "postgresql://postgres@127.0.0.1:1/postgres?connect_timeout=2"
+
+
 class Session:
     """A connection whose transactions a test moves step by step. What may wait is started in a thread.
 

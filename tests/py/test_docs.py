@@ -51,6 +51,7 @@ NOT_RUN = {
         "needs PL/Proxy",
         "needs PL/Proxy",
     ],
+    "docs/guides/scaling.md": ["needs two databases", "needs two databases"],
     "docs/guides/observability.md": [
         "serves until it is stopped",
         "does not end",

@@ -18,7 +18,7 @@ NOT_NAMED = {
     "Arguments",
     "Attempt",
     "ClaimedTask",
-    "Clients",
+    "WaitsForTasks",
     "Connections",
     "DeclaredIn",
     "Session",
@@ -83,7 +83,7 @@ def test_a_job_shows_users_what_only_the_worker_uses() -> None:
     shown = {name for name in dir(underway_pg.Job) if not name.startswith("_")}
     assert shown == {
         "app", "arguments", "enqueue", "enqueue_async", "enqueue_many", "enqueue_many_async", "enqueue_unique",
-        "enqueue_unique_async", "executor", "options", "schedule", "schedule_async", "task", "using",
+        "enqueue_unique_async", "executor", "on_shard", "options", "schedule", "schedule_async", "task", "using",
     }  # fmt: skip
 
 

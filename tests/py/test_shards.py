@@ -3,14 +3,12 @@
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 
 import psycopg
 import pytest
 
-from tests.py.support import Session
-from tests.servers import Server
+from tests.py.support import AWAY, Session
 from underway_pg import schema, statements
 from underway_pg.connections import connect
 from underway_pg.errors import (
@@ -24,9 +22,6 @@ from underway_pg.errors import (
 from underway_pg.settings import Queue
 from underway_pg.shards import Shards
 
-# Nobody listens there.
-AWAY = "postgresql://postgres@127.0.0.1:1/postgres?connect_timeout=2"
-
 FIRST = 1 << 44
 
 
@@ -39,19 +34,6 @@ def run(command: str, *, stdin: str = "") -> subprocess.CompletedProcess[str]:
 def rows(dsn: str, query: str) -> list[tuple[object, ...]]:
     with connect(dsn) as connection:
         return connection.execute(query).fetchall()
-
-
-@pytest.fixture
-def databases(server: Server) -> Iterator[Callable[[int], str]]:
-    """Makes databases with a shard number."""
-    with ExitStack() as stack:
-
-        def make(shard: int) -> str:
-            dsn = stack.enter_context(server.database())
-            schema.migrate(dsn, shard=shard)
-            return dsn
-
-        yield make
 
 
 def test_migrate_gives_a_new_database_its_number_and_the_same_again_changes_nothing(empty_database: str) -> None:

@@ -36,9 +36,8 @@ def export_tasks(tasks: Sequence[int]) -> Statement[list[str]]:
 def enqueue_objects(tasks: Sequence[Mapping[str, Any]]) -> Statement[list[int]]:
     """New tasks from objects with the options of underway.enqueue; returns their ids in order."""
     return Statement(
-        "select underway.enqueue_many(%(tasks)s::jsonb)", {"tasks": json.dumps(tasks)}, lambda rows: rows[0][0],
-        enqueues=True,
-    )  # fmt: skip
+        "select underway.enqueue_many(%(tasks)s::jsonb)", {"tasks": json.dumps(tasks)}, lambda rows: rows[0][0]
+    )
 
 
 # Moving tasks between two databases (docs/decisions/0033).

@@ -14,14 +14,14 @@ import typer
 from psycopg.conninfo import conninfo_to_dict
 
 from .. import connections
-from ..errors import DatabaseUnavailable, UnknownShard
+from ..errors import DatabaseUnavailable
 from ..shardfile import read_shards
 from ..shards import Shards
 from .database import require_dsn
 from .errors import WrongUsage
 from .output import echo_json, echo_table, print_error
 
-__all__ = ["Databases", "on_databases"]
+__all__ = ["Databases", "on_databases", "place_of"]
 
 T = TypeVar("T")
 
@@ -64,7 +64,7 @@ class Databases:
             shards = read_shards(file)
             return {each.name: each.dsn for each in shards}, {each.name: each.number for each in shards}
         found = [require_dsn(each) for each in dsns or [""]]
-        named = {_place_of(each): each for each in found}
+        named = {place_of(each): each for each in found}
         if len(named) < len(found):
             raise WrongUsage("--dsn names the same database twice")
         return named, {}
@@ -122,17 +122,11 @@ class Databases:
 
     def by_home(self, ids: Sequence[int]) -> tuple[dict[str, list[int]], dict[int, str]]:
         """Ids of tasks by their databases, and why an id has none that can be reached."""
-        homes: dict[str, list[int]] = {}
-        without: dict[int, str] = {}
         if not self.several:
-            return {next(iter(self.dsns)): list(ids)}, without
+            return {next(iter(self.dsns)): list(ids)}, {}
         with self.shards() as shards:
-            for id in ids:
-                try:
-                    homes.setdefault(shards.home_of(id), []).append(id)
-                except (DatabaseUnavailable, UnknownShard) as error:
-                    without[id] = str(error)
-        return homes, without
+            homes, without = shards.by_home(ids)
+        return homes, {id: str(error) for id, error in without.items()}
 
     def report(self, unreachable: Mapping[str, DatabaseUnavailable]) -> None:
         """Say which of several databases cannot be reached. If none can, the command ends."""
@@ -168,7 +162,7 @@ class Databases:
         return {**value, "unreachable": reasons}
 
 
-def _place_of(dsn: str) -> str:
+def place_of(dsn: str) -> str:
     """The host and the database of a dsn, which has no name: host:port/database, without the usual port."""
     parts = conninfo_to_dict(dsn)
     port = str(parts.get("port") or 5432)

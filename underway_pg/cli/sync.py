@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from typing import Annotated
 
 import typer
 
+from ..models import SyncResult
+from ..shards import call_each
 from .application import Application, import_application
 from .options import Dsn, Json
-from .output import echo, echo_json
+from .output import echo, echo_json, print_error
 
 __all__ = ["commands"]
 
@@ -28,19 +31,36 @@ def sync(
 ) -> None:
     """Write the queues, jobs and schedules that an application declares to the database, all or none.
 
-    A worker does the same when it starts, unless it has --no-sync or its role lacks the right.
+    With several databases this is done in each; the exit code is 1 if one cannot be reached. A worker does the same
+    when it starts, unless it has --no-sync or its role lacks the right.
     """
     with import_application(application, dsn) as app:
-        synced = asdict(app.sync(prune=prune, plan=plan))
+        if not app.shards:
+            synced = app.sync(prune=prune, plan=plan)
+            if as_json:
+                echo_json(asdict(synced))
+            else:
+                _print(synced)
+            return
+        answers = call_each({name: partial(app.shard(name).sync, prune=prune, plan=plan) for name in app.shards})
+    unreachable = {name: str(error) for name, error in answers.unreachable.items()}
     if as_json:
-        echo_json(synced)
-        return
+        echo_json({**{name: asdict(synced) for name, synced in answers.results.items()}, "unreachable": unreachable})
+    for name, synced in answers.results.items() if not as_json else ():
+        _print(synced, f"{name}: ")
+    for name, error in unreachable.items():
+        print_error(f"{name} cannot be reached: {error}")
+    if unreachable:
+        raise typer.Exit(1)
+
+
+def _print(synced: SyncResult, prefix: str = "") -> None:
     lines = [
         f"{what}: {kind.removesuffix('s')} {name}"
-        for kind, changes in synced.items()
+        for kind, changes in asdict(synced).items()
         for what, names in changes.items()
         if what != "unchanged"
         for name in names
     ]
     for line in lines or ["the database is as the application declares it"]:
-        echo(line)
+        echo(prefix + line)

@@ -13,14 +13,17 @@ from typing import Annotated, Literal
 
 import typer
 
+from ..app import App
 from ..client import Client
+from ..connections import Dsn
 from ..metrics import require_prometheus
 from ..service.health import HealthAddress
 from ..service.link import Child
 from ..service.run import LoopName, loop_factory, require_posix, run_worker
 from ..worker import WorkerSettings
 from .application import Application, import_application
-from .database import connect
+from .database import connect, require_dsn
+from .databases import place_of
 from .errors import WrongUsage
 from .logs import Format, Level, configure_logging
 from .options import seconds_option, size
@@ -171,21 +174,33 @@ def worker(
     log_inputs: Annotated[
         bool, typer.Option("--log-inputs", help="Log the input of each task at its start, up to 1000 characters.")
     ] = _DEFAULTS.log_inputs,
-    dsn: Annotated[
+    shard: Annotated[
         str | None,
-        typer.Option("--dsn", help="The database, instead of that of the App.", show_default=False),
+        typer.Option(help="Serve only this one of the App's databases, by its name.", show_default=False),
+    ] = None,
+    dsn: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--dsn",
+            help="The database, instead of that of the App; may be repeated, for several databases.",
+            show_default=False,
+        ),
     ] = None,
     listen_dsn: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             "--listen-dsn",
             help="Direct DSN used only for LISTEN/NOTIFY. Set it when the dsn goes through a pooler, which does not"
-            " deliver notifications.",
+            " deliver notifications. With several databases, one for each, in their order.",
             show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Run the jobs of an application until SIGTERM or SIGINT. A second signal releases running tasks at once."""
+    """Run the jobs of an application until SIGTERM or SIGINT. A second signal releases running tasks at once.
+
+    With several databases, those of the App or several --dsn, each is served by so many --processes of its own. One
+    that cannot be reached delays its own tasks only.
+    """
     require_posix()
     if reload and (drain or processes > 1):
         raise WrongUsage(f"--reload does not go together with {'--drain' if drain else '--processes'}")
@@ -208,30 +223,77 @@ def worker(
     if child is None:
         _warn_of_unknown_variables(context)
     shutdown_timeout = reloaded_timeout(shutdown_timeout)
-    with import_application(application, dsn) as app:
+    dsns, listen_dsns = _dsns(context, "dsn"), _dsns(context, "listen_dsn")
+    if shard is not None and dsns:
+        raise WrongUsage("--shard names a database of the App: leave out --dsn")
+    which = 0 if child is None else child.database
+    with import_application(application, dsns[which] if dsns else None) as app:
         if log_config:
             configure_logging(log_level, log_format)
-        with connect(app.dsn):  # if that fails, it fails now, with a message that names the host
-            pass
+        app = app if shard is None else app.shard(shard)
+        # The names of several databases. Each has processes of its own, which connect by themselves.
+        shards = tuple(place_of(require_dsn(each)) for each in dsns) if len(dsns) > 1 else app.shards
+        _check_databases(shards, listen_dsns)
         health = None if health_port is None else HealthAddress(health_port, health_host)
-        # The metrics are read in the thread of a request, and must not use up the connections of the application.
-        metrics_of = Client(lambda: app.dsn, pool_size=1, timeout=5.0) if metrics_database else None
-        if child is None and processes > 1:
+        metrics_of = _metrics_clients(app, shards, dsns) if metrics_database else {}
+        if child is None and (processes > 1 or shards):
             from ..service.supervisor import Supervisor, child_command
 
+            if not shards:
+                with connect(app.dsn):  # if that fails, it fails now, with a message that names the host
+                    pass
             loop_factory(loop)
             supervisor = Supervisor(
-                child_command(context.obj), processes,
+                child_command(context.obj), processes, shards=shards,
                 shutdown_timeout=shutdown_timeout, health=health, metrics_of=metrics_of,
             )  # fmt: skip
             raise typer.Exit(asyncio.run(supervisor.run()))
+        app = app.shard(app.shards[which]) if app.shards else app
+        with connect(app.dsn):
+            pass
         settings = {key: value for key, value in context.params.items() if key in _SETTINGS}
         settings["shutdown_timeout"] = shutdown_timeout
+        settings["listen_dsn"] = listen_dsns[which] if listen_dsns else None
         if child is not None and name:
             settings["name"] = f"{name}-{child.number}"
         if queue:
             settings["queues"] = parse_queues(queue, concurrency)
-        run_worker(app.worker(**settings), health=health, metrics_of=metrics_of, loop=loop, child=child)
+        metrics = next(iter(metrics_of.values()), None)
+        run_worker(app.worker(**settings), health=health, metrics_of=metrics, loop=loop, child=child)
+
+
+def _dsns(context: typer.Context, option: str) -> list[str]:
+    """The dsns of an option that may be repeated. In the environment they are URIs with spaces between them.
+
+    A conninfo string has spaces itself, and is one dsn there.
+    """
+    source = context.get_parameter_source(option)
+    if source is not None and source.name == "ENVIRONMENT":
+        text = os.environ[f"{context.auto_envvar_prefix}_{option.upper()}"]
+        return text.split() if all("://" in part for part in text.split()) else [text]
+    return context.params[option] or []
+
+
+def _check_databases(shards: Sequence[str], listen_dsns: Sequence[str]) -> None:
+    if len(set(shards)) < len(shards):
+        raise WrongUsage("--dsn names the same database twice")
+    if listen_dsns and len(listen_dsns) != (len(shards) or 1):
+        raise WrongUsage(f"--listen-dsn is given {len(listen_dsns)} times, for {len(shards) or 1} databases")
+    if shards and "WATCHFILES_CHANGES" in os.environ:  # as in reload.py
+        raise WrongUsage("--reload is for one database: choose it with --shard or --dsn")
+
+
+def _metrics_clients(app: App, shards: Sequence[str], dsns: Sequence[str]) -> dict[str, Client]:
+    """The clients that read the metrics of each database, in threads of their own and not on the App's connections."""
+
+    def of(app: App) -> Dsn:
+        return lambda: app.dsn
+
+    if len(dsns) > 1:
+        sources: dict[str, Dsn] = dict(zip(shards, dsns, strict=True))
+    else:
+        sources = {name: of(app.shard(name)) for name in shards} or {"": of(app)}
+    return {name: Client(dsn, pool_size=1, timeout=5.0) for name, dsn in sources.items()}
 
 
 def _warn_of_unknown_variables(context: typer.Context) -> None:

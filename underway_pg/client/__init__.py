@@ -5,15 +5,15 @@ from ._sync import Client
 from .borrowed import check_connection
 from .enqueueing import EnqueueCall, EnqueueMiddleware, around_enqueue
 from .execute import execute, execute_async
-from .handle import Clients, TaskHandle
+from .handle import TaskHandle, WaitsForTasks
 
 __all__ = [
     "AsyncClient",
     "Client",
-    "Clients",
     "EnqueueCall",
     "EnqueueMiddleware",
     "TaskHandle",
+    "WaitsForTasks",
     "around_enqueue",
     "check_connection",
     "execute",

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
-if TYPE_CHECKING:
-    from ._async import AsyncClient
-    from ._sync import Client
-
-__all__ = ["Clients", "TaskHandle"]
+__all__ = ["TaskHandle", "WaitsForTasks"]
 
 R = TypeVar("R")
 
 
-class Clients(Protocol):
-    """What makes the clients of an application. An `App` is one."""
+class WaitsForTasks(Protocol):
+    """What waits for tasks by their ids. An `App` does."""
 
-    @property
-    def client(self) -> Client:
-        """The client for plain code."""
+    def wait_for(self, task: int, *, timeout: float | None = None) -> Any:
+        """Wait until a task is final. Returns its output."""
 
-    async def async_client(self) -> AsyncClient:
-        """The client for the running event loop."""
+    async def wait_for_async(self, task: int, *, timeout: float | None = None) -> Any:
+        """Wait until a task is final, in async code."""
 
 
 class TaskHandle(int, Generic[R]):
@@ -32,13 +27,13 @@ class TaskHandle(int, Generic[R]):
     handle that is pickled or copied becomes a plain int.
     """
 
-    _clients: Clients
+    _waits: WaitsForTasks
     _read: Callable[[Any], R]
 
-    def __new__(cls, id: int, clients: Clients, read: Callable[[Any], R]) -> Self:
+    def __new__(cls, id: int, waits: WaitsForTasks, read: Callable[[Any], R]) -> Self:
         """Make a handle of a task id."""
         handle = super().__new__(cls, id)
-        handle._clients = clients
+        handle._waits = waits
         handle._read = read
         return handle
 
@@ -53,11 +48,11 @@ class TaskHandle(int, Generic[R]):
         The output is validated by the return annotation of the function; without one, or with Any, it is plain JSON.
         `timeout` is in seconds. Raises TaskFailed, TaskCancelled, WaitTimeout, TaskNotFound or InvalidOutput.
         """
-        return self._read(await (await self._clients.async_client()).wait_for(self.id, timeout=timeout))
+        return self._read(await self._waits.wait_for_async(self.id, timeout=timeout))
 
     def wait(self, timeout: float | None = None) -> R:
         """Wait until the task is final, as `result` does, in plain code."""
-        return self._read(self._clients.client.wait_for(self.id, timeout=timeout))
+        return self._read(self._waits.wait_for(self.id, timeout=timeout))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return int, (self.id,)

@@ -4,7 +4,7 @@ from ..errors import ServerUnresponsive
 from ._async import AsyncPool, connect_async
 from ._sync import Pool, connect
 from .alive import answer_while_alive
-from .dsn import Dsn, dsn_of_environment, dsn_of_pool, read_dsn
+from .dsn import Dsn, ShardDsn, dsn_of_environment, dsn_of_pool, read_dsn
 from .fork import after_fork
 from .handlers import HandlerConnections
 from .sessions import (
@@ -32,6 +32,7 @@ __all__ = [
     "Pool",
     "ServerUnresponsive",
     "Session",
+    "ShardDsn",
     "after_fork",
     "answer_while_alive",
     "answer_within",

@@ -13,10 +13,32 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from ..errors import ConfigurationError
 
-__all__ = ["DEFAULTS", "Dsn", "conninfo", "dsn_of_environment", "dsn_of_pool", "number_of_hosts", "read_dsn"]
+__all__ = [
+    "DEFAULTS",
+    "Dsn",
+    "ShardDsn",
+    "conninfo",
+    "dsn_of_environment",
+    "dsn_of_pool",
+    "number_of_hosts",
+    "read_dsn",
+]
 
 Dsn = str | Callable[[], str]
 """A URI or a conninfo string, or a function that returns one and is called for each new connection."""
+
+
+class ShardDsn:
+    """The dsn of one of several databases of an application, which has it under the name `shard`."""
+
+    def __init__(self, shard: str, dsn: Dsn) -> None:
+        self.shard = shard
+        self._dsn = dsn
+
+    def __call__(self) -> str:
+        """The dsn now."""
+        return read_dsn(self._dsn)
+
 
 # Seconds, except tcp_user_timeout, which is in milliseconds. The operating system would wait for minutes or hours.
 DEFAULTS = {

@@ -19,6 +19,7 @@ from ..client import AsyncClient, Client, execute
 from ..connections import Dsn
 from ..errors import ConfigurationError
 from ..models import SyncResult
+from ..routing import Routing
 from ..settings import Queue
 from ..sync import sync
 from .database import AliasAsyncClient, AliasClient, HandlerDatabase, close_idle_connections, read_dsn
@@ -111,7 +112,7 @@ class DjangoApp(App):
         self.job(name=name, **options)(function)
 
     @property
-    def _binding(self) -> Binding:
+    def _binding(self) -> Binding | Routing:
         self._check_settings()
         return super()._binding
 

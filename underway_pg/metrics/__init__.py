@@ -9,11 +9,12 @@ from .database import (
     metrics_response,
     shards_metrics_response,
 )
-from .exposition import render
+from .exposition import ByShard, render
 from .worker import MergedWorkers, WorkerCollector, WorkerMetrics
 
 __all__ = [
     "MISSING",
+    "ByShard",
     "DatabaseCollector",
     "MergedWorkers",
     "WorkerCollector",

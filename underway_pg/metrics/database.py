@@ -14,7 +14,7 @@ from ..errors import UnderwayError
 from ..statements import Statement
 from .application import require_prometheus
 from .counts import BOUNDS, Histogram
-from .exposition import render
+from .exposition import ByShard, render
 from .worker import histogram
 
 if TYPE_CHECKING:
@@ -210,24 +210,6 @@ class _Families:
         yield from self._families
 
 
-class _Labelled:
-    """The families of several databases, each sample with the label `shard`; those of the same name are one."""
-
-    def __init__(self, collectors: Mapping[str, _Families]) -> None:
-        self._collectors = collectors
-
-    def collect(self) -> Iterator[Metric]:
-        families: dict[str, Metric] = {}
-        for shard, collector in self._collectors.items():
-            for family in collector.collect():
-                samples = [each._replace(labels={"shard": shard, **each.labels}) for each in family.samples]
-                if family.name in families:
-                    families[family.name].samples += samples
-                else:
-                    families[family.name], family.samples = family, samples
-        yield from families.values()
-
-
 _Run = Callable[[Statement[Any]], Awaitable[Any]]
 
 
@@ -246,7 +228,7 @@ async def shards_metrics_response(runs: Mapping[str, _Run], accept: str | None =
     """The metrics of several databases, each with the name of its database as the label `shard`; else the same."""
     require_prometheus()
     families = await asyncio.gather(*(_families(run, f"the database {name}") for name, run in runs.items()))
-    return render([_Labelled(dict(zip(runs, families, strict=True)))], accept)
+    return render([ByShard(dict(zip(runs, families, strict=True)))], accept)
 
 
 async def _families(run: _Run, which: str) -> _Families:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
 
-__all__ = ["render"]
+__all__ = ["ByShard", "render"]
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +28,26 @@ class _Families:
                 if family.name not in seen:
                     seen.add(family.name)
                     yield family
+
+
+class ByShard:
+    """The collectors of several databases as one: each sample has the label `shard`, the name of its database."""
+
+    def __init__(self, collectors: Mapping[str, Any]) -> None:
+        self._collectors = collectors
+
+    def collect(self) -> Iterator[Metric]:
+        """The metrics of all databases as they are now."""
+        families: dict[str, Metric] = {}
+        for shard, collector in self._collectors.items():
+            for found in collector.collect():
+                if found.name not in families:
+                    families[found.name] = copy.copy(found)
+                    families[found.name].samples = []
+                families[found.name].samples += [
+                    sample._replace(labels={"shard": shard, **sample.labels}) for sample in found.samples
+                ]
+        yield from families.values()
 
 
 def render(collectors: Iterable[Any], accept: str | None = None) -> tuple[str, bytes]:

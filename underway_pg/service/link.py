@@ -33,7 +33,7 @@ _ANSWER_TIMEOUT = 0.8
 # Bytes of an answer: metrics have some kilobytes for each queue and job of a worker.
 _MAX_ANSWER = 64 << 20
 
-# The variable of the environment that has the number of a child and the descriptor of its socket.
+# The variable of the environment that has the numbers of a child and of its database, and the descriptor of its socket.
 VARIABLE = "UNDERWAY_CHILD"
 
 
@@ -48,13 +48,16 @@ class Request(StrEnum):
 class Child:
     """The side of the child: its `number`, from 1, and how often the supervisor has asked it to stop.
 
+    `database` says which of several databases it serves, from 0.
+
     A thread reads the requests, so that they arrive while the application is imported and while the loop is blocked. A
     request to stop becomes a SIGTERM to this process, which whatever runs in it handles. When the supervisor has died,
     the child stops, and is ended after `shutdown_timeout` and a margin if it has not.
     """
 
-    def __init__(self, number: int, channel: socket.socket, shutdown_timeout: float) -> None:
+    def __init__(self, number: int, database: int, channel: socket.socket, shutdown_timeout: float) -> None:
         self.number = number
+        self.database = database
         self.stops = 0
         self._channel = channel
         self._shutdown_timeout = shutdown_timeout
@@ -68,9 +71,9 @@ class Child:
         text = os.environ.pop(VARIABLE, None)
         if text is None:
             return None
-        number, descriptor = map(int, text.split(":"))
+        number, database, descriptor = map(int, text.split(":"))
         os.set_inheritable(descriptor, False)
-        return cls(number, socket.socket(fileno=descriptor), shutdown_timeout)
+        return cls(number, database, socket.socket(fileno=descriptor), shutdown_timeout)
 
     def answer(self, answers: Mapping[Request, Callable[[], None]]) -> None:
         """Call one of these, in a thread, when the supervisor asks for it. They call `send`, in any thread."""

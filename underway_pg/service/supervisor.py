@@ -13,12 +13,13 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from subprocess import _args_from_interpreter_flags  # type: ignore[attr-defined]  # multiprocessing uses it as well
 from typing import Any
 
 from ..client import Client
 from ..metrics import (
+    ByShard,
     DatabaseCollector,
     MergedWorkers,
     application_collectors,
@@ -46,10 +47,12 @@ _WRONG_USAGE = 2
 class Supervisor:
     """Runs a command in several processes until SIGTERM or SIGINT, or until all of them have ended with code 0.
 
+    With `shards`, the names of several databases, it runs so many processes for each.
     A child that dies is restarted after a pause that grows. The first signal stops all children, and nothing is started
     after it; the second makes them release their running tasks at once. A child that runs on after `shutdown_timeout`
     and `kill_margin` (seconds) is killed with its process group. With `health`, one port answers for all children;
-    `/metrics` has the sums of their metrics, and with `metrics_of`, a client, those of its database.
+    `/metrics` has the sums of their metrics, and with `metrics_of`, clients by the names of the databases, those of the
+    databases. With `shards` each metric has the label `shard`.
     """
 
     def __init__(
@@ -57,22 +60,25 @@ class Supervisor:
         command: Sequence[str],
         processes: int,
         *,
+        shards: Sequence[str] = (),
         shutdown_timeout: float = 30.0,
         kill_margin: float = KILL_MARGIN,
         health: HealthAddress | None = None,
-        metrics_of: Client | None = None,
+        metrics_of: Mapping[str, Client] | None = None,
     ) -> None:
         self._command = list(command)
-        self._processes = processes
+        # The processes by their numbers, each with the database that it serves.
+        self._databases = dict(enumerate((name for name in shards or ("",) for _ in range(processes)), start=1))
+        self._shards = list(shards)
         self._shutdown_timeout = shutdown_timeout
         self._kill_margin = kill_margin
         self._health = health
-        self._metrics_of = metrics_of
+        self._metrics_of = metrics_of or {}
         self._running: dict[int, Process] = {}
         self._stops = 0
         self._stopping = asyncio.Event()
         self._code = 0
-        self._merged = MergedWorkers()
+        self._merged = {name: MergedWorkers() for name in shards or ("",)}
 
     async def run(self) -> int:
         """Run until the end. Returns the exit code: 0, or that of a child that was used wrongly or died at the stop."""
@@ -83,7 +89,7 @@ class Supervisor:
             if self._health is not None:
                 stack.enter_context(HealthServer(self._health, self._ask_all, self._metrics()))
             async with asyncio.TaskGroup() as group:
-                for number in range(1, self._processes + 1):
+                for number in self._databases:
                     group.create_task(self._keep(number))
         return self._code
 
@@ -97,7 +103,7 @@ class Supervisor:
 
     def _kill_all(self) -> None:
         for number, process in self._running.items():
-            logger.error("worker process %s did not stop in time and is killed", number)
+            logger.error("worker process %s did not stop in time and is killed", self._title(number))
             process.kill()
 
     async def _keep(self, number: int) -> None:
@@ -116,17 +122,21 @@ class Supervisor:
                 return
             if time.monotonic() - started_at > 2 * _MAX_PAUSE:
                 pause = _FIRST_PAUSE
-            logger.error("worker process %s %s; restarting in %.1f s", number, _describe(code), pause)
+            logger.error("worker process %s %s; restarting in %.1f s", self._title(number), _describe(code), pause)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause)
             pause = min(2 * pause, _MAX_PAUSE)
 
+    def _title(self, number: int) -> str:
+        return f"{number} of {self._databases[number]}" if self._shards else str(number)
+
     async def _run_child(self, number: int) -> int:
         ours, theirs = socket.socketpair()
+        database = self._shards.index(self._databases[number]) if self._shards else 0
         with theirs:
             child = await asyncio.create_subprocess_exec(
                 *self._command,
-                env={**os.environ, VARIABLE: f"{number}:{theirs.fileno()}"},
+                env={**os.environ, VARIABLE: f"{number}:{database}:{theirs.fileno()}"},
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,  # Ctrl-C in the terminal is for the supervisor
             )
@@ -138,40 +148,44 @@ class Supervisor:
                 return await child.wait()
             finally:
                 del self._running[number]
-                self._merged.ended(number)
+                self._merged[self._databases[number]].ended(number)
                 forget_process(child.pid)
 
     async def _ask_all(self) -> list[dict[str, Any]]:
         """The health of each child. A child that died and will be restarted is alive, and not ready."""
-        processes = [self._running.get(number) for number in range(1, self._processes + 1)]
-        return list(await asyncio.gather(*(_ask_health(process) for process in processes)))
+        answers = await asyncio.gather(*(_ask_health(self._running.get(number)) for number in self._databases))
+        if not self._shards:
+            return list(answers)
+        return [{"shard": name, **answer} for name, answer in zip(self._databases.values(), answers, strict=True)]
 
     def _metrics(self) -> Metrics | None:
         """What answers `/metrics`, in a thread; None without prometheus-client."""
         if not has_prometheus():
             return None
         loop, collectors = asyncio.get_running_loop(), application_collectors(one_process=False)
-        if self._metrics_of is not None:
-            collectors.append(DatabaseCollector(self._metrics_of.run))
+        databases = {name: DatabaseCollector(client.run) for name, client in self._metrics_of.items()}
+        collectors += [ByShard(databases)] if self._shards else databases.values()
 
         def metrics(accept: str | None) -> tuple[str, bytes]:
-            merged = asyncio.run_coroutine_threadsafe(self._merge_metrics(), loop).result()
-            return render([_Collected(merged), *collectors], accept)
+            workers = asyncio.run_coroutine_threadsafe(self._merge_metrics(), loop).result()
+            merged = [ByShard(workers)] if self._shards else workers.values()
+            return render([*merged, *collectors], accept)
 
         return metrics
 
-    async def _merge_metrics(self) -> list[Any]:
-        """Ask all children for their metrics, and merge them."""
+    async def _merge_metrics(self) -> dict[str, _Collected]:
+        """Ask all children for their metrics, and merge those of each database."""
         running = list(self._running.items())
         answers = await asyncio.gather(*(process.ask(Request.METRICS) for _, process in running))
-        self._merged.update(
-            {
-                number: answer
-                for (number, process), answer in zip(running, answers, strict=True)
-                if answer is not None and self._running.get(number) is process
-            }
-        )
-        return list(self._merged.collect())
+        for name, merged in self._merged.items():
+            merged.update(
+                {
+                    number: answer
+                    for (number, process), answer in zip(running, answers, strict=True)
+                    if answer is not None and self._running.get(number) is process and self._databases[number] == name
+                }
+            )
+        return {name: _Collected(list(merged.collect())) for name, merged in self._merged.items()}
 
 
 async def _ask_health(process: Process | None) -> dict[str, Any]:

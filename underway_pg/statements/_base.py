@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from ..errors import InputError
-from ..settings import NewTask
+from ..settings import NewTask, Schedule
 
 __all__ = [
     "NewTasks",
@@ -35,15 +35,15 @@ Row = tuple[Any, ...]
 class Statement(Generic[T]):
     """One call: `sql` with `parameters` gives rows, and `read` makes of them what the caller gets.
 
-    `as_bytes` leaves jsonb, uuid, interval and timestamptz as they come (`binary`). `enqueues` says that the queue of a
-    new task, or of a schedule, has to exist. `new_tasks` describes the tasks that it enqueues.
+    `as_bytes` leaves jsonb, uuid, interval and timestamptz as they come (`binary`). `enqueues` returns the new tasks,
+    or the schedule, whose queue has to exist. `new_tasks` describes the tasks that it enqueues.
     """
 
     sql: str
     parameters: Mapping[str, Any]
     read: Callable[[list[Row]], T]
     as_bytes: bool = False
-    enqueues: bool = False
+    enqueues: Callable[[], Iterable[NewTask | Schedule]] | None = None
     new_tasks: NewTasks[T] | None = None
 
 

@@ -42,7 +42,7 @@ def enqueue_batch(
         f"select underway.enqueue_batch({call})",
         {**given, **optional, **named},
         scalar,
-        enqueues=True,
+        enqueues=lambda: [*tasks, *filter(None, callbacks.values())],
         new_tasks=NewTasks(len(tasks), None, None, with_headers),
     )
 
@@ -54,7 +54,7 @@ def extend_batch(batch: int, tasks: Iterable[NewTask]) -> Statement[list[int]]:
         "select underway.extend_batch(%(batch)s::bigint, %(tasks)s::jsonb)",
         {"batch": batch, "tasks": task_objects(tasks)},
         scalar,
-        enqueues=True,
+        enqueues=lambda: tasks,
         new_tasks=NewTasks(len(tasks), None, None, lambda more: extend_batch(batch, add_headers(tasks, more))),
     )
 

@@ -20,17 +20,18 @@ def enqueue(queue: str | None, input: Any, job: str | None, options: Options) ->
     """A new task; returns its id."""
     arguments, parameters = option_arguments(options, job)
     waits = options.unique_key is not None or bool(options.after)
+    task = NewTask(queue=queue, input=input, job=job, options=options)
     return Statement(
         f"select underway.enqueue(%(queue)s, %(input)s::jsonb{arguments})",
         {"queue": queue, "input": dump_json(input), **parameters},
         scalar,
-        enqueues=True,
+        enqueues=lambda: (task,),
         new_tasks=NewTasks(
             1,
             queue,
             job,
             lambda more: enqueue(queue, input, job, options.with_headers(more)),
-            None if waits else NewTask(queue=queue, input=input, job=job, options=options),
+            None if waits else task,
         ),
     )
 
@@ -49,7 +50,7 @@ def enqueue_many(
     return Statement(
         *_for_many(call, queue, inputs, job, options, unique_keys),
         scalar,
-        enqueues=True,
+        enqueues=lambda: [NewTask(queue=queue, input=input, job=job, options=options) for input in inputs],
         new_tasks=NewTasks(
             len(inputs),
             queue,
@@ -68,7 +69,7 @@ def enqueue_unique(
     return Statement(
         *_for_many(call, queue, inputs, job, options, unique_keys),
         lambda rows: [Enqueued(*row) for row in rows],
-        enqueues=True,
+        enqueues=lambda: [NewTask(queue=queue, input=input, job=job, options=options) for input in inputs],
         new_tasks=NewTasks(
             len(inputs),
             queue,
@@ -109,7 +110,7 @@ def enqueue_tasks(tasks: Iterable[NewTask]) -> Statement[list[int]]:
         call,
         {"tasks": task_objects(tasks)},
         scalar,
-        enqueues=True,
+        enqueues=lambda: tasks,
         new_tasks=NewTasks(len(tasks), None, None, lambda more: enqueue_tasks(add_headers(tasks, more))),
     )
 

@@ -15,7 +15,7 @@ from ._literals import composite, id_array
 __all__ = ["given_options", "option_arguments", "task_object", "task_objects"]
 
 _OPTIONS: dict[str, tuple[Any, OptionMapping]] = {
-    field.name: (field.default, field.metadata["sql"]) for field in fields(Options)
+    field.name: (field.default, field.metadata["sql"]) for field in fields(Options) if field.metadata
 }
 
 # Values that have another form as a parameter than in a JSON object, by their type in SQL.

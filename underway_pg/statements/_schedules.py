@@ -48,7 +48,7 @@ def schedule(schedule: Schedule) -> Statement[datetime | None]:
             **parameters,
         },
         scalar,
-        enqueues=True,
+        enqueues=lambda: [schedule],
     )
 
 

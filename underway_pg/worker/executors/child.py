@@ -155,7 +155,8 @@ class Child:
             return self._program.dsn
         assert self._attempt is not None
         assert self._attempt.job is not None
-        dsn: str = self._attempt.job.app.dsn
+        app, shard = self._attempt.job.app, self._program.shard
+        dsn: str = (app if shard is None else app.shard(shard)).dsn
         return dsn
 
     def _announce_session(self, session: Session) -> None:

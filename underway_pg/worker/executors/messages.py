@@ -36,12 +36,14 @@ class Program:
     """What a process must know of the worker's program: sent once, first.
 
     `dsn` is None where the worker asks a function for it; a process then asks the application, which has that function.
+    `shard` is then the name of the worker's database, if the application has several.
     `main_name` is the worker's main module where `python -m` started it, `main_file` its file. `log_formatter` is the
     pickled formatter of the worker's log. `django_databases` has the names of Django's databases, which differ in
     tests, by their aliases; it is None where Django is not used.
     """
 
     dsn: str | None
+    shard: str | None
     argv: list[str]
     main_name: str | None
     main_file: str | None

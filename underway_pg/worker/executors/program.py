@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ...connections import Dsn
+from ...connections import Dsn, ShardDsn
 from ...errors import ConfigurationError
 from ...importing import ImportStopped, importing_program
 from ...job import Job
@@ -54,6 +54,7 @@ def describe_program(dsn: Dsn) -> Program:
     file = getattr(main, "__file__", None)
     return Program(
         dsn=dsn if isinstance(dsn, str) else None,
+        shard=dsn.shard if isinstance(dsn, ShardDsn) else None,
         argv=sys.argv,
         main_name=None if spec is None else spec.name,
         main_file=None if file is None else str(Path(file).absolute()),

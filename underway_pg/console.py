@@ -28,8 +28,8 @@ Connection = psycopg.Connection[Any]
 # A schedule belongs to one shard: on each of several it would enqueue its task several times.
 _ON_ONE_SHARD = frozenset({"pause_schedule", "resume_schedule", "run_schedule_now", "schedule", "unschedule"})
 
-# What operators call too, and not through a router. The steps of a move are between two databases: on all of them, tasks
-# would be stored several times. The notification for which `watch` asks stays on the shard.
+# What operators call too, and not through a router. The steps of a move are between two databases: on all of them,
+# tasks would be stored several times. The notification for which `watch` asks stays on the shard.
 _NOT_ROUTED = frozenset(
     {"begin_move_batch", "confirm_move_batch", "move_status", "pause_to_move", "receive_move_batch", "watch"}
 )

@@ -28,8 +28,11 @@ Connection = psycopg.Connection[Any]
 # A schedule belongs to one shard: on each of several it would enqueue its task several times.
 _ON_ONE_SHARD = frozenset({"pause_schedule", "resume_schedule", "run_schedule_now", "schedule", "unschedule"})
 
-# Of no use through a router: the notification for which it asks stays on the shard.
-_NOT_ROUTED = frozenset({"watch"})
+# What operators call too, and not through a router. The steps of a move are between two databases: on all of them,
+# tasks would be stored several times. The notification for which `watch` asks stays on the shard.
+_NOT_ROUTED = frozenset(
+    {"begin_move_batch", "confirm_move_batch", "move_status", "pause_to_move", "receive_move_batch", "watch"}
+)
 
 # It would fetch all tasks of all shards; sql/console has the function `tasks`, which takes a filter and a limit.
 _NOT_LISTED = ["task_list"]
@@ -209,7 +212,9 @@ def _views(connection: Connection) -> Iterator[str]:
         order by c.relname""".encode(),
         [_NOT_LISTED],
     ):
-        names = ", ".join(f"v.{column.partition(' ')[0]}" for column in columns)
+        own = [column.partition(" ")[0] for column in columns]
+        names = ", ".join(f"v.{column}" for column in own)
+        shard = "stored_in" if "shard" in own else "shard"  # a view may name another shard, to which tasks are moving
         yield f"""\
 create function underway._{name}() returns table (shard_number integer, {", ".join(columns)}) language plproxy as $$
     cluster 'underway';
@@ -217,7 +222,7 @@ create function underway._{name}() returns table (shard_number integer, {", ".jo
     select underway.shard() as shard_number, v.* from underway.{name} v;
 $$;
 create view underway.{name} as
-select s.name as shard, {names} from underway._{name}() v join underway.shard_list s on s.shard = v.shard_number;
+select s.name as {shard}, {names} from underway._{name}() v join underway.shard_list s on s.shard = v.shard_number;
 """
 
 

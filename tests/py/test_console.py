@@ -154,6 +154,7 @@ def test_a_schedule_goes_to_the_one_shard_that_is_chosen(console: Console) -> No
         "enqueue('mail')", "enqueue_many('mail', array['1']::jsonb[])", "enqueue_batch('[{\"queue\": \"mail\"}]')",
         "dequeue('mail')", "complete(1, gen_random_uuid())", "heartbeat('{1}', array[gen_random_uuid()])",
         "register_worker('w', '{mail}')", "watch(1)",
+        "receive_move_batch(0, null, gen_random_uuid(), '[]')", "pause_to_move('mail', null)",
     ],
 )  # fmt: skip
 def test_producers_and_workers_are_refused_and_nothing_changes(console: Console, call: str) -> None:

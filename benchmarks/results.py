@@ -86,7 +86,7 @@ class Line:
     @property
     def is_aside(self) -> bool:
         """Return whether the line compares with another queue without a goal."""
-        return self.goal is None and self.against not in ("", RAW)
+        return self.goal is None and bool(self.against) and not self.against.startswith("raw ")
 
     def as_json(self) -> dict[str, Any]:
         derived = {"figure": self.figure, "their_figure": self.their_figure, "ratio": self.ratio, "met": self.met}

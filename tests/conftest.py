@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
+from tests import forks
+from tests.clusters import copy_instead_of_initdb
 from tests.servers import Server, Servers, ServersError, Source, choose, docker_answers
 from underway_pg.embedded import system_binaries, wheel_binaries
+from underway_pg.worker.executors import pool
 
 # Compiled modules are kept, whatever the environment says: hundreds of processes import the package.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -53,6 +56,7 @@ def pytest_configure(config: pytest.Config) -> None:
     except ServersError as error:
         raise pytest.UsageError(str(error)) from None
     config.stash[SERVERS] = Servers(sources)
+    copy_instead_of_initdb()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -96,6 +100,12 @@ def server(request: pytest.FixtureRequest) -> Server:
     """The running PostgreSQL; each of them in turn with UNDERWAY_TEST_SERVERS=all."""
     source: Source = request.param
     return request.config.stash[SERVERS].get(source)
+
+
+@pytest.fixture
+def forked_executors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The processes of process executors are forks (tests/forks.py), and not fresh interpreters."""
+    monkeypatch.setattr(pool, "subprocess", forks)
 
 
 @pytest.fixture

@@ -63,12 +63,16 @@ sync-client: venv  ## the plain client and pool, from the async ones
 bench: venv .venv/made-for-bench  ## the whole benchmark, into docs/benchmarks
 	$(python) benchmarks/run.py --write docs/benchmarks
 
-bench-peers: venv .venv/made-for-bench  ## the same beside other queues, which it installs below .cache (needs npm)
+bench-peers: venv .venv/made-for-bench  ## the same beside other queues, which it installs below .cache (npm, Go, Rust)
 	benchmarks/peers/install
 	$(python) benchmarks/run.py --write docs/benchmarks
 
 bench-short: venv .venv/made-for-bench  ## a small part of it, beside the raw limit, in half a minute
 	$(python) benchmarks/run.py --short
+
+bench-shards: venv .venv/made-for-bench  ## several servers on one machine, and the model of many, into docs/scaling
+	$(python) benchmarks/shards.py --write docs/scaling
+	$(python) benchmarks/scaling_model.py
 
 bench-cron: venv  ## what a look at a cron expression costs, beside croniter
 	$(python) benchmarks/cron.py
@@ -111,4 +115,4 @@ clean:  ## remove what was made
 venv:
 	@tools/venv
 
-.PHONY: help wheel image demo test test-all chromium dashboard-size screenshots check lint format types sql docs reference sync-client bench bench-peers bench-short bench-cron bench-instructions steady long chaos soak floors matrix clean venv
+.PHONY: help wheel image demo test test-all chromium dashboard-size screenshots check lint format types sql docs reference sync-client bench bench-peers bench-short bench-shards bench-cron bench-instructions steady long chaos soak floors matrix clean venv

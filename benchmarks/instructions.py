@@ -20,6 +20,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,7 +108,7 @@ def instructions(data: Path, binaries: Path, block: str) -> int:
     return int(counted[1])
 
 
-def measure(binaries: Path, sql: Path | None, console: Console) -> dict[str, int]:
+def measure(binaries: Path, sql: Path | None, console: Console, works: Sequence[Work] = tuple(WORKS)) -> dict[str, int]:
     """Return the instructions for each task, by the name of the work."""
     with tempfile.TemporaryDirectory(prefix="underway-") as path:
         directory = Path(path)
@@ -115,7 +116,7 @@ def measure(binaries: Path, sql: Path | None, console: Console) -> dict[str, int
         with console.status("filling a queue"):
             data = filled(directory, binaries, sql)
         counts = {}
-        for work in WORKS:
+        for work in works:
             few, many = work.turns
             with console.status(work.name):
                 least, most = (instructions(data, binaries, work.block(turns)) for turns in work.turns)

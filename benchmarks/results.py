@@ -86,7 +86,7 @@ class Line:
     @property
     def is_aside(self) -> bool:
         """Return whether the line compares with another queue without a goal."""
-        return self.goal is None and self.against != RAW
+        return self.goal is None and self.against not in ("", RAW)
 
     def as_json(self) -> dict[str, Any]:
         derived = {"figure": self.figure, "their_figure": self.their_figure, "ratio": self.ratio, "met": self.met}
@@ -116,6 +116,11 @@ class Line:
             str(self.goal or ""),
             met,
         ]
+
+
+def row_of(missing: str) -> str:
+    """Return the row of something that was not measured: ROW, or ROW: SYSTEM."""
+    return missing.partition(":")[0]
 
 
 RAW = "raw limit"
@@ -212,10 +217,29 @@ class Report:
         for row, why in self.missing.items():
             console.print(f"[red]not measured: {row}: {why}", highlight=False)
 
-    def write(self, directory: Path) -> list[Path]:
-        """Write the run as DATE.json, DATE.md and DATE.png, and show it on the page beside the directory."""
+    def keep(self, earlier: Report, order: Sequence[str]) -> None:
+        """Add the rows of a run of the same day and versions that were not measured again."""
+        same_versions = {**earlier.versions, **self.versions} == {**self.versions, **earlier.versions}
+        if not same_versions or earlier.settings != self.settings:
+            return
+        self.versions = {**earlier.versions, **self.versions}
+        again = {line.row for line in self.lines} | {row_of(name) for name in self.missing}
+        self.lines += [line for line in earlier.lines if line.row not in again]
+        self.lines.sort(key=lambda line: order.index(line.row))
+        panels = {curve.panel for curve in self.curves}
+        self.curves += [curve for curve in earlier.curves if curve.panel not in panels]
+        self.missing |= {name: why for name, why in earlier.missing.items() if row_of(name) not in again}
+        self.seconds += earlier.seconds
+
+    def write(self, directory: Path, order: Sequence[str] = ()) -> list[Path]:
+        """Write the run as DATE.json, DATE.md and DATE.png, and show it on the page beside the directory.
+
+        With the order of all rows, those of an earlier run of the day are kept.
+        """
         directory.mkdir(parents=True, exist_ok=True)
         written = [directory / f"{self.date}.json", directory / f"{self.date}.md"]
+        if order and written[0].exists():
+            self.keep(Report.from_json(written[0].read_text()), order)
         written[0].write_text(self.as_json())
         picture = None
         if self.curves:

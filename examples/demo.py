@@ -186,7 +186,7 @@ def show_dashboard(screen: Screen) -> None:
         screen.say(f"The dashboard needs the package {missing.name}: pip install 'underway-pg[dashboard]'")
         return
     screen.say("Its tasks, attempts and errors are in the dashboard.")
-    serve(app.dsn, port=int(os.environ.get("DEMO_PORT", "8420")))
+    serve({"demo": app.dsn}, port=int(os.environ.get("DEMO_PORT", "8420")))
 
 
 def found(task: int) -> underway.TaskInfo:

@@ -26,7 +26,9 @@ ROOMS = {
     "10_cron": "Cron",
     "20_queue": "Jobs and settings",
     "24_worker": "Workers",
+    "30_statistics": "Histograms",
     "32_limit": "Concurrency keys",
+    "34_event": "Actions of people",
     "36_history": "History",
     "44_enqueue": "Enqueueing",
     "48_claim": "Claiming",
@@ -36,6 +38,8 @@ ROOMS = {
     "64_schedule": "Schedules",
     "72_upkeep": "Upkeep",
     "80_view": "Views",
+    "82_search": "Searching",
+    "84_report": "Statistics and events",
 }
 
 TYPES = ("retry_policy", "claimed_task", "failed_task", "task_info")
@@ -87,11 +91,11 @@ def _errors(connection: psycopg.Connection[Any]) -> str:
 
 def _sql(connection: psycopg.Connection[Any]) -> str:
     lines = [NOTE, "# SQL\n", "The functions and views of the schema `underway` that may be called or read.\n"]
-    for room, title in ROOMS.items():
-        lines.append(f"## {title}\n")
+    for room in sorted(filter(Path.is_dir, FUNCTIONS.iterdir())):
         shown: set[str] = set()
-        for path in sorted((FUNCTIONS / room).glob("[a-z]*.sql")):
-            lines += _entry(connection, path, shown)
+        entries = [line for path in sorted(room.glob("[a-z]*.sql")) for line in _entry(connection, path, shown)]
+        if entries:
+            lines += [f"## {ROOMS[room.name]}\n", *entries]
     lines.append("## Types\n")
     for name in TYPES:
         lines += [f"### {name}\n", _columns(connection, name)]

@@ -17,7 +17,8 @@ UnderwayError
 │   ├── BatchFinal               UW013
 │   ├── OutputTooLarge           UW014
 │   ├── TaskLocked               UW015
-│   └── JobNotFound              UW016
+│   ├── JobNotFound              UW016
+│   └── ShardInUse               UW017
 ├── DatabaseUnavailable          the database cannot be reached; also a psycopg.OperationalError
 │   └── ServerUnresponsive       the database has not answered in time
 ├── MissingPrivilege             the role lacks a right in schema underway; also psycopg's InsufficientPrivilege
@@ -25,6 +26,7 @@ UnderwayError
 ├── ConfigurationError           the application is put together wrongly
 │   ├── UnsupportedConnection    the object given as a connection is not supported; also a TypeError
 │   ├── UnresolvedAnnotation     an annotation of a job's function names something that does not exist
+│   ├── UnknownShard             no database of the application has the shard number of an id
 │   ├── SchemaMissing            the database has no schema underway: run `underway migrate`
 │   ├── SchemaTooOld             the schema is older than this package needs: run `underway migrate`
 │   └── SchemaNewer              the schema is newer, and does not work with this package: upgrade it
@@ -79,6 +81,7 @@ __all__ = [
     "SchemaNewer",
     "SchemaTooOld",
     "ServerUnresponsive",
+    "ShardInUse",
     "Snooze",
     "TaskCancelled",
     "TaskFailed",
@@ -87,6 +90,7 @@ __all__ = [
     "UnderwayError",
     "UniqueConflict",
     "UnknownArguments",
+    "UnknownShard",
     "UnresolvedAnnotation",
     "UnsupportedConnection",
     "WaitTimeout",
@@ -223,6 +227,12 @@ class JobNotFound(DatabaseRefusal):
     sqlstate = "UW016"
 
 
+class ShardInUse(DatabaseRefusal):
+    """Ids were given out under the shard number of this database; it cannot change any more."""
+
+    sqlstate = "UW017"
+
+
 class DatabaseUnavailable(UnderwayError, psycopg.OperationalError):
     """The database cannot be reached; `__cause__` is the error of psycopg.
 
@@ -253,6 +263,10 @@ class UnsupportedConnection(ConfigurationError, TypeError):
 
 class UnresolvedAnnotation(ConfigurationError):
     """An annotation names something that does not exist, or not yet."""
+
+
+class UnknownShard(ConfigurationError):
+    """No database of the application has the shard number that is in an id."""
 
 
 class SchemaMissing(ConfigurationError):

@@ -24,8 +24,16 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from . import connections
+from .checks import check_number
 from .connections import Dsn
-from .errors import ConfigurationError, MigrationBlocked, MissingPrivilege, SchemaNewer, SchemaTooOld
+from .errors import (
+    ConfigurationError,
+    MigrationBlocked,
+    MissingPrivilege,
+    SchemaNewer,
+    SchemaTooOld,
+    translate_errors,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +46,7 @@ __all__ = [
     "migrations",
     "plan",
     "script",
+    "sql_directory",
     "steps",
     "testing_script",
 ]
@@ -60,7 +69,7 @@ class Migration:
     undo: str | None = None
 
 
-def _sql_directory() -> Path:
+def sql_directory() -> Path:
     """The SQL files: inside the installed package, or beside it in a checkout."""
     here = Path(__file__).resolve().parent
     for directory in (here / "sql", here.parent / "sql"):
@@ -77,7 +86,7 @@ def _checksum(text: str) -> str:
 def migrations() -> tuple[Migration, ...]:
     """The migrations in their order."""
     found = []
-    for path in sorted((_sql_directory() / "migrations").glob("*.sql")):
+    for path in sorted((sql_directory() / "migrations").glob("*.sql")):
         if path.suffixes == [".undo", ".sql"]:
             continue
         text, undo = path.read_text(encoding="utf-8"), path.with_suffix(".undo.sql")
@@ -97,21 +106,23 @@ def migrations() -> tuple[Migration, ...]:
 class MigrationPlan:
     """What a migration does: the names of the migrations to apply, and whether the functions change.
 
-    `version` is that of the schema afterwards: the number of its newest migration.
+    `version` is that of the schema afterwards: the number of its newest migration. `shard` is the new shard number of
+    the database; None if it does not change.
     """
 
     migrations: tuple[str, ...]
     functions: bool
+    shard: int | None = None
     version: int = field(default_factory=lambda: migrations()[-1].version)
 
     def __bool__(self) -> bool:
-        return bool(self.migrations) or self.functions
+        return bool(self.migrations) or self.functions or self.shard is not None
 
 
 @cache
 def function_text() -> str:
     """The text of all functions and views, room by room."""
-    files = sorted((_sql_directory() / "functions").glob("*/*.sql"), key=lambda path: path.parts[-2:])
+    files = sorted((sql_directory() / "functions").glob("*/*.sql"), key=lambda path: path.parts[-2:])
     return "\n".join(path.read_text(encoding="utf-8") for path in files)
 
 
@@ -253,6 +264,8 @@ $functions$;
         values ('{checksum}', {roles}, clock_timestamp());
     end if;"""
 
+_SHARD = "    perform underway.set_shard({shard});"
+
 # The functions are those of the newest migration; the package of the older one installs its own.
 _DROP_FUNCTIONS = """\
     if exists (select from underway.migration m where m.version > {version}) then
@@ -292,14 +305,15 @@ commit;
 """
 
 
-def steps(from_version: int, to_version: int) -> list[str]:
+def steps(from_version: int, to_version: int, *, shard: int | None = None) -> list[str]:
     """The statements that take the schema from one version to another, for the migrations of other tools.
 
     The version of a schema is the number of its newest migration; 0 is a database without Underway. Each statement can
     be sent by itself, without parameters, and leaves the settings of the session as they were. Run them in their order
     in one transaction, which need not be their own. What is done already is not done again.
 
-    Upwards, the functions come with the newest version: a package has those of its newest migration only. Downwards,
+    Upwards, the functions come with the newest version: a package has those of its newest migration only. Then `shard`
+    gives the database its number among the shards of an application; without it the number stays. Downwards,
     functions and views are removed, which the package of that version installs again; and at 0 everything is removed,
     tasks too. Raises ConfigurationError for a version that this package does not know, and for one below which a
     migration cannot be undone.
@@ -327,28 +341,38 @@ def steps(from_version: int, to_version: int) -> list[str]:
         bodies += [_MIGRATION.format(**vars(m)) for m in migrations() if from_version < m.version <= to_version]
         if to_version == newest:
             bodies.append(_FUNCTIONS.format(checksum=_checksum(function_text()), roles=_ROLES, sql=function_text()))
+            if shard is not None:
+                _check_shard(shard)
+                bodies.append(_SHARD.format(shard=shard))
     return [_STEP.format(body=body) for body in bodies]
 
 
-def script() -> str:
+def _check_shard(shard: int) -> None:
+    check_number("shard", shard, int, 0)
+    if shard > 511:
+        raise ConfigurationError(f"shard is {shard}; give a number from 0 to 511")
+
+
+def script(shard: int | None = None) -> str:
     """The whole installation as one SQL text; running it is safe at any time and from many sessions at once."""
-    return _SCRIPT.format(steps="\n".join(steps(0, migrations()[-1].version)))
+    return _SCRIPT.format(steps="\n".join(steps(0, migrations()[-1].version, shard=shard)))
 
 
 def testing_script() -> str:
     """The schema `underway_test` as one SQL text, to be run in one transaction."""
-    return (_sql_directory() / "testing" / "underway_test.sql").read_text(encoding="utf-8")
+    return (sql_directory() / "testing" / "underway_test.sql").read_text(encoding="utf-8")
 
 
-def plan(connection: psycopg.Connection) -> MigrationPlan:
+def plan(connection: psycopg.Connection, shard: int | None = None) -> MigrationPlan:
     """What `migrate` would do to this database.
 
     Raises SchemaNewer when the database has migrations that this package does not know, ConfigurationError when a
-    migration was changed after it had been applied, or when the schema `underway` belongs to something else, and
-    MissingPrivilege when the role may not do it.
+    migration was changed after it had been applied, or when the schema `underway` belongs to something else,
+    ShardInUse when the database has given out ids under another number, and MissingPrivilege when the role may not do
+    it.
     """
     applied: dict[int, str] = {}
-    functions = False
+    functions = new_shard = False
     with _named_rights(connection):
         if connection.execute(f"select {_FOREIGN}").fetchone() == (True,):
             raise ConfigurationError(
@@ -363,6 +387,8 @@ def plan(connection: psycopg.Connection) -> MigrationPlan:
                     [_checksum(function_text())],
                 ).fetchall()
             )
+        if shard is not None:
+            new_shard = _would_change(connection, shard)
     last = migrations()[-1].version
     if applied and max(applied) > last:
         raise SchemaNewer(
@@ -376,7 +402,17 @@ def plan(connection: psycopg.Connection) -> MigrationPlan:
     return MigrationPlan(
         migrations=tuple(m.name for m in migrations() if m.version not in applied),
         functions=not functions,
+        shard=shard if new_shard else None,
     )
+
+
+def _would_change(connection: psycopg.Connection, shard: int) -> bool:
+    """Whether the database would get another shard number. Raises what `underway.set_shard` raises."""
+    _check_shard(shard)
+    if connection.execute("select to_regprocedure('underway.set_shard(integer)')").fetchone() == (None,):
+        return shard != 0
+    with translate_errors(), connection.transaction(force_rollback=True):
+        return bool(connection.execute("select underway.set_shard(%s)", [shard]).fetchall()[0][0])
 
 
 @contextmanager
@@ -401,20 +437,21 @@ def _named_rights(connection: psycopg.Connection) -> Iterator[None]:
         raise MissingPrivilege(f"{error.diag.message_primary}: {advice}") from error
 
 
-def migrate(dsn: Dsn, *, give_up_after: float = 60.0) -> MigrationPlan:
+def migrate(dsn: Dsn, *, shard: int | None = None, give_up_after: float = 60.0) -> MigrationPlan:
     """Install or upgrade Underway in a database. Returns what was done, and the version; falsy if nothing was to do.
 
+    `shard` is the number of the database among the shards of an application, 0 to 511; without it the number stays.
     Raises what `plan` raises, DatabaseUnavailable, and MigrationBlocked when an open transaction has used the tables
     for `give_up_after` seconds.
     """
     with connections.connect(dsn, application_name="underway migrate") as connection:
         connection.add_notice_handler(lambda notice: logger.warning("%s", notice.message_primary))
-        todo = plan(connection)
+        todo = plan(connection, shard)
         give_up_at = time.monotonic() + give_up_after
         while todo:
             try:
                 with _named_rights(connection):
-                    connection.execute(script().encode())
+                    connection.execute(script(todo.shard).encode())
                 break
             except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
                 connection.execute("rollback")

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -100,6 +100,39 @@ def test_a_run_is_written_with_its_date_and_shown_on_the_page(tmp_path: Path, re
     assert text.count("| WAL |") == 1
 
 
+def test_a_peer_that_fails_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from rows import SHORT_SCALE, Bench
+    from server import Failure
+
+    def fail() -> float:
+        raise Failure("no worker claims the tasks that are left")
+
+    bench = Bench(None, SHORT_SCALE, [SimpleNamespace(name="river", version="0.51.2")])
+    figures = bench.in_turns({"ours": lambda: 1.0, "river 0.51.2": fail, "raw": lambda: 2.0}, 2)
+    assert figures == {"ours": [1.0, 1.0], "raw": [2.0, 2.0]}
+    assert bench.missing == {"river 0.51.2": "no worker claims the tasks that are left"}
+    with pytest.raises(Failure):
+        bench.in_turns({"ours": fail, "raw": lambda: 2.0}, 2)
+
+
+def test_a_part_of_the_rows_is_added_to_those_of_the_same_day_and_version(
+    tmp_path: Path, results: ModuleType, report: Any
+) -> None:
+    report.write(tmp_path / "benchmarks")
+    part = results.Report(
+        taken_at="2026-01-02 05:00 UTC", machine={}, versions=report.versions, settings=report.settings
+    )
+    part.lines = [results.Line(row="wal", workload="WAL", unit="bytes", ours=[900.0])]
+    part.write(tmp_path / "benchmarks", order=["wal", "drain-1"])
+    assert [(line.row, line.figure) for line in part.lines] == [("wal", 900), ("drain-1", 50_000)]
+    assert part.missing == {"idle": "pg_stat_statements is not preloaded"}
+
+    changed = results.Report(taken_at="2026-01-02 06:00 UTC", machine={}, versions={"underway": "0.2.0"}, settings={})
+    changed.write(tmp_path / "benchmarks", order=["wal", "drain-1"])
+    assert changed.lines == []
+
+
 def test_the_page_describes_every_row_and_has_a_place_for_the_newest_run(
     monkeypatch: pytest.MonkeyPatch, results: ModuleType
 ) -> None:
@@ -108,6 +141,16 @@ def test_the_page_describes_every_row_and_has_a_place_for_the_newest_run(
     page = (ROOT / "docs/benchmarks.md").read_text()
     assert [name for name in ROWS if f"\n| {name} |" not in page] == []
     assert results.NEWEST.search(page)
+    assert results.NEWEST.search((ROOT / "docs/scaling.md").read_text())
+
+
+def test_cores_are_divided_equally_between_servers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from shards import shares
+
+    assert shares(1, [0, 1, 2, 3]) == [[0, 1, 2, 3]]
+    assert shares(2, [0, 1, 2, 3]) == [[0, 2], [1, 3]]
+    assert shares(4, [0, 1]) == [[0], [1], [0], [1]]
 
 
 def test_a_tiny_run_gives_ratios_beside_the_raw_limit(server: Server) -> None:

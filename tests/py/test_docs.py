@@ -40,6 +40,15 @@ PREPARE = {
 NOT_RUN = {
     "docs/guides/dashboard.md": ["listens on a fixed port", "listens on a fixed port"],
     "docs/guides/middleware.md": ["needs structlog"],
+    "docs/guides/operations.md": ["needs two servers"],
+    "docs/guides/routers.md": [
+        "needs PgDog",
+        "needs SPQR",
+        "needs two servers",
+        "needs Citus",
+        "needs PL/Proxy",
+        "needs PL/Proxy",
+    ],
     "docs/guides/observability.md": [
         "serves until it is stopped",
         "does not end",

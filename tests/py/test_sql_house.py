@@ -43,9 +43,10 @@ WRITABLE: dict[str, set[str]] = {
     },
     "60_batch": {"batch"},
     "64_schedule": {"schedule"},
-    "68_workflow": set(),
     "72_upkeep": {"worker", "queue", "task", "upkeep", "stat_position", "queue_depth", "blocked_queue"},
     "80_view": set(),
+    "82_search": set(),
+    "84_report": set(),
     "90_role": {"grants"},
 }
 HOME = {

@@ -25,6 +25,7 @@ try:
         batches,
         changes,
         completion,
+        console,
         cron,
         dashboard,
         doctor,
@@ -56,7 +57,7 @@ commands = typer.Typer(
 # In the order of the help, which lists groups after commands.
 for part in (
     migrate, sync, worker, enqueue, top, doctor, tasks, actions, changes, transfer, queues, jobs, batches, schedules,
-    cron, workers, events, dashboard, completion,
+    cron, workers, events, dashboard, console, completion,
 ):  # fmt: skip
     commands.add_typer(part.commands)
 commands.add_typer(queues.queue_commands, name="queue")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from typing import Annotated, Any
 
 import psycopg
@@ -12,14 +13,15 @@ import typer
 
 from .. import statements
 from ..client import execute
-from ..errors import DatabaseRefusal, WrongState
-from ..models import FINAL_STATES, State
+from ..errors import DatabaseRefusal, DatabaseUnavailable, WrongState
+from ..models import FINAL_STATES, State, TaskSummary
 from ..statements import Statement
 from .bulk import CHUNK, Outcome, change_all, matching, progress_bar
-from .database import connect, database_time, record
+from .database import database_time, record
+from .databases import Databases, on_databases
 from .errors import WrongUsage
 from .filters import Selection, StateName, TaskFilter, with_filter
-from .options import Dsn, Json
+from .options import Json
 from .output import amount, echo, echo_json, print_error
 from .tasks import no_task, show_tasks, summaries
 
@@ -108,8 +110,10 @@ def _add(action: _Action) -> None:
 
     @commands.command(action.name, help=action.help + _HELP.format(chunk=CHUNK))
     @with_filter
+    @on_databases
     def command(
         filter: TaskFilter,
+        databases: Databases,
         ids: Annotated[
             list[int] | None, typer.Argument(metavar="ID", min=1, max=2**63 - 1, help="The ids of tasks.")
         ] = None,
@@ -125,7 +129,6 @@ def _add(action: _Action) -> None:
             bool, typer.Option("-y", "--yes", allow_from_autoenv=False, help="Do not ask. Scripts need it.")
         ] = False,
         dry_run: Annotated[bool, typer.Option("--dry-run", help="Show which tasks, and change nothing.")] = False,
-        dsn: Dsn = None,
         as_json: Json = False,
     ) -> None:
         selection = Selection.of(ids, filter, limit, all_tasks)
@@ -135,11 +138,12 @@ def _add(action: _Action) -> None:
                 f"{action.name} with filters asks before it begins, and there is no terminal to ask on: add --yes, or"
                 " --dry-run to see which tasks"
             )
-        with connect(dsn) as connection:
-            if selection.ids and not dry_run:
-                _by_id(connection, action, selection.ids, as_json)
-            else:
-                _by_filter(connection, action, selection, yes=yes, dry_run=dry_run, as_json=as_json)
+        if databases.several and limit is not None:
+            raise WrongUsage(f"--limit is for one database: give {action.name} one --dsn")
+        if selection.ids and not dry_run:
+            _by_id(databases, action, selection.ids, as_json)
+        else:
+            _by_filter(databases, action, selection, yes=yes, dry_run=dry_run, as_json=as_json)
 
 
 def _plain(states: tuple[State, ...]) -> list[str]:
@@ -156,16 +160,41 @@ def _applicable(action: _Action, filter: TaskFilter) -> TaskFilter:
     return replace(filter, state=states, dead_letters=filter.dead_letters or action.name == "redrive")
 
 
-def _by_id(connection: Connection, action: _Action, ids: list[int], as_json: bool) -> None:
+def _by_id(databases: Databases, action: _Action, ids: list[int], as_json: bool) -> None:
     """Change each task. A refusal does not stop the others, but makes the exit code 1."""
+    homes, refused = databases.by_home(ids)
     changed: set[int] = set()
+    for home, members in homes.items():
+        try:
+            with databases.connect(home) as connection:
+                _change_each(connection, action, members, changed, refused)
+        except DatabaseUnavailable as error:
+            if not databases.several:
+                raise
+            refused |= {id: f"task {id} is not {action.done}: {error}" for id in members if id not in changed}
+    if as_json:
+        listed = [{"id": id, "message": refused[id]} for id in ids if id in refused]
+        echo_json({action.done: [id for id in ids if id in changed], "refused": listed})
+    for id in ids if not as_json else ():
+        if id in changed:
+            echo(f"task {id}: {action.done}")
+    for id in ids:
+        if id in refused:
+            print_error(refused[id])
+    if refused:
+        raise typer.Exit(1)
+
+
+def _change_each(
+    connection: Connection, action: _Action, ids: list[int], changed: set[int], refused: dict[int, str]
+) -> None:
+    """Change the tasks of a database; adds each id to those that are changed, or to the refused with the reason."""
     for start in range(0, len(ids), CHUNK):
         with connection.transaction():
             done = execute(connection, action.many(ids[start : start + CHUNK]))
             if done:
                 record(connection, action.name, {"tasks": done})
         changed.update(done)
-    refused = []
     for id in ids:
         if id not in changed:  # by itself, it says why
             try:
@@ -173,57 +202,73 @@ def _by_id(connection: Connection, action: _Action, ids: list[int], as_json: boo
                     action.one(connection, id)
                     record(connection, action.name, {"tasks": [id]})
             except DatabaseRefusal as error:
-                refused.append({"id": id, "message": str(error)})
+                refused[id] = str(error)
             else:
                 changed.add(id)
-    if as_json:
-        echo_json({action.done: [id for id in ids if id in changed], "refused": refused})
-    for id in ids if not as_json else ():
-        if id in changed:
-            echo(f"task {id}: {action.done}")
-    for refusal in refused:
-        print_error(str(refusal["message"]))
-    if refused:
-        raise typer.Exit(1)
+
+
+@dataclass(frozen=True)
+class _Preview:
+    """The tasks that a filter selects in a database: how many, with the first of them."""
+
+    conditions: dict[str, Any]
+    count: int
+    capped: bool
+    newest: int | None
+    first: list[TaskSummary]
+    now: datetime
 
 
 def _by_filter(
-    connection: Connection, action: _Action, selection: Selection, *, yes: bool, dry_run: bool, as_json: bool
+    databases: Databases, action: _Action, selection: Selection, *, yes: bool, dry_run: bool, as_json: bool
 ) -> None:
     """Show how many tasks are selected, ask, and change them."""
-    now = database_time(connection)
-    conditions = selection.conditions(now) | _applicable(action, selection.filter).conditions(now)
-    total = execute(connection, statements.count_tasks(conditions))
-    count, capped = total.count, total.capped
+
+    def look(connection: Connection) -> _Preview:
+        now = database_time(connection)
+        conditions = selection.conditions(now) | _applicable(action, selection.filter).conditions(now)
+        total = execute(connection, statements.count_tasks(conditions))
+        first = next(filter(None, matching(connection, conditions, limit=min(_SHOWN, selection.limit or _SHOWN))), [])
+        newest = first[0] if first else None
+        return _Preview(conditions, total.count, total.capped, newest, summaries(connection, first), now)
+
+    previews = databases.read(look)
+    count, capped = sum(each.count for each in previews.values()), any(each.capped for each in previews.values())
     if selection.limit is not None and selection.limit <= count:
         count, capped = selection.limit, False
     words = f"{'more than ' if capped else ''}{amount(count, 'task')}"
-    first = next(filter(None, matching(connection, conditions, limit=min(_SHOWN, selection.limit or _SHOWN))), [])
+    first = [(shard, task) for shard, each in previews.items() for task in each.first]
     if not as_json:
         echo(f"{words} to be {action.done}: {selection}" if first else f"no task: {selection}", err=not dry_run)
         if first:
-            show_tasks(summaries(connection, first), now, err=not dry_run)
+            show_tasks(databases, first, next(iter(previews.values())).now, err=not dry_run)
     if dry_run or not first:
         if as_json:
-            echo_json({"matched": count, "capped": capped, **asdict(Outcome()), "first": first})
+            matched = {"matched": count, "capped": capped, **asdict(Outcome()), "first": [task.id for _, task in first]}
+            echo_json(databases.with_unreachable(matched))
         return
     if not yes and not typer.confirm(f"{action.name} {words}?", err=True):
         raise typer.Exit(1)
-    # Not the tasks that are enqueued from now on.
-    chunks = matching(connection, conditions, limit=selection.limit, before=first[0] + 1)
+    outcome = Outcome()
     with progress_bar(action.name, None if capped else count) as advance:
-        outcome, details = Outcome(), {"filter": conditions}
         try:
-            change_all(connection, action.name, action.many, chunks, details, outcome, advance)
+            for shard, preview in previews.items():
+                if preview.newest is not None and not outcome.interrupted:
+                    with databases.connect(shard) as connection:
+                        # Not the tasks that are enqueued from now on.
+                        before, conditions = preview.newest + 1, preview.conditions
+                        chunks = matching(connection, conditions, limit=selection.limit, before=before)
+                        details = {"filter": conditions}
+                        change_all(connection, action.name, action.many, chunks, details, outcome, advance)
         except (DatabaseRefusal, psycopg.Error):
             print_error(f"{amount(outcome.changed, 'task')} {action.done} before this error:")
             raise
-    _report(action, outcome, count, capped, as_json)
+    _report(databases, action, outcome, count, capped, as_json)
 
 
-def _report(action: _Action, outcome: Outcome, count: int, capped: bool, as_json: bool) -> None:
+def _report(databases: Databases, action: _Action, outcome: Outcome, count: int, capped: bool, as_json: bool) -> None:
     if as_json:
-        echo_json({"matched": count, "capped": capped, **asdict(outcome)})
+        echo_json(databases.with_unreachable({"matched": count, "capped": capped, **asdict(outcome)}))
     else:
         echo(f"{amount(outcome.changed, 'task')} {action.done}")
     if outcome.unchanged:

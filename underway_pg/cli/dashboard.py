@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
 
-from .database import require_dsn
+from .databases import Databases, on_databases
 from .errors import WrongUsage
-from .options import Dsn
 from .output import echo
 
 __all__ = ["commands", "serve"]
@@ -19,7 +19,9 @@ commands = typer.Typer()
 
 
 @commands.command()
+@on_databases
 def dashboard(
+    databases: Databases,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on; 0 takes a free one.")] = 8420,
     token: Annotated[
@@ -47,9 +49,8 @@ def dashboard(
         ),
     ] = None,
     prefix: Annotated[str, typer.Option(help="The path under which a proxy publishes the dashboard.")] = "",
-    dsn: Dsn = None,
 ) -> None:
-    """Serve the dashboard: a web site that shows and operates the queues of the database.
+    """Serve the dashboard: a web site that shows and operates the queues of the database, or of several.
 
     It listens on this machine alone. On another address it needs --token or --password, better given as
     UNDERWAY_DASHBOARD_TOKEN or UNDERWAY_DASHBOARD_PASSWORD, which no list of processes shows. There it is read-only
@@ -61,7 +62,7 @@ def dashboard(
             " UNDERWAY_DASHBOARD_TOKEN or UNDERWAY_DASHBOARD_PASSWORD"
         )
     serve(
-        require_dsn(dsn),
+        databases.dsns,
         host=host,
         port=port,
         token=token,
@@ -81,7 +82,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def serve(
-    dsn: str,
+    dsns: Mapping[str, str],
     *,
     host: str = "127.0.0.1",
     port: int = 8420,
@@ -100,7 +101,7 @@ def serve(
 
     local = not (token or password)
     application = Dashboard(
-        dsn, read_only=read_only, token=token, password=password, local=local, redact=redact or [], prefix=prefix
+        dsns=dsns, read_only=read_only, token=token, password=password, local=local, redact=redact or [], prefix=prefix
     )
     mode = " It is read-only." if application.settings.read_only else ""
     try:

@@ -15,7 +15,7 @@ from ..errors import ConfigurationError
 from ..statements import Statement
 from .errors import WrongUsage
 
-__all__ = ["NO_DATABASE", "change", "connect", "database_time", "query", "query_with_time", "record", "require_dsn"]
+__all__ = ["NO_DATABASE", "change", "connect", "database_time", "query", "record", "require_dsn", "with_time"]
 
 T = TypeVar("T")
 
@@ -44,10 +44,9 @@ def query(dsn: str | None, statement: Statement[T]) -> T:
         return execute(connection, statement)
 
 
-def query_with_time(dsn: str | None, statement: Statement[T]) -> tuple[T, datetime]:
+def with_time(connection: psycopg.Connection[Any], statement: Statement[T]) -> tuple[T, datetime]:
     """The result of one statement, and the current time by the clock of the database."""
-    with connect(dsn) as connection:
-        return execute(connection, statement), database_time(connection)
+    return execute(connection, statement), database_time(connection)
 
 
 def database_time(connection: psycopg.Connection[Any]) -> datetime:

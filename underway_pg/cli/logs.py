@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Literal
 
+from .output import printable
+
 __all__ = ["Format", "Level", "configure_logging"]
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -25,12 +27,18 @@ def configure_logging(level: Level | None, format: Format | None) -> None:
             package.warning("--log-format %s has no effect: the application has configured logging", format)
         return
     handler = logging.StreamHandler()
-    handler.setFormatter(_json_formatter() if format == "json" else _text_formatter())
+    handler.setFormatter(_json_formatter() if format == "json" else _TextFormatter())
     logging.basicConfig(level=(level or "info").upper(), handlers=[handler])
 
 
-def _text_formatter() -> logging.Formatter:
-    return logging.Formatter("%(asctime)s %(levelname)s %(message)s")
+class _TextFormatter(logging.Formatter):
+    """Lines of text, in which control characters are escaped."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
 
 
 def _json_formatter() -> logging.Formatter:

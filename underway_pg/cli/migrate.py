@@ -22,6 +22,18 @@ commands = typer.Typer()
 def migrate(
     plan: Annotated[bool, typer.Option("--plan", help="Print what would be done, and do nothing.")] = False,
     sql: Annotated[bool, typer.Option("--sql", help="Print the whole schema as SQL. Needs no database.")] = False,
+    shard: Annotated[
+        int | None,
+        typer.Option(
+            "--shard",
+            min=0,
+            max=511,
+            metavar="N",
+            help="The number of this database among the shards of an application, before its first task; 0 if it is"
+            " never given. Ids have it in their high bits.",
+            show_default=False,
+        ),
+    ] = None,
     testing: Annotated[
         bool | None,
         typer.Option(
@@ -45,15 +57,15 @@ def migrate(
     if no_transaction and not sql:
         raise WrongUsage("--no-transaction goes together with --sql only")
     if sql:
-        steps = "\n".join(schema.steps(0, schema.migrations()[-1].version))
-        script = steps if no_transaction else schema.script()
+        steps = "\n".join(schema.steps(0, schema.migrations()[-1].version, shard=shard))
+        script = steps if no_transaction else schema.script(shard)
         typer.echo(script + (schema.testing_script() if testing else ""), nl=False)
         return
     if plan:
         with connect(dsn) as connection:
-            todo = schema.plan(connection)
+            todo = schema.plan(connection, shard)
     else:
-        todo = schema.migrate(require_dsn(dsn))
+        todo = schema.migrate(require_dsn(dsn), shard=shard)
     if as_json:
         echo_json(asdict(todo))
         return
@@ -61,6 +73,8 @@ def migrate(
         echo(f"{'to apply' if plan else 'applied'}: migration {name}")
     if todo.functions:
         echo(f"{'to install' if plan else 'installed'}: the functions")
+    if todo.shard is not None:
+        echo(f"{'to set' if plan else 'set'}: the shard number {todo.shard}")
     if not todo:
         echo("the schema is up to date")
     if testing is not None:

@@ -18,17 +18,23 @@ _STATE_STYLES = {
     "cancelled": "dim", "failing": "red", "ended": "dim",
 }  # fmt: skip
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# Control characters but tab and newline, and what changes the direction of the text around it.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def printable(text: str) -> str:
-    """Text without control characters: the text of a task must not control the terminal."""
-    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+    """Text with control characters escaped: the text of a task must not control the terminal or hide what follows."""
+    return _CONTROL.sub(_escaped, text)
 
 
-def echo(text: str, *, err: bool = False) -> None:
+def _escaped(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+
+
+def echo(text: str, *, err: bool = False, nl: bool = True) -> None:
     """Print text on stdout, or on stderr."""
-    typer.echo(printable(text), err=err)
+    typer.echo(printable(text), err=err, nl=nl)
 
 
 def amount(count: int, noun: str) -> str:

@@ -6,15 +6,17 @@ from dataclasses import asdict
 from datetime import timedelta
 from typing import Annotated, Any
 
+import psycopg
 import typer
 
 from .. import statements
 from ..client import execute
 from ..models import QueueStats, TaskStats
 from ..settings import Queue, RetryPolicy
-from .database import change, connect, database_time
+from .database import change, database_time
+from .databases import Databases, on_databases
 from .options import Dsn, Json, QueueName, Timeout, duration_option
-from .output import echo, echo_json, echo_table, relative
+from .output import echo, echo_json, relative
 from .rates import Period, Since, rate, seconds_in_words
 
 __all__ = ["commands", "queue_commands"]
@@ -28,36 +30,43 @@ _Key = Annotated[
 
 
 @commands.command()
-def queues(since: Since = None, dsn: Dsn = None, as_json: Json = False) -> None:
+@on_databases
+def queues(databases: Databases, since: Since = None, as_json: Json = False) -> None:
     """List the queues with their settings, the number of their tasks, and what happened to these in the last hour.
 
     A number with a plus sign may be higher: at most 10,000 tasks of a queue are counted.
     """
-    with connect(dsn) as connection:
-        now = database_time(connection)
-        period = Period.last(since, now)
+
+    def read(connection: psycopg.Connection[Any]) -> list[tuple[QueueStats, TaskStats | None, Period]]:
+        period = Period.last(since, database_time(connection))
         found = execute(connection, statements.queues())
-        done = {each.queue: each for each in execute(connection, statements.stats_by_queue(period.since, now))}
+        done = {each.queue: each for each in execute(connection, statements.stats_by_queue(period.since, period.until))}
+        return [(queue, done.get(queue.queue), period) for queue in found]
+
+    listed = [(shard, *row) for shard, rows in databases.read(read).items() for row in rows]
     if as_json:
-        stats = {name: asdict(each) for name, each in done.items()}
-        echo_json([
-            asdict(queue) | {"stats": {"seconds": period.seconds, **stats.get(queue.queue, {})}} for queue in found
-        ])  # fmt: skip
+        databases.show_json(
+            "queues",
+            [
+                (shard, asdict(queue) | {"stats": {"seconds": period.seconds, **(asdict(stats) if stats else {})}})
+                for shard, queue, stats, period in listed
+            ],
+        )
         return
-    echo_table(
+    databases.show(
         ["queue", "state", "ready", "oldest", "parked", "scheduled", "running", "waiting", "dead letters", "started",
          "failed", "wait p95", "workers", "limits", "paused keys", "dead-letter queue"],
         [
-            [
+            (shard, [
                 queue.queue, "paused" if queue.paused_at else "active", at_least(queue, queue.ready),
-                relative(queue.oldest_ready_at, now), *(
+                relative(queue.oldest_ready_at, period.until), *(
                     at_least(queue, count)
                     for count in (queue.parked, queue.scheduled, queue.in_progress, queue.waiting, queue.dead_letters)
                 ),
-                *_rates(done.get(queue.queue), period), queue.workers, _limits(queue), _some(queue.paused_keys),
+                *_rates(stats, period), queue.workers, _limits(queue), _some(queue.paused_keys),
                 queue.dead_letter_queue,
-            ]
-            for queue in found
+            ])
+            for shard, queue, stats, period in listed
         ],
         "no queues; create one: underway queue create NAME",
     )  # fmt: skip

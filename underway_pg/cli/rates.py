@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 from .options import duration_option
 
-__all__ = ["CAPPED", "DONE", "LAST_HOUR", "Period", "Since", "percentiles", "rate", "seconds_in_words"]
+__all__ = ["CAPPED", "DONE", "LAST_HOUR", "Period", "Since", "added", "percentiles", "rate", "seconds_in_words"]
 
 # What is counted over a time.
 DONE = ("enqueued", "started", "succeeded", "failed", "retried", "cancelled", "expired")
@@ -39,6 +40,16 @@ class Period:
     def seconds(self) -> float:
         """How long it is."""
         return (self.until - self.since).total_seconds()
+
+
+def added(numbers: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The numbers of `underway.stats()` of several databases together: their sums, and the highest age and flag."""
+    highest = ("capped", "oldest_ready_seconds")
+    return {
+        name: max(values) if name in highest else sum(values)
+        for name in numbers[0]
+        for values in [[each[name] for each in numbers]]
+    }
 
 
 def rate(count: int, seconds: float) -> str:

@@ -14,7 +14,8 @@ from ..errors import ScheduleNotFound
 from ..models import ScheduleStats
 from ..settings import Options, Schedule
 from .cron import Cron, Zone
-from .database import change, query_with_time
+from .database import change, with_time
+from .databases import Databases, on_databases
 from .names import schedule_names
 from .options import (
     Dsn,
@@ -30,7 +31,7 @@ from .options import (
     parse_input,
     time_option,
 )
-from .output import absolute_time, echo, echo_json, echo_table, relative
+from .output import absolute_time, echo, echo_json, relative
 
 __all__ = ["commands", "schedule_commands"]
 
@@ -43,21 +44,23 @@ _Schedule = Annotated[
 
 
 @commands.command()
-def schedules(dsn: Dsn = None, as_json: Json = False) -> None:
+@on_databases
+def schedules(databases: Databases, as_json: Json = False) -> None:
     """List the schedules with their last and next times."""
-    found, now = query_with_time(dsn, statements.schedules())
+    answers = databases.read(lambda connection: with_time(connection, statements.schedules()))
+    found = [(shard, schedule, now) for shard, (schedules, now) in answers.items() for schedule in schedules]
     if as_json:
-        echo_json([asdict(schedule) for schedule in found])
+        databases.show_json("schedules", [(shard, asdict(schedule)) for shard, schedule, _ in found])
         return
-    echo_table(
+    databases.show(
         ["schedule", "queue", "job", "cron", "in words", "time zone", "state", "next", "last", "last task", "error"],
         [
-            [
+            (shard, [
                 each.schedule, each.queue, each.job, each.cron, in_words(each.cron), each.time_zone,
                 _schedule_state(each), None if each.paused_at else relative(each.next_at, now),
                 relative(each.last_at, now), each.last_task, (each.last_error or {}).get("message"),
-            ]
-            for each in found
+            ])
+            for shard, each, now in found
         ],
         "no schedules; add one: underway schedule add NAME QUEUE CRON",
     )  # fmt: skip

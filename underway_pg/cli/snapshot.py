@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,7 +13,7 @@ from .. import statements
 from ..client import execute
 from ..models import QueueStats, TaskStats, TaskSummary, WorkerStats
 from .database import database_time
-from .rates import Period
+from .rates import Period, added
 
 __all__ = ["Snapshot"]
 
@@ -51,6 +52,32 @@ class Snapshot:
             running=_tasks(connection, {"state": ["in_progress"]}),
             failures=_tasks(connection, {"state": ["failed"], "finished_after": hour}),
         )
+
+    @classmethod
+    def of(cls, snapshots: Mapping[str, Snapshot]) -> Snapshot:
+        """Those of several databases in one: figures added, and each name with that of its database before it."""
+        if len(snapshots) == 1:
+            return next(iter(snapshots.values()))
+        each = list(snapshots.values())
+        return cls(
+            at=each[0].at,
+            totals=added([one.totals for one in each]),
+            queues=_named(snapshots, "queues", "queue"),
+            seconds=each[0].seconds,
+            rates=_named(snapshots, "rates", "queue"),
+            workers=_named(snapshots, "workers", "name"),
+            running=_named(snapshots, "running", "queue"),
+            failures=_named(snapshots, "failures", "queue"),
+        )
+
+
+def _named(snapshots: Mapping[str, Snapshot], part: str, name: str) -> list[Any]:
+    """A part of all snapshots, each row with the name of its database before its own."""
+    return [
+        replace(row, **{name: f"{shard}: {getattr(row, name)}"})
+        for shard, snapshot in snapshots.items()
+        for row in getattr(snapshot, part)
+    ]
 
 
 def _tasks(connection: psycopg.Connection[Any], conditions: dict[str, Any]) -> list[TaskSummary]:

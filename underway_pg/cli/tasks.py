@@ -17,7 +17,8 @@ from ..client import Client, execute
 from ..errors import TaskNotFound
 from ..models import TaskInfo, TaskSummary
 from .bulk import matching
-from .database import connect, database_time, query, query_with_time, require_dsn
+from .database import database_time, require_dsn
+from .databases import Databases, on_databases
 from .filters import TaskFilter, with_filter
 from .options import Dsn, Json, TaskId, duration_option
 from .output import absolute_time, echo, echo_json, echo_table, relative
@@ -26,27 +27,39 @@ __all__ = ["commands", "no_task", "show_tasks", "summaries"]
 
 commands = typer.Typer()
 
+# Seconds. To list all tasks may take as long as it takes.
+_UNLIMITED = 7 * 86400.0
+
 _Tasks = Annotated[list[int], typer.Argument(metavar="ID...", min=1, max=2**63 - 1, help="The ids of tasks.")]
 
 
 @commands.command()
 @with_filter
+@on_databases
 def tasks(
     filter: TaskFilter,
+    databases: Databases,
     limit: Annotated[int, typer.Option("-n", "--limit", min=1, help="The maximum number of tasks.")] = 50,
     all_tasks: Annotated[bool, typer.Option("--all", help="List all that match; --limit has no effect.")] = False,
-    dsn: Dsn = None,
     as_json: Json = False,
 ) -> None:
     """List the newest tasks, live and finished. Each filter that is given must match."""
-    with connect(dsn) as connection:
+
+    def newest(connection: psycopg.Connection[Any]) -> tuple[list[TaskSummary], datetime]:
         now = database_time(connection)
         chunks = matching(connection, filter.conditions(now), limit=None if all_tasks else limit)
-        found = [task for ids in chunks for task in summaries(connection, ids)]
-        if as_json:
-            echo_json([asdict(task) for task in found])
-        else:
-            show_tasks(found, now)
+        return [task for ids in chunks for task in summaries(connection, ids)], now
+
+    answers = databases.read(newest, seconds=_UNLIMITED) if all_tasks else databases.read(newest)
+    found = [(shard, task) for shard, (tasks, _) in answers.items() for task in tasks]
+    if databases.several:  # each database gives its own in this order
+        found.sort(key=lambda pair: pair[1].enqueued_at, reverse=True)
+    found = found if all_tasks else found[:limit]
+    if as_json:
+        databases.show_json("tasks", [(shard, asdict(task)) for shard, task in found])
+    else:
+        _, now = next(iter(answers.values()))
+        show_tasks(databases, found, now)
 
 
 def summaries(connection: psycopg.Connection[Any], ids: list[int]) -> list[TaskSummary]:
@@ -54,28 +67,31 @@ def summaries(connection: psycopg.Connection[Any], ids: list[int]) -> list[TaskS
     return execute(connection, statements.task_summaries(ids)) if ids else []
 
 
-def show_tasks(tasks: list[TaskSummary], now: datetime, *, err: bool = False) -> None:
-    """Print tasks as a table."""
-    echo_table(
-        ["id", "queue", "job", "state", "attempt", "priority", "enqueued", "due", "started", "finished",
-         "dead letter of", "error"],
-        [
-            [
-                task.id, task.queue, task.job, task.state, task.attempt, task.priority,
-                relative(task.enqueued_at, now), relative(task.ready_at, now) if task.state == "pending" else None,
-                relative(task.started_at, now), relative(task.finished_at, now), task.dead_letter_of, task.error,
-            ]
-            for task in tasks
-        ],
-        "no tasks",
-        err=err,
-    )  # fmt: skip
+_COLUMNS = [
+    "id", "queue", "job", "state", "attempt", "priority", "enqueued", "due", "started", "finished", "dead letter of",
+    "error",
+]  # fmt: skip
+
+
+def _row(task: TaskSummary, now: datetime) -> list[object]:
+    return [
+        task.id, task.queue, task.job, task.state, task.attempt, task.priority, relative(task.enqueued_at, now),
+        relative(task.ready_at, now) if task.state == "pending" else None, relative(task.started_at, now),
+        relative(task.finished_at, now), task.dead_letter_of, task.error,
+    ]  # fmt: skip
+
+
+def show_tasks(databases: Databases, tasks: list[tuple[str, TaskSummary]], now: datetime, *, err: bool = False) -> None:
+    """Print tasks as a table, each given with its database."""
+    databases.show(_COLUMNS, [(shard, _row(task, now)) for shard, task in tasks], "no tasks", err=err)
 
 
 @commands.command()
-def task(id: TaskId, dsn: Dsn = None, as_json: Json = False) -> None:
+@on_databases
+def task(id: TaskId, databases: Databases, as_json: Json = False) -> None:
     """Show one task in full."""
-    found, now = query_with_time(dsn, statements.task_info(id))
+    with databases.connect(databases.home_of(id)) as connection:
+        found, now = execute(connection, statements.task_info(id)), database_time(connection)
     if found is None:
         raise no_task(id)
     if as_json:
@@ -129,9 +145,11 @@ def _indented(text: str) -> str:
 
 
 @commands.command()
-def why(id: TaskId, dsn: Dsn = None, as_json: Json = False) -> None:
+@on_databases
+def why(id: TaskId, databases: Databases, as_json: Json = False) -> None:
     """Explain why a task is not running."""
-    found = query(dsn, statements.why(id))
+    with databases.connect(databases.home_of(id)) as connection:
+        found = execute(connection, statements.why(id))
     if as_json:
         echo_json([asdict(reason) for reason in found])
     else:

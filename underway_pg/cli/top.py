@@ -17,10 +17,10 @@ import psycopg
 import typer
 
 from .. import connections
-from ..errors import DatabaseUnavailable
-from .database import require_dsn
+from ..shards import Answers, Shards
+from .databases import Databases, on_databases
 from .errors import WrongUsage
-from .options import Dsn, duration_option
+from .options import duration_option
 from .output import echo_json
 from .snapshot import Snapshot
 
@@ -34,10 +34,11 @@ _MAX_WAIT = 0.1  # until Ctrl-C is noticed
 
 
 @commands.command()
+@on_databases
 def top(
+    databases: Databases,
     interval: Annotated[timedelta | None, duration_option("The time between two looks. Default: 2s.")] = None,
     once: Annotated[bool, typer.Option("--once", help="Print it once and end.")] = False,
-    dsn: Dsn = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and end.")] = False,
 ) -> None:
     """Show queues, workers, running tasks and the latest failures, live; q or Ctrl-C ends it.
@@ -47,41 +48,21 @@ def top(
     seconds = 2.0 if interval is None else interval.total_seconds()
     if seconds < _MIN_INTERVAL:
         raise WrongUsage(f"--interval is {seconds:g} s; give at least {_MIN_INTERVAL} s")
-    connect = _Connection(require_dsn(dsn))
-    with contextlib.closing(connect):
-        if as_json:
-            echo_json(asdict(connect.look()))
-        elif once or not sys.stdout.isatty():
-            _print(connect.look())
-        else:
-            _live(connect, seconds)
-
-
-class _Connection:
-    """A connection that is made again when it has broken."""
-
-    def __init__(self, dsn: str) -> None:
-        self._dsn = dsn
-        self._connection: psycopg.Connection[Any] | None = None
-
-    def look(self) -> Snapshot:
-        """The state now. Raises DatabaseUnavailable; the next call connects again."""
-        if self._connection is None:
-            self._connection = connections.connect(self._dsn, application_name="underway top")
-        try:
-            with connections.answer_within_sync(connections.SILENT_AFTER, self._connection):
-                return Snapshot.read(self._connection)
-        except psycopg.Error as error:
-            if not (self._connection.closed or connections.is_outage(error)):
-                raise
-            self.close()
-            raise connections.unavailable(error) from error
-
-    def close(self) -> None:
-        """Close it, until the next look."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+    with databases.shards(connections.SILENT_AFTER, "underway top") as shards:
+        if not as_json and not once and sys.stdout.isatty():
+            _live(shards, seconds)
+            return
+        answers = shards.run_all(Snapshot.read)
+    if not answers.results and not databases.several:
+        raise next(iter(answers.unreachable.values()))
+    databases.report(answers.unreachable)
+    if not as_json:
+        _print(Snapshot.of(answers.results))
+    elif databases.several:
+        snapshots = {shard: asdict(snapshot) for shard, snapshot in answers.results.items()}
+        echo_json(databases.with_unreachable({"shards": snapshots}))
+    else:
+        echo_json(asdict(Snapshot.of(answers.results)))
 
 
 def _print(snapshot: Snapshot) -> None:
@@ -93,16 +74,18 @@ def _print(snapshot: Snapshot) -> None:
     console.print(screen(snapshot, width=console.width, height=None))
 
 
-def _live(connection: _Connection, seconds: float) -> None:
-    """Show it until somebody presses q. When the database goes away, say so, and go on when it is back."""
+def _live(shards: Shards, seconds: float) -> None:
+    """Show it until somebody presses q. When a database goes away, say so, and go on when it is back."""
     from rich.console import Console
     from rich.live import Live
 
     from .screen import screen
 
     console = Console()
-    snapshot = connection.look()  # the first error ends it: the dsn may be wrong
-    problem: str | None = None
+    answers = shards.run_all(Snapshot.read)
+    if not answers.results:  # the dsn may be wrong
+        raise next(iter(answers.unreachable.values()))
+    snapshot, problem = Snapshot.of(answers.results), _problem(answers)
     with (
         _interrupts() as interrupted,
         _keys() as pressed,
@@ -116,9 +99,21 @@ def _live(connection: _Connection, seconds: float) -> None:
                 if pressed(min(left, _MAX_WAIT)) in ("q", "Q", "\x1b", "\x03"):
                     return
             try:
-                snapshot, problem = connection.look(), None
-            except (DatabaseUnavailable, psycopg.OperationalError) as error:
+                answers = shards.run_all(Snapshot.read)
+            except psycopg.OperationalError as error:
                 problem = " ".join(str(error).split())
+                continue
+            problem = _problem(answers)
+            if answers.results:
+                snapshot = Snapshot.of(answers.results)
+
+
+def _problem(answers: Answers[Snapshot]) -> str | None:
+    """Which databases do not answer, and why."""
+    words = {name: " ".join(str(error).split()) for name, error in answers.unreachable.items()}
+    if len(answers.results) + len(words) == 1:
+        return next(iter(words.values()), None)
+    return "; ".join(f"{name}: {why}" for name, why in words.items()) or None
 
 
 @contextlib.contextmanager

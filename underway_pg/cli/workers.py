@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
+import psycopg
 import typer
 
 from .. import statements
 from ..client import execute
-from ..models import WorkerStats
-from .database import change, connect, database_time, query_with_time
+from ..models import TaskStats, WorkerStats
+from .database import change, database_time, with_time
+from .databases import Databases, on_databases
 from .errors import WrongUsage
 from .options import Dsn, Json
 from .output import echo, echo_json, echo_table, relative
-from .rates import CAPPED, DONE, Period, Since, rate
+from .rates import CAPPED, DONE, Period, Since, added, rate
 
 __all__ = ["commands", "worker_state"]
 
@@ -22,23 +24,25 @@ commands = typer.Typer()
 
 
 @commands.command()
-def workers(dsn: Dsn = None, as_json: Json = False) -> None:
+@on_databases
+def workers(databases: Databases, as_json: Json = False) -> None:
     """List the running workers."""
-    found, now = query_with_time(dsn, statements.workers())
+    answers = databases.read(lambda connection: with_time(connection, statements.workers()))
+    found = [(shard, worker, now) for shard, (workers, now) in answers.items() for worker in workers]
     if as_json:
-        echo_json([asdict(worker) for worker in found])
+        databases.show_json("workers", [(shard, asdict(worker)) for shard, worker, _ in found])
         return
-    echo_table(
+    databases.show(
         ["id", "name", "queues", "state", "running", "concurrency", "oldest task", "started", "seen", "version",
          "skipped jobs"],
         [
-            [
+            (shard, [
                 worker.id, worker.name, ", ".join(worker.queues),
                 worker_state(worker), worker.in_progress, worker.concurrency,
                 relative(worker.oldest_started_at, now), relative(worker.started_at, now),
                 relative(worker.seen_at, now), worker.version, ", ".join(worker.skipped_jobs),
-            ]
-            for worker in found
+            ])
+            for shard, worker, now in found
         ],
         "no workers; start one: underway worker MODULE:APP",
     )  # fmt: skip
@@ -54,15 +58,21 @@ def worker_state(worker: WorkerStats) -> str:
 
 
 @commands.command()
-def stats(since: Since = None, dsn: Dsn = None, as_json: Json = False) -> None:
+@on_databases
+def stats(databases: Databases, since: Since = None, as_json: Json = False) -> None:
     """Show the numbers of the whole installation: tasks by state now, and what happened in the last hour."""
-    with connect(dsn) as connection:
+
+    def read(connection: psycopg.Connection[Any]) -> tuple[dict[str, float], list[TaskStats], Period]:
         period = Period.last(since, database_time(connection))
         numbers = execute(connection, statements.stats())
-        by_queue = execute(connection, statements.stats_by_queue(period.since, period.until))
-    done = {name: sum(getattr(queue, name) for queue in by_queue) for name in DONE}
+        return numbers, execute(connection, statements.stats_by_queue(period.since, period.until)), period
+
+    answers = list(databases.read(read).values())
+    numbers = added([numbers for numbers, _, _ in answers])
+    done = {name: sum(getattr(queue, name) for _, by_queue, _ in answers for queue in by_queue) for name in DONE}
+    period = answers[0][2]
     if as_json:
-        echo_json({**numbers, "period": {"seconds": period.seconds, **done}})
+        echo_json(databases.with_unreachable({**numbers, "period": {"seconds": period.seconds, **done}}))
         return
     more = "+" if numbers.pop("capped", False) else ""  # of tasks; see the command queues
     rows = [

@@ -23,7 +23,7 @@ from ..connections import Dsn, read_dsn
 from ..errors import ConfigurationError, DatabaseUnavailable, MissingPrivilege, SchemaMissing
 from . import charts, formats, live, metrics, pages, security, session
 from .bulk import Bulk
-from .database import Database
+from .databases import Databases
 from .guard import Guard
 from .page import dashboard_of, render
 from .redaction import Redaction
@@ -54,12 +54,12 @@ NAVIGATION = (
 
 
 class Dashboard:
-    """The dashboard of one database, as an ASGI application.
+    """The dashboard of one database or of several, as an ASGI application.
 
-    `app_or_dsn` is an `App` or the dsn of its database. Who may see it is decided by one of: `authenticate`, a function
-    that takes the request and returns a `User`, or None for a visitor who is not known, and may be async; `token` and
-    `password`, with which visitors sign in; or `local=True`, which serves everybody on this machine, and refuses
-    requests that do not come from there.
+    `app_or_dsn` is an `App` or the dsn of its database; `dsns` instead are several databases by their names. Who may
+    see it is decided by one of: `authenticate`, a function that takes the request and returns a `User`, or None for a
+    visitor who is not known, and may be async; `token` and `password`, with which visitors sign in; or `local=True`,
+    which serves everybody on this machine, and refuses requests that do not come from there.
 
     `read_only` hides and refuses all actions. By default it is true with a token or password alone, and false with
     `authenticate`, whose users say themselves whether they may act, and with `local`. `redact` is a list of keys, such
@@ -71,8 +71,9 @@ class Dashboard:
 
     def __init__(
         self,
-        app_or_dsn: Any,
+        app_or_dsn: Any = None,
         *,
+        dsns: Mapping[str, Dsn] | None = None,
         read_only: bool | None = None,
         authenticate: Authenticate | None = None,
         token: str | None = None,
@@ -86,17 +87,19 @@ class Dashboard:
                 "the dashboard has no authenticate, token or password: give one of them, or local=True to serve"
                 " everybody on this machine"
             )
+        if (app_or_dsn is None) == (not dsns):
+            raise ConfigurationError("the dashboard needs an App or a dsn, or else dsns, several databases by name")
         dsn: Dsn = (lambda: app_or_dsn.dsn) if hasattr(app_or_dsn, "dsn") else app_or_dsn
         if read_only is None:
             read_only = not (authenticate or local)
         self.settings = Settings(
-            dsn=dsn, read_only=read_only, authenticate=authenticate, token=token, password=password, local=local,
-            redact=tuple(redact), prefix="/" + prefix.strip("/") if prefix.strip("/") else "",
+            dsns=dsns or {"": dsn}, read_only=read_only, authenticate=authenticate, token=token, password=password,
+            local=local, redact=tuple(redact), prefix="/" + prefix.strip("/") if prefix.strip("/") else "",
         )  # fmt: skip
-        self.database = Database(dsn)
-        self.ticker = live.Ticker(dsn)
+        self.databases = Databases(self.settings.dsns)
+        self.ticker = live.Ticker(list(self.settings.dsns.values()))
         self.redaction = Redaction(self.settings.redact)
-        self.bulk = Bulk(self.database, self.ticker.nudge)
+        self.bulk = Bulk(self.ticker.nudge)
         self.attempts = security.Attempts()
         self._key: bytes | None = None
         self.templates = Environment(
@@ -131,8 +134,9 @@ class Dashboard:
             # Without the password of the database, which may change. So without a token and a password of the dashboard
             # the key can be guessed. Then it signs nothing that opens a door: there is no sign-in, and a change needs
             # the cookie of its session and the right origin, too.
-            place = {**conninfo_to_dict(read_dsn(chosen.dsn)), "password": None}
-            self._key = security.derive_key(repr(sorted(place.items())), chosen.token or "", chosen.password or "")
+            places = [{**conninfo_to_dict(read_dsn(dsn)), "password": None} for dsn in chosen.dsns.values()]
+            words = " ".join(repr(sorted(place.items())) for place in places)
+            self._key = security.derive_key(words, chosen.token or "", chosen.password or "")
         return self._key
 
     def refusal(self, user: User | None, name: str, privileges: frozenset[str]) -> str | None:
@@ -156,7 +160,7 @@ class Dashboard:
     def close(self) -> None:
         """End the streams of live updates, and close the connections to the database."""
         self.ticker.close()
-        self.database.close()
+        self.databases.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or the lifespan."""
@@ -183,6 +187,8 @@ async def _database_error(request: Request, error: Exception) -> Response:
     if isinstance(error, DatabaseUnavailable):
         logger.warning("dashboard: %s", error)
         text = "The dashboard cannot reach its database. It tries again when you reload this page."
+        if dashboard_of(request).databases.several:
+            text = "The dashboard cannot reach the database of this page. The others are in the list above."
         return await dashboard_of(request).error(request, 503, "The database is away", text)
     return await dashboard_of(request).error(request, 503, "The database is not ready for this page", f"{error}.")
 

@@ -66,6 +66,7 @@ OPERATIONS = {
 class Operation:
     """An operation that runs or has ended. `state` is running, done, stopped or failed."""
 
+    database: Database
     kind: str
     filter: str
     before: int | None
@@ -89,8 +90,7 @@ class Operation:
 class Bulk:
     """The operations of one process."""
 
-    def __init__(self, database: Database, wake: Callable[[], None]) -> None:
-        self._database = database
+    def __init__(self, wake: Callable[[], None]) -> None:
         self._wake = wake
         self._operations: dict[str, Operation] = {}
         self._running: set[asyncio.Task[None]] = set()
@@ -146,7 +146,7 @@ class Bulk:
     async def _step(self, operation: Operation) -> bool:
         """Change the next tasks in one transaction. Gives whether there may be more."""
         kind = OPERATIONS[operation.kind]
-        async with self._database.writing() as db:
+        async with operation.database.writing() as db:
             found = await db.row(
                 "select tasks, next_before from underway.find_tasks(%(filter)s, %(before)s, %(chunk)s, %(read)s)",
                 {"filter": operation.filter, "before": operation.before, "chunk": _CHUNK, "read": _READ},

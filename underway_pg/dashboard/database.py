@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg.types.json import Jsonb, set_json_loads
 
+from .. import statements
 from ..client import execute_async
 from ..connections import AsyncPool, Dsn
 from ..errors import translate_errors
@@ -98,8 +99,9 @@ class Queries:
 class Database:
     """At most `max_size` connections to the database, made when they are needed."""
 
-    def __init__(self, dsn: Dsn, *, max_size: int = 8) -> None:
+    def __init__(self, dsn: Dsn, name: str = "", *, max_size: int = 8) -> None:
         self.dsn = dsn
+        self.name = name
         self._pool = AsyncPool(dsn, max_size=max_size, application_name="underway dashboard")
         self._cache: Cache = {}
         self._privileges: frozenset[str] = frozenset()
@@ -137,6 +139,11 @@ class Database:
             self._privileges = frozenset(row.name for row in found)
             self._privileges_until = time.monotonic() + _PRIVILEGES_FOR
         return self._privileges
+
+    async def number(self) -> int:
+        """Its number among several, which is in the high bits of its ids."""
+        async with self.reading() as db:
+            return await db.run(statements.shard())
 
     def close(self) -> None:
         """Close the idle connections, and the others when they are returned."""

@@ -1,11 +1,11 @@
-"""Live updates: a stream of ticks for each viewer, over one connection that listens to the database for all of them."""
+"""Live updates: a stream of ticks for each viewer. One connection to each database listens for all of them."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import psycopg
 from starlette.requests import Request
@@ -29,8 +29,8 @@ _RECONNECT = 10.0
 class Ticker:
     """Wakes all viewers every few seconds, and soon after an event. It runs while there are viewers."""
 
-    def __init__(self, dsn: Dsn) -> None:
-        self._dsn = dsn
+    def __init__(self, dsns: Sequence[Dsn]) -> None:
+        self._dsns = dsns
         self._viewers: set[asyncio.Event] = set()
         self._running: asyncio.Task[None] | None = None
         self._closed = False
@@ -68,7 +68,7 @@ class Ticker:
             viewer.set()
 
     async def _run(self) -> None:
-        listener = asyncio.create_task(self._listen())
+        listeners = [asyncio.create_task(self._listen(dsn)) for dsn in self._dsns]
         try:
             while not self._closed:
                 await asyncio.sleep(_SHORTEST)
@@ -77,12 +77,13 @@ class Ticker:
                 self._happened.clear()
                 self._wake()
         finally:
-            listener.cancel()
+            for listener in listeners:
+                listener.cancel()
 
-    async def _listen(self) -> None:
+    async def _listen(self, dsn: Dsn) -> None:
         while True:
             try:
-                async with await connect_async(self._dsn, application_name="underway dashboard events") as connection:
+                async with await connect_async(dsn, application_name="underway dashboard events") as connection:
                     await connection.execute("listen underway_event")
                     async for _ in connection.notifies():
                         self._happened.set()

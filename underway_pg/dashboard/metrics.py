@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -12,21 +13,26 @@ from starlette.routing import Route
 from ..errors import ConfigurationError
 from ..metrics import metrics_response
 from ..statements import Statement
+from .database import Database
 from .page import dashboard_of
 
 __all__ = ["routes"]
 
 
 async def metrics(request: Request) -> Response:
-    """The metrics in the format that the client asks for."""
-    database = dashboard_of(request).database
+    """The metrics in the format that the client asks for. With several databases they have the label `shard`."""
+    databases = dashboard_of(request).databases.all
 
-    async def run(statement: Statement[Any]) -> Any:
-        async with database.reading() as db:
-            return await db.run(statement)
+    def runner(database: Database) -> Callable[[Statement[Any]], Awaitable[Any]]:
+        async def run(statement: Statement[Any]) -> Any:
+            async with database.reading() as db:
+                return await db.run(statement)
 
+        return run
+
+    runs = {name: runner(database) for name, database in databases.items()}
     try:
-        media_type, body = await metrics_response(run, request.headers.get("accept"))
+        media_type, body = await metrics_response(runs, request.headers.get("accept"))
     except ConfigurationError as missing:
         raise HTTPException(404, f"There are no metrics here: {missing}.") from None
     return Response(body, headers={"Content-Type": media_type})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 from collections.abc import Awaitable, Callable, Mapping
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import psycopg
+from markupsafe import Markup
 from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -18,7 +20,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from ..errors import DatabaseRefusal, InputError, UnderwayError
 from . import security
-from .database import Queries
+from .database import Database, Queries
 
 if TYPE_CHECKING:
     from .application import Dashboard
@@ -30,12 +32,21 @@ __all__ = [
     "base_path",
     "confirm",
     "dashboard_of",
+    "database_of",
     "is_inside",
     "page",
     "read_form",
     "render",
+    "shard_of",
     "url",
 ]
+
+
+Contexts = Mapping[str, dict[str, Any]]
+"""What a template gets for each database, by name."""
+
+# Pages that are about no database.
+_OF_NO_SHARD = frozenset({"login", "logout", "static", "theme"})
 
 
 @dataclass(frozen=True)
@@ -64,22 +75,52 @@ def base_path(request: Request) -> str:
 
 
 def url(request: Request, name: str, query: Mapping[str, Any] | None = None, /, **path: Any) -> str:
-    """The path of the route of this name, with its parameters and a query. Values of None are left out."""
+    """The path of the route of this name, with its parameters and a query. Values of None are left out.
+
+    With several databases it stays at the one that was chosen, unless the query names another.
+    """
     found = base_path(request) + str(dashboard_of(request).router.url_path_for(name, **path))
+    query = {"shard": shard_of(request), **(query or {})} if name not in _OF_NO_SHARD else query
     pairs = [(key, value) for key, value in (query or {}).items() if value is not None and value != []]
     return f"{found}?{urlencode(pairs, doseq=True)}" if pairs else found
 
 
-def page(template: str, *, title: str = "", live: bool = True) -> Callable[[Any], Any]:
+def shard_of(request: Request) -> str | None:
+    """The name of the database that this request is about; None with one database, and where all are shown."""
+    found: str | None = request.scope.get("underway_shard")
+    return found
+
+
+def database_of(request: Request) -> Database:
+    """The database that this request is about, in the function of a page or an action."""
+    databases = dashboard_of(request).databases.all
+    return databases[shard_of(request) or next(iter(databases))]
+
+
+def _about(request: Request, database: Database) -> Request:
+    """The request as one about this database."""
+    return Request({**request.scope, "underway_shard": database.name or None}, request.receive)
+
+
+def page(
+    template: str, *, title: str = "", live: bool = True, merge: Callable[[Contexts], dict[str, Any]] | None = None
+) -> Callable[[Any], Any]:
     """Make an endpoint of `async def f(request, db) -> dict | Response`, whose dict the template gets.
 
     `db` is a read-only transaction. A `title` in the dict takes precedence. With `live` the browser refreshes the page.
+    Where several databases are shown, the function is called for each of them. `merge` makes one dict of theirs;
+    without it the page has a section for each database.
     """
 
     def decorate(function: Callable[[Request, Queries], Awaitable[Any]]) -> Callable[[Request], Awaitable[Response]]:
         @functools.wraps(function)
         async def endpoint(request: Request) -> Response:
-            async with dashboard_of(request).database.reading() as db:
+            databases = dashboard_of(request).databases
+            database = await databases.of(request)
+            if database is None:
+                return await _page_of_all(request, function, template, {"title": title, "live": live}, merge)
+            request = _about(request, database)
+            async with database.reading() as db:
                 found = await function(request, db)
             if isinstance(found, Response):
                 return found
@@ -90,17 +131,69 @@ def page(template: str, *, title: str = "", live: bool = True) -> Callable[[Any]
     return decorate
 
 
+async def _page_of_all(
+    request: Request,
+    function: Callable[[Request, Queries], Awaitable[Any]],
+    template: str,
+    defaults: Mapping[str, Any],
+    merge: Callable[[Contexts], dict[str, Any]] | None,
+) -> Response:
+    """A page of all databases that can be reached, with the reasons why the others cannot."""
+
+    async def of_one(database: Database) -> Any:
+        async with database.reading() as db:
+            return await function(_about(request, database), db)
+
+    databases = dashboard_of(request).databases.all
+    answers = await asyncio.gather(*(of_one(each) for each in databases.values()), return_exceptions=True)
+    answered = dict(zip(databases, answers, strict=True))
+    found = {name: answer for name, answer in answered.items() if isinstance(answer, dict)}
+    failed = {name: answer for name, answer in answered.items() if isinstance(answer, BaseException)}
+    for error in failed.values():
+        # What one database does not have, such as a queue, another may have.
+        if not found or not isinstance(error, (UnderwayError, psycopg.Error, HTTPException)):
+            raise error
+    if not found:
+        raise HTTPException(400, f"Choose one of the databases for this: {', '.join(databases)}.")
+    unreachable = {name: error for name, error in failed.items() if not isinstance(error, HTTPException)}
+    common = {**defaults, "unreachable": unreachable}
+    if merge is not None:
+        return await render(request, template, **common, **merge(found))
+    sections = {}
+    for name, context in found.items():
+        of_shard = {**defaults, **context, "layout": "section.html", "shard_name": name}
+        text = await _text(_about(request, databases[name]), template, 200, of_shard)
+        sections[name] = Markup(text)  # a page of a template, which has escaped its values
+    return await render(request, "sections.html", **{**common, "title": defaults["title"], "sections": sections})
+
+
 async def render(request: Request, template: str, *, status: int = 200, **context: Any) -> Response:
     """A page from a template."""
+    flash = None if "x-underway-live" in request.headers else security.read_flash(request)
+    response = HTMLResponse(await _text(request, template, status, {"flash": flash, **context}), status_code=status)
+    if flash is not None:
+        security.forget_flash(request, response)
+    return response
+
+
+async def _text(request: Request, template: str, status: int, context: Mapping[str, Any]) -> str:
     dashboard = dashboard_of(request)
     user = request.state.user
     privileges: frozenset[str] = frozenset()
+    unreachable = context.get("unreachable", {})
     if user is not None and status < 500:
+        asked = database_of(request)
+        if asked.name in unreachable:
+            asked = next(each for name, each in dashboard.databases.all.items() if name not in unreachable)
         # An error is shown even if the database is away.
         with contextlib.suppress(*([UnderwayError, psycopg.Error] if status >= 400 else [])):
-            privileges = await dashboard.database.privileges()
-    flash = None if "x-underway-live" in request.headers else security.read_flash(request)
+            privileges = await asked.privileges()
     values = {
+        "layout": "base.html",
+        "several": dashboard.databases.several,
+        "shards": _choices(request),
+        "shard": shard_of(request),
+        "unreachable": unreachable,
         "request": request,
         "user": user,
         "base": base_path(request),
@@ -113,15 +206,26 @@ async def render(request: Request, template: str, *, status: int = 200, **contex
         "read_only": dashboard.settings.read_only or not (user and user.may_act),
         "now": datetime.now(UTC),
         "here": request.url.path + (f"?{request.url.query}" if request.url.query else ""),
-        "flash": flash,
+        "flash": None,
         "live": False,
         **context,
     }
-    text = await dashboard.templates.get_template(template).render_async(values)
-    response = HTMLResponse(text, status_code=status)
-    if flash is not None:
-        security.forget_flash(request, response)
-    return response
+    return await dashboard.templates.get_template(template).render_async(values)
+
+
+def _choices(request: Request) -> list[tuple[str, str, bool]]:
+    """What a visitor may choose between: all databases, or one; each with its link, and whether it is chosen."""
+    databases = dashboard_of(request).databases
+    if not databases.several:
+        return []
+    if "id" in request.path_params or request.method not in ("GET", "HEAD"):
+        path, query = url(request, "overview", {"shard": None}), []
+    else:  # ids of one database, such as the place in a list, say nothing in another
+        path = request.url.path
+        query = [pair for pair in request.query_params.multi_items() if pair[0] not in ("shard", "before")]
+    chosen = shard_of(request)
+    links = [(name, f"{path}?{urlencode([*query, ('shard', name)])}", name == chosen) for name in databases.all]
+    return [("All", f"{path}?{urlencode(query)}" if query else path, chosen is None), *links]
 
 
 def action(name: str) -> Callable[[Any], Any]:
@@ -137,8 +241,12 @@ def action(name: str) -> Callable[[Any], Any]:
     ) -> Callable[[Request], Awaitable[Response]]:
         @functools.wraps(function)
         async def endpoint(request: Request) -> Response:
+            databases = dashboard_of(request).databases
+            database = await databases.of(request)
+            if database is None:
+                raise HTTPException(400, f"Choose one of the databases for this: {', '.join(databases.all)}.")
+            request = _about(request, database)
             form = await checked_form(request, name)
-            database = dashboard_of(request).database
             try:
                 async with database.writing() as db:
                     done = await function(request, form, db)
@@ -161,7 +269,7 @@ def action(name: str) -> Callable[[Any], Any]:
 async def checked_form(request: Request, name: str) -> FormData:
     """The form of an action. Raises HTTPException 403 unless this user may do it from this page."""
     dashboard = dashboard_of(request)
-    refusal = dashboard.refusal(request.state.user, name, await dashboard.database.privileges())
+    refusal = dashboard.refusal(request.state.user, name, await database_of(request).privileges())
     if refusal is not None:
         raise HTTPException(403, refusal)
     return await read_form(request)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from starlette.requests import Request
@@ -28,7 +28,7 @@ Authenticate = Callable[[Request], "User | Awaitable[User | None] | None"]
 class Settings:
     """What a dashboard is told when it is made; see `Dashboard`."""
 
-    dsn: Dsn
+    dsns: Mapping[str, Dsn]
     read_only: bool
     authenticate: Authenticate | None = None
     token: str | None = None

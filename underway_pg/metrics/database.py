@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
@@ -75,7 +76,7 @@ def database_sample() -> Statement[dict[str, Any]]:
 def database_metrics(sample: Mapping[str, Any]) -> Iterator[Metric]:
     """The metrics of a database, from what `database_sample` has returned.
 
-    Counters and histograms are by queue and job. They count from the installation on, so they only grow. Tasks of jobs
+    Counters and histograms are by queue and job. They start at the installation, so they only grow. Tasks of jobs
     that are not registered, whose names anybody may invent, are counted together under the job ''.
     """
     yield from _totals(sample)
@@ -209,22 +210,47 @@ class _Families:
         yield from self._families
 
 
-async def metrics_response(
-    run: Callable[[Statement[Any]], Awaitable[Any]], accept: str | None = None
-) -> tuple[str, bytes]:
-    """The metrics of a database for an answer over HTTP. Returns the content type and the body.
+class _Labelled:
+    """The families of several databases, each sample with the label `shard`; those of the same name are one."""
 
-    `run` runs a statement, such as `AsyncClient.run`. `accept` is the header of the request. If the database cannot be
-    asked, the answer has `underway_database_up 0` only, and the reason is logged. Raises ConfigurationError if
+    def __init__(self, collectors: Mapping[str, _Families]) -> None:
+        self._collectors = collectors
+
+    def collect(self) -> Iterator[Metric]:
+        families: dict[str, Metric] = {}
+        for shard, collector in self._collectors.items():
+            for family in collector.collect():
+                samples = [each._replace(labels={"shard": shard, **each.labels}) for each in family.samples]
+                if family.name in families:
+                    families[family.name].samples += samples
+                else:
+                    families[family.name], family.samples = family, samples
+        yield from families.values()
+
+
+async def metrics_response(
+    runs: Mapping[str, Callable[[Statement[Any]], Awaitable[Any]]], accept: str | None = None
+) -> tuple[str, bytes]:
+    """The metrics of one database or several for an answer over HTTP. Returns the content type and the body.
+
+    `runs` are functions that run a statement, such as `AsyncClient.run`, by the names of the databases; with several
+    the metrics have the name as the label `shard`. `accept` is the header of the request. Of a database that cannot be
+    asked there is `underway_database_up 0` only, and the reason is logged. Raises ConfigurationError if
     prometheus-client is not installed.
     """
     require_prometheus()
-    try:
-        sample = await run(database_sample())
-    except (UnderwayError, psycopg.Error) as error:
-        logger.warning("cannot read the metrics of the database: %s", str(error).strip())
-        return render([_Families([], is_up=False)], accept)
-    return render([_Families(database_metrics(sample), is_up=True)], accept)
+    answers = await asyncio.gather(*(run(database_sample()) for run in runs.values()), return_exceptions=True)
+    collectors: dict[str, _Families] = {}
+    for name, answer in zip(runs, answers, strict=True):
+        if isinstance(answer, UnderwayError | psycopg.Error):
+            which = f"the database {name}" if len(runs) > 1 else "the database"
+            logger.warning("cannot read the metrics of %s: %s", which, str(answer).strip())
+            collectors[name] = _Families([], is_up=False)
+        elif isinstance(answer, BaseException):
+            raise answer
+        else:
+            collectors[name] = _Families(database_metrics(answer), is_up=True)
+    return render([_Labelled(collectors)] if len(runs) > 1 else collectors.values(), accept)
 
 
 class DatabaseCollector:

@@ -20,6 +20,7 @@ values
     ('UW013', 'batch_final', 'All tasks of the batch are final; it cannot be extended.'),
     ('UW014', 'output_too_large', 'The output is larger than the setting max_output_size allows.'),
     ('UW015', 'task_locked', 'Another transaction has locked a task for too long; nothing was changed.'),
-    ('UW016', 'job_not_found', 'No queue was given and no job of this name is registered; register it, or give the queue.');
+    ('UW016', 'job_not_found', 'No queue was given and no job of this name is registered; register it, or give the queue.'),
+    ('UW017', 'shard_in_use', 'Ids were given out under the shard number of this database; it cannot change any more.');
 
 comment on view underway.error_code is 'The errors that Underway raises: SQLSTATE, name and meaning.';

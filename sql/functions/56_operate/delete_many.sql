@@ -26,5 +26,5 @@ end;
 $$;
 
 comment on function underway.delete_many(bigint[]) is
-    'Remove the finished ones of at most 1000 tasks from the history, with their inputs, outputs and errors. Returns the ids'
-    ' of those that were removed.';
+    'Remove finished tasks from the history, with their inputs, outputs and errors: at most 1000 ids. Returns the ids of the'
+    ' tasks that were removed; live tasks are left out.';

@@ -21,5 +21,5 @@ end;
 $$;
 
 comment on function underway.redrive_many(bigint[]) is
-    'Move the waiting dead letters among at most 1000 tasks back to where they came from, under the ids that they had there and'
-    ' with fresh attempts. Returns the ids of the letters that went.';
+    'Move live dead letters back to their original queues, under their original ids and with all their attempts: at most 1000'
+    ' ids. Returns the ids of the dead letters that were moved.';

@@ -30,5 +30,6 @@ end;
 $$;
 
 comment on function underway.retry_many(bigint[]) is
-    'Make the failed and cancelled ones of at most 1000 tasks pending again with fresh attempts. Returns the ids of those that'
-    ' were. A task stays as it is if its queue was dropped, or while another live task has its unique key.';
+    'Make failed or cancelled tasks pending again, with all their attempts: at most 1000 ids. Returns the ids of the tasks'
+    ' that were retried. A task in another state is left out, and so is one whose queue was dropped or whose unique key'
+    ' another live task has.';

@@ -68,7 +68,7 @@ begin
 
         execute format('grant usage on schema underway to %I', v_role);
         execute format('grant select on underway.error_code, underway.settings to %I', v_role);
-        execute format('grant execute on function underway.schema_version() to %I', v_role);
+        execute format('grant execute on function underway.schema_version(), underway.shard() to %I', v_role);
         for v_function in
             select p.oid
             from pg_catalog.pg_proc p

@@ -49,6 +49,8 @@ def test_every_command_prints_json_with_the_option_json(
     batch = connection.execute("""select underway.enqueue_batch('[{"queue": "mail"}]')""").fetchall()[0][0]
     file = tmp_path / "tasks.jsonl"
     (tmp_path / "app_for_json.py").write_text("from underway_pg import App\napp = App()\n")
+    shards = tmp_path / "shards.toml"
+    shards.write_text(f'[eu]\nnumber = 0\ndsn = "{connection.info.dsn}"\n')
     calls: dict[str, list[object]] = {
         "migrate": [],
         "sync": ["app_for_json:app"],
@@ -77,6 +79,7 @@ def test_every_command_prints_json_with_the_option_json(
         "stats": [],
         "stop": ["--all"],
         "completion": ["bash"],
+        "console": ["--sql", "--shards", shards],
         "queue create": ["other"],
         "queue pause": ["other"],
         "queue resume": ["other"],

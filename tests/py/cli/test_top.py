@@ -18,10 +18,10 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from rich.console import Console
 
 from tests import forks
-from tests.chaos.proxy import Proxy
 from tests.py.support import SECONDS
 from tests.py.test_cli import Underway, assert_refused, complete_next, environment_for, fail_next
 from underway_pg.cli.screen import screen
@@ -201,12 +201,16 @@ def test_of_each_section_as_much_is_shown_as_fits(busy: Underway, connection: Co
 
 
 def test_it_goes_on_when_the_database_comes_back(busy: Underway, database: str) -> None:
-    with Proxy(database) as proxy, terminal(proxy.dsn, columns=150) as shown:
+    name = conninfo_to_dict(database)["dbname"]
+    with (
+        terminal(database, columns=150) as shown,
+        psycopg.connect(make_conninfo(database, dbname="postgres"), autocommit=True) as server,
+    ):
         shown.read_until(r"4 ready")
-        with psycopg.connect(database, autocommit=True) as connection:
-            end = "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'underway top'"
-            connection.execute(end)
+        server.execute(f'alter database "{name}" allow_connections false'.encode())
+        server.execute("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'underway top'")
         shown.read_until(r"no answer from the database; trying again")
+        server.execute(f'alter database "{name}" allow_connections true'.encode())
         busy("enqueue", "mail")
         shown.read_until(r"5 ready")
         shown.press(b"q")

@@ -19,7 +19,8 @@ select results_eq(
         ('UW013', 'batch_final'),
         ('UW014', 'output_too_large'),
         ('UW015', 'task_locked'),
-        ('UW016', 'job_not_found')
+        ('UW016', 'job_not_found'),
+        ('UW017', 'shard_in_use')
     $$,
     'the errors are listed in the order of their codes'
 );

@@ -92,8 +92,8 @@ select is_empty(
 
 select set_eq(
     $$ select name from house where language = 'plpgsql' and source ~* '\mexecute\M' $$,
-    $$ values ('_prune') $$,
-    'only _prune uses dynamic SQL, for partitions'
+    $$ values ('_prune'), ('set_shard') $$,
+    'only _prune and set_shard use dynamic SQL, for partitions and sequences'
 );
 
 select * from finish();

@@ -10,6 +10,7 @@ from starlette.routing import Route
 
 from .. import json_view
 from ..database import Queries
+from ..merging import merging
 from ..page import dashboard_of, page, url
 
 __all__ = ["routes"]
@@ -23,7 +24,10 @@ _SELECT = """select id, at, actor, role, source, action, details::text as detail
     order by id desc limit %(limit)s"""
 
 
-@page("audit.html", title="Audit")
+@page(
+    "audit.html", title="Audit",
+    merge=merging("rows", order=lambda row: row.at, reverse=True, most=_PAGE, older=None, newest=None),
+)  # fmt: skip
 async def show(request: Request, db: Queries) -> dict[str, Any]:
     """The page."""
     before = request.query_params.get("before") or None

@@ -13,6 +13,7 @@ from starlette.routing import Route
 from ... import statements
 from ..database import Queries
 from ..formats import NOTHING
+from ..merging import merging
 from ..page import Done, action, confirm, dashboard_of, page, url
 from ..redaction import redact_texts
 
@@ -21,7 +22,10 @@ __all__ = ["routes"]
 _PAGE = 50
 
 
-@page("batches.html", title="Batches")
+@page(
+    "batches.html", title="Batches",
+    merge=merging("batches", order=lambda batch: batch.created_at, reverse=True, most=_PAGE, older=None),
+)  # fmt: skip
 async def show(request: Request, db: Queries) -> dict[str, Any]:
     """The newest batches."""
     before = _before(request)

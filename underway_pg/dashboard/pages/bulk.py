@@ -15,7 +15,7 @@ from ...errors import InputError
 from ..bulk import OPERATIONS, Kind, Operation
 from ..database import Queries
 from ..filters import TaskFilter, selected
-from ..page import Done, action, dashboard_of, page, url
+from ..page import Done, action, dashboard_of, database_of, page, url
 from .tasks import read_filter
 
 __all__ = ["routes"]
@@ -98,6 +98,7 @@ def _start(name: str) -> Any:
         if not isinstance(filter, dict) or not filter.get("state") or (dashboard.redaction and "input" in filter):
             raise InputError("the filter of this form cannot be used; go back and choose the tasks again")
         operation = Operation(
+            database_of(request),
             name,
             json.dumps(filter),
             _form_integer(form, "before"),

@@ -13,8 +13,9 @@ from ... import statements
 from ...models import JobStats
 from ...settings import Queue, RetryPolicy
 from ..activity import by_job, finished_by_hour
-from ..database import Queries
+from ..database import Queries, Row
 from ..formats import NOTHING, duration
+from ..merging import merging
 from ..page import dashboard_of, page
 from ..redaction import redact_texts
 from .overview import SPANS, charts_over_time, span_of
@@ -22,7 +23,10 @@ from .overview import SPANS, charts_over_time, span_of
 __all__ = ["routes"]
 
 
-@page("jobs.html", title="Jobs")
+@page(
+    "jobs.html", title="Jobs",
+    merge=merging("jobs", order=lambda job: (-_finished(job.stats), job.name, job.shard)),
+)  # fmt: skip
 async def show(request: Request, db: Queries) -> dict[str, Any]:
     """Jobs that are registered or have run within the time span."""
     span = span_of(request, "24h")
@@ -33,14 +37,12 @@ async def show(request: Request, db: Queries) -> dict[str, Any]:
             stats.setdefault(row.job, row)
     registered = {job.job: job for job in await db.run(statements.jobs())}
     names = sorted(registered.keys() | stats.keys(), key=lambda name: (-_finished(stats.get(name)), name))
-    return {
-        "names": names,
-        "registered": registered,
-        "stats": stats,
-        "lines": await finished_by_hour(db, "job", names),
-        "span": span,
-        "spans": SPANS,
-    }
+    lines = await finished_by_hour(db, "job", names)
+    jobs = [
+        Row(name=name, registered=registered.get(name), stats=stats.get(name), line=lines.get(name, []))
+        for name in names
+    ]
+    return {"jobs": jobs, "span": span, "spans": SPANS}
 
 
 def _finished(row: Any) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,9 +14,9 @@ from starlette.routing import Route
 from ... import statements
 from ..attention import findings
 from ..charts import Chart, Series, time_chart
-from ..database import Queries
+from ..database import Queries, Row
 from ..formats import duration
-from ..page import page
+from ..page import Contexts, page
 
 __all__ = ["SPANS", "charts_over_time", "routes", "span_of"]
 
@@ -27,6 +28,10 @@ SPANS = {
     "7d": ("7 days", timedelta(days=7)),
     "30d": ("30 days", timedelta(days=30)),
 }
+
+
+# Queues that the page lists.
+_QUEUES = 12
 
 
 @dataclass(frozen=True)
@@ -63,20 +68,34 @@ async def charts_over_time(
     chosen = {"since": span.since, "until": span.until, "queue": queue, "job": job}
     sql = "select * from underway.stats_over_time(%(since)s, %(until)s, null, %(queue)s, %(job)s)"
     rows = await db.cached_rows(span.keep, (span.name, queue, job), sql, chosen)
+    charts = [*_counts(rows), *_durations(rows)]
+    return [*charts, *_depth(await _depth_rows(db, span, queue))] if depth else charts, rows
+
+
+async def _depth_rows(db: Queries, span: Span, queue: str | None) -> list[Any]:
+    return await db.cached_rows(
+        span.keep,
+        (span.name, queue),
+        "select * from underway.queue_depth_over_time(%(since)s, %(until)s, null, %(queue)s)",
+        {"since": span.since, "until": span.until, "queue": queue},
+    )
+
+
+def _column(rows: Sequence[Any], name: str) -> list[float | None]:
+    return [getattr(row, name) for row in rows]
+
+
+def _counts(rows: Sequence[Any]) -> list[Chart]:
     times = [row.at for row in rows]
     per_step = f"tasks per {duration(times[1] - times[0])}" if len(times) > 1 else "tasks"
-
-    def column(name: str) -> list[float | None]:
-        return [getattr(row, name) for row in rows]
-
-    charts = [
+    return [
         time_chart(
             "Throughput",
             times,
             [
-                Series("succeeded", column("succeeded"), 3, "bar"),
-                Series("failed", column("failed"), 2, "bar"),
-                Series("enqueued", column("enqueued"), 1),
+                Series("succeeded", _column(rows, "succeeded"), 3, "bar"),
+                Series("failed", _column(rows, "failed"), 2, "bar"),
+                Series("enqueued", _column(rows, "enqueued"), 1),
             ],
             unit=per_step,
         ),
@@ -84,57 +103,112 @@ async def charts_over_time(
             "Failures",
             times,
             [
-                Series("failed permanently", column("failed"), 2, "bar"),
-                Series("will be retried", column("retried"), 4, "bar"),
+                Series("failed permanently", _column(rows, "failed"), 2, "bar"),
+                Series("will be retried", _column(rows, "retried"), 4, "bar"),
             ],
             unit=per_step.replace("tasks", "attempts"),
         ),
+    ]
+
+
+def _durations(rows: Sequence[Any]) -> list[Chart]:
+    times = [row.at for row in rows]
+    return [
         time_chart(
             "Run time",
             times,
-            [Series("p50", column("run_p50"), 1), Series("p95", column("run_p95"), 5)],
+            [Series("p50", _column(rows, "run_p50"), 1), Series("p95", _column(rows, "run_p95"), 5)],
             unit="of an attempt",
             durations=True,
         ),
         time_chart(
             "Waiting time",
             times,
-            [Series("p50", column("wait_p50"), 1), Series("p95", column("wait_p95"), 5)],
+            [Series("p50", _column(rows, "wait_p50"), 1), Series("p95", _column(rows, "wait_p95"), 5)],
             unit="from ready to started",
             durations=True,
         ),
     ]
-    if depth:
-        charts += await _depth(db, span, chosen)
-    return charts, rows
 
 
-async def _depth(db: Queries, span: Span, chosen: dict[str, Any]) -> list[Chart]:
-    sql = "select * from underway.queue_depth_over_time(%(since)s, %(until)s, null, %(queue)s)"
-    rows = await db.cached_rows(span.keep, (span.name, chosen["queue"]), sql, chosen)
+def _depth(rows: Sequence[Any]) -> list[Chart]:
     times = [row.at for row in rows]
     return [
         time_chart(
             "Backlog",
             times,
             [
-                Series("ready", [row.ready for row in rows], 1),
-                Series("in progress", [row.in_progress for row in rows], 3),
-                Series("waiting", [row.waiting for row in rows], 5),
+                Series("ready", _column(rows, "ready"), 1),
+                Series("in progress", _column(rows, "in_progress"), 3),
+                Series("waiting", _column(rows, "waiting"), 5),
             ],
             unit="tasks",
         ),
         time_chart(
             "Oldest ready task",
             times,
-            [Series("age", [row.oldest_ready_seconds for row in rows], 2)],
+            [Series("age", _column(rows, "oldest_ready_seconds"), 2)],
             unit="how long it has been ready",
             durations=True,
         ),
     ]
 
 
-@page("overview.html", title="Overview")
+_TOTALS = ("ready", "in_progress", "scheduled", "waiting", "succeeded", "failed")
+
+
+def _merge(contexts: Contexts) -> dict[str, Any]:
+    """The overview of all databases. Percentiles cannot be added, so their charts are of one database each."""
+    found = list(contexts.values())
+    rows, depth = (_added([context[part] for context in found]) for part in ("rows", "depth"))
+    totals = {name: sum(context["totals"][name] for context in found) for name in _TOTALS}
+    ended = totals["failed"] + totals["succeeded"]
+    totals["rate"] = totals["failed"] / ended if totals["failed"] else 0.0
+    totals["capped"] = any(context["totals"]["capped"] for context in found)
+    queues = [(shard, *each) for shard, context in contexts.items() for _, *each in context["queues"]]
+    return {
+        **found[0],
+        "names": sorted({name for context in found for name in context["names"]}),
+        "charts": [*_counts(rows), *_depth(depth)],
+        "totals": totals,
+        "oldest": min((context["oldest"] for context in found if context["oldest"]), default=None),
+        "findings": sorted(
+            (
+                replace(each, title=f"{shard}: {each.title}")
+                for shard, context in contexts.items()
+                for each in context["findings"]
+            ),
+            key=lambda finding: finding.kind != "bad",
+        ),
+        "queues": sorted(queues, key=_activity)[:_QUEUES],
+        "more_queues": sum(context["more_queues"] for context in found) + max(0, len(queues) - _QUEUES),
+    }
+
+
+def _added(lists: Sequence[Sequence[Any]]) -> list[Row]:
+    """The rows of several databases, those of the same time added; of ages the highest."""
+    added: dict[datetime, Row] = {}
+    for row in (row for rows in lists for row in rows):
+        other = added.setdefault(row.at, row)
+        if other is not row:
+            sums = {
+                name: max(value or 0, getattr(other, name) or 0)
+                if name == "oldest_ready_seconds"
+                else (value or 0) + (getattr(other, name) or 0)
+                for name, value in vars(row).items()
+                if name != "at"
+            }
+            added[row.at] = Row(at=row.at, **sums)
+    return [added[at] for at in sorted(added)]
+
+
+def _activity(listed: tuple[Any, ...]) -> int:
+    """What a list of queues is sorted by: those with most tasks that ended come first."""
+    stats = listed[-1]
+    return -(stats.succeeded + stats.failed) if stats else 0
+
+
+@page("overview.html", title="Overview", merge=_merge)
 async def show(request: Request, db: Queries) -> dict[str, Any]:
     """The page."""
     span, queue = span_of(request), request.query_params.get("queue") or None
@@ -161,6 +235,8 @@ async def show(request: Request, db: Queries) -> dict[str, Any]:
         "queue": queue,
         "names": [each.queue for each in queues],
         "charts": charts,
+        "rows": rows,
+        "depth": await _depth_rows(db, span, queue),
         "totals": {
             "ready": sum(each.ready for each in backlog),
             "in_progress": sum(each.in_progress for each in shown),
@@ -173,11 +249,8 @@ async def show(request: Request, db: Queries) -> dict[str, Any]:
         },
         "oldest": oldest,
         "findings": await findings(request, db, queues),
-        "queues": sorted(
-            ((each, by_queue.get(each.queue)) for each in shown),
-            key=lambda pair: -(pair[1].succeeded + pair[1].failed if pair[1] else 0),
-        )[:12],
-        "more_queues": max(0, len(shown) - 12),
+        "queues": sorted(((None, each, by_queue.get(each.queue)) for each in shown), key=_activity)[:_QUEUES],
+        "more_queues": max(0, len(shown) - _QUEUES),
     }
 
 

@@ -16,6 +16,7 @@ from ... import statements
 from ...errors import ConfigurationError, DatabaseRefusal, InputError
 from ..activity import by_job, finished_by_hour
 from ..database import Queries
+from ..merging import merging
 from ..page import Done, action, confirm, page, render, url
 from ..settings_form import QueueForm
 from .overview import SPANS, charts_over_time, span_of
@@ -26,7 +27,7 @@ __all__ = ["routes"]
 _KEYS_FROM = 500
 
 
-@page("queues.html", title="Queues")
+@page("queues.html", title="Queues", merge=merging("queues", order=lambda queue: (queue.queue, queue.shard)))
 async def show(request: Request, db: Queries) -> dict[str, Any]:
     """All queues, with their rates in the last hour and their throughput in the last day."""
     now = datetime.now(UTC)
@@ -34,11 +35,11 @@ async def show(request: Request, db: Queries) -> dict[str, Any]:
     rates = await db.rows(
         "select * from underway.stats_by_queue(%(since)s, %(now)s)", {"since": now - timedelta(hours=1), "now": now}
     )
-    return {
-        "queues": queues,
-        "rates": {rate.queue: rate for rate in rates},
-        "lines": await finished_by_hour(db, "queue", [queue.queue for queue in queues]),
-    }
+    by_queue = {rate.queue: rate for rate in rates}
+    lines = await finished_by_hour(db, "queue", [queue.queue for queue in queues])
+    for queue in queues:
+        queue.rate, queue.line = by_queue.get(queue.queue), lines.get(queue.queue, [])
+    return {"queues": queues}
 
 
 @page("queue.html")

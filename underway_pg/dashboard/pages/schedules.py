@@ -15,6 +15,7 @@ from starlette.routing import Route
 from ... import statements
 from ...cron import in_words
 from ..database import Queries
+from ..merging import merging
 from ..page import Done, action, dashboard_of, page, url
 from ..redaction import redact_texts
 
@@ -30,7 +31,12 @@ _SHOWN = 25
 _LATE = 60
 
 
-@page("schedules.html", title="Schedules")
+def _order(schedule: Any) -> tuple[Any, ...]:
+    never = datetime.max.replace(tzinfo=UTC)
+    return schedule.last_error is None, schedule.paused_at is not None, schedule.next_at or never, schedule.schedule
+
+
+@page("schedules.html", title="Schedules", merge=merging("schedules", order=_order))
 async def show(request: Request, db: Queries) -> dict[str, Any]:
     """All schedules: failing ones first, then in the order of their next times."""
     schedules = await db.rows(

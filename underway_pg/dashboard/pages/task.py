@@ -175,7 +175,9 @@ async def raw(request: Request) -> Response:
     if name not in _JSON:
         raise HTTPException(404, f"A task has no {name}.")
     dashboard = dashboard_of(request)
-    async with dashboard.database.reading() as db:
+    database = await dashboard.databases.of(request)
+    assert database is not None  # that of the id
+    async with database.reading() as db:
         task = await find(request, db)
     text = getattr(task, name)
     value, whole = json_view.parse(text)

@@ -10,9 +10,10 @@ from starlette.routing import Route
 
 from ...errors import InputError, InvalidArgument
 from ..bulk import OPERATIONS
-from ..database import Queries
+from ..database import Queries, Row
 from ..filters import STATES, TIMES, TaskFilter
-from ..page import dashboard_of, page, url
+from ..merging import merging
+from ..page import Contexts, dashboard_of, page, url
 from ..redaction import redact_texts
 
 __all__ = ["read_filter", "routes"]
@@ -30,7 +31,18 @@ def read_filter(request: Request) -> TaskFilter:
     return found
 
 
-@page("tasks.html", title="Tasks")
+def _merge(contexts: Contexts) -> dict[str, Any]:
+    """The newest tasks of all databases. The places where their lists go on, and operations on many, are of one."""
+    newest = merging(
+        "tasks", order=lambda task: task.enqueued_at, reverse=True, most=_PAGE, unions=("queues", "jobs"), older=None,
+        newest=None, operations={},
+    )  # fmt: skip
+    counts = [context["count"] for context in contexts.values() if context["count"]]
+    count = Row(count=sum(each.count for each in counts), capped=any(each.capped for each in counts))
+    return newest(contexts) | {"count": count, "more": any(context["older"] for context in contexts.values())}
+
+
+@page("tasks.html", title="Tasks", merge=_merge)
 async def show(request: Request, db: Queries) -> dict[str, Any]:
     """The page."""
     problem, tasks, next_before, count = None, [], None, None
@@ -71,6 +83,7 @@ async def show(request: Request, db: Queries) -> dict[str, Any]:
             for name, kind in OPERATIONS.items()
             if set(kind.states) & set(states) and (not kind.dead_letter or any(task.dead_letter_of for task in tasks))
         },
+        "more": False,
         "older": url(request, "tasks", wanted.with_(before=next_before)) if next_before else None,
         "newest": url(request, "tasks", wanted.values) if before else None,
         "status": 400 if problem else 200,

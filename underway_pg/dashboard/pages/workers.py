@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from ... import statements
 from ..database import Queries
+from ..merging import merging
 from ..page import Done, action, confirm, page, url
 
 __all__ = ["routes"]
@@ -22,7 +23,13 @@ _TASKS = 500
 _SHOWN = 5
 
 
-@page("workers.html", title="Workers")
+@page(
+    "workers.html", title="Workers",
+    merge=merging(
+        "workers", order=lambda worker: (not worker.lost, worker.name, worker.id), unions=("tasks", "versions"),
+        sums=("alive", "lost", "running", "concurrency"),
+    ),
+)  # fmt: skip
 async def show(request: Request, db: Queries) -> dict[str, Any]:
     """All workers: those that are lost first, then by name."""
     workers = await db.rows("select * from underway.worker_stats order by lost desc, name, id limit 500")

@@ -1,0 +1,5 @@
+"""The client for asyncio."""
+
+from .client import AsyncClient
+
+__all__ = ["AsyncClient"]

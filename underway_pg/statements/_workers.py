@@ -1,0 +1,99 @@
+"""What a worker calls for itself: register, sleep, maintain; and the list of workers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..models import WorkerStats
+from ._base import Statement, nothing, scalar
+from ._rows import columns_of, read_as
+
+__all__ = [
+    "end_sessions",
+    "look",
+    "maintain",
+    "register_worker",
+    "set_idle",
+    "set_skipped_jobs",
+    "stop_workers",
+    "unregister_worker",
+    "workers",
+]
+
+
+def register_worker(name: str, queues: Sequence[str], concurrency: int, version: str | None = None) -> Statement[int]:
+    """Make a worker known; gives its id."""
+    return Statement(
+        "select underway.register_worker(%(name)s, %(queues)s::text[], %(concurrency)s::integer, %(version)s)",
+        {"name": name, "queues": list(queues), "concurrency": concurrency, "version": version},
+        scalar,
+    )
+
+
+def unregister_worker(worker: int) -> Statement[None]:
+    """A worker has stopped."""
+    return Statement("select underway.unregister_worker(%(worker)s)", {"worker": worker}, nothing)
+
+
+def set_idle(worker: int, idle: bool) -> Statement[None]:
+    """Say whether a worker sleeps and wants to be notified."""
+    return Statement("select underway.set_idle(%(worker)s, %(idle)s)", {"worker": worker, "idle": idle}, nothing)
+
+
+def set_skipped_jobs(worker: int, jobs: list[str]) -> Statement[None]:
+    """Record which jobs a worker does not know, for `why`."""
+    return Statement(
+        "select underway.set_skipped_jobs(%(worker)s, %(jobs)s::text[])", {"worker": worker, "jobs": jobs}, nothing
+    )
+
+
+def maintain(worker: int, queues: Sequence[str], *, at_once: bool = False) -> Statement[tuple[float, str, list[str]]]:
+    """Do all chores, unless a session did them less than a second ago; then look. Returns what `look` does."""
+    return _look(f"underway.maintain(%(worker)s, {at_once}) as done", "done -> 'to_vacuum'", worker, queues)
+
+
+def look(worker: int, queues: Sequence[str]) -> Statement[tuple[float, str, list[str]]]:
+    """Run the schedules that are due, then look what is due next.
+
+    Returns the seconds until a task of the queues may be ready, at most one; the state of the worker: "known",
+    "stopping" or "unknown"; and the names of the tables that should be vacuumed.
+    """
+    return _look("underway.run_schedules()", "null", worker, queues)
+
+
+def _look(chores: str, to_vacuum: str, worker: int, queues: Sequence[str]) -> Statement[tuple[float, str, list[str]]]:
+    return Statement(
+        f"""select extract(epoch from underway.next_wakeup(%(queues)s::text[]))::float8,
+            underway.worker_state(%(worker)s), {to_vacuum}
+        from {chores}""",
+        {"worker": worker, "queues": list(queues)},
+        lambda rows: (rows[0][0], rows[0][1], rows[0][2] or []),
+    )
+
+
+def end_sessions(sessions: Sequence[tuple[int, int]]) -> Statement[int]:
+    """End sessions of this role that are still there; gives how many."""
+    return Statement(
+        """select pg_terminate_backend(a.pid)
+        from unnest(%(pids)s::integer[], %(started_at)s::bigint[]) as lost(pid, started_at)
+        join pg_stat_activity a on a.pid = lost.pid
+        where (extract(epoch from a.backend_start) * 1000000)::bigint = lost.started_at""",
+        {"pids": [pid for pid, _ in sessions], "started_at": [started_at for _, started_at in sessions]},
+        len,
+    )
+
+
+def stop_workers(worker: int | None, queue: str | None, all_workers: bool) -> Statement[int]:
+    """Ask workers to stop; gives how many were asked."""
+    return Statement(
+        "select underway.stop_workers(%(worker)s::bigint, %(queue)s, %(all_workers)s)",
+        {"worker": worker, "queue": queue, "all_workers": all_workers},
+        scalar,
+    )
+
+
+def workers() -> Statement[list[WorkerStats]]:
+    """Every worker that is known."""
+    return Statement(
+        f"select {columns_of(WorkerStats)} from underway.worker_stats order by id", {}, read_as(WorkerStats)
+    )

@@ -38,8 +38,9 @@ PRELOADED = (
     "underway_pg.cli", "underway_pg.worker.executors.child",
 )  # fmt: skip
 MESSAGE_BYTES = 150_000
-STDIO = 3
-FREE_FDS = 500
+PIPES = ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")
+# More descriptors than the server has.
+DESCRIPTORS = 100
 
 # For what imports subprocess.
 DEVNULL, PIPE, TimeoutExpired = subprocess.DEVNULL, subprocess.PIPE, subprocess.TimeoutExpired
@@ -69,7 +70,7 @@ def server() -> socket.socket:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     for each in (ours, theirs):
         each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MESSAGE_BYTES)
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PG", "COV"))}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PG"))}
     process = subprocess.Popen(
         [sys.executable, __file__, str(theirs.fileno())], pass_fds=[theirs.fileno()], env=kept, start_new_session=True
     )
@@ -136,16 +137,13 @@ class Popen(subprocess.Popen[Any]):
         if self._keeper is None:
             return super()._internal_poll(*values, **more)
         if self.returncode is None and self._waitpid_lock.acquire(False):
-            with contextlib.closing(contextlib.ExitStack()) as stack:
-                stack.callback(self._waitpid_lock.release)
-                if self.returncode is None:
-                    pid, status = self._try_wait(os.WNOHANG)
-                    if pid:
-                        self._handle_exitstatus(status)
+            try:
+                pid, status = (0, 0) if self.returncode is not None else self._try_wait(os.WNOHANG)
+                if pid:
+                    self._handle_exitstatus(status)
+            finally:
+                self._waitpid_lock.release()
         return self.returncode
-
-
-PIPES = ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")
 
 
 def run(command: Any, *, input: Any = None, capture_output: bool = False, timeout: float | None = None,
@@ -213,10 +211,12 @@ def become(request: dict[str, Any], fds: tuple[int, ...]) -> None:
     os.environ.clear()
     os.environ.update(request["environment"])
     signal.pthread_sigmask(signal.SIG_SETMASK, request["mask"])
+    numbers = [0, 1, 2, *request["pass_fds"]]
+    free = max(DESCRIPTORS, *numbers) + 1
     # First out of the way, so that none is overwritten.
-    moved = [os.dup2(fd, FREE_FDS + number) for number, fd in enumerate(fds)]
-    os.closerange(0, FREE_FDS)
-    for fd, number in zip(moved, [*range(STDIO), *request["pass_fds"]], strict=True):
+    moved = [os.dup2(fd, free + number) for number, fd in enumerate(fds)]
+    os.closerange(0, free)
+    for fd, number in zip(moved, numbers, strict=True):
         os.dup2(fd, number)
         os.close(fd)
     sys.dont_write_bytecode = bool(os.environ.get("PYTHONDONTWRITEBYTECODE"))
@@ -240,16 +240,17 @@ def execute(arguments: list[str], directory: str) -> None:
     kind, *rest = arguments
     paths = [str(Path(path).absolute()) for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     sys.path[:0] = ["" if kind == "-c" else directory if kind == "-m" else str(Path(kind).resolve().parent), *paths]
-    if kind == "-c":
-        sys.argv = ["-c", *rest[1:]]
-        main = sys.modules["__main__"] = types.ModuleType("__main__")
-        exec(compile(rest[0], "<string>", "exec"), vars(main))
-    elif kind == "-m":
+    if kind == "-m":
         sys.argv = rest
         runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
+        return
+    main = sys.modules["__main__"] = types.ModuleType("__main__")
+    if kind == "-c":
+        file, source, sys.argv = "<string>", rest[0], ["-c", *rest[1:]]
     else:
-        sys.argv = arguments
-        runpy.run_path(kind, run_name="__main__")
+        file, source, sys.argv = os.path.join(directory, kind), Path(kind).read_bytes(), arguments  # noqa: PTH118
+        main.__file__ = file
+    exec(compile(source, file, "exec"), vars(main))
 
 
 def preload() -> None:

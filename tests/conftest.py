@@ -21,7 +21,7 @@ sys.dont_write_bytecode = False
 # The files with the longest tests, which begin first, so that none is left alone at the end of a parallel run.
 LONGEST = (
     "test_chaos.py", "test_docs.py", "test_actions.py", "test_model.py", "test_plans.py", "test_pairs.py",
-    "test_shops.py",
+    "test_django.py", "test_shops.py",
 )  # fmt: skip
 
 # In a parallel run one process runs all tests of such a place. Those of the dashboard share one browser; each of chaos

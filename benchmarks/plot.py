@@ -1,7 +1,8 @@
-"""The picture of a run: drain rate against backlog, and against time under a held snapshot."""
+"""The picture of a run: drain rate against backlog, and against time under a held snapshot. And that of the model."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING
@@ -58,3 +59,16 @@ def _rates(axes: Axes, title: str) -> None:
     axes.grid(axis="y", alpha=0.3)
     if axes.has_data():
         axes.legend(fontsize=8)
+
+
+def draw_model(rates: list[float], servers_by_part: list[dict[str, float]], title: str, path: Path) -> None:
+    """Draw how many servers each part of a server requires over the rate, and the number of servers."""
+    figure, axes = pyplot.subplots(figsize=(8, 5), layout="constrained")
+    for part in servers_by_part[0]:
+        axes.plot(rates, [parts[part] for parts in servers_by_part], label=part)
+    axes.plot(rates, [max(1, math.ceil(max(parts.values()))) for parts in servers_by_part], "k:", label="servers")
+    axes.set(xscale="log", yscale="log", xlabel="tasks/s", ylabel="servers", title=title)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)

@@ -3,8 +3,8 @@
     python benchmarks/scaling_model.py             the inputs, the table and the plot, into docs/scaling.md
     python benchmarks/scaling_model.py --print     only print them
 
-The inputs are the medians of the newest run in docs/benchmarks, and of the newest in docs/scaling. The choices are not
-measured; they can be given as options.
+The inputs are the medians of the newest run of benchmarks/shards.py. The choices are not measured; they can be given as
+options.
 """
 
 from __future__ import annotations
@@ -14,13 +14,9 @@ import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import fill
 
-import matplotlib as mpl
-from results import Line, Report
-
-mpl.use("Agg")
-
-from matplotlib import pyplot
+from results import Report
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 BLOCK = re.compile(r"(?<=<!-- model -->\n).*?(?=<!-- /model -->)", re.DOTALL)
@@ -45,7 +41,7 @@ class Choices:
 @dataclass(frozen=True)
 class Input:
     name: str
-    row: str  # of the benchmark
+    row: str
     words: str  # that its workload contains
     unit: str
 
@@ -57,9 +53,8 @@ INPUTS = {
     "worker": Input("worker CPU of a no-op task", "cpu", "worker", "µs"),
     "wal": Input("WAL of a task, history kept", "wal", "history kept", "bytes"),
     "history": Input("history of a task", "wal", "in the history", "bytes"),
-    "syncs": Input("syncs of the disk", "disk", "syncs", "a second"),
+    "commits": Input("commits of 64 connections", "disk", "commits", "a second"),
     "sequential": Input("sequential writes of the disk, synced", "disk", "sequential", "MB/s"),
-    "idle": Input("server CPU of an idle worker", "idle-many", "CPU", "% of a core"),
     "sessions": Input("connections of a worker", "idle-many", "connections", ""),
 }
 
@@ -67,18 +62,20 @@ INPUTS = {
 SHARED = ("enqueue in bulk", "drain")
 
 
-def newest(directory: Path) -> tuple[str, Report]:
-    paths = sorted(directory.glob("2*.json"))
+def newest() -> Report:
+    paths = sorted((DOCS / "scaling").glob("2*.json"))
     if not paths:
-        raise SystemExit(f"there is no run in {directory}; make it with `make bench` or `make bench-shards`")
-    return f"{directory.name}/{paths[-1].stem}", Report.from_json(paths[-1].read_text())
+        raise SystemExit("there is no run in docs/scaling; make it with `make bench-shards`")
+    return Report.from_json(paths[-1].read_text())
 
 
-def find(report: Report, row: str, words: str) -> Line:
+def find(report: Report, input: Input) -> float:
     for line in report.lines:
-        if line.row == row and words in line.workload:
-            return line
-    raise SystemExit(f"the newest run has no figure of the row {row} ({words}); measure it with --only {row} --write")
+        if line.row == input.row and input.words in line.workload:
+            return line.figure
+    raise SystemExit(
+        f"the run of {report.date} has no {input.name}: run benchmarks/shards.py --only inputs --write ..."
+    )
 
 
 def servers_by_part(figures: dict[str, float], efficiency: float, given: Choices, rate: float) -> dict[str, float]:
@@ -88,12 +85,11 @@ def servers_by_part(figures: dict[str, float], efficiency: float, given: Choices
     """
     enqueue = given.batched * figures["bulk"] + (1 - given.batched) * figures["one"]
     cpu = rate * (enqueue + figures["work"]) / 1e6 / efficiency
-    syncs = rate * (1 - given.batched)
     sessions = workers(figures, given, rate) * figures["sessions"]
     return {
         "CPU": cpu / (given.cores * given.busy),
         "WAL": rate * figures["wal"] / 1e6 / (figures["sequential"] * given.busy),
-        "commits one by one": syncs / (figures["syncs"] * given.busy),
+        "commits one by one": rate * (1 - given.batched) / (figures["commits"] * given.busy),
         "connections of workers": sessions / given.connections,
         "history": rate * figures["history"] * DAY * given.retention_days / (given.disk_tb * 1e12),
     }
@@ -125,22 +121,6 @@ def table(figures: dict[str, float], efficiency: float, given: Choices) -> list[
     return lines
 
 
-def draw(figures: dict[str, float], efficiency: float, given: Choices, path: Path) -> None:
-    figure, axes = pyplot.subplots(figsize=(8, 5), layout="constrained")
-    rates = [10 ** (3 + step / 20) for step in range(61)]
-    by_rate = [servers_by_part(figures, efficiency, given, rate) for rate in rates]
-    for part in by_rate[0]:
-        axes.plot(rates, [parts[part] for parts in by_rate], label=part)
-    axes.plot(rates, [max(1, math.ceil(max(parts.values()))) for parts in by_rate], "k:", label="servers")
-    axes.set(xscale="log", yscale="log", xlabel="tasks/s", ylabel="servers", ylim=(0.001, None))
-    axes.set_title(f"Servers of {given.cores} cores that each part requires")
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
-    path.parent.mkdir(exist_ok=True)
-    figure.savefig(path, dpi=110)
-    pyplot.close(figure)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--print", action="store_true", help="print the block of docs/scaling.md, and write nothing")
@@ -149,23 +129,33 @@ def main() -> None:
     options = vars(parser.parse_args())
     only_print = options.pop("print")
     given = Choices(**options)
-    run, report = newest(DOCS / "benchmarks")
-    shards_run, shards = newest(DOCS / "scaling")
-    figures = {name: find(report, input.row, input.words).figure for name, input in INPUTS.items()}
-    ratios = [line.ratio for line in shards.lines if line.row == "same-work" and line.workload.startswith(SHARED)]
+    report = newest()
+    figures = {name: find(report, input) for name, input in INPUTS.items()}
+    ratios = [line.ratio for line in report.lines if line.row == "same-work" and line.workload.startswith(SHARED)]
     efficiency = min(1.0, *(ratio for ratio in ratios if ratio is not None))
-    lines = ["", "| input | value | measured by |", "|---|---:|---|"]
+    lines = [
+        "",
+        f"From the [run of {report.date}](scaling/{report.date}.md):",
+        "",
+        "| input | value | measured by |",
+        "|---|---:|---|",
+    ]
     for name, input in INPUTS.items():
-        lines.append(f"| {input.name} | {figures[name]:,.4g} {input.unit} | row `{input.row}` of [{run}]({run}.md) |")
-    least = f"least ratio of `same-work` without the commits one by one in [{shards_run}]({shards_run}.md), at most 1"
+        lines.append(f"| {input.name} | {figures[name]:,.4g} {input.unit} | `{input.row}` |")
+    least = "the least ratio of `same-work` without the commits one by one, at most 1"
     lines += [f"| throughput of a core with several servers, beside one | {efficiency:.2f} | {least} |", ""]
-    chosen = (f"{name.replace('_', ' ')} {value:g}" for name, value in vars(given).items())
-    lines += [f"Choices: {', '.join(chosen)}.", "", *table(figures, efficiency, given), ""]
+    chosen = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in vars(given).items())
+    lines += [fill(f"Choices: {chosen}.", 120), "", *table(figures, efficiency, given), ""]
     lines += ["![Servers that each part requires](scaling/model.png)", "", ""]
     if only_print:
         print("\n".join(lines))
         return
-    draw(figures, efficiency, given, DOCS / "scaling/model.png")
+    from plot import draw_model  # imports matplotlib, which nothing else needs
+
+    rates = [10 ** (3 + step / 20) for step in range(61)]
+    by_rate = [servers_by_part(figures, efficiency, given, rate) for rate in rates]
+    title = f"Servers of {given.cores} cores that each part requires"
+    draw_model(rates, by_rate, title, DOCS / "scaling/model.png")
     page = DOCS / "scaling.md"
     page.write_text(BLOCK.sub(lambda _: "\n".join(lines), page.read_text()))
 

@@ -10,6 +10,7 @@ servers share a core. Rates are those of the slowest shard, multiplied by the nu
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import threading
 import time
@@ -21,6 +22,7 @@ from pathlib import Path
 
 from results import Line, Report, at_least
 from rich.console import Console
+from rows import ROWS, SHORT_SCALE, Bench, Scale
 from rows.bench import lines
 from rows.fill import create_queues, fill_queues
 from run import versions
@@ -66,53 +68,66 @@ class Shards:
 
 # The same work
 
+CLIENTS = 4  # producers, and worker processes; each producer has two connections in the last step
 
-def work(tasks: int, seconds: float) -> Callable[[Server, Shards], Figures]:
-    """Return the function that does a shard's part of the work, and returns its rates."""
 
-    def do(server: Server, shards: Shards) -> Figures:
-        part = tasks // len(shards)
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """Servers, and the number of parts into which the work and its clients are divided. Each server does one part."""
+
+    servers: list[Share]
+    parts: int
+
+    @property
+    def cores(self) -> int:
+        return len({core for share in self.servers for core in share})
+
+
+def cases() -> dict[str, Case]:
+    """Return what is compared: first one server on all cores, on which the others but the last two divide its work."""
+    divided = {servers: Case(shares(servers), servers) for servers in (1, 2, 4)}
+    grown = {servers: Case(shares(len(CORES))[:servers], len(CORES)) for servers in (1, len(CORES))}
+    return {
+        "one server on all cores": divided[1],
+        "2 servers, all cores divided": divided[2],
+        "4 servers, all cores divided": divided[4],
+        "one server on one core": grown[1],
+        f"{len(CORES)} servers on a core each": grown[len(CORES)],
+    }
+
+
+def rates(binaries: Path | None, case: Case, tasks: int, seconds: float) -> Figures:
+    """Return the tasks a second of all servers for each core, by the slowest of them."""
+
+    def work(server: Server, shards: Shards) -> Figures:
+        part, clients = tasks // case.parts, max(1, CLIENTS // case.parts)
         system = System(server, "underway").start()
         shards.barrier.wait()
-        bulk = system.enqueue_in_bulk(part)
+        with ThreadPoolExecutor(clients) as pool:
+            bulk = clients * min(pool.map(system.enqueue_in_bulk, [part // clients] * clients))
         system.settle()
         system.barrier = shards.barrier
-        drain = system.drain(part)
+        drain = system.drain(part // clients * clients, clients)
         system.start()
         shards.barrier.wait()
-        single = system.enqueue_one_by_one(8 // len(shards), seconds)
-        return {"enqueue in bulk": bulk, "drain": drain, "enqueue one by one, 8 connections": single}
+        single = system.enqueue_one_by_one(2 * clients, seconds)
+        return {"enqueue in bulk": bulk, "drain": drain, "enqueue one by one": single}
 
-    return do
-
-
-def rates(binaries: Path | None, servers: list[Share], tasks: int, seconds: float) -> Figures:
-    """Return the tasks a second of all shards for each core, by the slowest shard."""
-    cores = len({core for share in servers for core in share})
-    done = Shards(binaries, servers).each(work(tasks, seconds))
-    return {name: len(servers) * min(figures[name] for figures in done) / cores for name in done[0]}
+    done = Shards(binaries, case.servers).each(work)
+    return {name: len(case.servers) * min(figures[name] for figures in done) / case.cores for name in done[0]}
 
 
 def same_work(given: argparse.Namespace, show: Callable[[str], None]) -> list[Line]:
-    words = "all cores" if len(CORES) > 1 else "the core"
-    whole = f"one server on {words}"
-    cases: dict[str, list[Share]] = {whole: shares(1)}
-    for servers in (2, 4):
-        cases[f"{servers} servers, {words} divided"] = shares(servers)
-    if len(CORES) > 1:
-        cases["one server on one core"] = [CORES[:1]]
-        cases[f"{len(CORES)} servers on a core each"] = shares(len(CORES))
     tasks, seconds = (40_000, 1.0) if given.short else (200_000, 4.0)
-    figures: dict[str, list[Figures]] = {name: [] for name in cases}
+    compared = cases()
+    figures: dict[str, list[Figures]] = {name: [] for name in compared}
     for number in range(given.rounds):
-        for name in list(cases) if number % 2 == 0 else reversed(list(cases)):
+        for name in list(compared) if number % 2 == 0 else reversed(list(compared)):
             show(f"round {number + 1} of {given.rounds}: {name}")
-            figures[name].append(rates(given.bin, cases[name], tasks, seconds))
+            figures[name].append(rates(given.bin, compared[name], tasks, seconds))
+    whole, *divided, core, grown = compared
     found = []
-    for name in cases:
-        if name in (whole, "one server on one core"):
-            continue
-        against = "one server on one core" if name.endswith("each") else whole
+    for name, against in [*((name, whole) for name in divided), (grown, core)]:
         for step in figures[name][0]:
             sides = {side: [of_round[step] for of_round in figures[side]] for side in (name, against)}
             found += lines("same-work", f"{step}: {name}", "tasks/s a core", sides, at_least(0.9))
@@ -173,12 +188,24 @@ def fleets(given: argparse.Namespace, show: Callable[[str], None]) -> list[Line]
     ]
 
 
-ROWS = {"same-work": same_work, "fleet": fleets}
+# The inputs of the model: rows of the benchmark, on one server
+
+INPUTS = ["cpu", "wal", "disk", "idle-many"]
+
+
+def inputs(given: argparse.Namespace, show: Callable[[str], None]) -> list[Line]:
+    scale = dataclasses.replace(SHORT_SCALE if given.short else Scale(), rounds=given.rounds, short_rounds=given.rounds)
+    with own_server(given.bin) as server:
+        found = [line for name in INPUTS for line in ROWS[name](Bench(server, scale, show=show))]
+    return [line for line in found if isinstance(line, Line)]
+
+
+PARTS = {"same-work": same_work, "fleet": fleets, "inputs": inputs}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=ROWS, help="one of the two parts")
+    parser.add_argument("--only", choices=PARTS, help="one of the parts")
     parser.add_argument("--short", action="store_true", help="small, for trials")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--bin", type=Path, help="the directory of the PostgreSQL binaries to use")
@@ -193,14 +220,14 @@ def main() -> int:
             versions=versions(server, []),
             settings=server.settings(),
         )
-    for name in [given.only] if given.only else ROWS:
+    for name in [given.only] if given.only else PARTS:
         try:
-            report.lines += ROWS[name](given, console.print)
+            report.lines += PARTS[name](given, console.print)
         except (Failure, threading.BrokenBarrierError) as error:
             report.missing[name] = str(error)
     report.seconds = time.monotonic() - begun
     report.show(Console(width=max(Console().width, 150)))
-    for path in report.write(given.write, list(ROWS)) if given.write else []:
+    for path in report.write(given.write, [*PARTS, *INPUTS]) if given.write else []:
         console.print(f"written: {path}", highlight=False, soft_wrap=True)
     return 1 if report.missing else 0
 

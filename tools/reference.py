@@ -34,6 +34,7 @@ ROOMS = {
     "48_claim": "Claiming",
     "52_settle": "Settling",
     "56_operate": "Queues and operations",
+    "58_move": "Moving tasks to another database",
     "60_batch": "Batches",
     "64_schedule": "Schedules",
     "72_upkeep": "Upkeep",
@@ -42,7 +43,7 @@ ROOMS = {
     "84_report": "Statistics and events",
 }
 
-TYPES = ("retry_policy", "claimed_task", "failed_task", "task_info")
+TYPES = ("retry_policy", "claimed_task", "failed_task", "task_info", "move_status", "move_batch")
 
 
 def render(connection: psycopg.Connection[Any]) -> dict[str, str]:

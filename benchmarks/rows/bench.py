@@ -40,7 +40,7 @@ class Scale:
     queues_tasks: int = 40_000
     crowd_tasks: int = 100_000
     keyed_drained: int = 30_000
-    claims: int = 5000
+    claims: int = 20_000
 
 
 # For trials: half a minute a row at most.
@@ -65,7 +65,7 @@ SHORT_SCALE = Scale(
     queues_tasks=20_000,
     crowd_tasks=20_000,
     keyed_drained=20_000,
-    claims=1000,
+    claims=5000,
 )
 
 

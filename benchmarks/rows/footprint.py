@@ -57,6 +57,9 @@ def wal_of_a_task(bench: Bench) -> Iterator[Line]:
     yield Line(row="wal", workload="a task in the history", unit="bytes", ours=history)
 
 
+COMMIT = """insert into raw_task (payload) values ('{"i": 1}');"""
+
+
 @row("disk")
 def writes_of_the_disk(bench: Bench) -> Iterator[Line]:
     def rate(size: int) -> float:
@@ -69,6 +72,10 @@ def writes_of_the_disk(bench: Bench) -> Iterator[Line]:
                 number += 1
             return number / (time.monotonic() - begun)
 
+    raw = bench.raw().start()
+    seconds = bench.scale.single_seconds
+    commits = [bench.server.pgbench(raw.database, COMMIT, 64, seconds=seconds) for _ in range(bench.scale.short_rounds)]
+    yield Line(row="disk", workload="commits of a small insert, 64 connections", unit="a second", ours=commits)
     syncs = [rate(8192) for _ in range(bench.scale.short_rounds)]
     yield Line(row="disk", workload="the disk: syncs of 8 kB", unit="a second", ours=syncs)
     megabytes = [8 * rate(8_000_000) for _ in range(bench.scale.short_rounds)]

@@ -828,3 +828,55 @@ create table underway.audit (
     action  text not null,
     details jsonb not null
 );
+
+-- Moving tasks to another database of the application, which is named by its shard number (docs/decisions/0033).
+
+-- The batch of tasks that is on its way to a shard: they are live and in no table `task`. There is one at most, so that
+-- batches arrive in order.
+create table underway.outgoing_move (
+    shard    integer primary key,
+    previous uuid, -- the last batch that has arrived
+    batch    uuid, -- null: none is on its way
+    begun_at timestamptz,
+    tasks    jsonb
+) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200);
+
+-- Compressing a batch would cost more than all else that a move does at the source.
+alter table underway.outgoing_move alter column tasks set storage external;
+
+-- The last batch that has arrived from a shard, and the ids of its tasks that were not accepted.
+create table underway.incoming_move (
+    shard   integer primary key,
+    batch   uuid,
+    refused bigint[] not null default '{}'
+) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200);
+
+-- Where a task has gone, for 90 days.
+create table underway.moved_task (
+    id          bigint primary key,
+    shard       integer not null,
+    moved_at    timestamptz not null,
+    enqueued_at timestamptz not null,
+    queue       text collate "C" not null,
+    job         text
+);
+
+create index moved_task_to_prune on underway.moved_task (moved_at);
+
+-- The live tasks of a queue or a concurrency key, as a move sees them.
+create type underway.move_status as (
+    on_the_way    integer,
+    movable       bigint,
+    running       bigint,
+    dependent     bigint,
+    running_tasks   bigint[], -- at most twenty
+    dependent_tasks bigint[],
+    last_task     bigint
+);
+
+create type underway.move_batch as (
+    id        uuid, -- null: no task in this stretch of ids
+    previous  uuid,
+    tasks     jsonb,
+    last_task bigint -- null: no further tasks
+);

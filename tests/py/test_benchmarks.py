@@ -153,6 +153,30 @@ def test_cores_are_divided_equally_between_servers(monkeypatch: pytest.MonkeyPat
     assert shares(4, [0, 1]) == [[0], [1], [0], [1]]
 
 
+def test_the_model_names_the_part_of_a_server_that_limits_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from scaling_model import Choices, servers_by_part, workers
+
+    figures = {
+        "one": 200.0, "bulk": 10.0, "work": 20.0, "worker": 10.0, "wal": 1000.0, "history": 200.0,
+        "commits": 1000.0, "sequential": 500.0, "sessions": 3.0,
+    }  # fmt: skip
+    chosen = Choices(cores=10, busy=0.5, batched=0.9, connections=1000, disk_tb=2, retention_days=10)
+    parts = servers_by_part(figures, 1.0, chosen, 100_000)
+    # 100,000 tasks/s at 0.9 * 10 + 0.1 * 200 + 20 = 49 µs are 4.9 cores of the 5 that tasks may take, and so on.
+    assert {part: round(servers, 3) for part, servers in parts.items()} == {
+        "CPU": 0.98,
+        "WAL": 0.4,
+        "commits one by one": 20.0,
+        "connections of workers": 0.6,
+        "history": 8.64,
+    }
+    assert servers_by_part(figures, 0.5, chosen, 100_000)["CPU"] == pytest.approx(1.96)
+    # 10,000 tasks are in flight at once, 50 in a process; then tasks without a wait, by the CPU of the workers.
+    assert workers(figures, chosen, 100_000) == 200
+    assert workers(figures, Choices(busy=0.5, in_flight_seconds=0), 100_000) == 2
+
+
 def test_a_tiny_run_gives_ratios_beside_the_raw_limit(server: Server) -> None:
     command = [sys.executable, str(BENCHMARKS / "run.py"), "--short", "--only", "bulk", "--rounds", "1", "--json"]
     ran = subprocess.run([*command, "--dsn", server.dsn], capture_output=True, text=True, timeout=100)

@@ -205,7 +205,7 @@ def test_a_database_that_is_away_is_one_line_and_the_others_are_shown(shards: Sh
     answer = shards.without_us(command)
     assert answer.code == 1
     assert answer.out
-    assert answer.err.startswith("underway: us cannot be reached: ")
+    assert answer.err.startswith("underway: us: the database cannot be reached: ")
     assert answer.err.count("\n") == 1
     assert list(shards.without_us(command, "--json").json["unreachable"]) == ["us"]
 
@@ -236,7 +236,7 @@ def test_the_tasks_of_the_others_are_changed_and_the_exit_code_tells(shards: Sha
 def test_nothing_is_printed_where_no_database_answers(run: Callable[..., Answer]) -> None:
     answer = run("tasks", "--dsn", AWAY, "--dsn", AWAY.replace("/app", "/other"))
     assert (answer.code, answer.out) == (1, "")
-    assert [line.split()[1] for line in answer.err.splitlines()] == [AWAY_NAME, "127.0.0.1:1/other"]
+    assert [line.split()[1] for line in answer.err.splitlines()] == [f"{AWAY_NAME}:", "127.0.0.1:1/other:"]
 
 
 # What is given wrongly

@@ -427,6 +427,13 @@ FAULTS = [
         " update underway.schedule set next_at = now() - interval '1 hour'",
         remedy="underway worker",
     ),
+    Fault(
+        name="an interrupted move", check="moves", level="problem",
+        what="a move was interrupted: 1 tasks have been on their way to shard 7 since",
+        plant=f"{MAIL} select underway.enqueue('mail'); select underway.begin_move_batch(7, 'mail', null, 0, 1000000);"
+        " update underway.outgoing_move set begun_at = begun_at - interval '2 minutes'",
+        remedy="run the same underway move again",
+    ),
 ]  # fmt: skip
 
 

@@ -71,6 +71,9 @@ RESET = """
     delete from underway.task_stat;
     delete from underway.stat_position;
     delete from underway.queue_depth;
+    delete from underway.outgoing_move;
+    delete from underway.incoming_move;
+    delete from underway.moved_task;
     delete from underway.event;
     delete from underway.blocked_queue;
     delete from underway.upkeep;

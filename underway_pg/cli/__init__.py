@@ -33,6 +33,7 @@ try:
         events,
         jobs,
         migrate,
+        move,
         queues,
         schedules,
         sync,
@@ -56,8 +57,8 @@ commands = typer.Typer(
 )
 # In the order of the help, which lists groups after commands.
 for part in (
-    migrate, sync, worker, enqueue, top, doctor, tasks, actions, changes, transfer, queues, jobs, batches, schedules,
-    cron, workers, events, dashboard, console, completion,
+    migrate, sync, worker, enqueue, top, doctor, tasks, actions, changes, transfer, move, queues, jobs, batches,
+    schedules, cron, workers, events, dashboard, console, completion,
 ):  # fmt: skip
     commands.add_typer(part.commands)
 commands.add_typer(queues.queue_commands, name="queue")

@@ -61,7 +61,7 @@ def _redrive_one(connection: Connection, id: int) -> None:
 
 def _refusal(connection: Connection, id: int, hint: str) -> DatabaseRefusal:
     found = execute(connection, statements.task_info(id))
-    return no_task(id) if found is None else WrongState(f"task {id} is {found.state}", hint)
+    return no_task(connection, id) if found is None else WrongState(f"task {id} is {found.state}", hint)
 
 
 _ACTIONS = (

@@ -138,7 +138,7 @@ class Databases:
         """Say which of several databases cannot be reached. If none can, the command ends."""
         for name, error in unreachable.items():
             if name not in self.unreachable:
-                print_error(f"{name} cannot be reached: {error}")
+                print_error(f"{name}: {error}")
         self.unreachable |= unreachable
         if len(self.unreachable) == len(self.dsns):
             raise typer.Exit(1)

@@ -92,8 +92,8 @@ def task(id: TaskId, databases: Databases, as_json: Json = False) -> None:
     """Show one task in full."""
     with databases.connect(databases.home_of(id)) as connection:
         found, now = execute(connection, statements.task_info(id)), database_time(connection)
-    if found is None:
-        raise no_task(id)
+        if found is None:
+            raise no_task(connection, id)
     if as_json:
         echo_json(asdict(found))
     else:
@@ -194,8 +194,10 @@ def _result(task: TaskInfo) -> str | None:
     return None if task.output is None else json.dumps(task.output, ensure_ascii=False)
 
 
-def no_task(id: int) -> TaskNotFound:
-    """The error that a task does not exist."""
-    return TaskNotFound(
-        f"task {id} does not exist", "It was deleted, its retention is over, or its transaction is not committed yet."
-    )
+def no_task(connection: psycopg.Connection[Any], id: int) -> TaskNotFound:
+    """The error that a task does not exist. The database knows if it was moved to another one."""
+    try:
+        execute(connection, statements.why(id))
+    except TaskNotFound as error:
+        return error
+    return TaskNotFound(f"task {id} has only just been committed", "Ask again.")

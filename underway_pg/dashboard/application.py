@@ -97,7 +97,7 @@ class Dashboard:
             local=local, redact=tuple(redact), prefix="/" + prefix.strip("/") if prefix.strip("/") else "",
         )  # fmt: skip
         self.databases = Databases(self.settings.dsns)
-        self.ticker = live.Ticker(list(self.settings.dsns.values()))
+        self.ticker = live.Ticker(*self.settings.dsns.values())
         self.redaction = Redaction(self.settings.redact)
         self.bulk = Bulk(self.ticker.nudge)
         self.attempts = security.Attempts()

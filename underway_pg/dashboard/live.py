@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 
 import psycopg
 from starlette.requests import Request
@@ -29,7 +29,7 @@ _RECONNECT = 10.0
 class Ticker:
     """Wakes all viewers every few seconds, and soon after an event. It runs while there are viewers."""
 
-    def __init__(self, dsns: Sequence[Dsn]) -> None:
+    def __init__(self, *dsns: Dsn) -> None:
         self._dsns = dsns
         self._viewers: set[asyncio.Event] = set()
         self._running: asyncio.Task[None] | None = None

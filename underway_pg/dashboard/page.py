@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,7 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from ..errors import DatabaseRefusal, InputError, UnderwayError
+from ..errors import DatabaseRefusal, DatabaseUnavailable, InputError, UnderwayError
 from . import security
 from .database import Database, Queries
 
@@ -41,6 +42,8 @@ __all__ = [
     "url",
 ]
 
+
+logger = logging.getLogger(__name__)
 
 Contexts = Mapping[str, dict[str, Any]]
 """What a template gets for each database, by name."""
@@ -149,13 +152,13 @@ async def _page_of_all(
     answered = dict(zip(databases, answers, strict=True))
     found = {name: answer for name, answer in answered.items() if isinstance(answer, dict)}
     failed = {name: answer for name, answer in answered.items() if isinstance(answer, BaseException)}
+    if len(found) + len(failed) < len(databases):  # a question, which is about one
+        raise HTTPException(400, f"Choose one of the databases for this: {', '.join(databases)}.")
     for error in failed.values():
         # What one database does not have, such as a queue, another may have.
         if not found or not isinstance(error, (UnderwayError, psycopg.Error, HTTPException)):
             raise error
-    if not found:
-        raise HTTPException(400, f"Choose one of the databases for this: {', '.join(databases)}.")
-    unreachable = {name: error for name, error in failed.items() if not isinstance(error, HTTPException)}
+    unreachable = {name: _reason(name, error) for name, error in failed.items() if not isinstance(error, HTTPException)}
     common = {**defaults, "unreachable": unreachable}
     if merge is not None:
         return await render(request, template, **common, **merge(found))
@@ -165,6 +168,16 @@ async def _page_of_all(
         text = await _text(_about(request, databases[name]), template, 200, of_shard)
         sections[name] = Markup(text)  # a page of a template, which has escaped its values
     return await render(request, "sections.html", **{**common, "title": defaults["title"], "sections": sections})
+
+
+def _reason(name: str, error: BaseException) -> str:
+    """Why a database is missing on a page. Where it is, and more, is in the log: not all visitors may know."""
+    logger.warning("dashboard: %s: %s", name, str(error).strip())
+    if isinstance(error, DatabaseUnavailable):
+        return "it cannot be reached"
+    if isinstance(error, psycopg.errors.QueryCanceled):
+        return "its answer takes too long"
+    return str(error).splitlines()[0]
 
 
 async def render(request: Request, template: str, *, status: int = 200, **context: Any) -> Response:

@@ -51,6 +51,7 @@ class Limits:
     notification_queue: float = 0.25  # the used part
     blocked: float = 300  # since the oldest ready task of a queue is ready
     schedule_delay: float = 60  # since the next time of a schedule
+    move_delay: float = 60  # since a batch of tasks has left for another database
     transaction_id_age: float = 1.5  # times autovacuum_freeze_max_age
     shortest_timeout: float = 60  # of the timeouts that the server may apply to workers
 

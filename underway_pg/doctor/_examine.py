@@ -34,6 +34,7 @@ CHECKS = (
     Check(name="queues", run=_work.check_queues, fine="each with ready tasks has workers that start them"),
     Check(name="jobs", run=_work.check_jobs, fine="workers know each job that has tasks"),
     Check(name="schedules", run=_work.check_schedules, fine="none fails or is late"),
+    Check(name="moves", run=_work.check_moves, fine="no task is on its way to another database"),
 )
 
 

@@ -312,6 +312,11 @@ class Facts:
         return execute(self._connection, statements.schedules())
 
     @cached_property
+    def unfinished_moves(self) -> list[Row]:
+        """Tasks on their way to another database: shard, tasks, begun_at."""
+        return self._rows("select shard, tasks, begun_at from underway.unfinished_moves order by shard")
+
+    @cached_property
     def database_now(self) -> Any:
         """The time by the clock of the database."""
         return self._rows("select underway._clock() as now")[0]["now"]

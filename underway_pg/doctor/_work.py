@@ -8,7 +8,7 @@ from ..version import VERSION
 from ._check import Finding, Limits, problem, warning
 from ._facts import Facts
 
-__all__ = ["check_jobs", "check_queues", "check_schedules", "check_workers"]
+__all__ = ["check_jobs", "check_moves", "check_queues", "check_schedules", "check_workers"]
 
 
 def check_workers(facts: Facts, limits: Limits) -> Iterator[Finding]:
@@ -91,4 +91,15 @@ def check_schedules(facts: Facts, limits: Limits) -> Iterator[Finding]:
             yield problem(
                 f"{name} was due {late:,.0f} s ago: no worker is alive, or it cannot run schedules", late,
                 "start a worker: underway worker MODULE:APP",
+            )  # fmt: skip
+
+
+def check_moves(facts: Facts, limits: Limits) -> Iterator[Finding]:
+    """No move was interrupted while tasks were on their way."""
+    for move in facts.unfinished_moves:
+        if (facts.database_now - move["begun_at"]).total_seconds() > limits.move_delay:
+            yield problem(
+                f"a move was interrupted: {move['tasks']:,} tasks have been on their way to shard {move['shard']} since"
+                f" {move['begun_at']:%Y-%m-%d %H:%M:%S %Z}, and no worker can get them", move["tasks"],
+                "run the same underway move again",
             )  # fmt: skip

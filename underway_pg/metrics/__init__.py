@@ -2,7 +2,13 @@
 
 from .application import MISSING, application_collectors, forget_process, has_prometheus, require_prometheus
 from .counts import WorkerCounts, WorkerSample
-from .database import DatabaseCollector, database_metrics, database_sample, metrics_response
+from .database import (
+    DatabaseCollector,
+    database_metrics,
+    database_sample,
+    metrics_response,
+    shards_metrics_response,
+)
 from .exposition import render
 from .worker import MergedWorkers, WorkerCollector, WorkerMetrics
 
@@ -22,4 +28,5 @@ __all__ = [
     "metrics_response",
     "render",
     "require_prometheus",
+    "shards_metrics_response",
 ]

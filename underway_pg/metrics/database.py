@@ -20,7 +20,7 @@ from .worker import histogram
 if TYPE_CHECKING:
     from prometheus_client import Metric
 
-__all__ = ["DatabaseCollector", "database_metrics", "database_sample", "metrics_response"]
+__all__ = ["DatabaseCollector", "database_metrics", "database_sample", "metrics_response", "shards_metrics_response"]
 
 logger = logging.getLogger(__name__)
 
@@ -228,29 +228,34 @@ class _Labelled:
         yield from families.values()
 
 
-async def metrics_response(
-    runs: Mapping[str, Callable[[Statement[Any]], Awaitable[Any]]], accept: str | None = None
-) -> tuple[str, bytes]:
-    """The metrics of one database or several for an answer over HTTP. Returns the content type and the body.
+_Run = Callable[[Statement[Any]], Awaitable[Any]]
 
-    `runs` are functions that run a statement, such as `AsyncClient.run`, by the names of the databases; with several
-    the metrics have the name as the label `shard`. `accept` is the header of the request. Of a database that cannot be
-    asked there is `underway_database_up 0` only, and the reason is logged. Raises ConfigurationError if
+
+async def metrics_response(run: _Run, accept: str | None = None) -> tuple[str, bytes]:
+    """The metrics of a database for an answer over HTTP. Returns the content type and the body.
+
+    `run` runs a statement, such as `AsyncClient.run`. `accept` is the header of the request. If the database cannot be
+    asked, the answer has `underway_database_up 0` only, and the reason is logged. Raises ConfigurationError if
     prometheus-client is not installed.
     """
     require_prometheus()
-    answers = await asyncio.gather(*(run(database_sample()) for run in runs.values()), return_exceptions=True)
-    collectors: dict[str, _Families] = {}
-    for name, answer in zip(runs, answers, strict=True):
-        if isinstance(answer, UnderwayError | psycopg.Error):
-            which = f"the database {name}" if len(runs) > 1 else "the database"
-            logger.warning("cannot read the metrics of %s: %s", which, str(answer).strip())
-            collectors[name] = _Families([], is_up=False)
-        elif isinstance(answer, BaseException):
-            raise answer
-        else:
-            collectors[name] = _Families(database_metrics(answer), is_up=True)
-    return render([_Labelled(collectors)] if len(runs) > 1 else collectors.values(), accept)
+    return render([await _families(run, "the database")], accept)
+
+
+async def shards_metrics_response(runs: Mapping[str, _Run], accept: str | None = None) -> tuple[str, bytes]:
+    """The metrics of several databases, each with the name of its database as the label `shard`; else the same."""
+    require_prometheus()
+    families = await asyncio.gather(*(_families(run, f"the database {name}") for name, run in runs.items()))
+    return render([_Labelled(dict(zip(runs, families, strict=True)))], accept)
+
+
+async def _families(run: _Run, which: str) -> _Families:
+    try:
+        sample = await run(database_sample())
+    except (UnderwayError, psycopg.Error) as error:
+        logger.warning("cannot read the metrics of %s: %s", which, str(error).strip())
+        return _Families([], is_up=False)
+    return _Families(database_metrics(sample), is_up=True)
 
 
 class DatabaseCollector:

@@ -1,6 +1,6 @@
 -- _count_enqueued: count the tasks that were enqueued since the last call, so that an enqueue need not count.
 --
--- New tasks have ascending ids and are in `task` or, when they have finished, in the history. Each id is counted once, when
+-- New tasks have ascending ids and are in `task`, in the history when they have finished, or in moved_task. Each id is counted once, when
 -- no transaction is left that could add a lower one. A task that is deleted before that is not counted.
 --
 -- Writes: stat_position.
@@ -53,6 +53,15 @@ begin
         offset _count_enqueued.max_tasks - 1
         limit 1
     ), v_last);
+    v_last := coalesce((
+        select m.id
+        from underway.moved_task m
+        where m.id > v_counted
+          and m.id <= v_last
+        order by m.id
+        offset _count_enqueued.max_tasks - 1
+        limit 1
+    ), v_last);
 
     with fresh as (
         select t.enqueued_at, t.queue, t.job
@@ -64,6 +73,11 @@ begin
         from underway.task_history h
         where h.id > v_counted
           and h.id <= v_last
+        union all
+        select m.enqueued_at, m.queue, m.job
+        from underway.moved_task m
+        where m.id > v_counted
+          and m.id <= v_last
     ),
     counted as (
         select date_bin('1 minute', f.enqueued_at, 'epoch') as at, f.queue, f.job, count(*) as tasks

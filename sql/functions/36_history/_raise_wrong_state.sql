@@ -17,8 +17,17 @@ declare
         (select t.state from underway.task t where t.id = _raise_wrong_state.task),
         (select h.state from underway.task_history h where h.id = _raise_wrong_state.task)
     );
+    v_moved underway.moved_task;
 begin
     if v_state is null then
+        select m.* into v_moved from underway.moved_task m where m.id = _raise_wrong_state.task;
+        if found then
+            raise exception using
+                errcode = 'UW004',
+                message = format('task %s was moved to shard %s at %s', v_moved.id, v_moved.shard, v_moved.moved_at),
+                hint = 'Ask the database of that shard.';
+        end if;
+
         raise exception using
             errcode = 'UW004',
             message = format('task %s does not exist', _raise_wrong_state.task),

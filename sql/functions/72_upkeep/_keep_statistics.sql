@@ -4,7 +4,7 @@
 -- does not stop the other chores of maintain().
 --
 -- Writes: stat_position.
--- Calls: _check_queues, _count_enqueued, _observe_positions, _one_in, _prune_events, _prune_statistics, _roll_up, _sample_depth.
+-- Calls: _check_queues, _count_enqueued, _observe_positions, _one_in, _prune_events, _prune_moved, _prune_statistics, _roll_up, _sample_depth.
 
 create or replace function underway._keep_statistics()
 returns text
@@ -41,6 +41,7 @@ begin
         if underway._one_in(30) then
             perform underway._prune_statistics();
             perform underway._prune_events();
+            perform underway._prune_moved();
         end if;
     exception
         when data_exception or integrity_constraint_violation or transaction_rollback or insufficient_resources

@@ -73,8 +73,9 @@ begin
         );
     end loop;
 
+    -- Tasks with lower ids come from other shards, which have counted them as enqueued.
     update underway.stat_position p
-    set counted_task = 0, observed_task = 0
+    set counted_task = v_first - 1, observed_task = v_first - 1
     where p.only_row;
 
     return true;

@@ -130,17 +130,19 @@ declare
     v_last       bigint;
     v_found      bigint[];
     v_until      timestamptz := least(filter.enqueued_before, filter.finished_before);
+    -- Ids ascend with time, except those of tasks that another shard has moved here.
+    v_ascending  boolean := (select true from underway.incoming_move limit 1) is null;
 begin
     _search_tasks.tasks := '{}';
     _search_tasks.before := null;
 
     -- Ten minutes are for statements that enqueue for that long, and for clocks that were corrected.
-    if v_candidates is null and isfinite(v_until) then
+    if v_candidates is null and v_ascending and isfinite(v_until) then
         v_before := least(v_before, underway._id_at(
             least(greatest(v_until, '0001-01-01'), '9999-12-31') + interval '10 minutes'
         ));
     end if;
-    if v_candidates is null and isfinite(filter.enqueued_after) then
+    if v_candidates is null and v_ascending and isfinite(filter.enqueued_after) then
         v_from := underway._id_at(
             least(greatest(filter.enqueued_after, '0001-01-02'), '9999-12-31') - interval '10 minutes'
         ) - 1000;

@@ -44,7 +44,8 @@ begin
                 'cron_preview', 'maintain', 'stop_workers', 'watch', 'why', 'histogram_bounds', 'stats_over_time', 'stats_by_queue',
                 'stats_by_job', 'queue_depth_over_time', 'find_tasks', 'count_tasks', 'batch_tasks', 'task_dependencies', 'events_after',
                 'last_event', 'failure_groups', 'database_health', 'queue_counts', 'cancel_many', 'retry_many', 'delete_many',
-                'redrive_many', 'run_again', 'record_action', 'export_tasks'
+                'redrive_many', 'run_again', 'record_action', 'export_tasks', 'move_status', 'pause_to_move', 'begin_move_batch',
+                'receive_move_batch', 'confirm_move_batch'
             ])
     loop
         -- Roles belong to the whole cluster. An installation into another database may be creating them now, or the
@@ -95,7 +96,7 @@ begin
         if v_role in ('underway_observer', 'underway_operator') then
             execute format(
                 'grant select on underway.task_list, underway.queue_stats, underway.worker_stats, underway.schedule_stats,'
-                ' underway.batch_stats, underway.stats_total, underway.audit_list'
+                ' underway.batch_stats, underway.stats_total, underway.audit_list, underway.unfinished_moves'
                 ' to %I', v_role
             );
             -- A view calls functions with the rights of its reader.

@@ -15,6 +15,8 @@ import pytest
 from typer.main import get_command
 
 from tests.py.test_cli import NOWHERE, Answer, Underway, complete_next, environment_for, fail_next
+from tests.servers import Server
+from underway_pg import schema
 from underway_pg.cli import commands
 
 # Commands that end only when somebody asks them to. Those without JSON print a log.
@@ -39,8 +41,16 @@ def test_every_command_has_the_option_json() -> None:
     assert set(without) == NO_JSON & {" ".join(path) for path, _ in every_command()}
 
 
+@pytest.fixture
+def other_shard(server: Server) -> Iterator[str]:
+    """The dsn of a second database, with another shard number."""
+    with server.database() as dsn:
+        schema.migrate(dsn, shard=7)
+        yield dsn
+
+
 def test_every_command_prints_json_with_the_option_json(
-    mail: Underway, connection: psycopg.Connection[Any], tmp_path: Path
+    mail: Underway, connection: psycopg.Connection[Any], database: str, other_shard: str, tmp_path: Path
 ) -> None:
     ids = iter([int(mail("enqueue", "mail").out) for _ in range(8)])
     failed, done = fail_next(connection), complete_next(connection, None)
@@ -70,6 +80,7 @@ def test_every_command_prints_json_with_the_option_json(
         "reprioritize": [next(ids), 3],
         "export": ["--all", "--output", file],
         "import": [file],
+        "move": ["--queue", "mail", "--from", database, "--to", other_shard, "--yes", "--partial"],
         "queues": [],
         "jobs": [],
         "batches": [],

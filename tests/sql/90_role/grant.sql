@@ -51,7 +51,7 @@ select set_eq(
     $$ select pg_temp.callable_by('underway_producer') $$,
     '{
         enqueue, enqueue_many, enqueue_unique, enqueue_batch, extend_batch, retry_policy, watch, cron_next, cron_preview,
-        schema_version, _enqueue_one, _queue_of_job
+        schema_version, shard, _enqueue_one, _queue_of_job
     }'::text[],
     'a producer can enqueue and watch tasks, and cannot read them'
 );
@@ -62,7 +62,7 @@ select set_eq(
         dequeue, complete, complete_many, complete_and_dequeue, fail, fail_many, snooze, release, release_many,
         heartbeat, report_progress, report_progress_many, register_worker, unregister_worker, set_idle, set_skipped_jobs,
         snooze_many, next_wakeup, worker_state, maintain,
-        run_schedules, register_job, retry_policy, schema_version
+        run_schedules, register_job, retry_policy, schema_version, shard
     }'::text[],
     'a worker can dequeue, settle, maintain and register its jobs'
 );
@@ -70,7 +70,7 @@ select set_eq(
 select set_eq(
     $$ select pg_temp.callable_by('underway_observer') $$,
     '{
-        task_info, why, stats, backoff, cron_next, cron_preview, schema_version, _clock, histogram_bounds,
+        task_info, why, stats, backoff, cron_next, cron_preview, schema_version, shard, _clock, histogram_bounds,
         stats_over_time, stats_by_queue, stats_by_job, queue_depth_over_time,
         queue_counts, find_tasks, count_tasks, task_dependencies, events_after, last_event, failure_groups, database_health,
         batch_tasks, export_tasks
@@ -81,13 +81,13 @@ select set_eq(
 select set_eq(
     $$ select pg_temp.callable_by('underway_operator') $$,
     '{
-        create_queue, register_job, unregister_job, schema_version, configure, pause_queue, resume_queue, pause_key, resume_key, drop_queue, retry_policy, cancel,
+        create_queue, register_job, unregister_job, schema_version, shard, configure, pause_queue, resume_queue, pause_key, resume_key, drop_queue, retry_policy, cancel,
         cancel_batch, retry, redrive, reschedule, reprioritize, delete_task, schedule, unschedule, pause_schedule,
         resume_schedule, run_schedule_now, run_schedules, cron_next, cron_preview, maintain, stop_workers, watch,
         task_info, why, stats, _clock, cancel_many, retry_many, delete_many, redrive_many, run_again, record_action,
         histogram_bounds, stats_over_time, stats_by_queue, stats_by_job, queue_depth_over_time,
         queue_counts, find_tasks, count_tasks, task_dependencies, events_after, last_event, failure_groups, database_health,
-        batch_tasks, export_tasks
+        batch_tasks, export_tasks, move_status, pause_to_move, begin_move_batch, receive_move_batch, confirm_move_batch
     }'::text[],
     'an operator can change queues, schedules and single tasks, wait for tasks, and read all that an observer reads'
 );
@@ -140,7 +140,7 @@ select set_eq(
         union all
         select reader, view
         from unnest('{underway_observer, underway_operator}'::text[]) as reader
-        cross join unnest('{batch_stats, queue_stats, task_list, worker_stats, stats_total, audit_list}'::text[]) as view
+        cross join unnest('{batch_stats, queue_stats, task_list, worker_stats, stats_total, audit_list, unfinished_moves}'::text[]) as view
     $$,
     'observers and operators read the views, workers what is declared, all roles the errors and settings, and no role a table'
 );

@@ -96,6 +96,9 @@ long: venv  ## the suite with its random and its chaos tests in full length
 chaos: venv  ## workers, connections and servers killed under 20,000 tasks each time, into docs/chaos.md (half an hour)
 	$(python) -m tests.chaos.run
 
+shards: venv  ## failover under Patroni, 20,000 tasks each time: kills, a freeze, a switchover (a quarter of an hour)
+	$(python) -m tests.shards.run
+
 soak: venv .venv/made-for-bench  ## an hour of steady work: fails when memory, connections, tables or delays grow
 	$(python) -m tests.chaos.soak --write docs/chaos
 
@@ -117,4 +120,4 @@ clean:  ## remove what was made
 venv:
 	@tools/venv
 
-.PHONY: help wheel image demo test test-all chromium dashboard-size screenshots check lint format types sql docs reference sync-client bench bench-peers bench-short bench-shards bench-cron bench-instructions steady long chaos soak floors matrix clean venv
+.PHONY: help wheel image demo test test-all chromium dashboard-size screenshots check lint format types sql docs reference sync-client bench bench-peers bench-short bench-shards bench-cron bench-instructions steady long chaos shards soak floors matrix clean venv

@@ -25,8 +25,8 @@ LONGEST = (
 )  # fmt: skip
 
 # In a parallel run one process runs all tests of such a place. Those of the dashboard share one browser; each of chaos
-# has a server and four workers of its own, and waits more than it computes.
-TOGETHER = ("tests/py/dashboard/", "tests/chaos/test_chaos.py")
+# has a server and four workers of its own, and waits more than it computes; those of failover share three servers.
+TOGETHER = ("tests/py/dashboard/", "tests/chaos/test_chaos.py", "tests/py/test_failover.py")
 
 SERVERS = pytest.StashKey[Servers]()
 

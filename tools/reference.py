@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from typer.main import get_command
 
 from underway_pg import schema
-from underway_pg.cli import commands
+from underway_pg.cli import command as command_line
 from underway_pg.embedded import EmbeddedPostgres
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -53,7 +52,7 @@ def render(connection: psycopg.Connection[Any]) -> dict[str, str]:
 
 def _cli() -> str:
     lines = [NOTE.replace("the comments in sql/functions", "underway_pg/cli"), "# Command line\n"]
-    command = get_command(commands)
+    command = command_line()
     lines += [f"{inspect.cleandoc(command.help or '')}\n"]
     return "\n".join(lines + _subcommands(command, "underway"))
 

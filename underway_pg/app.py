@@ -404,7 +404,7 @@ class App(Declarations):
 
     def run(self, **settings: Unpack[WorkerOptions]) -> None:
         """Work until SIGTERM or SIGINT. The settings are those of `WorkerSettings`."""
-        from .service.run import run_worker  # imports the web server of the health checks
+        from .service.run import run_worker  # imports what serves metrics
 
         run_worker(self.worker(**settings))
 

@@ -444,7 +444,10 @@ def migrate(dsn: Dsn, *, shard: int | None = None, give_up_after: float = 60.0) 
     Raises what `plan` raises, DatabaseUnavailable, and MigrationBlocked when an open transaction has used the tables
     for `give_up_after` seconds.
     """
-    with connections.connect(dsn, application_name="underway migrate") as connection:
+    with (
+        connections.connect(dsn, application_name="underway migrate") as connection,
+        connections.answer_while_alive(connection),
+    ):
         connection.add_notice_handler(lambda notice: logger.warning("%s", notice.message_primary))
         todo = plan(connection, shard)
         give_up_at = time.monotonic() + give_up_after

@@ -46,8 +46,11 @@ LONG = Scale(tasks=20_000, trouble=45.0, drain=300.0)
 class Workers:
     """Workers as processes. One that ends unasked is noted as a complaint."""
 
-    def __init__(self, dsn: str, directory: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, dsn: str, directory: Path, environment: Mapping[str, str], program: str = "tests.chaos.workload"
+    ) -> None:
         self.complaints: list[str] = []
+        self._program = program
         self._dsn = dsn
         self._directory = directory
         self._environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
@@ -58,7 +61,7 @@ class Workers:
         self._number += 1
         with (self._directory / f"worker-{self._number}.log").open("wb") as log:
             process = forks.Popen(
-                [sys.executable, "-m", "tests.chaos.workload", self._dsn, str(self._directory)],
+                [sys.executable, "-m", self._program, self._dsn, str(self._directory)],
                 cwd=ROOT, env={**self._environment, **(environment or {})}, stderr=log,
             )  # fmt: skip
         self.running.append(process)

@@ -123,14 +123,14 @@ class Cluster:
         (directory / "backup_label").write_text(row[0])
 
 
-def program(name: str, *packages: str) -> Path:
+def program(name: str, *packages: str, directory: str = "sbin") -> Path:
     """A program of the system, or out of Debian's packages, which are unpacked below .cache.
 
     Raises subprocess.CalledProcessError where it cannot be had at all.
     """
     if found := shutil.which(name):
         return Path(found)
-    return _unpacked(f"usr/sbin/{name}", packages)
+    return _unpacked(f"usr/{directory}/{name}", packages)
 
 
 def library(name: str, package: str) -> Path:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 
 import psycopg
 
 from tests.chaos.arena import Arena, Outcome, Scale, run
-from tests.chaos.cluster import Cluster, directory, free_port, libraries, library, program
+from tests.chaos.cluster import Cluster, directory, library
+from tests.chaos.pgbouncer import pgbouncer
 from tests.chaos.proxy import Proxy
 from tests.chaos.workload import HEARTBEAT
 from tests.py.support import wait_until
@@ -178,55 +177,9 @@ def pooler(name: str, scale: Scale) -> Outcome:
             arena.workers.start()
             arena.counts["workers killed"] += 1
 
-    with cluster() as server, _pgbouncer(server) as port:
-        dsn = f"postgresql://postgres@localhost:{port}/postgres"
-        return run(name, scale, trouble, cluster=server, dsn=dsn)
-
-
-@contextlib.contextmanager
-def _pgbouncer(server: Cluster) -> Iterator[int]:
-    """PgBouncer before a server; yields its port."""
-    found = program("pgbouncer", "libevent-2.1-7", "libc-ares2", "pgbouncer")
-    port = free_port()
-    with directory() as path:
-        # Copied to where the account of the server may read, wherever this repository lies.
-        binary = shutil.copy(found, path)
-        for folder in libraries():
-            shutil.copytree(folder, path / "lib", dirs_exist_ok=True)
-        (path / "users").write_text('"postgres" ""\n')
-        (path / "pgbouncer.ini").write_text(
-            f"""[databases]
-            postgres = host=localhost port={server.port}
-            [pgbouncer]
-            listen_addr = localhost
-            listen_port = {port}
-            unix_socket_dir =
-            auth_type = trust
-            auth_file = {path / "users"}
-            pool_mode = transaction
-            default_pool_size = 20
-            max_client_conn = 500
-            """.replace("            ", "")
-        )
-        owner = server.data.stat().st_uid  # root it refuses to be
-        with subprocess.Popen(
-            [binary, path / "pgbouncer.ini"],
-            stderr=subprocess.DEVNULL,
-            user=owner,
-            env={"LD_LIBRARY_PATH": str(path / "lib")},
-        ) as process:
-            try:
-                wait_until(lambda: _answers(port), "PgBouncer answers")
-                yield port
-            finally:
-                process.terminate()
-
-
-def _answers(port: int) -> bool:
-    with contextlib.suppress(psycopg.OperationalError):
-        psycopg.connect(f"postgresql://postgres@localhost:{port}/postgres").close()
-        return True
-    return False
+    with cluster() as server, pgbouncer(server.port, server.data.stat().st_uid) as pooled:
+        pooled.wait()
+        return run(name, scale, trouble, cluster=server, dsn=pooled.dsn)
 
 
 def synchronous_standby(name: str, scale: Scale) -> Outcome:

@@ -273,11 +273,9 @@ def in_process(arguments: list[str]) -> str:
 
 def check_usage(arguments: list[str]) -> None:
     """Check that a command of `underway` and its options exist."""
-    from typer.main import get_command
+    from underway_pg.cli import command as command_line
 
-    from underway_pg.cli import commands
-
-    command: Any = get_command(commands)
+    command: Any = command_line()
     context = command.make_context("underway", list(arguments))
     while hasattr(command, "resolve_command"):
         name, command, arguments = command.resolve_command(context, context._protected_args + context.args)

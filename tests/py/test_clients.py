@@ -304,16 +304,6 @@ def test_a_session_that_is_ended_in_the_middle_of_a_statement_costs_no_call(data
         assert session.value("select count(*) from underway.task") == 1
 
 
-def test_a_former_primary_costs_one_call(database: str) -> None:
-    with Client(database) as client:
-        client.create_queue(Queue(name="q"))
-        with client._pool.connection() as connection:
-            connection.execute("set default_transaction_read_only = on")
-        with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
-            client.enqueue("q", 1)
-        assert client.enqueue("q", 2)
-
-
 # One's own pool
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import struct
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -206,6 +207,43 @@ def failing_schedule(admin: Connection, dsn: str) -> Iterator[None]:
     yield
 
 
+@contextlib.contextmanager
+def standby(admin: Connection, dsn: str, sync_state: str = "async") -> Iterator[None]:
+    """A program that receives the write-ahead log as a standby does."""
+    options = {"replication": "true", "application_name": "standby"}
+    receiver = psycopg.pq.PGconn.connect(make_conninfo(dsn, **options).encode())  # type: ignore[arg-type]
+    try:
+        now = "select p::text, (p - '0/0')::bigint from pg_current_wal_lsn() p"
+        position, received = admin.execute(now).fetchall()[0]
+        started = receiver.exec_(f"START_REPLICATION PHYSICAL {position}".encode())
+        assert started.status == psycopg.pq.ExecStatus.COPY_BOTH
+        # One that has not said what it has received is not synchronous.
+        receiver.put_copy_data(struct.pack("!cqqqqb", b"r", received, received, received, 0, 0))
+        receiver.flush()
+        follows = "select sync_state from pg_stat_replication where state = 'streaming'"
+        wait_until(lambda: admin.execute(follows).fetchall() == [(sync_state,)], "it follows")
+        yield
+    finally:
+        receiver.finish()
+        wait_until(lambda: not admin.execute("select from pg_stat_replication").fetchall(), "it has gone")
+
+
+@contextlib.contextmanager
+def unused_synchronous_standby(admin: Connection, dsn: str) -> Iterator[None]:
+    """A synchronous standby, for which commits do not wait."""
+    admin.execute(alter_database("synchronous_commit", "local").encode())
+    admin.execute("set synchronous_commit = local")
+    with alter_system("synchronous_standby_names", "standby")(admin, dsn), standby(admin, dsn, "sync"):
+        yield
+
+
+@contextlib.contextmanager
+def session_of_patroni(admin: Connection, dsn: str) -> Iterator[None]:
+    admin.execute(MAIL)
+    with psycopg.connect(dsn, application_name="Patroni heartbeat"):
+        yield
+
+
 def worker(name: str, queue: str = "mail", concurrency: int = 2, version: str = VERSION) -> str:
     return f"select underway.register_worker('{name}', '{{{queue}}}', {concurrency}, version => '{version}')"
 
@@ -284,6 +322,27 @@ FAULTS = [
     Fault(
         name="synchronous_commit is off", plant=alter_database("synchronous_commit", "off"), check="settings",
         level="warning", what="synchronous_commit is off (database ", remedy="set synchronous_commit = 'on'",
+    ),
+    Fault(
+        name="a database that takes no writes", check="settings", level="problem", remedy="'off'",
+        plant=alter_database("default_transaction_read_only", "on"), what="default_transaction_read_only is on",
+    ),
+    Fault(
+        name="no synchronous standby", plant=standby, check="failover", level="warning",
+        what="no standby is synchronous (standby)", remedy="synchronous_mode=true",
+    ),
+    Fault(
+        name="a synchronous standby that is lost", plant=alter_system("synchronous_standby_names", "lost"),
+        check="failover", level="problem", what="is 'lost', and no such standby follows", remedy="start the standby",
+    ),
+    Fault(
+        name="commits that do not wait for the synchronous standby", plant=unused_synchronous_standby,
+        check="failover", level="warning", what="synchronous_commit is local", remedy="synchronous_commit = 'on'",
+    ),
+    Fault(
+        name="a heartbeat that is shorter than a failover", plant=session_of_patroni, check="failover",
+        level="warning", what="queue 'mail': the heartbeat is shorter",
+        remedy="underway queue create mail --heartbeat 45",
     ),
     Fault(
         name="index scans are off", plant=alter_database("enable_indexscan", "off"), check="settings", level="warning",
@@ -494,6 +553,13 @@ def test_doctor_finds_notifications_that_are_lost_or_late(
 def test_doctor_finds_a_standby(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Facts, "standby", True)
     assert bad(examine(dsn)) == [("server", "problem")]
+
+
+def test_doctor_finds_several_hosts_of_which_none_is_chosen(dsn: str) -> None:
+    given = conninfo_to_dict(dsn)
+    several = make_conninfo(dsn, host=f"{given['host']},{given['host']}")
+    assert bad(examine(several)) == [("failover", "warning")]
+    assert bad(examine(make_conninfo(several, target_session_attrs="read-write"))) == []
 
 
 def test_doctor_finds_an_eager_jit_compiler_where_there_is_one(

@@ -68,6 +68,24 @@ def test_a_target_that_has_lost_batches_is_refused(move: Underway, pair: Pair) -
     assert "restored from a backup" in answer.err
     assert pair.on_the_way() == {task}
 
+    pair.source.run("update underway.outgoing_move set previous = null where shard = 5")
+    assert move("--json").json["moved"] == 1, "as the guide says"
+    assert task in pair.runnable()[1]
+
+
+def test_tasks_on_the_way_can_be_taken_back_when_the_target_is_lost(pair: Pair) -> None:
+    pair.source.create_queue("q")
+    tasks = pair.source.enqueue("q", 3)
+    pair.source.run("select underway.begin_move_batch(5, 'q', null, 0, %s)", 2**62)
+    assert pair.on_the_way() == set(tasks)
+    pair.source.run("""
+        select underway.confirm_move_batch(m.shard, m.batch, array(
+            select (task ->> 'id')::bigint from jsonb_array_elements(m.tasks) as task
+        ))
+        from underway.outgoing_move m where m.shard = 5""")
+    assert pair.runnable() == (set(tasks), set())
+    assert pair.source.claim_ids("q", 3) == tasks
+
 
 def test_an_error_of_the_target_says_that_the_command_goes_on(move: Underway, pair: Pair) -> None:
     pair.source.create_queue("q")

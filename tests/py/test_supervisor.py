@@ -27,8 +27,9 @@ from tests.py.support import SECONDS, Beside, Session, beside, wait_until
 from underway_pg import App, Client, Context, DatabaseRefusal, Queue, Worker
 from underway_pg.cli import main
 from underway_pg.errors import ConfigurationError
-from underway_pg.service.health import HealthAddress, HealthServer, worker_health
+from underway_pg.service.health import HealthAddress, worker_health
 from underway_pg.service.run import loop_factory
+from underway_pg.service.server import HealthServer
 from underway_pg.service.supervisor import Supervisor
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -680,7 +681,7 @@ def test_on_windows_a_worker_says_that_it_does_not_run_there(
     assert "Windows" in capsys.readouterr().err
 
 
-def test_a_worker_runs_on_uvloop(session: Session, start: Start, tmp_path: Path) -> None:
+def test_a_worker_runs_on_uvloop_where_it_is_installed(session: Session, start: Start, tmp_path: Path) -> None:
     (tmp_path / "tasks.py").write_text(
         TASKS
         + """
@@ -691,7 +692,7 @@ async def loop(n: int) -> str:
 """
     )
     session.enqueue("pids", 1, "job => 'loop'")
-    process = start("--drain", "--loop", "uvloop")
+    process = start("--drain")
     _, log = process.communicate(timeout=SECONDS)
     assert process.returncode == 0, log
     assert session.column("select output #>> '{}' from underway.task_history") == ["uvloop"]
@@ -701,3 +702,4 @@ def test_without_uvloop_the_worker_says_how_to_install_it(monkeypatch: pytest.Mo
     monkeypatch.setitem(sys.modules, "uvloop", None)
     with pytest.raises(ConfigurationError, match="pip install"):
         loop_factory("uvloop")
+    assert loop_factory("auto") is None

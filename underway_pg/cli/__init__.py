@@ -10,6 +10,7 @@ import functools
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Annotated, Any
 
 from .. import __version__
@@ -20,50 +21,44 @@ try:
     import typer
     from typer.main import get_command
 
-    from . import (
-        actions,
-        batches,
-        changes,
-        completion,
-        console,
-        cron,
-        dashboard,
-        doctor,
-        enqueue,
-        events,
-        jobs,
-        migrate,
-        move,
-        queues,
-        schedules,
-        sync,
-        tasks,
-        top,
-        transfer,
-        worker,
-        workers,
-    )
     from .output import print_error
 except ModuleNotFoundError as missing:
     raise SystemExit(f"underway: {missing.name} is not installed: pip install 'underway-pg[cli]'") from None
 
-__all__ = ["commands", "main"]
+__all__ = ["COMMANDS", "COMPLETE_VARIABLE", "command", "main"]
 
-commands = typer.Typer(
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # boxes leave no room for the names of the environment variables
-    context_settings={"auto_envvar_prefix": "UNDERWAY"},
-)
-# In the order of the help, which lists groups after commands.
-for part in (
-    migrate, sync, worker, enqueue, top, doctor, tasks, actions, changes, transfer, move, queues, jobs, batches,
-    schedules, cron, workers, events, dashboard, console, completion,
-):  # fmt: skip
-    commands.add_typer(part.commands)
-commands.add_typer(queues.queue_commands, name="queue")
-commands.add_typer(schedules.schedule_commands, name="schedule")
-commands.add_typer(batches.batch_commands, name="batch")
+# The modules, and the commands of each, in the order of the help. Only the module of the command that runs is imported:
+# all of them take longer than most commands.
+_MODULES = {
+    "migrate": "migrate",
+    "sync": "sync",
+    "worker": "worker",
+    "enqueue": "enqueue",
+    "top": "top",
+    "doctor": "doctor",
+    "tasks": "tasks task why wait",
+    "actions": "cancel retry redrive delete",
+    "changes": "run-again reschedule reprioritize",
+    "transfer": "export import",
+    "move": "move",
+    "queues": "queues",
+    "jobs": "jobs",
+    "batches": "batches",
+    "schedules": "schedules",
+    "cron": "cron",
+    "workers": "workers stats stop",
+    "events": "events",
+    "dashboard": "dashboard",
+    "console": "console",
+    "completion": "completion",
+}
+# The groups of commands, which the help lists after the commands, and their modules.
+_GROUPS = {"queue": "queues", "schedule": "schedules", "batch": "batches"}
+
+# With it the shell asks this program for what may come next. Its only argument is then the program itself.
+COMPLETE_VARIABLE = "_UNDERWAY_COMPLETE"
+
+COMMANDS = [*" ".join(_MODULES.values()).split(), *_GROUPS]
 
 
 def _print_version(asked: bool) -> None:
@@ -72,7 +67,6 @@ def _print_version(asked: bool) -> None:
         raise typer.Exit
 
 
-@commands.callback()
 def underway(
     version: Annotated[
         bool,
@@ -89,10 +83,22 @@ def underway(
 
 
 @functools.cache
-def _command() -> Any:
-    """The command of all commands, which a program that runs several makes once."""
-    if completion.COMPLETE_VARIABLE in os.environ:
-        completion.prepare()
+def command(name: str | None = None) -> Any:
+    """The command line: with the command or the group of this name only, or with all of them if none has it."""
+    commands = typer.Typer(
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,  # boxes leave no room for the names of the environment variables
+        context_settings={"auto_envvar_prefix": "UNDERWAY"},
+    )
+    commands.callback()(underway)
+    has_all = name not in COMMANDS
+    for module, names in _MODULES.items():
+        if has_all or name in names.split():
+            commands.add_typer(import_module(f".{module}", __name__).commands)
+    for group, module in _GROUPS.items():
+        if has_all or name == group:
+            commands.add_typer(getattr(import_module(f".{module}", __name__), f"{group}_commands"), name=group)
     return get_command(commands)
 
 
@@ -100,7 +106,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; `arguments` default to those of the process. Returns the exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        code = _command().main(args=arguments, prog_name="underway", standalone_mode=False, obj=arguments)
+        if COMPLETE_VARIABLE in os.environ:
+            import_module(".completion", __name__).prepare()
+        named = next((word for word in arguments if not word.startswith("-")), None)
+        code = command(named).main(args=arguments, prog_name="underway", standalone_mode=False, obj=arguments)
     except typer.Abort:
         return 130
     except Exception as error:

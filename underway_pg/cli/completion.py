@@ -6,15 +6,13 @@ from typing import Annotated, Literal
 
 import typer
 
+from . import COMPLETE_VARIABLE
 from .options import Json
 from .output import echo_json
 
-__all__ = ["COMPLETE_VARIABLE", "commands", "prepare"]
+__all__ = ["commands", "prepare"]
 
 commands = typer.Typer()
-
-# With it the shell asks this program for what may come next.
-COMPLETE_VARIABLE = "_UNDERWAY_COMPLETE"
 
 _WHERE = {
     "bash": 'eval "$(underway completion bash)"',

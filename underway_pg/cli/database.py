@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -33,9 +34,11 @@ def require_dsn(dsn: str | None) -> str:
         raise WrongUsage(str(error)) from None
 
 
-def connect(dsn: str | None) -> psycopg.Connection[Any]:
-    """Connect to the database. Raises WrongUsage if there is no dsn."""
-    return connections.connect(require_dsn(dsn))
+@contextmanager
+def connect(dsn: str | None) -> Iterator[psycopg.Connection[Any]]:
+    """A connection to the database, given up when the server answers nobody. Raises WrongUsage if there is no dsn."""
+    with connections.connect(require_dsn(dsn)) as connection, connections.answer_while_alive(connection):
+        yield connection
 
 
 def query(dsn: str | None, statement: Statement[T]) -> T:

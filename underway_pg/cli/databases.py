@@ -82,7 +82,7 @@ class Databases:
     @contextmanager
     def connect(self, name: str) -> Iterator[psycopg.Connection[Any]]:
         """A connection to one of them."""
-        with connections.connect(self.dsns[name]) as connection:
+        with connections.connect(self.dsns[name]) as connection, connections.answer_while_alive(connection):
             yield connection
 
     def read(self, call: Callable[[psycopg.Connection[Any]], T], *, seconds: float = _PATIENCE) -> dict[str, T]:
@@ -106,7 +106,7 @@ class Databases:
                     raise
                 self.report({name: error})
                 continue
-            with connection:
+            with connection, connections.answer_while_alive(connection):
                 yield name, connection
 
     def shards(self, seconds: float = _PATIENCE, application_name: str = "underway") -> Shards:

@@ -34,9 +34,10 @@ def schedule_names(context: typer.Context, incomplete: str) -> list[str]:
 
 def _names(context: typer.Context, sql: str, incomplete: str) -> list[str]:
     """The names that a query returns; none if the database does not answer in time, or refuses."""
-    dsn: Dsn | None = context.params.get("dsn") or connections.dsn_of_environment()
-    if dsn is None:
+    given = context.params.get("dsn") or connections.dsn_of_environment()
+    if given is None:
         return []
+    dsn: Dsn = given[0] if isinstance(given, list) else given  # of several databases the first has to do
     found: list[str] = []
 
     def read() -> None:

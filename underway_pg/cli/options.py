@@ -32,6 +32,7 @@ __all__ = [
     "parse_input",
     "past_option",
     "seconds_option",
+    "size",
     "time_option",
     "when_argument",
 ]
@@ -148,3 +149,11 @@ def parse_headers(pairs: Iterable[str]) -> dict[str, str]:
             raise WrongUsage(f"{pair!r} is not a header; write it as name=value")
         headers[name] = value
     return headers
+
+
+def size(text: str) -> int:
+    """An amount of memory in bytes: a number, optionally with a unit, each a power of 1024."""
+    match = re.fullmatch(r"(\d+)\s*([KMGT]?)B?", text.strip(), re.ASCII | re.IGNORECASE)
+    if not match:
+        raise typer.BadParameter(f"{text!r} is not a size; write it as 512MB or 2GB")
+    return int(match[1]) << 10 * " KMGT".index(match[2].upper() or " ")

@@ -3,34 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
-import multiprocessing
 import os
 import re
 import signal
 import sys
-import threading
 from collections.abc import Sequence
 from dataclasses import fields
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from ..client import Client
-from ..errors import ConfigurationError
 from ..metrics import require_prometheus
 from ..service.health import HealthAddress
 from ..service.link import Child
 from ..service.run import LoopName, loop_factory, require_posix, run_worker
-from ..service.supervisor import Supervisor, child_command
 from ..worker import WorkerSettings
 from .application import Application, import_application
 from .database import connect
 from .errors import WrongUsage
 from .logs import Format, Level, configure_logging
-from .options import seconds_option
+from .options import seconds_option, size
 from .output import print_error
+from .reload import reloaded_timeout, run_reloading
 
 __all__ = ["commands", "parse_queues"]
 
@@ -38,19 +33,8 @@ commands = typer.Typer()
 
 _DEFAULTS = WorkerSettings()
 
-# Seconds. watchfiles kills a process 5 seconds after it has asked it to stop.
-_MAX_SHUTDOWN_TIMEOUT_WITH_RELOAD = 3.0
-
 # The ends of the variables that Kubernetes sets for a Service named underway-worker.
 _OF_A_SERVICE = re.compile(r"_SERVICE_HOST$|_SERVICE_PORT(_\w+)?$|_PORT(_\d+_(TCP|UDP|SCTP)\w*)?$")
-
-
-def _size(text: str) -> int:
-    """An amount of memory in bytes: a number, optionally with a unit, each a power of 1024."""
-    match = re.fullmatch(r"(\d+)\s*([KMGT]?)B?", text.strip(), re.ASCII | re.IGNORECASE)
-    if not match:
-        raise typer.BadParameter(f"{text!r} is not a size; write it as 512MB or 2GB")
-    return int(match[1]) << 10 * " KMGT".index(match[2].upper() or " ")
 
 
 def parse_queues(names: Sequence[str], concurrency: int) -> list[str] | dict[str, int]:
@@ -118,7 +102,7 @@ def worker(
     max_memory_per_process: Annotated[
         int | None,
         typer.Option(
-            parser=_size,
+            parser=size,
             metavar="SIZE",
             show_default=False,
             help="Replace a handler process that uses more memory than this after a task: 512MB, 2GB.",
@@ -144,7 +128,7 @@ def worker(
             help="For development: restart when a Python file below the current directory changes.",
         ),
     ] = False,
-    loop: Annotated[LoopName, typer.Option(help="The event loop. uvloop has to be installed.")] = "asyncio",
+    loop: Annotated[LoopName, typer.Option(help="The event loop. auto is uvloop where it is installed.")] = "auto",
     health_port: Annotated[
         int | None,
         typer.Option(
@@ -218,21 +202,23 @@ def worker(
         # Until the worker handles them: no task is claimed yet, and process 1 of a container ignores unhandled signals.
         signal.signal(number, lambda *_: sys.exit(0))
     if reload:
-        _reload(context.obj)
+        run_reloading(context.obj)
         return
     child = Child.from_environment(shutdown_timeout)
     if child is None:
         _warn_of_unknown_variables(context)
-    if _is_reloaded():
-        shutdown_timeout = min(shutdown_timeout, _MAX_SHUTDOWN_TIMEOUT_WITH_RELOAD)
+    shutdown_timeout = reloaded_timeout(shutdown_timeout)
     with import_application(application, dsn) as app:
         if log_config:
             configure_logging(log_level, log_format)
-        connect(app.dsn).close()  # if that fails, it fails now, with a message that names the host
+        with connect(app.dsn):  # if that fails, it fails now, with a message that names the host
+            pass
         health = None if health_port is None else HealthAddress(health_port, health_host)
         # The metrics are read in the thread of a request, and must not use up the connections of the application.
         metrics_of = Client(lambda: app.dsn, pool_size=1, timeout=5.0) if metrics_database else None
         if child is None and processes > 1:
+            from ..service.supervisor import Supervisor, child_command
+
             loop_factory(loop)
             supervisor = Supervisor(
                 child_command(context.obj), processes,
@@ -250,6 +236,8 @@ def worker(
 
 def _warn_of_unknown_variables(context: typer.Context) -> None:
     """Report variables of the environment that are named like options of this command, and are of none that it has."""
+    import difflib
+
     prefix = f"{context.auto_envvar_prefix}_"
     options = [str(option.name).upper() for option in context.command.params]
     for variable in sorted(os.environ):
@@ -258,36 +246,3 @@ def _warn_of_unknown_variables(context: typer.Context) -> None:
             near = difflib.get_close_matches(name, options, 1)
             advice = f"did you mean {prefix}{near[0]}?" if near else "see underway worker --help"
             print_error(f"warning: no option has the environment variable {variable}; {advice}")
-
-
-def _reload(arguments: Sequence[str]) -> None:
-    """Run this command in a process that is restarted when code changes, until SIGTERM or SIGINT."""
-    try:
-        import watchfiles  # needed in development only
-    except ModuleNotFoundError:
-        raise ConfigurationError("watchfiles is not installed: pip install 'underway-pg[reload]'") from None
-
-    configure_logging(None, None)
-    try:
-        watchfiles.run_process(
-            Path.cwd(),
-            target="underway_pg.cli.main",
-            args=([*arguments, "--no-reload"],),
-            watch_filter=watchfiles.PythonFilter(),
-        )
-    except Exception as error:
-        raise ConfigurationError(f"cannot watch {Path.cwd()} for changes: {error}") from error
-
-
-def _is_reloaded() -> bool:
-    """Whether `_reload` has started this process, which then ends when its parent has died."""
-    parent = multiprocessing.parent_process()
-    if parent is None or "WATCHFILES_CHANGES" not in os.environ:  # which watchfiles sets for the process that it runs
-        return False
-
-    def stop_after_parent() -> None:
-        parent.join()
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=stop_after_parent, name="underway-reload", daemon=True).start()
-    return True

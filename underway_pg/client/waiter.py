@@ -32,7 +32,7 @@ class TaskWaiter:
         self._final: dict[int, TaskInfo] = {}
         self._error: Exception | None = None
         self._on_final = on_final
-        self._timeout = timeout
+        self.timeout = timeout
         self._deadline = None if timeout is None else time.monotonic() + timeout
 
     @property
@@ -73,7 +73,7 @@ class TaskWaiter:
         names = ", ".join(map(str, waiting[:_NAMED])) + (", ..." if len(waiting) > _NAMED else "")
         which = f"task {names}" if len(self.tasks) == 1 else f"{len(waiting)} of {len(self.tasks)} tasks ({names})"
         was, goes = ("was", "it goes") if len(waiting) == 1 else ("were", "they go")
-        return f"{which} {was} not final after {self._timeout:g} s; {goes} on"
+        return f"{which} {was} not final after {self.timeout:g} s; {goes} on"
 
 
 def output_of(task: TaskInfo) -> Any:

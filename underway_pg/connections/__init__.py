@@ -3,10 +3,12 @@
 from ..errors import ServerUnresponsive
 from ._async import AsyncPool, connect_async
 from ._sync import Pool, connect
+from .alive import answer_while_alive
 from .dsn import Dsn, dsn_of_environment, dsn_of_pool, read_dsn
 from .fork import after_fork
 from .handlers import HandlerConnections
 from .sessions import (
+    READ_ONLY,
     SILENT_AFTER,
     AnyConnection,
     Session,
@@ -21,6 +23,7 @@ from .sessions import (
 )
 
 __all__ = [
+    "READ_ONLY",
     "SILENT_AFTER",
     "AnyConnection",
     "AsyncPool",
@@ -30,6 +33,7 @@ __all__ = [
     "ServerUnresponsive",
     "Session",
     "after_fork",
+    "answer_while_alive",
     "answer_within",
     "answer_within_sync",
     "connect",

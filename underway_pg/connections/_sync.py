@@ -15,12 +15,12 @@ from typing import Any, Self
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from ..errors import DatabaseUnavailable
+from ..errors import DatabaseUnavailable, ServerUnresponsive
 from . import sessions
 from .dsn import Dsn, conninfo
 from .fork import after_fork
 from .primitives import Slots, finish, keep_for_ever
-from .sessions import answer_within_sync, is_alive, unavailable
+from .sessions import READ_ONLY, answer_within_sync, is_alive, unavailable
 
 __all__ = ["Pool", "connect"]
 
@@ -60,7 +60,8 @@ class Pool:
 
     A caller that finds no idle connection makes one itself, so its error is the caller's, and nothing runs in the
     background that somebody has to end. An idle connection that the server has closed is replaced, with all others
-    that are idle, because a restart closes all. In a forked process the pool starts empty.
+    that are idle, because a restart closes all; so are all after one that was not answered, or takes no writes. In a
+    forked process the pool starts empty.
     """
 
     def __init__(self, dsn: Dsn, *, max_size: int | None = None, application_name: str = "underway client") -> None:
@@ -105,6 +106,9 @@ class Pool:
             connection = self._take(left)
             try:
                 yield connection
+            except (ServerUnresponsive, READ_ONLY):
+                self.drain()  # the other connections lead to the same server
+                raise
             finally:
                 if os.getpid() != process:  # forked in the block: the connection is that of the parent
                     keep_for_ever([connection])

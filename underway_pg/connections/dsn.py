@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import psycopg
@@ -13,7 +13,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from ..errors import ConfigurationError
 
-__all__ = ["DEFAULTS", "Dsn", "conninfo", "dsn_of_environment", "dsn_of_pool", "read_dsn"]
+__all__ = ["DEFAULTS", "Dsn", "conninfo", "dsn_of_environment", "dsn_of_pool", "number_of_hosts", "read_dsn"]
 
 Dsn = str | Callable[[], str]
 """A URI or a conninfo string, or a function that returns one and is called for each new connection."""
@@ -26,6 +26,9 @@ DEFAULTS = {
     "keepalives_count": 3,
     "tcp_user_timeout": 20000,
 }
+
+# Of several hosts the one that takes writes is wanted, and one that does not answer is soon passed over.
+_SEVERAL_HOSTS = {"connect_timeout": 3, "target_session_attrs": "read-write"}
 
 # Text is UTF-8 here, and the server converts it. A database that has no encoding (SQL_ASCII) stores it as it is.
 _ENCODING = {"client_encoding": "UTF8"}
@@ -106,12 +109,24 @@ def _is_host(name: str) -> bool:
 
 
 def conninfo(dsn: Dsn, application_name: str, timeout: float | None = None) -> str:
-    """What to connect with: the dsn, and what it does not say itself. `timeout` shortens its connect_timeout."""
-    options: dict[str, Any] = {**DEFAULTS, "fallback_application_name": application_name}
-    options |= conninfo_to_dict(read_dsn(dsn))
+    """What to connect with: the dsn, and what it does not say itself.
+
+    `timeout` shortens its connect_timeout: the hosts, which are tried one after the other, share it.
+    """
+    given = conninfo_to_dict(read_dsn(dsn))
+    hosts = number_of_hosts(given)
+    options: dict[str, Any] = {**DEFAULTS, **(_SEVERAL_HOSTS if hosts > 1 else {})}
+    if "PGTARGETSESSIONATTRS" in os.environ:
+        options.pop("target_session_attrs", None)
+    options |= {"fallback_application_name": application_name, **given}
     if timeout is not None:
+        share = math.ceil(timeout / hosts)
         # libpq takes whole seconds, and 0 for none at all.
-        options["connect_timeout"] = max(
-            1, min(math.ceil(timeout), int(options["connect_timeout"]) or math.ceil(timeout))
-        )
+        options["connect_timeout"] = max(1, min(share, int(options["connect_timeout"]) or share))
     return make_conninfo("", **{**options, **_ENCODING})
+
+
+def number_of_hosts(options: Mapping[str, Any]) -> int:
+    """How many hosts the parameters of a connection name, or else the environment."""
+    given = (options.get(name) or os.environ.get(f"PG{name.upper()}") for name in ("hostaddr", "host"))
+    return str(next(filter(None, given), "")).count(",") + 1

@@ -18,9 +18,11 @@ from .watchdog import call_later
 
 __all__ = [
     "ISOLATION_LEVEL",
+    "READ_ONLY",
     "SESSION_SETUP",
     "SILENT_AFTER",
     "AnyConnection",
+    "Breaker",
     "Session",
     "answer_within",
     "answer_within_sync",
@@ -141,7 +143,7 @@ def sever(connection: AnyConnection) -> None:
         end.shutdown(socket.SHUT_RDWR)
 
 
-class _Breaker:
+class Breaker:
     """Breaks a connection, and knows that it did."""
 
     __slots__ = ("broke", "connection")
@@ -151,6 +153,7 @@ class _Breaker:
         self.broke = False
 
     def __call__(self) -> None:
+        """Break it: a call that waits for an answer raises an error at once."""
         self.broke = True
         sever(self.connection)
 
@@ -162,7 +165,7 @@ def _unanswered(seconds: float) -> ServerUnresponsive:
 @contextlib.contextmanager
 def answer_within(seconds: float, connection: psycopg.AsyncConnection[Any]) -> Iterator[None]:
     """Raise ServerUnresponsive, and break the connection, when what runs here is not answered in time."""
-    breaker = _Breaker(connection)
+    breaker = Breaker(connection)
     timer = asyncio.get_running_loop().call_later(seconds, breaker)
     try:
         yield
@@ -177,7 +180,7 @@ def answer_within(seconds: float, connection: psycopg.AsyncConnection[Any]) -> I
 @contextlib.contextmanager
 def answer_within_sync(seconds: float, connection: psycopg.Connection[Any]) -> Iterator[None]:
     """Raise ServerUnresponsive, and break the connection, when what runs here is not answered in time."""
-    breaker = _Breaker(connection)
+    breaker = Breaker(connection)
     cancel = call_later(seconds, breaker)
     try:
         yield
@@ -189,12 +192,11 @@ def answer_within_sync(seconds: float, connection: psycopg.Connection[Any]) -> I
         cancel()
 
 
-# Errors after which the same statement may succeed: the server restarts (57P), is a standby (25006), is out of
-# connections, memory or disk space (53), or another session was in the way (40, 55P03). Not among them are a
-# statement_timeout (57014) and a limit of the server (54): the same statement would run into it again.
+# Errors after which the same statement may succeed: the server restarts (57P), is out of connections, memory or disk
+# space (53), or another session was in the way (40, 55P03). Not among them are a statement_timeout (57014) and a limit
+# of the server (54): the same statement would run into it again.
 _PASSING = frozenset(
     {
-        "25006",
         "40001",
         "40P01",
         "53000",
@@ -213,6 +215,9 @@ _PASSING = frozenset(
 # The server ended the session, is starting or stopping, or has no connection to give.
 _OUTAGE = frozenset({"53300", "57P01", "57P02", "57P03", "57P05"})
 
+# The server is a standby, or a former primary. Nothing was written, and a new connection may lead to the primary.
+READ_ONLY = psycopg.errors.ReadOnlySqlTransaction
+
 
 def is_passing(error: BaseException) -> bool:
     """Whether a statement that failed with this error can succeed when it is sent again."""
@@ -220,7 +225,9 @@ def is_passing(error: BaseException) -> bool:
 
 
 def is_outage(error: BaseException) -> bool:
-    """Whether this error says that the database cannot be reached, or that the connection to it broke."""
+    """Whether this error says that the primary cannot be reached, or that the connection to it broke."""
+    if isinstance(error, READ_ONLY):
+        return True
     if not isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError)):
         return False
     return error.sqlstate is None or error.sqlstate in _OUTAGE or error.sqlstate.startswith("08")
@@ -232,4 +239,8 @@ def unavailable(error: psycopg.Error) -> DatabaseUnavailable:
         return error
     # The first line says where and why; what follows guesses.
     reason = (error.diag.message_primary or str(error)).strip().splitlines() or ["no reason is known"]
-    return DatabaseUnavailable(f"the database cannot be reached: {reason[0]}")
+    what = "the server takes no writes" if isinstance(error, READ_ONLY) else "the database cannot be reached"
+    tried = sum(line.startswith("- host: ") for line in reason)  # psycopg lists its attempts, the last one first
+    if tried > 1:
+        what += f" at any of {tried} addresses; the last"
+    return DatabaseUnavailable(f"{what}: {reason[0]}")

@@ -13,8 +13,8 @@ from psycopg.types.json import Jsonb, set_json_loads
 
 from .. import statements
 from ..client import execute_async
-from ..connections import AsyncPool, Dsn
-from ..errors import translate_errors
+from ..connections import AsyncPool, Dsn, answer_within
+from ..errors import DatabaseUnavailable, translate_errors
 from ..statements import Statement, load_json
 
 __all__ = ["Database", "Queries", "Row"]
@@ -31,6 +31,12 @@ _PRIVILEGES_FOR = 30.0
 # Seconds to wait for a free connection, or for a new one.
 _CONNECT_TIMEOUT = 5.0
 
+
+# Seconds. The transaction of a page or an action has several statements, each with its timeout.
+_SILENT_AFTER = 30.0
+
+# Seconds for which one of several databases that was not reached is not tried again: pages show the others meanwhile.
+_AWAY_FOR = 10.0
 
 # The most results that are kept for several viewers.
 _CACHED = 500
@@ -106,6 +112,7 @@ class Database:
         self._cache: Cache = {}
         self._privileges: frozenset[str] = frozenset()
         self._privileges_until = 0.0
+        self._away_until = 0.0
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Queries]:
@@ -121,11 +128,19 @@ class Database:
 
     @asynccontextmanager
     async def _transaction(self, setup: str) -> AsyncIterator[Queries]:
-        async with self._pool.connection(_CONNECT_TIMEOUT) as connection:
-            set_json_loads(_load, connection)
-            async with connection.transaction():
-                await connection.execute(setup)
-                yield Queries(connection, self._cache)
+        if time.monotonic() < self._away_until:
+            raise DatabaseUnavailable(f"the database was not reached less than {_AWAY_FOR:g} s ago")
+        try:
+            async with self._pool.connection(_CONNECT_TIMEOUT) as connection:
+                with answer_within(_SILENT_AFTER, connection):
+                    set_json_loads(_load, connection)
+                    async with connection.transaction():
+                        await connection.execute(setup)
+                        yield Queries(connection, self._cache)
+        except DatabaseUnavailable:
+            if self.name:
+                self._away_until = time.monotonic() + _AWAY_FOR
+            raise
 
     async def privileges(self) -> frozenset[str]:
         """The names of the functions of schema underway that this role may call."""

@@ -27,20 +27,19 @@ class Databases:
         self._numbers: dict[int, Database] = {}
 
     async def of(self, request: Request) -> Database | None:
-        """The database of a request: the home of the id in its path, or the named one. None means all of several.
+        """The database of a request: the named one, else the home of the id in its path. None means all of several.
 
+        A task that was moved keeps its id, so the name precedes it.
         Raises HTTPException 404 if there is no such database, and DatabaseUnavailable if the home cannot be found out.
         """
         if not self.several:
             return next(iter(self.all.values()))
         id, name = request.path_params.get("id"), request.query_params.get("shard")
-        if isinstance(id, int):
-            return await self._home_of(id)
-        if not name:
-            return None
-        if name not in self.all:
-            raise HTTPException(404, f"There is no database {name}. Use one of {', '.join(self.all)}.")
-        return self.all[name]
+        if name:
+            if name not in self.all:
+                raise HTTPException(404, f"There is no database {name}. Use one of {', '.join(self.all)}.")
+            return self.all[name]
+        return await self._home_of(id) if isinstance(id, int) else None
 
     async def _home_of(self, id: int) -> Database:
         number, away = id >> _ID_BITS, ""

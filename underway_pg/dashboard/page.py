@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
+from typing import Any
 
 import psycopg
 from markupsafe import Markup
 from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 
 from ..errors import DatabaseRefusal, DatabaseUnavailable, InputError, UnderwayError
 from . import security
 from .database import Database, Queries
-
-if TYPE_CHECKING:
-    from .application import Dashboard
+from .rendering import about, base_path, confirm, dashboard_of, database_of, render, shard_of, text_of, url
 
 __all__ = [
     "Done",
@@ -42,14 +37,10 @@ __all__ = [
     "url",
 ]
 
-
 logger = logging.getLogger(__name__)
 
 Contexts = Mapping[str, dict[str, Any]]
 """What a template gets for each database, by name."""
-
-# Pages that are about no database.
-_OF_NO_SHARD = frozenset({"login", "logout", "static", "theme"})
 
 
 @dataclass(frozen=True)
@@ -64,45 +55,6 @@ class Done:
     to: str | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
     after: Callable[[], None] | None = None
-
-
-def dashboard_of(request: Request) -> Dashboard:
-    """The dashboard that serves a request."""
-    found: Dashboard = request.scope["underway_dashboard"]
-    return found
-
-
-def base_path(request: Request) -> str:
-    """The path below which the dashboard is mounted, without a slash at its end."""
-    return str(request.scope.get("root_path", "")).rstrip("/")
-
-
-def url(request: Request, name: str, query: Mapping[str, Any] | None = None, /, **path: Any) -> str:
-    """The path of the route of this name, with its parameters and a query. Values of None are left out.
-
-    With several databases it stays at the one that was chosen, unless the query names another.
-    """
-    found = base_path(request) + str(dashboard_of(request).router.url_path_for(name, **path))
-    query = {"shard": shard_of(request), **(query or {})} if name not in _OF_NO_SHARD else query
-    pairs = [(key, value) for key, value in (query or {}).items() if value is not None and value != []]
-    return f"{found}?{urlencode(pairs, doseq=True)}" if pairs else found
-
-
-def shard_of(request: Request) -> str | None:
-    """The name of the database that this request is about; None with one database, and where all are shown."""
-    found: str | None = request.scope.get("underway_shard")
-    return found
-
-
-def database_of(request: Request) -> Database:
-    """The database that this request is about, in the function of a page or an action."""
-    databases = dashboard_of(request).databases.all
-    return databases[shard_of(request) or next(iter(databases))]
-
-
-def _about(request: Request, database: Database) -> Request:
-    """The request as one about this database."""
-    return Request({**request.scope, "underway_shard": database.name or None}, request.receive)
 
 
 def page(
@@ -122,7 +74,7 @@ def page(
             database = await databases.of(request)
             if database is None:
                 return await _page_of_all(request, function, template, {"title": title, "live": live}, merge)
-            request = _about(request, database)
+            request = about(request, database)
             async with database.reading() as db:
                 found = await function(request, db)
             if isinstance(found, Response):
@@ -145,7 +97,7 @@ async def _page_of_all(
 
     async def of_one(database: Database) -> Any:
         async with database.reading() as db:
-            return await function(_about(request, database), db)
+            return await function(about(request, database), db)
 
     databases = dashboard_of(request).databases.all
     answers = await asyncio.gather(*(of_one(each) for each in databases.values()), return_exceptions=True)
@@ -165,7 +117,7 @@ async def _page_of_all(
     sections = {}
     for name, context in found.items():
         of_shard = {**defaults, **context, "layout": "section.html", "shard_name": name}
-        text = await _text(_about(request, databases[name]), template, 200, of_shard)
+        text = await text_of(about(request, databases[name]), template, 200, of_shard)
         sections[name] = Markup(text)  # a page of a template, which has escaped its values
     return await render(request, "sections.html", **{**common, "title": defaults["title"], "sections": sections})
 
@@ -178,67 +130,6 @@ def _reason(name: str, error: BaseException) -> str:
     if isinstance(error, psycopg.errors.QueryCanceled):
         return "its answer takes too long"
     return str(error).splitlines()[0]
-
-
-async def render(request: Request, template: str, *, status: int = 200, **context: Any) -> Response:
-    """A page from a template."""
-    flash = None if "x-underway-live" in request.headers else security.read_flash(request)
-    response = HTMLResponse(await _text(request, template, status, {"flash": flash, **context}), status_code=status)
-    if flash is not None:
-        security.forget_flash(request, response)
-    return response
-
-
-async def _text(request: Request, template: str, status: int, context: Mapping[str, Any]) -> str:
-    dashboard = dashboard_of(request)
-    user = request.state.user
-    privileges: frozenset[str] = frozenset()
-    unreachable = context.get("unreachable", {})
-    if user is not None and status < 500:
-        asked = database_of(request)
-        if asked.name in unreachable:
-            asked = next(each for name, each in dashboard.databases.all.items() if name not in unreachable)
-        # An error is shown even if the database is away.
-        with contextlib.suppress(*([UnderwayError, psycopg.Error] if status >= 400 else [])):
-            privileges = await asked.privileges()
-    values = {
-        "layout": "base.html",
-        "several": dashboard.databases.several,
-        "shards": _choices(request),
-        "shard": shard_of(request),
-        "unreachable": unreachable,
-        "request": request,
-        "user": user,
-        "base": base_path(request),
-        "url": functools.partial(url, request),
-        "may": lambda name: dashboard.refusal(user, name, privileges) is None,
-        "why_not": lambda name: dashboard.refusal(user, name, privileges),
-        "csrf": request.state.csrf,
-        "theme": security.theme(request),
-        "may_sign_out": request.state.session.user is not None and user is not None,
-        "read_only": dashboard.settings.read_only or not (user and user.may_act),
-        "now": datetime.now(UTC),
-        "here": request.url.path + (f"?{request.url.query}" if request.url.query else ""),
-        "flash": None,
-        "live": False,
-        **context,
-    }
-    return await dashboard.templates.get_template(template).render_async(values)
-
-
-def _choices(request: Request) -> list[tuple[str, str, bool]]:
-    """What a visitor may choose between: all databases, or one; each with its link, and whether it is chosen."""
-    databases = dashboard_of(request).databases
-    if not databases.several:
-        return []
-    if "id" in request.path_params or request.method not in ("GET", "HEAD"):
-        path, query = url(request, "overview", {"shard": None}), []
-    else:  # ids of one database, such as the place in a list, say nothing in another
-        path = request.url.path
-        query = [pair for pair in request.query_params.multi_items() if pair[0] not in ("shard", "before")]
-    chosen = shard_of(request)
-    links = [(name, f"{path}?{urlencode([*query, ('shard', name)])}", name == chosen) for name in databases.all]
-    return [("All", f"{path}?{urlencode(query)}" if query else path, chosen is None), *links]
 
 
 def action(name: str) -> Callable[[Any], Any]:
@@ -258,7 +149,7 @@ def action(name: str) -> Callable[[Any], Any]:
             database = await databases.of(request)
             if database is None:
                 raise HTTPException(400, f"Choose one of the databases for this: {', '.join(databases.all)}.")
-            request = _about(request, database)
+            request = about(request, database)
             form = await checked_form(request, name)
             try:
                 async with database.writing() as db:
@@ -313,23 +204,3 @@ def is_inside(request: Request, path: str) -> bool:
     """Whether a path that was sent by a browser is one of this dashboard."""
     inside = path.startswith(f"{base_path(request)}/") and not path.startswith("//")
     return inside and path.isprintable() and "\\" not in path
-
-
-async def confirm(
-    request: Request,
-    *,
-    title: str,
-    text: str,
-    action: str,
-    name: str,
-    button: str,
-    fields: Mapping[str, Any] | None = None,
-    details: list[tuple[str, Any]] | None = None,
-    back: str | None = None,
-    danger: bool = True,
-) -> Response:
-    """A page that asks before an action is done. `action` is the path of its POST, `name` its SQL function."""
-    return await render(
-        request, "confirm.html", title=title, text=text, action=action, name=name, button=button, fields=fields or {},
-        details=details or [], back=back or base_path(request) + "/", danger=danger,
-    )  # fmt: skip

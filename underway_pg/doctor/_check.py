@@ -53,6 +53,7 @@ class Limits:
     schedule_delay: float = 60  # since the next time of a schedule
     move_delay: float = 60  # since a batch of tasks has left for another database
     transaction_id_age: float = 1.5  # times autovacuum_freeze_max_age
+    failover: float = 45  # that Patroni may take with its default ttl of 30 s
     shortest_timeout: float = 60  # of the timeouts that the server may apply to workers
 
 

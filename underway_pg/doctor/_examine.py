@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 
-from . import _schema, _server, _work
+from . import _failover, _schema, _server, _work
 from ._check import Check, Finding, Level, Limits
 from ._facts import Facts
 
@@ -30,6 +30,7 @@ CHECKS = (
     Check(name="clock", run=_server.check_clock, fine="the server and this machine agree"),
     Check(name="notifications", run=_server.check_notifications, fine="they arrive"),
     Check(name="publications", run=_server.check_publications, fine="subscribers can identify the rows"),
+    Check(name="failover", run=_failover.check_failover, fine="nothing is known that would lose or repeat tasks"),
     Check(name="workers", run=_work.check_workers, fine="they are alive and of one version"),
     Check(name="queues", run=_work.check_queues, fine="each with ready tasks has workers that start them"),
     Check(name="jobs", run=_work.check_jobs, fine="workers know each job that has tasks"),

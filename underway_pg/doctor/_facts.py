@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import time
 import uuid
@@ -12,9 +13,11 @@ from functools import cached_property
 from typing import Any
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
 from .. import connections, statements
 from ..client import execute
+from ..connections.dsn import number_of_hosts
 from ..models import QueueStats, ScheduleStats, WorkerStats
 from ..schema import function_text
 
@@ -170,7 +173,8 @@ class Facts:
                 where s.name like 'enable\\_%' and s.vartype = 'bool'
                    or s.name in (
                        'fsync', 'full_page_writes', 'synchronous_commit', 'track_counts', 'jit', 'jit_above_cost',
-                       'default_transaction_isolation', 'statement_timeout', 'transaction_timeout',
+                       'default_transaction_isolation', 'default_transaction_read_only', 'statement_timeout',
+                       'synchronous_standby_names', 'transaction_timeout',
                        'idle_session_timeout', 'idle_in_transaction_session_timeout', 'autovacuum_freeze_max_age',
                        'max_connections', 'superuser_reserved_connections'
                    )
@@ -212,6 +216,35 @@ class Facts:
     def standby(self) -> bool:
         """Whether the server is a standby, which only reads."""
         return bool(self._rows("select pg_is_in_recovery() as value")[0]["value"])
+
+    @cached_property
+    def standbys(self) -> list[Row]:
+        """The standbys that follow: name, sync_state. None if the user may not see their states."""
+        return self._rows("""
+            select r.application_name as name, r.sync_state
+            from pg_stat_replication r
+            where r.state = 'streaming'
+              and not exists (
+                  select from pg_replication_slots s where s.active_pid = r.pid and s.slot_type = 'logical'
+              )
+            order by 1""")
+
+    @cached_property
+    def patroni(self) -> bool:
+        """Whether Patroni has a session."""
+        rows = self._rows("select from pg_stat_activity where application_name ilike 'patroni%'")
+        return bool(rows)
+
+    @cached_property
+    def hosts(self) -> int:
+        """How many hosts the dsn names."""
+        return number_of_hosts(conninfo_to_dict(connections.read_dsn(self._dsn)))
+
+    @cached_property
+    def chooses_host(self) -> bool:
+        """Whether the dsn says which of its hosts is wanted."""
+        given = conninfo_to_dict(connections.read_dsn(self._dsn))
+        return "target_session_attrs" in given or "PGTARGETSESSIONATTRS" in os.environ
 
     @cached_property
     def table_options(self) -> list[Row]:
@@ -286,7 +319,9 @@ class Facts:
         with connections.connect(self._dsn, application_name="underway doctor") as listening:
             listening.execute(f"listen {channel}".encode())
             begun = time.monotonic()
-            self._connection.execute("select pg_notify(%s, '')", [channel])
+            with self._connection.transaction():
+                self._connection.execute("set local synchronous_commit = local")  # the standby may be lost
+                self._connection.execute("select pg_notify(%s, '')", [channel])
             for _ in listening.notifies(timeout=_PATIENCE, stop_after=1):
                 return time.monotonic() - begun
         return None

@@ -43,6 +43,8 @@ def check_settings(facts: Facts, limits: Limits) -> Iterator[Finding]:
                 f"{what}: a crash of the server forgets what was settled or enqueued in its last moments", "off",
                 setting.remedy("on"),
             )  # fmt: skip
+        elif setting.name == "default_transaction_read_only" and setting.value == "on":
+            yield problem(f"{what}: no task can be enqueued or run", "on", setting.remedy("off"))
         elif setting.name.startswith("enable_") and setting.value == "off" and setting.boot_value == "on":
             yield warning(f"{what}: statements may read whole tables", "off", setting.remedy("on"))
         elif setting.name == "default_transaction_isolation" and setting.value != "read committed":

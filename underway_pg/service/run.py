@@ -10,19 +10,22 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..client import Client
 from ..errors import ConfigurationError
 from ..metrics import DatabaseCollector, WorkerMetrics, application_collectors, has_prometheus, render
 from ..worker import Worker
 from ..worker.executors.thread import DaemonExecutor
-from .health import HealthAddress, HealthServer, Metrics, worker_health
+from .health import HealthAddress, worker_health
 from .link import Child, Request
+
+if TYPE_CHECKING:
+    from .server import Metrics
 
 __all__ = ["LoopName", "loop_factory", "require_posix", "run_worker"]
 
-LoopName = Literal["asyncio", "uvloop"]
+LoopName = Literal["auto", "asyncio", "uvloop"]
 
 
 def run_worker(
@@ -30,7 +33,7 @@ def run_worker(
     *,
     health: HealthAddress | None = None,
     metrics_of: Client | None = None,
-    loop: LoopName = "asyncio",
+    loop: LoopName = "auto",
     child: Child | None = None,
 ) -> None:
     """Run a worker until SIGTERM or SIGINT; a second signal makes it release its running tasks at once.
@@ -77,6 +80,8 @@ async def _run(worker: Worker, health: HealthAddress | None, metrics_of: Client 
         if child is not None:
             _answer_supervisor(child, worker, counted, loop)
         elif health is not None:
+            from .server import HealthServer  # imports the web server, which few workers need
+
             metrics = None if counted is None else _metrics(counted, metrics_of)
             stack.enter_context(HealthServer(health, ask, metrics))
         # Many short tasks make full collections of garbage frequent, and each would visit all that the program has
@@ -108,12 +113,17 @@ def _answer_supervisor(
 
 
 def loop_factory(name: LoopName) -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """What makes the event loop; None for asyncio's own. Raises ConfigurationError if uvloop is not installed."""
+    """What makes the event loop; None for asyncio's own. `auto` is uvloop where that is installed.
+
+    Raises ConfigurationError if uvloop is asked for and not installed.
+    """
     if name == "asyncio":
         return None
     try:
         import uvloop
     except ModuleNotFoundError:
+        if name == "auto":
+            return None
         raise ConfigurationError("uvloop is not installed: pip install 'underway-pg[uvloop]'") from None
     factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
     return factory

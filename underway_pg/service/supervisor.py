@@ -26,8 +26,9 @@ from ..metrics import (
     has_prometheus,
     render,
 )
-from .health import HealthAddress, HealthServer, Metrics
+from .health import HealthAddress
 from .link import KILL_MARGIN, VARIABLE, Process, Request
+from .server import HealthServer, Metrics
 
 __all__ = ["Supervisor", "child_command"]
 

@@ -24,10 +24,7 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-# A former primary is read-only, until its name leads to the new one.
-_READ_ONLY = psycopg.errors.ReadOnlySqlTransaction
-
-_UNAVAILABLE = (psycopg.OperationalError, psycopg.InterfaceError, _READ_ONLY)
+_UNAVAILABLE = (psycopg.OperationalError, psycopg.InterfaceError, connections.READ_ONLY)
 
 
 class GaveUp(Exception):
@@ -102,11 +99,7 @@ class Database:
                             with contextlib.suppress(psycopg.errors.InsufficientPrivilege):
                                 await execute_async(connection, statements.end_sessions(silent))
                             silent = []
-                        try:
-                            answer = await execute_async(connection, statement)
-                        except _READ_ONLY:
-                            await connection.close()
-                            raise
+                        answer = await execute_async(connection, statement)
                 self.reached()
                 return answer
             except _UNAVAILABLE as error:

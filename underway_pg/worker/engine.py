@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import datetime
 
 import psycopg
@@ -33,7 +33,6 @@ class Engine:
     """All parts of a worker.
 
     stop        called when the worker has drained its queues, or when an operator asks it to stop
-    register    registers the worker again, when the database has forgotten it
     on_notify   called with each notification
     """
 
@@ -44,7 +43,6 @@ class Engine:
         environment: Environment,
         *,
         stop: Callable[[], None],
-        register: Callable[[], Awaitable[None]],
         on_notify: Callable[[psycopg.Notify], None],
     ) -> None:
         settings = shared.settings
@@ -58,10 +56,8 @@ class Engine:
         self._renewer = self._deadlines.renewer = Renewer(dsn, shared, self._deadlines, self.stopping.renewed)
         self._claimer = Claimer(shared, environment, runner, results, self.stopping, stop)
         self._vacuum = Vacuum(dsn, shared.name, settings)
-        self._maintenance = Maintenance(shared, self._claimer, runner, self._vacuum, stop, register)
-        self._listener = Listener(
-            settings.listen_dsn or dsn, shared.name, settings.silent_after, shared.claim_wanted.set, on_notify
-        )
+        self._maintenance = Maintenance(shared, self._claimer, runner, self._vacuum, stop)
+        self._listener = Listener(settings.listen_dsn or dsn, shared, on_notify)
 
     async def run(self) -> None:
         """Run until everything is settled after a stop, or a part fails. Raises what it raised."""

@@ -108,7 +108,7 @@ class Transaction:
         assert pools is not None
         with pools.connection() as connection:
             guard = Guard(attempt, connection)
-            with guard:
+            with connections.answer_while_alive(connection), guard:
                 with connection.transaction():
                     guard.asked_at = None
                     try:
@@ -125,7 +125,7 @@ class Transaction:
         assert pools is not None
         async with pools.async_connection() as connection:
             guard = Guard(attempt, connection)
-            with guard:
+            with connections.answer_while_alive(connection), guard:
                 async with connection.transaction():
                     guard.asked_at = None
                     try:

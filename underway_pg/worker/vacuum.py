@@ -57,22 +57,26 @@ class Vacuum:
     async def _vacuum(self) -> None:
         application_name = f"underway worker {self._name} vacuum"
         async with await connections.connect_async(self._dsn, application_name=application_name) as connection:
-            if not await self._may_vacuum(connection):
+            with connections.answer_while_alive(connection):
+                await self._vacuum_over(connection)
+
+    async def _vacuum_over(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        if not await self._may_vacuum(connection):
+            return
+        while True:
+            try:
+                async with asyncio.timeout(_KEEP_OPEN):
+                    await self._is_wanted.wait()
+            except TimeoutError:
                 return
-            while True:
-                try:
-                    async with asyncio.timeout(_KEEP_OPEN):
-                        await self._is_wanted.wait()
-                except TimeoutError:
-                    return
-                self._is_wanted.clear()
-                for table in self._tables:
-                    # Waits for no lock. To truncate the end of the table would need an exclusive one.
-                    await connection.execute(
-                        sql.SQL("vacuum (skip_locked, truncate off, parallel 0) {}").format(
-                            sql.Identifier("underway", table)
-                        )
+            self._is_wanted.clear()
+            for table in self._tables:
+                # Waits for no lock. To truncate the end of the table would need an exclusive one.
+                await connection.execute(
+                    sql.SQL("vacuum (skip_locked, truncate off, parallel 0) {}").format(
+                        sql.Identifier("underway", table)
                     )
+                )
 
     async def _may_vacuum(self, connection: psycopg.AsyncConnection[Any]) -> bool:
         found = await (await connection.execute(_MAY_VACUUM)).fetchone()

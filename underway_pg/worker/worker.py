@@ -35,7 +35,6 @@ from ..connections import Dsn, HandlerConnections
 from ..errors import ConfigurationError
 from ..job import Job
 from ..models import Health, WorkerCounters
-from ..version import VERSION
 from .attempt import Attempt, Environment
 from .checks import check_jobs, check_middleware
 from .context import Middleware
@@ -44,6 +43,7 @@ from .engine import Engine
 from .lifespan import Lifespan, LifespanCancelled
 from .observer import Observer
 from .parts import run_to_end
+from .registration import register, unregister
 from .settings import WorkerSettings
 from .shared import Shared
 
@@ -116,7 +116,7 @@ class Worker:
             shared = self._shared = Shared.of(self.settings, self.name, database, self._jobs)
             shared.observer = self.observer
             try:
-                await self._register()
+                await register(shared)
                 if not self._stops:
                     self._lifespan = Lifespan(self._open_lifespan(), shared, self._stop)
                     async with self._lifespan as state:
@@ -130,27 +130,13 @@ class Worker:
                     "worker %s stops without the database; its tasks wait for their leases to lapse", self.name
                 )
             finally:
-                await self._unregister(shared)
+                await unregister(shared)
                 if shared.abandoned:
                     logger.warning("worker %s: abandoned handlers that still run: %s", self.name, len(shared.abandoned))
                 logger.info("worker %s has stopped", self.name)
 
     def _open_lifespan(self) -> AbstractAsyncContextManager[Any]:
         return contextlib.nullcontext(self._environment.state) if self._make_lifespan is None else self._make_lifespan()
-
-    async def _register(self) -> None:
-        assert self._shared is not None
-        database = self._shared.database
-        self._shared.id = await database.run(
-            statements.register_worker(self.name, self.queues, self.concurrency, VERSION)
-        )
-
-    async def _unregister(self, shared: Shared) -> None:
-        if shared.id:
-            database = shared.database
-            database.give_up_at = min(database.give_up_at, time.monotonic() + self.settings.connect_timeout)
-            with contextlib.suppress(GaveUp):
-                await database.run(statements.unregister_worker(shared.id))
 
     async def _work(self, shared: Shared, pools: HandlerConnections, state: Any) -> None:
         """Work until everything is settled after a stop, or a part fails."""
@@ -160,9 +146,7 @@ class Worker:
             state=state,
             max_output_size=await shared.database.run(statements.max_output_size()),
         )
-        self._engine = Engine(
-            self._dsn, shared, environment, stop=self._stop, register=self._register, on_notify=self._on_notify
-        )
+        self._engine = Engine(self._dsn, shared, environment, stop=self._stop, on_notify=self._on_notify)
         if self._stops:
             self._wind_up()  # asked before there was anything to stop
         await self._engine.run()

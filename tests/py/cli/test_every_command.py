@@ -12,12 +12,11 @@ from typing import Any
 
 import psycopg
 import pytest
-from typer.main import get_command
 
 from tests.py.test_cli import NOWHERE, Answer, Underway, complete_next, environment_for, fail_next
 from tests.servers import Server
 from underway_pg import schema
-from underway_pg.cli import commands
+from underway_pg.cli import COMMANDS, command
 
 # Commands that end only when somebody asks them to. Those without JSON print a log.
 ENDLESS = {"worker", "dashboard", "events"}
@@ -25,11 +24,22 @@ NO_JSON = {"worker", "dashboard"}
 
 
 def every_command(group: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    for name, command in (group or get_command(commands)).commands.items():
-        if hasattr(command, "commands"):
-            yield from every_command(command, (*path, name))
+    for name, found in (group or command()).commands.items():
+        if hasattr(found, "commands"):
+            yield from every_command(found, (*path, name))
         else:
-            yield (*path, name), command
+            yield (*path, name), found
+
+
+def test_a_command_is_made_without_the_modules_of_the_others() -> None:
+    assert list(command().commands) == COMMANDS
+    for name in COMMANDS:
+        assert name in command(name).commands
+    program = "import sys; from underway_pg.cli import main; main(['worker', '--help']); print(*sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    imported = {name.rpartition(".")[2] for name in ended.stdout.split() if name.startswith("underway_pg.cli.")}
+    assert "worker" in imported
+    assert imported.isdisjoint({*COMMANDS, "actions", "completion", "transfer"} - {"worker"})
 
 
 def test_every_command_has_the_option_json() -> None:
@@ -150,6 +160,7 @@ def test_names_are_completed_from_the_database(mail: Underway, database: str) ->
     mail("schedule", "add", "morning", "mail", "@daily")
     assert completed("underway tasks --queue ma", database) == ["mail"]
     assert completed("underway queue pause ", database) == ["dead", "mail"]
+    assert completed(f"underway tasks --dsn {database} --dsn {NOWHERE} --queue ma", None) == ["mail"]
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute("select underway.register_job('send', 'mail')")
     assert completed("underway enqueue mail --job s", database) == ["send"]

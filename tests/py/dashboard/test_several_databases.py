@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
 import pytest
 from starlette.testclient import TestClient
 
+from tests.py.support import wait_until
 from tests.servers import Server
 from underway_pg import ConfigurationError
+from underway_pg.connections import AsyncPool
 from underway_pg.dashboard import Dashboard
 
 # Where no server listens.
@@ -40,8 +44,8 @@ FILL = """
 """
 
 
-@pytest.fixture(scope="module")
-def dsns(server: Server) -> Iterator[dict[str, str]]:
+@contextmanager
+def filled(server: Server) -> Iterator[dict[str, str]]:
     with server.database() as eu, server.database() as us:
         for number, dsn in enumerate((eu, us)):
             with psycopg.connect(dsn, autocommit=True) as connection:
@@ -49,6 +53,19 @@ def dsns(server: Server) -> Iterator[dict[str, str]]:
                 for statement in FILL.split(";"):
                     connection.execute(statement.encode())
         yield {"eu": eu, "us": us}
+
+
+@pytest.fixture(scope="module")
+def dsns(server: Server) -> Iterator[dict[str, str]]:
+    with filled(server) as dsns:
+        yield dsns
+
+
+@pytest.fixture
+def own_dsns(server: Server) -> Iterator[dict[str, str]]:
+    """The databases for a test that changes them."""
+    with filled(server) as dsns:
+        yield dsns
 
 
 def opened(dsns: dict[str, str], **options: Any) -> TestClient:
@@ -101,6 +118,7 @@ def test_figures_are_added(both: TestClient) -> None:
 
     assert [ready(both.get(path).text) for path in ("/?shard=eu", "/?shard=us", "/")] == ["2", "2", "4"]
     assert "<strong>10</strong> tasks" in both.get("/tasks").text
+    assert "<dt>Alive</dt><dd>2</dd>" in both.get("/workers").text
 
 
 @pytest.mark.parametrize("path", [*LISTS, *SECTIONS])
@@ -118,7 +136,7 @@ def test_an_id_leads_to_its_database(both: TestClient) -> None:
         answer = both.get(f"/tasks/{id}")
         assert answer.status_code == 200
         assert f'aria-current="true">{shard}</a>' in answer.text
-    assert both.get(f"/tasks/{FIRST_OF_US}?shard=eu").status_code == 200
+    assert both.get(f"/tasks/{FIRST_OF_US}?shard=eu").status_code == 404  # as for a task that was moved to eu
     assert both.get(f"/tasks/{FIRST_OF_US}/raw/input").text == "{}"
     assert both.get(f"/tasks/{5 << 44}").status_code == 404
     assert "no database has the number 5" in both.get(f"/tasks/{5 << 44}").text
@@ -134,16 +152,15 @@ def value(dsn: str, sql: str) -> Any:
         return connection.execute(sql.encode()).fetchall()[0][0]
 
 
-def test_an_action_goes_to_the_database_of_its_id_or_to_the_named_one(both: TestClient, dsns: dict[str, str]) -> None:
+def test_an_action_goes_to_the_database_of_its_id_or_to_the_named_one(own_dsns: dict[str, str]) -> None:
     pending = "select id from underway.task_list where state = 'pending' and queue = 'mail' order by id limit 1"
-    id = value(dsns["us"], pending)
-    assert post(both, f"/tasks/{id}/cancel") == 303
-    assert value(dsns["us"], f"select state from underway.task_info({id})") == "cancelled"
-    assert post(both, f"/tasks/{id}/retry") == 303
     paused = "select paused_at is not null from underway.queue_stats where queue = 'mail'"
-    assert post(both, "/queues/pause?shard=us", name="mail") == 303
-    assert [value(dsn, paused) for dsn in dsns.values()] == [False, True]
-    assert post(both, "/queues/resume?shard=us", name="mail") == 303
+    with opened(own_dsns) as client:
+        id = value(own_dsns["us"], pending)
+        assert post(client, f"/tasks/{id}/cancel") == 303
+        assert value(own_dsns["us"], f"select state from underway.task_info({id})") == "cancelled"
+        assert post(client, "/queues/pause?shard=us", name="mail") == 303
+        assert [value(dsn, paused) for dsn in own_dsns.values()] == [False, True]
 
 
 def test_an_action_that_names_no_database_is_refused(both: TestClient, dsns: dict[str, str]) -> None:
@@ -153,14 +170,22 @@ def test_an_action_that_names_no_database_is_refused(both: TestClient, dsns: dic
     assert [value(dsn, paused) for dsn in dsns.values()] == [0, 0]
 
 
-def test_many_tasks_are_changed_in_one_database(both: TestClient, dsns: dict[str, str]) -> None:
-    assert 'name="all"' not in both.get("/tasks?state=failed").text
-    assert 'name="all"' in both.get("/tasks?state=failed&shard=us").text
-    preview = both.get("/tasks/act?all=retry&state=failed&shard=us").text
-    fields = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', preview))
-    (action,) = re.findall(r'action="(/tasks/act/retry[^"]*)"', preview)
-    assert action == "/tasks/act/retry?shard=us"
-    assert fields
+def test_many_tasks_are_changed_in_one_database(own_dsns: dict[str, str]) -> None:
+    with opened(own_dsns) as client:
+        assert 'name="all"' not in client.get("/tasks?state=failed").text
+        assert 'name="all"' in client.get("/tasks?state=failed&shard=us").text
+        preview = client.get("/tasks/act?all=retry&state=failed&shard=us").text
+        form = preview.partition('action="/tasks/act/retry?shard=us"')[2]
+        fields = {
+            name: html.unescape(value)
+            for name, value in re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', form)
+        }
+        started = client.post("/tasks/act/retry?shard=us", data=fields)
+        assert started.status_code == 303
+        failed = "select count(*) from underway.task_list where state = 'failed'"
+        wait_until(lambda: value(own_dsns["us"], failed) == 0, "the failed task of us is retried")
+        assert value(own_dsns["eu"], failed) == 1
+        assert client.get(started.headers["location"]).status_code == 200
 
 
 def test_an_unknown_database_is_not_found(both: TestClient) -> None:
@@ -203,6 +228,24 @@ def test_a_page_of_the_database_that_is_away_says_so(without_us: TestClient) -> 
 def test_where_no_database_answers_the_page_says_so() -> None:
     with opened({"eu": AWAY, "us": AWAY}) as client:
         assert client.get("/").status_code == 503
+
+
+def test_a_database_that_is_away_does_not_delay_each_page(
+    dsns: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = []
+    pool = AsyncPool.connection
+
+    def connection(self: AsyncPool, timeout: float | None = None) -> Any:
+        tried.append(self)
+        return pool(self, timeout)
+
+    monkeypatch.setattr(AsyncPool, "connection", connection)
+    with opened({"eu": dsns["eu"], "us": AWAY}) as client:
+        for _ in range(3):
+            assert "us is missing on this page" in client.get("/workers").text
+        away = client.app.databases.all["us"]  # type: ignore[attr-defined]
+        assert tried.count(away._pool) == 1
 
 
 def test_its_metrics_say_that_it_is_down(without_us: TestClient) -> None:

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from starlette.testclient import TestClient
 
-from underway_pg.cli import _command
+from underway_pg.cli import command as command_line
 from underway_pg.dashboard import Dashboard
 from underway_pg.dashboard.pages.task_actions import actions_of
 
@@ -77,7 +77,7 @@ def test_a_task_has_the_actions_of_its_state_and_their_sql_and_commands_work(
     for sql in re.findall(r'<code id="sql-\w+">(.*?)</code>', commands):
         with connection.transaction(force_rollback=True):
             connection.execute(html.unescape(sql))
-    known = _command().commands
+    known = command_line().commands
     for command in re.findall(r'<code id="command-\w+">(.*?)</code>', commands):
         program, name, number, *_ = shlex.split(html.unescape(command))
         assert (program, name in known, int(number)) == ("underway", True, id)

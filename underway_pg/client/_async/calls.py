@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import psycopg
 
 from ...checks import check_number
-from ...connections import AsyncPool, Dsn, answer_within, dsn_of_pool, is_outage, unavailable
+from ...connections import (
+    READ_ONLY,
+    AsyncPool,
+    Dsn,
+    answer_while_alive,
+    answer_within,
+    dsn_of_pool,
+    is_outage,
+    unavailable,
+)
 from ...connections.sessions import may_have_committed
 from ...errors import ConfigurationError, DatabaseUnavailable
 from ...statements import Statement
@@ -57,7 +66,7 @@ class Calls:
         self._timeout = timeout
         self._before_enqueue = before_enqueue
         self._enqueue_middleware = enqueue_middleware
-        self._waits = AsyncWaits(source, self.run, poll_interval)
+        self._waits = AsyncWaits(source, self._run_within, poll_interval)
         # async only
         self._combiner = Combiner(self._run_own, limit=2)
         # end
@@ -84,6 +93,10 @@ class Calls:
         other._timeout = timeout
         return other
 
+    async def _run_within(self, statement: Statement[T], timeout: float | None) -> T:
+        limits = [limit for limit in (timeout, self._timeout) if limit is not None]
+        return await self.within(min(limits, default=None)).run(statement)
+
     async def run(self, statement: Statement[T], connection: Any = None) -> T:
         """Run one statement of the SQL contract; all other calls do it by this one."""
         with around_enqueue(self._enqueue_middleware, statement) as around:
@@ -102,12 +115,13 @@ class Calls:
         return await self._run_own(statement)
 
     async def _run_own(self, statement: Statement[T]) -> T:
-        with suppress(psycopg.errors.AdminShutdown, psycopg.errors.IdleSessionTimeout):
+        with suppress(psycopg.errors.AdminShutdown, psycopg.errors.IdleSessionTimeout, READ_ONLY):
             return await self._run_pooled(statement)
-        # The server ended the session, most likely while it was idle, and did not commit: once more, in a new session.
+        # The server ended the session, most likely while it was idle, and did not commit, or it is a primary no more:
+        # once more, in a new session.
         try:
             return await self._run_pooled(statement)
-        except psycopg.OperationalError as error:
+        except psycopg.Error as error:
             if not is_outage(error) or isinstance(error, DatabaseUnavailable):
                 raise
             raise unavailable(error) from error
@@ -116,17 +130,21 @@ class Calls:
         timeout, started_at = self._timeout, time.monotonic()
         try:
             async with self._pool.connection(_FREE_CONNECTION if timeout is None else timeout) as pooled:
-                if timeout is None:
-                    return await execute_async(pooled, statement)
-                with answer_within(max(0.0, timeout - (time.monotonic() - started_at)), pooled):
-                    return await execute_async(pooled, statement)
+                try:
+                    if timeout is None:
+                        with answer_while_alive(pooled):
+                            return await execute_async(pooled, statement)
+                    with answer_within(max(0.0, timeout - (time.monotonic() - started_at)), pooled):
+                        return await execute_async(pooled, statement)
+                except READ_ONLY:
+                    await pooled.close()  # a pool of the caller would keep it
+                    raise
         except (psycopg.errors.AdminShutdown, psycopg.errors.IdleSessionTimeout) as error:
             self.drain()  # the other idle sessions have ended too, or will
             if self._pool is not self._own_pool or may_have_committed(pooled):
                 raise unavailable(error) from error
             raise
-        except psycopg.errors.ReadOnlySqlTransaction:
-            self.drain()  # a former primary: the next connection may lead to the new one
+        except READ_ONLY:
             raise
         except psycopg.Error as error:
             if not is_outage(error) or isinstance(error, DatabaseUnavailable):

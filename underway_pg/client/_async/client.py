@@ -26,8 +26,9 @@ class AsyncClient(EnqueueCalls, TaskCalls, QueueCalls, ScheduleCalls, Statistics
     pool       your own psycopg_pool.AsyncConnectionPool, opened and closed by you; the dsn, by default that of the
                pool, is then used only for LISTEN
     pool_size  at most so many connections at once; one more while tasks are waited for
-    timeout    seconds that a call may take, the wait for a free connection included. Without it a call waits at most 30
-               seconds for a connection, and as long as it takes for its statement
+    timeout    seconds that a call may take, the wait for a free connection included; to connect, each host of the dsn
+               is given 2 seconds in any case. Without it a call waits at most 30 seconds for a connection, and for its
+               statement as long as the server answers new connections
     poll_interval  how often, in seconds, the states of tasks that are waited for are read beside the notifications of
                their ends: some may be lost, and poolers deliver none
 

@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 
 from ... import connections, statements
-from ...connections import Dsn, after_fork, answer_within, connect_async, is_outage
+from ...connections import READ_ONLY, Dsn, after_fork, answer_within, connect_async, is_outage, unavailable
 from ...connections.primitives import keep_for_ever, wait_for_event_async
 from ...errors import DatabaseRefusal, DatabaseUnavailable
 from ...models import TaskInfo
@@ -35,7 +35,9 @@ class AsyncWaits:
     reads the states of all tasks.
     """
 
-    def __init__(self, dsn: Dsn, run: Callable[[Statement[Any]], Awaitable[Any]], poll_interval: float) -> None:
+    def __init__(
+        self, dsn: Dsn, run: Callable[[Statement[Any], float | None], Awaitable[Any]], poll_interval: float
+    ) -> None:
         self._dsn = dsn
         self._run = run
         self._poll_interval = poll_interval
@@ -60,7 +62,8 @@ class AsyncWaits:
         event = self._join(waiter)
         try:
             if not waiter.done:
-                await self._read(self._run, [waiter])
+                limit = None if waiter.timeout is None else max(1.0, waiter.timeout)
+                await self._read(lambda statement: self._run(statement, limit), [waiter])
             while not waiter.done:
                 if self._leading.acquire(blocking=False):
                     try:
@@ -106,7 +109,7 @@ class AsyncWaits:
         while not own.done:
             left = own.seconds_left()
             try:
-                connection = await self._listen()
+                connection = await self._listen(left)
             except DatabaseUnavailable as error:
                 self._fail_all(error)
                 return
@@ -114,14 +117,14 @@ class AsyncWaits:
                 pause = self._poll_at - time.monotonic()
                 if pause <= 0:
                     self._poll_at = time.monotonic() + self._poll_interval
-                    with answer_within(connections.SILENT_AFTER, connection):
+                    with answer_within(_patience(left), connection):
                         await self._read(partial(execute_async, connection), list(self._events))
                     continue
                 ended = await self._notified(connection, pause if left is None else min(pause, left))
                 if ended:
-                    with answer_within(connections.SILENT_AFTER, connection):
+                    with answer_within(_patience(left), connection):
                         self._record(await execute_async(connection, statements.task_infos(ended)))
-            except psycopg.OperationalError as error:
+            except psycopg.Error as error:
                 self._close()
                 if not is_outage(error):
                     raise
@@ -129,12 +132,16 @@ class AsyncWaits:
                 self._close()
                 raise
 
-    async def _listen(self) -> psycopg.AsyncConnection[Any]:
+    async def _listen(self, timeout: float | None) -> psycopg.AsyncConnection[Any]:
         if self._connection is None:
-            connection = await connect_async(self._dsn)
+            connection = await connect_async(self._dsn, timeout=timeout)
             self._connection, self._poll_at = connection, 0.0
             try:
-                await connection.execute("listen underway_finished")
+                with answer_within(_patience(timeout), connection):
+                    await connection.execute("listen underway_finished")
+            except READ_ONLY as error:
+                self._close()
+                raise unavailable(error) from error
             except BaseException:
                 self._close()
                 raise
@@ -188,3 +195,8 @@ class AsyncWaits:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.pgconn.finish()
+
+
+def _patience(left: float | None) -> float:
+    """How many seconds the server may take to answer a caller that waits so much longer."""
+    return connections.SILENT_AFTER if left is None else min(connections.SILENT_AFTER, max(1.0, left))

@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 
 from ... import connections, statements
-from ...connections import Dsn, after_fork, answer_within_sync, connect, is_outage
+from ...connections import READ_ONLY, Dsn, after_fork, answer_within_sync, connect, is_outage, unavailable
 from ...connections.primitives import keep_for_ever, wait_for_event
 from ...errors import DatabaseRefusal, DatabaseUnavailable
 from ...models import TaskInfo
@@ -36,7 +36,7 @@ class Waits:
     reads the states of all tasks.
     """
 
-    def __init__(self, dsn: Dsn, run: Callable[[Statement[Any]], Any], poll_interval: float) -> None:
+    def __init__(self, dsn: Dsn, run: Callable[[Statement[Any], float | None], Any], poll_interval: float) -> None:
         self._dsn = dsn
         self._run = run
         self._poll_interval = poll_interval
@@ -61,7 +61,8 @@ class Waits:
         event = self._join(waiter)
         try:
             if not waiter.done:
-                self._read(self._run, [waiter])
+                limit = None if waiter.timeout is None else max(1.0, waiter.timeout)
+                self._read(lambda statement: self._run(statement, limit), [waiter])
             while not waiter.done:
                 if self._leading.acquire(blocking=False):
                     try:
@@ -107,7 +108,7 @@ class Waits:
         while not own.done:
             left = own.seconds_left()
             try:
-                connection = self._listen()
+                connection = self._listen(left)
             except DatabaseUnavailable as error:
                 self._fail_all(error)
                 return
@@ -115,14 +116,14 @@ class Waits:
                 pause = self._poll_at - time.monotonic()
                 if pause <= 0:
                     self._poll_at = time.monotonic() + self._poll_interval
-                    with answer_within_sync(connections.SILENT_AFTER, connection):
+                    with answer_within_sync(_patience(left), connection):
                         self._read(partial(execute, connection), list(self._events))
                     continue
                 ended = self._notified(connection, pause if left is None else min(pause, left))
                 if ended:
-                    with answer_within_sync(connections.SILENT_AFTER, connection):
+                    with answer_within_sync(_patience(left), connection):
                         self._record(execute(connection, statements.task_infos(ended)))
-            except psycopg.OperationalError as error:
+            except psycopg.Error as error:
                 self._close()
                 if not is_outage(error):
                     raise
@@ -130,12 +131,16 @@ class Waits:
                 self._close()
                 raise
 
-    def _listen(self) -> psycopg.Connection[Any]:
+    def _listen(self, timeout: float | None) -> psycopg.Connection[Any]:
         if self._connection is None:
-            connection = connect(self._dsn)
+            connection = connect(self._dsn, timeout=timeout)
             self._connection, self._poll_at = connection, 0.0
             try:
-                connection.execute("listen underway_finished")
+                with answer_within_sync(_patience(timeout), connection):
+                    connection.execute("listen underway_finished")
+            except READ_ONLY as error:
+                self._close()
+                raise unavailable(error) from error
             except BaseException:
                 self._close()
                 raise
@@ -189,3 +194,8 @@ class Waits:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.pgconn.finish()
+
+
+def _patience(left: float | None) -> float:
+    """How many seconds the server may take to answer a caller that waits so much longer."""
+    return connections.SILENT_AFTER if left is None else min(connections.SILENT_AFTER, max(1.0, left))

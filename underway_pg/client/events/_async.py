@@ -10,8 +10,9 @@ from collections.abc import AsyncIterator, Iterable
 import psycopg
 
 from ... import connections, statements
-from ...connections import Dsn, answer_within, connect_async, is_outage
+from ...connections import Dsn, answer_within, connect_async, is_outage, unavailable
 from ...connections.primitives import wait_for_event_async
+from ...errors import DatabaseUnavailable
 from ...models import Event
 from ..execute import execute_async
 from .window import PAGE, REREAD_EVERY, Window, check_kinds
@@ -42,9 +43,10 @@ async def read_events_async(
     while True:
         try:
             async with await connect_async(dsn) as connection:
-                await connection.execute("listen underway_event")
-                if window is None:
-                    window = Window(after, await execute_async(connection, statements.last_event()))
+                with answer_within(connections.SILENT_AFTER, connection):
+                    await connection.execute("listen underway_event")
+                    if window is None:
+                        window = Window(after, await execute_async(connection, statements.last_event()))
                 window.reread_at = 0.0  # what happened while there was no connection was not notified
                 while True:
                     await _begin(connection, window)
@@ -59,9 +61,11 @@ async def read_events_async(
                     if left <= 0:
                         return
                     await _wait(connection, min(left, _POLL_INTERVAL))
-        except psycopg.OperationalError as error:
-            if window is None or not is_outage(error):
+        except psycopg.Error as error:
+            if not is_outage(error) or (isinstance(error, DatabaseUnavailable) and window is None):
                 raise
+            if window is None:
+                raise unavailable(error) from error
             logger.warning("reading events: cannot reach the database, retrying: %s", str(error).strip())
         if ends_at is not None and time.monotonic() + pause > ends_at:
             return

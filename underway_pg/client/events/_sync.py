@@ -12,8 +12,9 @@ from collections.abc import Iterable, Iterator
 import psycopg
 
 from ... import connections, statements
-from ...connections import Dsn, answer_within_sync, connect, is_outage
+from ...connections import Dsn, answer_within_sync, connect, is_outage, unavailable
 from ...connections.primitives import wait_for_event
+from ...errors import DatabaseUnavailable
 from ...models import Event
 from ..execute import execute
 from .window import PAGE, REREAD_EVERY, Window, check_kinds
@@ -44,9 +45,10 @@ def read_events(
     while True:
         try:
             with connect(dsn) as connection:
-                connection.execute("listen underway_event")
-                if window is None:
-                    window = Window(after, execute(connection, statements.last_event()))
+                with answer_within_sync(connections.SILENT_AFTER, connection):
+                    connection.execute("listen underway_event")
+                    if window is None:
+                        window = Window(after, execute(connection, statements.last_event()))
                 window.reread_at = 0.0  # what happened while there was no connection was not notified
                 while True:
                     _begin(connection, window)
@@ -61,9 +63,11 @@ def read_events(
                     if left <= 0:
                         return
                     _wait(connection, min(left, _POLL_INTERVAL))
-        except psycopg.OperationalError as error:
-            if window is None or not is_outage(error):
+        except psycopg.Error as error:
+            if not is_outage(error) or (isinstance(error, DatabaseUnavailable) and window is None):
                 raise
+            if window is None:
+                raise unavailable(error) from error
             logger.warning("reading events: cannot reach the database, retrying: %s", str(error).strip())
         if ends_at is not None and time.monotonic() + pause > ends_at:
             return

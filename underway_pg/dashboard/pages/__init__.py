@@ -27,6 +27,10 @@ A page::
   path parameters and `Done.details` in the same transaction, and redirects to `Done.to`, or back, with the message.
   What the database refuses (DatabaseRefusal) becomes a message too. For other wrong input raise `InputError("what;
   what to do")`. Inside, `form.get("field")` and `form.getlist("field")`.
+- With several databases the function of a page is called for each, with a `request` whose links lead to that database.
+  `@page(..., merge=merging("queues"))` makes one page of what it returned for each (`merging.py`): its rows get the
+  attribute `shard`. Without `merge` the page has a section for each database, made from the same template. An action
+  gets the database that `url(..., {"shard": row.shard})` names, or that of the `{id:int}` in its path.
 - A page that does not find its object raises `HTTPException(404, "There is no queue named mail.")`; bad query
   parameters raise `HTTPException(400, ...)`. The text is shown to people.
 - A dangerous action is asked for first: a GET page that returns `await confirm(request, ...)` (it is a Response).
@@ -41,6 +45,8 @@ In templates, which extend `base.html` and fill the block `content` (and `action
   text)`, `ui.pager(older=..., newest=...)`, `ui.form_button(label, action, name, fields, kind)`, `ui.task_link(id)`,
   `ui.queue_link(name)`, `ui.job_link(name)`, `ui.stat(label, value, note, href)` inside `<dl class="stats">`, and
   `ui.csrf_fields()`, which every form of a POST needs. See macros.html.
+- `ui.shard_head()` and `ui.shard_cell(row)` are the column with the database, where several are listed. A link of such
+  a row gets `{"shard": row.shard | default(shard)}`, and a form of GET `ui.shard_field()`.
 - `sparkline(values, label)` is a small SVG. Filters: `count`, `short`, `duration`, `bytes`, `percent`, and
   `at | when(now)`.
 - A table stands in `<div class="table-wrap"><table class="table">`, numbers in `<td class="num">`. Its rows get the

@@ -1,0 +1,17 @@
+"""The failover scenario that shows most, in a short form: `make shards` runs all of them, with 20,000 tasks each."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.shards import failover
+from tests.shards.patroni import CannotRun
+
+
+def test_a_primary_that_is_killed_loses_no_task_and_runs_none_twice() -> None:
+    try:
+        outcome = failover.SCENARIOS["kill_server"]("kill_server", failover.SHORT)
+    except CannotRun as error:
+        pytest.skip(str(error))
+    assert outcome.complaints == []
+    assert outcome.acknowledged >= failover.SHORT.tasks

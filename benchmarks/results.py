@@ -248,7 +248,9 @@ class Report:
             written.append(directory / f"{self.date}.png")
             draw(self, written[-1])
             picture = written[-1].name
-        written[1].write_text(f"# Benchmark of {self.date}\n\n{self.as_markdown(picture)}")
+        # Sphinx warns of pages that no table of contents lists, unless they say that they know.
+        orphan = "---\norphan: true\n---\n\n"
+        written[1].write_text(f"{orphan}# Benchmark of {self.date}\n\n{self.as_markdown(picture)}")
         page = directory.with_suffix(".md")
         if page.is_file():
             newest = self.as_markdown(picture and f"{directory.name}/{picture}")

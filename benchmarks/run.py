@@ -15,6 +15,7 @@ import argparse
 import contextlib
 import dataclasses
 import platform
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -136,6 +137,9 @@ def measure(given: argparse.Namespace, console: Console) -> Report:
                     (report.lines if isinstance(result, Line) else report.curves).append(result)
             except (Failure, psycopg.Error) as error:
                 report.missing[name] = str(error).strip().partition("\n")[0]
+            except KeyboardInterrupt:
+                report.missing[name] = "interrupted"
+                break
             report.missing |= {f"{name}: {other}": why for other, why in bench.missing.items()}
             progress.advance(bar)
             console.print(f"{name}: {time.monotonic() - started:.0f} s", highlight=False)
@@ -145,6 +149,8 @@ def measure(given: argparse.Namespace, console: Console) -> Report:
 
 def main() -> int:
     given = arguments()
+    # Interrupted, or stopped by a time limit, the run reports the rows that it has.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     progress_console = Console(stderr=True)
     report = Report.from_json(given.of.read_text()) if given.of else measure(given, progress_console)
     if given.json:

@@ -62,10 +62,11 @@ def test_an_idle_worker_among_many_looks_less_often_and_starts_tasks_at_once(
 
 
 @pytest.mark.usefixtures("no_polls")
-def test_a_worker_that_rests_stops_when_it_is_asked(app: App, session: Session) -> None:
+def test_a_worker_that_rests_stops_when_it_is_asked(app: App, session: Session, looks: Looks) -> None:
     app.job(name="job", queue="q")(lambda: None)
     with beside(app.worker()) as worker:
         idle(session, worker)
+        worker.until(lambda: looks and time.monotonic() - looks[-1][0] > 2.4, "it rests")
         assert app.client.stop_workers(all_workers=True) == 1
         wait_until(lambda: worker.ended, "it has stopped")
 

@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
+from tests import forks
+from tests.clusters import copy_instead_of_initdb
 from tests.servers import Server, Servers, ServersError, Source, choose, docker_answers
 from underway_pg import schema
 from underway_pg.embedded import system_binaries, wheel_binaries
+from underway_pg.worker.executors import pool
 
 # Compiled modules are kept, whatever the environment says: hundreds of processes import the package.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -20,7 +23,7 @@ sys.dont_write_bytecode = False
 # The files with the longest tests, which begin first, so that none is left alone at the end of a parallel run.
 LONGEST = (
     "test_chaos.py", "test_docs.py", "test_actions.py", "test_model.py", "test_plans.py", "test_pairs.py",
-    "test_shops.py",
+    "test_django.py", "test_shops.py",
 )  # fmt: skip
 
 # In a parallel run one process runs all tests of such a place. Those of the dashboard share one browser; each of chaos
@@ -55,6 +58,7 @@ def pytest_configure(config: pytest.Config) -> None:
     except ServersError as error:
         raise pytest.UsageError(str(error)) from None
     config.stash[SERVERS] = Servers(sources)
+    copy_instead_of_initdb()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -98,6 +102,12 @@ def server(request: pytest.FixtureRequest) -> Server:
     """The running PostgreSQL; each of them in turn with UNDERWAY_TEST_SERVERS=all."""
     source: Source = request.param
     return request.config.stash[SERVERS].get(source)
+
+
+@pytest.fixture
+def forked_executors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The processes of process executors are forks (tests/forks.py), and not fresh interpreters."""
+    monkeypatch.setattr(pool, "subprocess", forks)
 
 
 @pytest.fixture

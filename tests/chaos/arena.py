@@ -17,6 +17,7 @@ from pathlib import Path
 
 import psycopg
 
+from tests import forks
 from tests.chaos import checker, ledger, workload
 from tests.chaos.cluster import ROOT, Cluster, directory
 from tests.py.support import wait_until
@@ -59,7 +60,7 @@ class Workers:
     def start(self, environment: Mapping[str, str] | None = None) -> None:
         self._number += 1
         with (self._directory / f"worker-{self._number}.log").open("wb") as log:
-            process = subprocess.Popen(
+            process = forks.Popen(
                 [sys.executable, "-m", self._program, self._dsn, str(self._directory)],
                 cwd=ROOT, env={**self._environment, **(environment or {})}, stderr=log,
             )  # fmt: skip

@@ -48,6 +48,8 @@ from typing import Any
 import psycopg
 import yaml
 
+from tests import forks
+
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 60.0
 
@@ -128,7 +130,7 @@ class Console:
 
     def _step(self, command: str, expected: str) -> None:
         if re.search(r"""(?:[^'"|>]|'[^']*'|"[^"]*")*[|>]""", command.partition(" #")[0]):
-            return check_output(expected or "...", self._shell(command))
+            return check_output(expected or "...", self._run(["sh", "-c", command]))
         words = [word.replace("$DATABASE_URL", self.dsn) for word in shlex.split(command, comments=True)]
         if any(word.startswith(YOURS) for word in words):
             return check_usage(words[1:])
@@ -156,7 +158,7 @@ class Console:
                 return check_output(expected or "...", in_process(words[1:]))
         if SERVERS & set(words) or words[-1] == "&" or ("worker" in " ".join(words) and "--drain" not in words):
             return self._start([word for word in words if word != "&"], expected)
-        return check_output(expected or "...", self._shell(shlex.join(words)))
+        return check_output(expected or "...", self._run(words))
 
     def _environment(self) -> dict[str, str]:
         path = [str(Path(sys.executable).parent), os.environ["PATH"]]
@@ -168,9 +170,9 @@ class Console:
             "PYTEST_ADDOPTS": f"-p underway_pg.testing.plugin --underway-server={self.dsn}",
         }
 
-    def _shell(self, command: str) -> str:
-        ended = subprocess.run(
-            ["sh", "-c", command], cwd=self.directory, env=self._environment(), timeout=SECONDS,
+    def _run(self, command: list[str]) -> str:
+        ended = forks.run(
+            command, cwd=self.directory, env=self._environment(), timeout=SECONDS,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
         if ended.returncode:
@@ -188,7 +190,7 @@ class Console:
         log = self.directory / f"log-{len(self.background)}"
         environment = self._environment() | {"PYTHONUNBUFFERED": "1"}
         with log.open("w") as output:
-            process = subprocess.Popen(
+            process = forks.Popen(
                 [shutil.which(words[0], path=environment["PATH"]) or words[0], *words[1:]],
                 cwd=self.directory, env=environment, stdout=output, stderr=output, text=True,
             )  # fmt: skip

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -33,6 +32,7 @@ from sqlalchemy import orm
 from sqlalchemy.ext import asyncio as sa_async
 from sqlmodel.ext.asyncio.session import AsyncSession as SQLModelAsyncSession
 
+from tests import forks
 from underway_pg import (
     App,
     AsyncClient,
@@ -693,5 +693,5 @@ def test_a_call_of_the_other_form_is_refused(app: App, kind: Kind) -> None:
 def test_no_library_is_imported_that_the_caller_does_not_use() -> None:
     program = """import sys, underway_pg, underway_pg.alembic
 print({"sqlalchemy", "asyncpg", "psycopg2", "django"} & set(sys.modules))"""
-    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    run = forks.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert run.stdout == "set()\n"

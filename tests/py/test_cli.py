@@ -18,6 +18,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
+from tests import forks
 from tests.py.support import wait_until
 from underway_pg import App, JobPolicy, RetryPolicy, __version__, schema, statements
 from underway_pg.cli import main
@@ -457,7 +458,7 @@ def on_terminal(*arguments: str, database: str, errors: bool = False) -> str:
     ours, its = pty.openpty()
     environment = {**environment_for(database), "TERM": "xterm", "COLUMNS": "60"}
     environment.pop("NO_COLOR", None)
-    with subprocess.Popen(
+    with forks.Popen(
         [sys.executable, "-m", "underway_pg", *arguments],
         stdin=its, stdout=subprocess.DEVNULL if errors else its, stderr=its if errors else subprocess.PIPE,
         env=environment,
@@ -1051,7 +1052,7 @@ class Project:
     database: str
 
     def start(self, *arguments: object, database: str | None = "") -> subprocess.Popen[str]:
-        return subprocess.Popen(
+        return forks.Popen(
             [sys.executable, "-m", "underway_pg", *map(str, arguments)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

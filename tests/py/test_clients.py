@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import pickle
-import subprocess
 import sys
 import threading
 import time
@@ -17,6 +16,7 @@ import psycopg
 import pytest
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
+from tests import forks
 from tests.chaos.proxy import Proxy
 from tests.py.support import SECONDS, Session, at_once, beside, wait_until
 from tests.py.worker_support import away, listening
@@ -175,7 +175,7 @@ loop.close()
 
 def test_a_forked_process_does_not_touch_the_async_connections_of_its_parent(database: str) -> None:
     program = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORK_OF_ASYNC, database]
-    done = subprocess.run(program, capture_output=True, text=True, timeout=2 * SECONDS)
+    done = forks.run(program, capture_output=True, text=True, timeout=2 * SECONDS)
     assert (done.returncode, done.stderr) == (0, "")
     with Session(database) as session:
         found = session.rows("select input ->> 'who', count(*) from underway.task group by 1 order by 1")
@@ -205,7 +205,7 @@ async def main():
 asyncio.run(main())
 """
     command = [sys.executable, "-W", "error", "-c", program, database, KILL]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
+    done = forks.run(command, capture_output=True, text=True, timeout=SECONDS)
     assert done.stderr.strip().endswith("RuntimeError: the program's own error")
 
 

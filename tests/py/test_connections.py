@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import subprocess
 import sys
 import threading
 import time
@@ -17,6 +16,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
+from tests import forks
 from tests.chaos.proxy import Proxy
 from tests.chaos.scenarios import cluster
 from tests.py import process_jobs
@@ -655,7 +655,7 @@ assert backend() == mine
 
 
 def test_a_forked_process_enqueues_over_connections_of_its_own_and_leaves_those_of_its_parent(database: str) -> None:
-    program = subprocess.run(
+    program = forks.run(
         [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKS, database],
         capture_output=True,
         text=True,

@@ -12,6 +12,7 @@ from pathlib import Path
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
+from tests import forks
 from tests.py.support import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -30,7 +31,7 @@ def environment(database: str) -> dict[str, str]:
 
 def manage(database: str, project: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run a command of a project."""
-    return subprocess.run(
+    return forks.run(
         [sys.executable, "-W", "error", "manage.py", *arguments],
         env={**environment(database), **variables}, cwd=project, capture_output=True, encoding="utf-8", timeout=SECONDS,
     )  # fmt: skip
@@ -48,7 +49,7 @@ def run_tests(database: str, project: Path, *arguments: str, **variables: str) -
 @contextmanager
 def worker(database: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """A worker of the project, which a SIGTERM ends after the block."""
-    with subprocess.Popen(
+    with forks.Popen(
         [sys.executable, "-W", "error", PROJECT / "manage.py", "underway_worker", *arguments],
         env=environment(database), cwd="/", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8",
     ) as process:  # fmt: skip
@@ -88,7 +89,7 @@ def test_the_command_has_the_options_of_the_worker(database: str) -> None:
 
 def test_other_commands_find_the_application(database: str) -> None:
     command = [sys.executable, "-m", "underway_pg", "sync", "underway_pg.django.setup:app", "--plan"]
-    ended = subprocess.run(
+    ended = forks.run(
         command, env={**environment(database), "DJANGO_SETTINGS_MODULE": "config"}, cwd=PROJECT,
         capture_output=True, encoding="utf-8", timeout=SECONDS,
     )  # fmt: skip

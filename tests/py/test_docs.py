@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import subprocess
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,6 +11,7 @@ import psycopg
 import pytest
 import yaml
 
+from tests import forks
 from tests.py.pages import SECONDS, blocks, own_place, run_page
 from tests.servers import Server
 
@@ -78,7 +78,7 @@ def groups(number: int) -> list[list[Path]]:
 
 def run_pages(given: list[dict[str, str]]) -> tuple[list[dict[str, str]], str]:
     """Run pages in a process. Returns the results, and what the process has written to stderr."""
-    ended = subprocess.run(
+    ended = forks.run(
         [sys.executable, "-W", "error", str(ROOT / "tests/py/pages.py")],
         input=json.dumps(given),
         env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"},

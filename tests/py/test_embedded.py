@@ -16,6 +16,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from tests import forks
+from tests.clusters import initdb
 from underway_pg import App, embedded
 from underway_pg.embedded import EmbeddedError, EmbeddedPostgres
 
@@ -24,8 +26,13 @@ SECONDS = 30
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[EmbeddedPostgres]:
-    with EmbeddedPostgres() as server:
-        yield server
+    """A server as users start it; other tests copy what initdb made."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(embedded, "_initdb", initdb)
+        server = EmbeddedPostgres()
+        server.start()
+    yield server
+    server.stop()
 
 
 @pytest.fixture
@@ -66,7 +73,7 @@ def owner(body: str) -> subprocess.Popen[str]:
         "server.start()\n"
         "print(server.dsn, flush=True)\n" + body
     )
-    return subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    return forks.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def line_from(process: subprocess.Popen[str]) -> str:

@@ -14,6 +14,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from tests import forks
 from underway_pg.embedded import wheel_binaries
 
 ROOT = Path(__file__).parents[2]
@@ -38,7 +39,7 @@ def run(*command: str | Path, database: str | None) -> subprocess.CompletedProce
     environment.pop("DATABASE_URL", None)
     if database is not None:
         environment["DATABASE_URL"] = database
-    return subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", timeout=SECONDS)
+    return forks.run(command, env=environment, capture_output=True, encoding="utf-8", timeout=SECONDS)
 
 
 def query(dsn: str, text: sql.SQL) -> list[tuple[object, ...]]:
@@ -119,7 +120,7 @@ def test_on_a_terminal_the_demo_ends_with_the_dashboard_until_ctrl_c() -> None:
     main_end, its_end = pty.openpty()
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1", "DEMO_PORT": "0", "TERM": "dumb"}
     command = [sys.executable, EXAMPLES / "demo.py"]
-    with subprocess.Popen(command, env=environment, stdin=its_end, stdout=its_end, stderr=its_end) as demo:
+    with forks.Popen(command, env=environment, stdin=its_end, stdout=its_end, stderr=its_end) as demo:
         os.close(its_end)
         try:
             screen = ""

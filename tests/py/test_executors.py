@@ -17,13 +17,18 @@ from typing import Any
 
 import pytest
 
+from tests import forks
 from tests.py import process_jobs
 from tests.py.support import FOREVER, SECONDS, Beside, Session, beside, final, wait_until
 from tests.py.worker_support import AT_ONCE, ONCE, Seen, deafen, info, listening, messages
 from underway_pg import App, Context, Queue, TaskInfo, Worker
 from underway_pg.errors import ConfigurationError
 from underway_pg.settings import Options
+from underway_pg.worker.executors import pool
 from underway_pg.worker.settings import WorkerOptions, WorkerSettings
+
+# Those of the programs at the end of this file are fresh interpreters.
+pytestmark = pytest.mark.usefixtures("forked_executors")
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -221,7 +226,8 @@ def test_a_process_that_dies_while_it_is_idle_costs_no_attempt(app: App) -> None
         assert task.output != pid
 
 
-def test_a_worker_that_has_stopped_has_no_processes(app: App) -> None:
+def test_a_worker_that_has_stopped_has_no_processes(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "subprocess", subprocess)  # its own children
     before = set(children(os.getpid()))
     id = enqueue(app, "pid")
     with beside(of_processes(app)) as worker:
@@ -659,7 +665,7 @@ def start_program(app: App, session: Session, tmp_path: Path) -> Iterator[StartP
         def start(end: str) -> subprocess.Popen[str]:
             program = tmp_path / "program.py"
             program.write_text(PROGRAM + end)
-            process = subprocess.Popen(
+            process = forks.Popen(
                 [sys.executable, str(program), app.dsn],
                 env={**os.environ, "PYTHONPATH": str(ROOT)},
                 stdout=subprocess.PIPE,

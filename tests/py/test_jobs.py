@@ -5,7 +5,6 @@ import dataclasses
 import datetime
 import functools
 import json
-import subprocess
 import sys
 import time
 import uuid
@@ -17,6 +16,7 @@ import psycopg
 import pytest
 
 import underway_pg as underway
+from tests import forks
 from underway_pg import Context, Enqueued, Queue, RetryPolicy, statements
 from underway_pg.client import execute
 from underway_pg.errors import (
@@ -648,6 +648,6 @@ def test_a_program_that_closes_nothing_ends_at_once(database: str, tmp_path: Pat
         "work.enqueue()\n"
         "print(time.time())\n"
     )
-    done = subprocess.run([sys.executable, program], capture_output=True, text=True, check=True, timeout=60)
+    done = forks.run([sys.executable, program], capture_output=True, text=True, check=True, timeout=60)
     assert time.time() - float(done.stdout) < 3
     assert done.stderr == ""

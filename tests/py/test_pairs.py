@@ -70,6 +70,17 @@ STATE = """
         (select count(*) from underway.task where queue = 'dead'),
         (select count(*) from underway.queue where name = 'q' and paused_at is not null)"""
 
+# In one call, for it is made thousands of times.
+A_HELD_TASK = """
+    create function public.a_held_task(out task bigint, out lease uuid) language plpgsql as $$
+    begin
+        delete from underway.task;
+        delete from underway.task_history;
+        perform underway.resume_queue('q'), underway.enqueue('q');
+        select d.id, d.lease into task, lease from underway.dequeue('q') d;
+    end;
+    $$"""
+
 Answers = tuple[tuple[str, object], ...]
 Came = tuple[Answers, tuple[object, ...]]
 
@@ -89,11 +100,7 @@ class Stage:
         """A task in this state, and nothing else."""
         for session in (self.first, self.second, self.observer):
             session.connection.rollback()  # where the pair before this one has failed
-        self.observer.run(
-            "delete from underway.task; delete from underway.task_history; select underway.resume_queue('q')"
-        )
-        self.observer.enqueue("q")
-        ((task, lease),) = self.observer.claim("q")
+        ((task, lease),) = self.observer.rows("select task, lease from public.a_held_task()")
         self.named = {"task": task, "lease": lease}
         for step in STARTS[start]:
             self.observer.connection.execute((VERBS | TIME)[step], self.named)
@@ -147,6 +154,7 @@ def stage(server: Server) -> Iterator[Stage]:
         stage.observer.create_queue("dead")
         at_once = "retry_policy => underway.retry_policy(initial_interval => '1 hour', jitter => 0)"
         stage.observer.create_queue("q", f"{at_once}, dead_letter_queue => 'dead'")
+        stage.observer.run(A_HELD_TASK)
         yield stage
 
 

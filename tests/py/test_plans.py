@@ -19,7 +19,7 @@ from tests.servers import Server
 pytestmark = pytest.mark.every_server
 
 # Tasks in a batch, and the entries of indexes or rows that a call may read for each of them. There are many thousand.
-BATCH = 100
+BATCH = 50
 PER_TASK = 12
 
 # Expired tasks that a claim cancels at most.
@@ -395,12 +395,12 @@ def see_costs(bench: Bench) -> None:
 
 @pytest.mark.parametrize("state", STATES)
 def test_no_call_reads_more_than_it_needs_whatever_the_statistics_say(server: Server, state: str) -> None:
-    with filled(server, state, 10_000) as bench:
+    with filled(server, state, 5_000) as bench:
         see_costs(bench)
 
 
 def test_no_call_reads_more_than_it_needs_in_a_large_backlog(server: Server) -> None:
-    with filled(server, "never analysed", 50_000) as bench:
+    with filled(server, "never analysed", 25_000) as bench:
         see_costs(bench)
         bench.session.run("analyze")
         see_costs(bench)

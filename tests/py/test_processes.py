@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from tests import forks
 from tests.py import process_jobs
 from tests.py.support import SECONDS, wait_until
 from underway_pg import Job
@@ -38,6 +39,8 @@ from underway_pg.worker.executors.thread import AttemptThreads, DaemonExecutor, 
 from underway_pg.worker.failure import RemoteError
 
 T = TypeVar("T")
+
+pytestmark = pytest.mark.usefixtures("forked_executors")
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -312,7 +315,7 @@ asyncio.run(main())
 @pytest.mark.parametrize("then", ["hangs", "hangs in C"])
 def test_neither_a_process_nor_what_it_has_started_outlives_a_worker_that_is_killed(tmp_path: Path, then: str) -> None:
     file = tmp_path / "pids"
-    with subprocess.Popen([sys.executable, "-c", WORKER, str(file), then], cwd=ROOT) as worker:
+    with forks.Popen([sys.executable, "-c", WORKER, str(file), then], cwd=ROOT) as worker:
         try:
             wait_until(lambda: sleepers(file), "the program runs")
             group = os.getpgid(sleepers(file)[0])
@@ -431,7 +434,7 @@ asyncio.run(main())
 
 def test_where_a_process_hangs_is_known_though_no_file_can_be_written() -> None:
     program = [sys.executable, "-c", WITHOUT_FILES]
-    with subprocess.Popen(program, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as worker:
+    with forks.Popen(program, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as worker:
         assert worker.stdout is not None
         assert worker.stdout.readline() == "hangs\n"
         said, _ = worker.communicate("stop\n", SECONDS)

@@ -17,6 +17,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from tests import forks
 from tests.py.support import SECONDS, Session, beside, refused, wait_until
 from underway_pg import App, Context
 from underway_pg.cron import check_cron
@@ -491,7 +492,7 @@ def test_three_workers_give_one_task_for_each_second_though_two_are_killed(
     with contextlib.ExitStack() as stack:
         workers = []
         for _ in range(3):
-            worker = subprocess.Popen(
+            worker = forks.Popen(
                 [sys.executable, str(program), database],
                 env={**os.environ, "PYTHONPATH": str(ROOT)},
                 stderr=subprocess.DEVNULL,

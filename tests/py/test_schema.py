@@ -22,6 +22,7 @@ from alembic.config import Config
 from psycopg.conninfo import make_conninfo
 from sqlalchemy import make_url
 
+from tests import forks
 from tests.py.support import SECONDS, Session, wait_until
 from tests.servers import Server
 from underway_pg import schema, statements
@@ -164,7 +165,7 @@ def test_the_script_alone_installs_the_same(empty_database: str, another_databas
 
 @pytest.mark.skipif(shutil.which("psql") is None, reason="there is no psql on the PATH")
 def test_psql_installs_the_same_from_what_the_command_line_prints(empty_database: str, another_database: str) -> None:
-    printed = subprocess.run(
+    printed = forks.run(
         [sys.executable, "-m", "underway_pg", "migrate", "--sql"], cwd=ROOT, capture_output=True, check=True, timeout=60
     ).stdout
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
@@ -356,7 +357,7 @@ def test_steps_that_cannot_be_taken_are_refused(empty_database: str, later: Call
 @pytest.mark.skipif(shutil.which("psql") is None, reason="there is no psql on the PATH")
 def test_psql_installs_the_steps_in_a_transaction_of_its_own(empty_database: str, another_database: str) -> None:
     migrate = [sys.executable, "-m", "underway_pg", "migrate", "--sql", "--no-transaction"]
-    printed = subprocess.run(migrate, cwd=ROOT, capture_output=True, check=True, timeout=60).stdout
+    printed = forks.run(migrate, cwd=ROOT, capture_output=True, check=True, timeout=60).stdout
     psql = ["psql", "-X", "-q", "-1", "-v", "ON_ERROR_STOP=1", "-d", empty_database, "-f", "-"]
     run = subprocess.run(psql, input=printed, capture_output=True, timeout=60)
     assert (run.returncode, run.stdout, run.stderr) == (0, b"", b"")

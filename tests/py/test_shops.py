@@ -14,6 +14,7 @@ import httpx2
 import pytest
 import yaml
 
+from tests import forks
 from tests.py.support import wait_until
 from tests.servers import Server
 
@@ -29,7 +30,7 @@ def environment(**variables: str) -> dict[str, str]:
 
 def run(shop: str, *command: str, **variables: str) -> str:
     """The output of a command in the directory of a shop."""
-    ended = subprocess.run(
+    ended = forks.run(
         command, cwd=EXAMPLES / shop, env=environment(**variables), capture_output=True, text=True, timeout=SECONDS
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
@@ -39,7 +40,7 @@ def run(shop: str, *command: str, **variables: str) -> str:
 @contextlib.contextmanager
 def running(*command: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
     """A process of the FastAPI shop."""
-    process = subprocess.Popen(
+    process = forks.Popen(
         command,
         cwd=EXAMPLES / "fastapi_shop",
         env=environment(**variables),

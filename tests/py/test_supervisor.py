@@ -22,6 +22,7 @@ from typing import Any
 
 import pytest
 
+from tests import forks
 from tests.py.support import SECONDS, Beside, Session, beside, wait_until
 from underway_pg import App, Client, Context, DatabaseRefusal, Queue, Worker
 from underway_pg.cli import main
@@ -71,7 +72,7 @@ def start(database: str, tmp_path: Path) -> Iterator[Start]:
 
         def run(*options: object, program: str | None = None) -> subprocess.Popen[str]:
             command = ["-m", "underway_pg", "worker", "tasks:app", *map(str, options)]
-            process = subprocess.Popen(
+            process = forks.Popen(
                 [sys.executable, *(command if program is None else ["-c", program])],
                 env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}", "DATABASE_URL": database},
                 cwd=tmp_path,

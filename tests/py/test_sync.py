@@ -16,6 +16,7 @@ import asyncpg
 import psycopg
 import pytest
 
+from tests import forks
 from tests.py.support import Session, at_once, beside, final
 from underway_pg import (
     App,
@@ -426,7 +427,7 @@ def enqueue_from_python(app: App) -> None:
 
 def enqueue_from_the_command_line(app: App) -> None:
     arguments = ["enqueue", '{"to": "ada"}', "--job", JOB, "--dsn", app.dsn]
-    subprocess.run([sys.executable, "-m", "underway_pg", *arguments], check=True, capture_output=True)
+    forks.run([sys.executable, "-m", "underway_pg", *arguments], check=True, capture_output=True)
 
 
 def enqueue_from_psql(app: App) -> None:

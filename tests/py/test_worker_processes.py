@@ -16,6 +16,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from tests import forks
 from tests.py.support import SECONDS, Session, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -101,7 +102,7 @@ def start_worker(database: str, tmp_path: Path) -> Iterator[StartWorker]:
     with contextlib.ExitStack() as stack:
 
         def start(queue: str, *, concurrency: int = 10, shutdown_timeout: float = 10.0) -> subprocess.Popen[bytes]:
-            process = subprocess.Popen(
+            process = forks.Popen(
                 [sys.executable, str(program), database, queue, str(concurrency), str(shutdown_timeout)],
                 env={**os.environ, "PYTHONPATH": str(ROOT)},
                 stderr=subprocess.DEVNULL,

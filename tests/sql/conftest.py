@@ -12,9 +12,8 @@ from _pytest._code.code import TerminalRepr
 from psycopg.pq import DiagnosticField, ExecStatus, PGresult
 
 from tests.conftest import SERVERS, repetition
-from tests.servers import HELPERS, PGTAP_SEARCH_PATH, Source
+from tests.servers import HELPERS, Source
 
-OPTIONS = f"-c search_path={PGTAP_SEARCH_PATH.replace(' ', '')} -c statement_timeout=60s -c jit=off"
 PLAN = re.compile(r"1\.\.(\d+)")
 OUTCOME = re.compile(r"(not )?ok \d+")
 EXPECTED_TO_FAIL = re.compile(r"not ok .*# TODO")
@@ -46,9 +45,14 @@ class PgTapItem(pytest.Item):
 
     def runtest(self) -> None:
         script = self.path.read_text()
-        dsn = self.config.stash[SERVERS].get(self.source).pgtap_dsn
-        with psycopg.connect(dsn, autocommit=True, options=OPTIONS) as connection:
+        server = self.config.stash[SERVERS].get(self.source)
+        connection = server.pgtap_connection
+        try:
             lines, error = run(connection, script)
+        finally:
+            # As if the next file had a connection of its own, which would compile each function again.
+            connection.rollback()
+            connection.execute("discard all")
         problems = failures(lines)
         if error is not None:
             # Most errors have no place in the script, but the last test before them has.

@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests import forks
 from tests.py.support import wait_until
 from tests.py.test_cli import Underway, assert_refused, complete_next, environment_for, fail_next
 from underway_pg.cli.filters import TaskFilter
@@ -333,7 +334,7 @@ def test_a_user_without_a_name_is_recorded_as_that_of_the_database(
 
 def started(database: str, *arguments: object) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "underway_pg", *map(str, arguments)]
-    return subprocess.Popen(
+    return forks.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment_for(database)
     )
 

@@ -21,6 +21,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from rich.console import Console
 
+from tests import forks
 from tests.py.support import SECONDS
 from tests.py.test_cli import Underway, assert_refused, complete_next, environment_for, fail_next
 from underway_pg.cli.screen import screen
@@ -99,7 +100,7 @@ class Terminal:
         environment = {**environment_for(database), "TERM": "xterm-256color"}
         environment.pop("COLUMNS", None)
         environment.pop("LINES", None)
-        self.process = subprocess.Popen(
+        self.process = forks.Popen(
             [sys.executable, "-m", "underway_pg", "top", *options],
             stdin=slave, stdout=slave, stderr=subprocess.PIPE, env=environment, start_new_session=True,
         )  # fmt: skip

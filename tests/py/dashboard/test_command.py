@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import forks
 from underway_pg.cli import main
 
 ROOT = Path(__file__).parents[3]
@@ -23,7 +24,7 @@ SECONDS = 60
 def served(dsn: str, *options: str, **environment: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """The first line that a dashboard on a free port has printed, and its process."""
     command = [sys.executable, "-m", "underway_pg", "dashboard", "--port", "0", "--dsn", dsn, *options]
-    with subprocess.Popen(
+    with forks.Popen(
         command, env={**os.environ, "PYTHONPATH": str(ROOT), **environment}, text=True, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     ) as process:  # fmt: skip

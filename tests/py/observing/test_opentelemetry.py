@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
+from tests import forks
 from tests.py.support import FOREVER, Beside, beside, final
 from underway_pg import App, ConfigurationError, Context, Fatal, Queue, QueueNotFound, RetryPolicy
 from underway_pg.opentelemetry import OpenTelemetryMiddleware, instrument
@@ -343,7 +343,7 @@ if __name__ == "__main__":
 
 def test_processes_export_their_spans_before_they_are_replaced(database: str, tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(PROGRAM)
-    subprocess.run(
+    forks.run(
         [sys.executable, "program.py", database],
         cwd=tmp_path, env={"PYTHONPATH": str(ROOT), "PATH": ""}, check=True, timeout=60,
     )  # fmt: skip

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
 import sys
 import threading
 import time
@@ -17,6 +16,7 @@ import sentry_sdk
 from sentry_sdk.envelope import Envelope
 from sentry_sdk.transport import Transport
 
+from tests import forks
 from tests.py.support import FOREVER, SECONDS, Session, beside, final
 from underway_pg import App, Context, Fatal, Queue, RetryPolicy
 from underway_pg.sentry import instrument, monitor_config
@@ -374,7 +374,7 @@ if __name__ == "__main__":
 
 def test_failures_in_processes_are_reported_once(database: str, tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(PROGRAM)
-    subprocess.run(
+    forks.run(
         [sys.executable, "program.py", database],
         cwd=tmp_path, env={"PYTHONPATH": str(ROOT), "PATH": ""}, check=True, timeout=60,
     )  # fmt: skip

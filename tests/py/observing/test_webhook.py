@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 
+from tests import forks
 from tests.py.support import SECONDS, Session, wait_until
 from underway_pg import Event
 from underway_pg.cli import main
@@ -230,7 +231,7 @@ def test_wrong_usage_is_said(
 def test_the_command_follows_until_it_is_interrupted(database: str, session: Session) -> None:
     with contextlib.ExitStack() as stack:
         process = stack.enter_context(
-            subprocess.Popen(
+            forks.Popen(
                 [sys.executable, "-m", "underway_pg", "events", "--json"],
                 env={**os.environ, "PYTHONPATH": str(ROOT), "DATABASE_URL": database},
                 stdout=subprocess.PIPE,

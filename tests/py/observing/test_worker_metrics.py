@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
+from tests import forks
 from tests.py.observing.metrics_support import OPENMETRICS, Samples
 from tests.py.support import FOREVER, SECONDS, Session, beside, final, wait_until
 from underway_pg import App, Context, Fatal, Queue, RetryPolicy
@@ -283,7 +284,7 @@ def start(database: str, tmp_path: Path) -> Iterator[Start]:
             arguments = ["worker", "tasks:app", "--health-port", str(port), *map(str, options)]
             program = f"from underway_pg.cli import main; sys.exit(main({arguments!r}))"
             hidden = "sys.modules['prometheus_client'] = None; " if without_client else ""
-            process = subprocess.Popen(
+            process = (subprocess if without_client else forks).Popen(
                 [sys.executable, "-c", f"import sys; {hidden}{program}"],
                 env={
                     **os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}", "DATABASE_URL": database,

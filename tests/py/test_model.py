@@ -431,8 +431,7 @@ class Machine(RuleBasedStateMachine):
         self.looker = Underway(self.world, 0)
         for session, model in zip(sessions, self.world.sessions, strict=True):
             model.ask_claim_locks = lambda session=session: {  # type: ignore[misc]
-                name: (alone, limited)
-                for name, alone, limited in self.observer.rows(CLAIM_LOCKS, NAMES, session.pid)
+                name: (alone, limited) for name, alone, limited in self.observer.rows(CLAIM_LOCKS, NAMES, session.pid)
             }
             model.ask_watermark = lambda *lane, session=session: watermark_of(session, *lane)  # type: ignore[misc]
             model.ask_waiting = lambda session=session: waiting_of(session)  # type: ignore[misc]

@@ -11,9 +11,9 @@ from typing import Any
 
 import psycopg
 
-from underway_pg.cli import _command, main, move, moving
+from underway_pg.cli import command, main, move, moving
 
-_command()  # made once, for all that are forked from here
+command("move")  # made once, for all that are forked from here
 
 # Forks from a server that has imported all of this once.
 _CONTEXT = multiprocessing.get_context("forkserver")

@@ -257,7 +257,7 @@ def preload() -> None:
     sys.path.append(str(Path(__file__).parents[1]))
     for name in PRELOADED:
         importlib.import_module(name)
-    importlib.import_module("underway_pg.cli")._command()
+    importlib.import_module("underway_pg.cli").command()
     importlib.import_module("tests.clusters").copy_instead_of_initdb()
     sys.path.pop()
     sys.path.pop(0)  # the directory of this file

@@ -281,7 +281,7 @@ def test_a_limit_that_came_since_a_claim_looked_is_kept_by_it(session: Session, 
     ids = session.enqueue("q", 6)
     claimer = open_session()
     claim = "select queue from underway.dequeue('{other,q}'::text[], 10)"
-    before = "if random() < 0.01"
+    before = "if random() * 1000 < 10"
     with stopped_in(session, claimer, "dequeue(text[],integer,bigint)", claim, before=before) as claiming:
         session.create_queue("q", "max_running => 1")
     assert claiming.result(15) == ["other"]

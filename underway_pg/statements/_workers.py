@@ -47,18 +47,9 @@ def set_skipped_jobs(worker: int, jobs: list[str]) -> Statement[None]:
     )
 
 
-def maintain(
-    worker: int, queues: Sequence[str], *, at_once: bool = False, rests: bool = False
-) -> Statement[tuple[float, str, list[str]]]:
-    """Do all chores, unless a session did them less than a second ago; then look. Returns what `look` does.
-
-    With `rests`, for a worker that listens and holds no task: if nothing is due within a second, the seconds are those
-    until it should look again, and may be more.
-    """
-    pause = "underway.next_wakeup(%(queues)s::text[])"
-    if rests:
-        pause = f"coalesce(nullif({pause}, '1 second'), underway.poll_interval(%(worker)s))"
-    return _look(f"underway.maintain(%(worker)s, {at_once}) as done", "done -> 'to_vacuum'", pause, worker, queues)
+def maintain(worker: int, queues: Sequence[str], *, at_once: bool = False) -> Statement[tuple[float, str, list[str]]]:
+    """Do all chores, unless a session did them less than a second ago; then look. Returns what `look` does."""
+    return _look(f"underway.maintain(%(worker)s, {at_once}) as done", "done -> 'to_vacuum'", worker, queues)
 
 
 def look(worker: int, queues: Sequence[str]) -> Statement[tuple[float, str, list[str]]]:
@@ -67,14 +58,13 @@ def look(worker: int, queues: Sequence[str]) -> Statement[tuple[float, str, list
     Returns the seconds until a task of the queues may be ready, at most one; the state of the worker: "known",
     "stopping" or "unknown"; and the names of the tables that should be vacuumed.
     """
-    return _look("underway.run_schedules()", "null", "underway.next_wakeup(%(queues)s::text[])", worker, queues)
+    return _look("underway.run_schedules()", "null", worker, queues)
 
 
-def _look(
-    chores: str, to_vacuum: str, pause: str, worker: int, queues: Sequence[str]
-) -> Statement[tuple[float, str, list[str]]]:
+def _look(chores: str, to_vacuum: str, worker: int, queues: Sequence[str]) -> Statement[tuple[float, str, list[str]]]:
     return Statement(
-        f"""select extract(epoch from {pause})::float8, underway.worker_state(%(worker)s), {to_vacuum}
+        f"""select extract(epoch from underway.next_wakeup(%(queues)s::text[]))::float8,
+            underway.worker_state(%(worker)s), {to_vacuum}
         from {chores}""",
         {"worker": worker, "queues": list(queues)},
         lambda rows: (rows[0][0], rows[0][1], rows[0][2] or []),

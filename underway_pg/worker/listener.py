@@ -7,12 +7,11 @@ import contextlib
 import logging
 import random
 from collections.abc import Callable
+from typing import Any
 
 import psycopg
 
 from .. import connections
-from ..connections import Dsn
-from .shared import Shared
 
 __all__ = ["Listener"]
 
@@ -22,15 +21,22 @@ logger = logging.getLogger(__name__)
 class Listener:
     """Listens over a connection of its own, and connects again when that breaks.
 
-    When LISTEN becomes active, the worker claims, because earlier notifications were missed. `on_notify` gets the later
-    ones. A server that does not answer for `silent_after` seconds counts as lost.
+    `on_connected` is called when LISTEN is active, because earlier notifications were missed. `on_notify` gets the
+    later ones. A server that does not answer for `silent_after` seconds counts as lost.
     """
 
-    def __init__(self, dsn: Dsn, shared: Shared, on_notify: Callable[[psycopg.Notify], None]) -> None:
+    def __init__(
+        self,
+        dsn: Any,
+        name: str,
+        silent_after: float,
+        on_connected: Callable[[], None],
+        on_notify: Callable[[psycopg.Notify], None],
+    ) -> None:
         self._dsn = dsn
-        self._shared = shared
-        self._name = shared.name
-        self._silent_after = shared.settings.silent_after
+        self._name = name
+        self._silent_after = silent_after
+        self._on_connected = on_connected
         self._on_notify = on_notify
         self._pause = 0.1
         self._is_lost = False
@@ -45,9 +51,6 @@ class Listener:
                     self._is_lost = True
                     reason = str(error).strip().partition("\n")[0]
                     logger.warning("worker %s: LISTEN connection lost, reconnecting: %s", self._name, reason)
-            if self._shared.listens:
-                self._shared.listens = False
-                self._shared.tick_wanted.set()
             await asyncio.sleep(self._pause * random.uniform(0.5, 1))
             self._pause = min(2 * self._pause, 5.0)
 
@@ -65,8 +68,7 @@ class Listener:
                 await connection.execute("listen underway_cancelled")
             self._pause = 0.1
             self._is_lost = False
-            self._shared.listens = True
-            self._shared.claim_wanted.set()
+            self._on_connected()
             while True:
                 async with contextlib.aclosing(connection.notifies(timeout=self._silent_after)) as notifications:
                     async for notification in notifications:

@@ -26,8 +26,6 @@ logger = logging.getLogger(__name__)
 class Maintenance:
     """Ticks every `poll_interval`, when something becomes due, and when `tick_wanted` is set.
 
-    A worker that listens and holds no task ticks less often where the database says so: other workers tick as well.
-
     `on_stop_requested` is called when the database asks this worker to stop.
     """
 
@@ -45,50 +43,45 @@ class Maintenance:
         self._vacuum = vacuum
         self._on_stop_requested = on_stop_requested
         self._maintain_at = 0.0
-        self._tick_at = 0.0
         self._reported_skips = 0
 
     async def run(self) -> None:
         """Tick until this is cancelled."""
         shared = self._shared
+        interval = shared.settings.poll_interval
         while True:
             await self._send_progress()
             await self._report_skipped()
             if self._runner.release_unstarted(time.monotonic() - shared.settings.release_prefetched_after):
                 shared.prefetch.waited()
-            tick_at = min(self._tick_at, self._maintain_at) if shared.held else self._tick_at
-            if shared.tick_wanted.is_set() or time.monotonic() >= tick_at:
-                await self._tick()
-            pause = min(self._tick_at - time.monotonic(), shared.settings.poll_interval)
+            shared.tick_wanted.clear()
+            pause = await self._tick()
+            rest = min(pause, self._maintain_at - time.monotonic())
             try:
-                async with asyncio.timeout(max(0.0, pause)):
+                async with asyncio.timeout(max(0.0, rest)):
                     await shared.tick_wanted.wait()
             except TimeoutError:
-                if self._tick_at < self._maintain_at and time.monotonic() >= self._tick_at:
+                if rest == pause < interval:
                     shared.claim_wanted.set()  # a task has just become due
 
-    async def _tick(self) -> None:
-        """Do the maintenance if it is time, look what is due next, and decide when to tick again."""
+    async def _tick(self) -> float:
+        """Do the maintenance if it is time, look what is due next, and return in how many seconds to tick again."""
         shared = self._shared
-        shared.tick_wanted.clear()
         now = time.monotonic()
         forced = shared.prefetch.wants_maintenance
         queues = [queue for lane in shared.lanes for queue in lane.queues]
         if now >= self._maintain_at or forced:
             self._maintain_at = now + shared.settings.poll_interval
-            may_rest = shared.listens and not shared.held
-            statement = statements.maintain(shared.id, queues, at_once=forced, rests=may_rest)
+            statement = statements.maintain(shared.id, queues, at_once=forced)
         else:
             statement = statements.look(shared.id, queues)
         pause, state, to_vacuum = await shared.database.run(statement)
         self._vacuum.request(to_vacuum)
         await self._handle_worker_state(state)
         full = all(self._claimer.room(lane) <= 0 for lane in shared.lanes)
-        now = time.monotonic()
-        step, pause = shared.prefetch.ticked(pause, now, forced=forced, full=full)
+        step, pause = shared.prefetch.ticked(pause, time.monotonic(), forced=forced, full=full)
         shared.follow(step)
-        rests = pause > 1
-        self._tick_at = now + pause if rests else min(now + pause, self._maintain_at)
+        return pause
 
     async def _handle_worker_state(self, state: str) -> None:
         shared = self._shared

@@ -36,7 +36,6 @@ class Shared:
     held        attempts whose outcome the database does not know yet
     abandoned   attempts whose handlers did not stop and still run
     claiming    whether a claim is under way
-    listens     whether notifications reach it
     stops       how often the worker was asked to stop
     forced      whether it gives everything back at once
     skipped     jobs whose tasks it has put back for other workers
@@ -56,7 +55,6 @@ class Shared:
     skipped: set[str] = field(default_factory=set)
     observer: Observer | None = None
     claiming: bool = False
-    listens: bool = False
     stops: int = 0
     forced: bool = False
     claim_wanted: asyncio.Event = field(default_factory=asyncio.Event)

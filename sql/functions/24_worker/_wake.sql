@@ -11,9 +11,9 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- NOTIFY takes a database-wide lock at commit, so it is only sent where it helps. A task that is due in a second or
-    -- later needs none: an idle worker sees it in the second before (next_wakeup, poll_interval). Nor does a worker that
-    -- has crashed: it stays idle in the table, but maintain() no longer updates its seen_at, which it does every ten
-    -- seconds for the others. A seen_at in the future was written while the clock was ahead.
+    -- later needs none: idle workers check every second (next_wakeup). Nor does a worker that has crashed: it stays
+    -- idle in the table, but maintain() no longer updates its seen_at, which it does every ten seconds for the others.
+    -- A seen_at in the future was written while the clock was ahead.
     if _wake.delay < '1 second'
        and exists (
            select

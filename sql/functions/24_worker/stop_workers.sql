@@ -17,9 +17,8 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_now    timestamptz := underway._clock();
-    v_asked  integer;
-    v_queues text[];
+    v_now   timestamptz := underway._clock();
+    v_asked integer;
 begin
     if (stop_workers.worker is not null)::integer + (stop_workers.queue is not null)::integer
        + (stop_workers.all_workers is true)::integer <> 1 then
@@ -32,17 +31,11 @@ begin
             hint = 'Give exactly one of: worker, queue, all_workers => true.';
     end if;
 
-    with asked as (
-        update underway.worker w
-        set stop_asked_at = v_now
-        where w.stop_asked_at is null
-          and (w.id = stop_workers.worker or stop_workers.queue = any (w.queues) or stop_workers.all_workers)
-        returning w.queues[1] as queue
-    )
-    select count(*), array_agg(distinct a.queue) into v_asked, v_queues from asked a;
-
-    -- An idle worker may look only every few seconds (poll_interval). One that is notified and finds no task looks.
-    perform pg_notify('underway_ready', q.name) from unnest(v_queues) q (name);
+    update underway.worker w
+    set stop_asked_at = v_now
+    where w.stop_asked_at is null
+      and (w.id = stop_workers.worker or stop_workers.queue = any (w.queues) or stop_workers.all_workers);
+    get diagnostics v_asked = row_count;
 
     return v_asked;
 end;

@@ -129,7 +129,6 @@ select pg_temp.may(
     'a worker reports the progress of a batch'
 );
 select pg_temp.may('worker', $$ select underway.next_wakeup('{email}') $$, 'a worker asks how long it may sleep');
-select pg_temp.may('worker', 'select underway.poll_interval(1)', 'a worker asks how often it has to look');
 select pg_temp.may('worker', 'select underway.worker_state(1)', 'a worker reads its own state');
 select pg_temp.may('worker', 'select underway.maintain()', 'a worker calls maintain');
 select pg_temp.may('worker', 'select underway.unregister_worker(1)', 'a worker unregisters');

@@ -48,7 +48,6 @@ class AliasClient(Client):
     def __init__(self, alias: str, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
         self._alias = alias
-        self._waits._run = super().run
 
     def run(self, statement: Statement[T], connection: Any = None) -> T:
         """Run one statement, on Django's connection if no other is given."""
@@ -65,7 +64,6 @@ class AliasAsyncClient(AsyncClient):
     def __init__(self, alias: str, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
         self._alias = alias
-        self._waits._run = super().run
 
     async def run(self, statement: Statement[T], connection: Any = None) -> T:
         """Run one statement, on Django's connection if no other is given."""

@@ -94,8 +94,9 @@ class Calls:
         return other
 
     async def _run_within(self, statement: Statement[T], timeout: float | None) -> T:
+        """Run a statement on a connection of the client, also where a subclass runs others elsewhere."""
         limits = [limit for limit in (timeout, self._timeout) if limit is not None]
-        return await self.within(min(limits, default=None)).run(statement)
+        return await Calls.run(self.within(min(limits, default=None)), statement)
 
     async def run(self, statement: Statement[T], connection: Any = None) -> T:
         """Run one statement of the SQL contract; all other calls do it by this one."""

@@ -624,8 +624,8 @@ def test_cancel_cancels_and_says_which_could_not_be(mail: Underway) -> None:
     assert answer.out == f"task {second}: cancelled\n"
     assert answer.err.splitlines() == [
         f"underway: task {first} is cancelled. Only a live task can be cancelled.",
-        "underway: task 99 does not exist."
-        " It was deleted, its retention is over, its transaction was rolled back, or its transaction is not committed yet.",
+        "underway: task 99 does not exist. It was deleted, its retention is over, its transaction was rolled back,"
+        " or its transaction is not committed yet.",
     ]
     assert mail("task", second, "--json").json["state"] == "cancelled"
 

@@ -371,7 +371,7 @@ def run_page(page: Path, dsn: str, prepare: str, directory: Path) -> None:
 @contextlib.contextmanager
 def own_place(dsn: str) -> Iterator[Path]:
     """A directory and an environment for a page."""
-    before = dict(os.environ), Path.cwd(), list(sys.path)
+    before = dict(os.environ), Path.cwd(), list(sys.path), sys.modules["__main__"]
     with tempfile.TemporaryDirectory() as directory:
         os.chdir(directory)
         sys.path.insert(0, directory)
@@ -383,6 +383,7 @@ def own_place(dsn: str) -> Iterator[Path]:
             os.environ.update(before[0])
             os.chdir(before[1])
             sys.path[:] = before[2]
+            sys.modules["__main__"] = before[3]
 
 
 def main() -> None:

@@ -1333,11 +1333,17 @@ def test_sync_writes_what_an_application_declares(project: Project, underway: Un
     assert underway("queues", "--json").json == []
     assert sync() >= first
     assert sync() == {"the database is as the application declares it"}
-    (project.directory / "tasks.py").write_text(TASKS.replace('name="morning"', 'name="evening"'))
-    assert sync() == {"created: schedule evening", "vanished: schedule morning"}
+    (project.directory / "tasks.py").write_text(TASKS.replace('name="morning"', 'name="in the evening"'))
+    assert sync() == {"created: schedule in the evening", "vanished: schedule morning"}
     synced = project.run("sync", "tasks", "--prune", "--json").json["schedules"]
-    assert synced == {"created": [], "updated": [], "unchanged": ["evening"], "vanished": [], "removed": ["morning"]}
-    assert [each["schedule"] for each in underway("schedules", "--json").json] == ["evening"]
+    assert synced == {
+        "created": [],
+        "updated": [],
+        "unchanged": ["in the evening"],
+        "vanished": [],
+        "removed": ["morning"],
+    }
+    assert [each["schedule"] for each in underway("schedules", "--json").json] == ["in the evening"]
 
 
 def test_a_wrong_schedule_is_told_with_its_place(project: Project) -> None:

@@ -38,6 +38,7 @@ PREPARE = {
 
 # The blocks that do not run: each of them has its reason in its fence, `not-run: reason`.
 NOT_RUN = {
+    "docs/benchmarks.md": ["measures for minutes"],
     "docs/guides/dashboard.md": ["listens on a fixed port"] * 3,
     "docs/guides/failover.md": ["starts servers on fixed ports"] * 3,
     "docs/guides/middleware.md": ["needs structlog"],
@@ -59,6 +60,7 @@ NOT_RUN = {
         "needs a project of Sentry",
     ],
     "docs/reference/other-languages.md": ["needs node and the package pg"],
+    "docs/scaling.md": ["measures for minutes"],
 }
 
 

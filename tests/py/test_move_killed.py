@@ -80,7 +80,7 @@ class Busy:
 
     def produce(self) -> None:
         with Session(self.pair.source_dsn) as session:
-            self.enqueued += session.enqueue("q", 300)
+            self.enqueued += session.enqueue("q", 2000)
             while not self.stop_producing.wait(0.05):
                 self.enqueued += session.enqueue("q", 2, "concurrency_key => 'acme'")
                 self.enqueued += session.enqueue("q", 3)

@@ -278,7 +278,7 @@ time.sleep(600)
 """
     with theirs, ours, subprocess.Popen(
         [sys.executable, "-c", program],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "UNDERWAY_CHILD": f"1:{theirs.fileno()}"},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "UNDERWAY_CHILD": f"1:0:{theirs.fileno()}"},
         pass_fds=[theirs.fileno()], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
         try:

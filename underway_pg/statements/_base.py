@@ -15,8 +15,6 @@ __all__ = [
     "NewTasks",
     "Row",
     "Statement",
-    "T",
-    "U",
     "convert_each",
     "dump_json",
     "first_column",

@@ -390,7 +390,7 @@ def test_an_answer_may_be_large_and_one_that_fails_does_not_end_the_link() -> No
         ours, theirs = socket.socketpair()
         child = await asyncio.create_subprocess_exec(
             sys.executable, "-c", CHILD, pass_fds=[theirs.fileno()], start_new_session=True,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "UNDERWAY_CHILD": f"1:{theirs.fileno()}"},
+            env={**os.environ, "PYTHONPATH": str(ROOT), "UNDERWAY_CHILD": f"1:0:{theirs.fileno()}"},
         )  # fmt: skip
         theirs.close()
         async with Process(child, ours) as link:

@@ -1,5 +1,5 @@
 begin;
-select plan(90);
+select plan(89);
 
 create function pg_temp.as_role(role text, statement text)
 returns void

@@ -353,8 +353,9 @@ def test_a_worker_goes_on_at_the_new_primary_while_the_old_one_is_frozen_and_aft
     with App(servers.other.dsn, queues=[queue]) as new, Session(servers.other.dsn) as session:
         job = new.job(queue="failing over", name="work")(lambda: None)
         new.sync()
-        with app, beside(app.worker(silent_after=0.5, poll_interval=0.2, concurrency=4)) as worker:
-            long.enqueue()  # its lease is renewed
+        settings = {"silent_after": 0.5, "poll_interval": 0.2, "concurrency": 4, "shutdown_timeout": 1}
+        with app, beside(app.worker(**settings)) as worker:
+            long.enqueue()  # its lease is renewed, at the old primary too if that goes on in time
             final(app, work.enqueue(), worker)
             assert ports == [servers.primary.port]
             with frozen(servers.primary):

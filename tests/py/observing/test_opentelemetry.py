@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -121,16 +122,19 @@ def test_each_attempt_has_a_span_with_its_error(database: str, spans: Spans) -> 
 
 @pytest.mark.parametrize("kind", ["async", "thread"])
 def test_other_ends_are_no_errors(database: str, spans: Spans, kind: str) -> None:
+    waits = threading.Event()
     with made(database, spans) as app:
 
         def plain(context: Context, how: str) -> None:
             if how == "snoozes":
                 context.snooze(3600)
+            waits.set()
             context.wait_cancelled(FOREVER)
 
         async def asynchronous(context: Context, how: str) -> None:
             if how == "snoozes":
                 context.snooze(3600)
+            waits.set()
             await asyncio.sleep(FOREVER)
 
         job = app.job(queue="q", name="job")(plain if kind == "thread" else asynchronous)
@@ -138,7 +142,7 @@ def test_other_ends_are_no_errors(database: str, spans: Spans, kind: str) -> Non
             job.enqueue(how="snoozes")
             spans.wait(running, "process job", 1)
             id = job.enqueue(how="waits")
-            running.until(lambda: running.worker.stats().running, "it runs")
+            running.until(waits.is_set, "it runs")
             app.cancel(id)
             found = spans.wait(running, "process job", 2)
     assert [(span.attributes or {})["underway.outcome"] for span in found] == ["snoozed", "cancelled"]

@@ -4,7 +4,7 @@ select plan(19);
 select underway_test.stop_clock('2030-01-01 12:00:00+00');
 
 select is(
-    underway._run_chores(), '{"scheduled": 0, "reclaimed": 0, "expired": 0, "pruned": 0, "forgotten_workers": 0, "to_vacuum": []}',
+    underway._run_chores() - 'to_vacuum', '{"scheduled": 0, "reclaimed": 0, "expired": 0, "pruned": 0, "forgotten_workers": 0}',
     'the chores return what was done, zero each when there was nothing to do'
 );
 
@@ -43,7 +43,7 @@ from unnest('{day, email, year}'::text[]) as queue;
 select underway_test.advance_clock('3 days');
 
 select is(
-    underway._run_chores(), '{"scheduled": 0, "reclaimed": 0, "expired": 0, "pruned": 0, "forgotten_workers": 0, "to_vacuum": []}',
+    underway._run_chores() - 'to_vacuum', '{"scheduled": 0, "reclaimed": 0, "expired": 0, "pruned": 0, "forgotten_workers": 0}',
     'a day of the history that has expired is emptied as a whole, without a count'
 );
 

@@ -8,7 +8,7 @@ select underway_test.stop_clock('2030-01-01 12:00:00+00');
 create function pg_temp.runs() returns boolean language sql as $$ select underway.maintain() <> '{}' $$;
 
 select is(
-    underway.maintain(), '{"scheduled": 0, "reclaimed": 0, "expired": 0, "pruned": 0, "forgotten_workers": 0, "to_vacuum": []}',
+    underway.maintain() - 'to_vacuum', '{"scheduled": 0, "reclaimed": 0, "expired": 0, "pruned": 0, "forgotten_workers": 0}',
     'the first call does the chores and returns what was done'
 );
 select is(underway.maintain(), '{}', 'a second call at the same time does nothing');

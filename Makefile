@@ -32,7 +32,7 @@ dashboard-size: venv  ## how long each page of the dashboard takes with five mil
 screenshots: venv chromium  ## the pictures of the dashboard's guide, in docs/dashboard
 	$(python) tools/screenshots
 
-check: venv  ## all that a change has to pass, in ten minutes
+check: venv  ## all that a change has to pass: a quarter of an hour on two cores
 	$(MAKE) -j 2 lint types docs wheel
 	$(MAKE) bench-short test
 

@@ -66,7 +66,7 @@ class Server:
         return int(self.value("select pg_current_wal_insert_lsn() - '0/0'"))
 
     def cpu_seconds(self) -> float:
-        """Return the CPU time of the server so far: of its processes, and of those that have ended."""
+        """Return the CPU time that the server has used so far, including its processes that have ended."""
         postmaster = int(self.value("select split_part(pg_read_file('postmaster.pid'), E'\\n', 1)"))
         if not (PROC / str(postmaster) / "stat").exists():
             raise Failure("the server's CPU time can be read only on the machine that it runs on, under Linux")

@@ -70,7 +70,7 @@ STATE = """
         (select count(*) from underway.task where queue = 'dead'),
         (select count(*) from underway.queue where name = 'q' and paused_at is not null)"""
 
-# In one call, for it is made thousands of times.
+# One call instead of several, because the tests make it thousands of times.
 A_HELD_TASK = """
     create function public.a_held_task(out task bigint, out lease uuid) language plpgsql as $$
     begin

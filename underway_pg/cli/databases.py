@@ -56,7 +56,7 @@ class Databases:
 
     @functools.cached_property
     def _given(self) -> tuple[dict[str, str], dict[str, int]]:
-        """The dsns and the known numbers of those that the options name, when the command first needs them."""
+        """The dsns and the shard numbers that the options give, by name. Read when the command first needs them."""
         dsns, file = self._options
         if file is not None:
             if dsns:
@@ -97,7 +97,7 @@ class Databases:
         return answers.results
 
     def each(self) -> Iterator[tuple[str, psycopg.Connection[Any]]]:
-        """A connection to each in turn that can be reached, for what takes long or changes something."""
+        """Connect to one database after another, for long or writing work. Skips those that cannot be reached."""
         for name in self.dsns:
             try:
                 connection = connections.connect(self.dsns[name])

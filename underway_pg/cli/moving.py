@@ -117,7 +117,7 @@ def find_missing(route: Route) -> MoveSettings:
     queues: list[Queue] = []
 
     def add(name: str | None) -> None:
-        """A dead-letter queue comes before the queues that refer to it; they are never in a circle."""
+        """Add a queue after its dead-letter queue, which must exist first. The database refuses cycles of them."""
         if name and name not in present and stored[name] not in queues:
             add(stored[name].dead_letter_queue)
             queues.append(stored[name])

@@ -49,7 +49,7 @@ DEFAULTS = {
     "tcp_user_timeout": 20000,
 }
 
-# Of several hosts the one that takes writes is wanted, and one that does not answer is soon passed over.
+# Defaults for a DSN with several hosts: connect to the primary, and give each host 3 seconds to answer.
 _SEVERAL_HOSTS = {"connect_timeout": 3, "target_session_attrs": "read-write"}
 
 # Text is UTF-8 here, and the server converts it. A database that has no encoding (SQL_ASCII) stores it as it is.

@@ -125,7 +125,7 @@ def task_info(task: int) -> Statement[TaskInfo | None]:
 
 
 def task_infos(tasks: list[int]) -> Statement[list[TaskInfo]]:
-    """All that is known of tasks, of those that exist."""
+    """All that is known of these tasks. Tasks that do not exist are left out."""
     return _task_infos("unnest(%(tasks)s::bigint[]) as asked (task)", {"tasks": tasks})
 
 

@@ -97,5 +97,5 @@ end;
 $$;
 
 comment on function underway._insert_moved(jsonb) is
-    'Insert tasks of a batch of a move. Returns the ids of those that were refused: their unique key is that of another task,'
-    ' or their id.';
+    'Insert the tasks of one batch of a move. Returns the ids of refused tasks: those whose id or unique key another task'
+    ' already has.';

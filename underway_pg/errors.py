@@ -46,6 +46,7 @@ UnderwayError
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -116,15 +117,16 @@ def _restore(kind: type[UnderwayError], args: tuple[object, ...], attributes: di
 
 
 class DatabaseRefusal(UnderwayError):
-    """Something that the database refused. `hint` says what to do."""
+    """Something that the database refused. `hint` says what to do, `detail` has facts for programs, as JSON."""
 
     sqlstate: ClassVar[str]
     by_sqlstate: ClassVar[dict[str, type[DatabaseRefusal]]] = {}
 
-    def __init__(self, message: str, hint: str | None = None) -> None:
+    def __init__(self, message: str, hint: str | None = None, detail: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.detail = detail
 
     def __init_subclass__(cls) -> None:
         DatabaseRefusal.by_sqlstate[cls.sqlstate] = cls
@@ -155,6 +157,11 @@ class TaskNotFound(DatabaseRefusal):
     """No task has this id, neither live nor in the history."""
 
     sqlstate = "UW004"
+
+    @property
+    def moved_to(self) -> int | None:
+        """The number of the shard to which the task was moved; None if it was not."""
+        return json.loads(self.detail)["shard"] if self.detail else None
 
 
 class WrongState(DatabaseRefusal):
@@ -397,7 +404,7 @@ def translate_errors() -> Iterator[None]:
             raise
         refusal = DatabaseRefusal.by_sqlstate.get(found.sqlstate)
         if refusal is not None:
-            raise refusal(found.message, found.hint) from error
+            raise refusal(found.message, found.hint, found.detail) from error
         if found.sqlstate in _SCHEMA_MISSING and "underway" in found.message:
             raise SchemaMissing(f"{found.message}: install the schema with `underway migrate`") from None
         if found.sqlstate == MissingPrivilege.sqlstate and found.source_function == _RIGHT_MISSING:
@@ -411,6 +418,7 @@ class _Diagnostic(NamedTuple):
     sqlstate: str
     message: str
     hint: str | None
+    detail: str | None
     source_function: str | None
 
 
@@ -419,8 +427,10 @@ def _diagnostic(error: Any) -> _Diagnostic | None:
     # Django raises the other one when a transaction is used after an error; its cause is that earlier error.
     while error is not None and type(error).__name__ != "TransactionManagementError":
         if (found := getattr(error, "diag", None)) is not None and found.sqlstate:
-            return _Diagnostic(found.sqlstate, found.message_primary, found.message_hint, found.source_function)
+            return _Diagnostic(
+                found.sqlstate, found.message_primary, found.message_hint, found.message_detail, found.source_function
+            )
         if hasattr(error, "server_source_function"):
-            return _Diagnostic(error.sqlstate, error.message, error.hint, error.server_source_function)
+            return _Diagnostic(error.sqlstate, error.message, error.hint, error.detail, error.server_source_function)
         error = getattr(error, "orig", None) or error.__cause__
     return None

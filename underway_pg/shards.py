@@ -120,7 +120,17 @@ class Shards:
 
     def known_home_of(self, id: int) -> str | None:
         """The same without asking a database; None if no database is known to have the number."""
-        number = id >> _ID_BITS
+        return self._with_known(id >> _ID_BITS)
+
+    def with_number(self, number: int) -> str | None:
+        """The name of the database with this shard number; None if no database that can be reached has it."""
+        found = self._with_known(number)
+        if found is None:
+            self._ask_numbers()
+            found = self._with_known(number)
+        return found
+
+    def _with_known(self, number: int) -> str | None:
         return next((name for name, known in self._numbers.items() if known == number), None)
 
     def _ask_numbers(self) -> dict[str, DatabaseUnavailable]:

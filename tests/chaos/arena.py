@@ -19,7 +19,8 @@ import psycopg
 
 from tests import forks
 from tests.chaos import checker, ledger, workload
-from tests.chaos.cluster import ROOT, Cluster, directory
+from tests.chaos.cluster import Cluster, directory
+from tests.debian import ROOT
 from tests.py.support import wait_until
 from underway_pg import schema
 

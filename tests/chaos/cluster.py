@@ -1,4 +1,4 @@
-"""Servers that are stopped the hard way and started again, their standbys, and programs from Debian's packages."""
+"""Servers that are stopped the hard way and started again, and their standbys."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,9 +16,6 @@ import psycopg
 
 from tests.py.support import wait_until
 from underway_pg.embedded import EmbeddedPostgres, find_binaries
-
-ROOT = Path(__file__).resolve().parents[2]
-DEBIAN = ROOT / ".cache" / "debian"
 
 
 @contextlib.contextmanager
@@ -121,30 +117,3 @@ class Cluster:
             row = connection.execute(f"select labelfile from {stop}".encode()).fetchone()
         assert row is not None
         (directory / "backup_label").write_text(row[0])
-
-
-def program(name: str, *packages: str, directory: str = "sbin") -> Path:
-    """A program of the system, or out of Debian's packages, which are unpacked below .cache.
-
-    Raises subprocess.CalledProcessError where it cannot be had at all.
-    """
-    if found := shutil.which(name):
-        return Path(found)
-    return _unpacked(f"usr/{directory}/{name}", packages)
-
-
-def library(name: str, package: str) -> Path:
-    """A library out of a package of Debian."""
-    return _unpacked(f"usr/lib/*/{name}", [package])
-
-
-def libraries() -> list[Path]:
-    """Where the unpacked libraries lie."""
-    return list(DEBIAN.glob("usr/lib/*-linux-gnu*"))
-
-
-def _unpacked(pattern: str, packages: list[str] | tuple[str, ...]) -> Path:
-    if not any(DEBIAN.glob(pattern)):
-        for package in packages:
-            subprocess.run([ROOT / "tools/apt-unpack", package, DEBIAN], check=True)
-    return next(DEBIAN.glob(pattern))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,8 +11,10 @@ from pathlib import Path
 
 import psycopg
 
-from tests.chaos.cluster import directory, free_port, libraries, program
+from tests.chaos.cluster import directory, free_port
+from tests.debian import program
 from tests.py.support import wait_until
+from underway_pg.embedded import _server_account
 
 
 @dataclass(frozen=True)
@@ -40,15 +41,15 @@ class PgBouncer:
 
 
 @contextlib.contextmanager
-def pgbouncer(server_port: int, owner: int) -> Iterator[PgBouncer]:
-    """PgBouncer, as the account `owner`: it refuses to be root."""
-    found = program("pgbouncer", "libevent-2.1-7", "libc-ares2", "pgbouncer")
+def pgbouncer(server_port: int) -> Iterator[PgBouncer]:
+    """PgBouncer, as the account of the servers: it refuses to be root, and Patroni has to lead it.
+
+    Raises CannotRun if it is not installed.
+    """
+    found = program("pgbouncer", "pgbouncer")
+    account = _server_account()
     port = free_port()
     with directory() as path:
-        # Copied to where the account of the server may read, wherever this repository lies.
-        binary = shutil.copy(found, path)
-        for folder in libraries():
-            shutil.copytree(folder, path / "lib", dirs_exist_ok=True)
         (path / "users").write_text('"postgres" ""\n')
         settings = path / "pgbouncer.ini"
         settings.write_text(
@@ -64,13 +65,13 @@ def pgbouncer(server_port: int, owner: int) -> Iterator[PgBouncer]:
             default_pool_size = 20
             max_client_conn = 500
             server_login_retry = 1
+            {f"user = {account.pw_name}" if account else ""}
             """.replace("            ", "")
         )
-        for each in (path, settings):
-            os.chown(each, owner, -1)
-        with subprocess.Popen(
-            [binary, settings], stderr=subprocess.DEVNULL, user=owner, env={"LD_LIBRARY_PATH": str(path / "lib")}
-        ) as process:
+        if account:
+            for each in (path, settings):
+                os.chown(each, account.pw_uid, -1)
+        with subprocess.Popen([found, settings], stderr=subprocess.DEVNULL) as process:
             try:
                 yield PgBouncer(port, process.pid, settings)
             finally:

@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tests.chaos.arena import LONG, SHORT, Outcome
-from tests.chaos.cluster import ROOT
 from tests.chaos.scenarios import SCENARIOS
+from tests.debian import ROOT
 
 PAGE = ROOT / "docs" / "chaos.md"
 RESULTS = ROOT / "docs" / "chaos" / "results.json"

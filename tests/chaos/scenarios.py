@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator, Mapping
 import psycopg
 
 from tests.chaos.arena import Arena, Outcome, Scale, run
-from tests.chaos.cluster import Cluster, directory, library
+from tests.chaos.cluster import Cluster, directory
 from tests.chaos.pgbouncer import pgbouncer
 from tests.chaos.proxy import Proxy
 from tests.chaos.workload import HEARTBEAT
+from tests.debian import library
 from tests.py.support import wait_until
 
 Scenario = Callable[[str, Scale], Outcome]
@@ -177,7 +178,7 @@ def pooler(name: str, scale: Scale) -> Outcome:
             arena.workers.start()
             arena.counts["workers killed"] += 1
 
-    with cluster() as server, pgbouncer(server.port, server.data.stat().st_uid) as pooled:
+    with cluster() as server, pgbouncer(server.port) as pooled:
         pooled.wait()
         return run(name, scale, trouble, cluster=server, dsn=pooled.dsn)
 

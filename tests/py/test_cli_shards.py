@@ -140,6 +140,13 @@ def test_an_id_leads_to_its_database(shards: Shards, shard: str) -> None:
     assert shards.states(shard) == ["cancelled", "pending"]
     assert shards("retry", id).code == 0
     assert shards.states(shard) == ["pending", "pending"]
+    assert shards("reprioritize", id, 7).out == f"task {id}: priority 7\n"
+    assert shards("reschedule", id, "2h").out.startswith(f"task {id}: due at ")
+    info = shards("task", id, "--json").json
+    assert (info["priority"], info["ready_at"] > info["enqueued_at"]) == (7, True)
+    copy = int(shards("run-again", id, '{"n": 1}').out)
+    assert copy >> 44 == id >> 44
+    assert shards("task", copy, "--json").json["input"] == {"n": 1}
 
 
 def test_an_id_leads_home_without_a_file_too(shards: Shards) -> None:
@@ -212,8 +219,8 @@ def test_a_database_that_is_away_is_one_line_and_the_others_are_shown(shards: Sh
 
 def test_a_database_that_is_away_does_not_matter_to_ids_of_another(shards: Shards) -> None:
     id = shards.ids["eu"][0]
-    for command in ("task", "why", "cancel", "retry"):
-        answer = shards.without_us(command, id)
+    for command in (["task", id], ["why", id], ["cancel", id], ["retry", id], ["reprioritize", id, 1]):
+        answer = shards.without_us(*command)
         assert (answer.code, answer.err) == (0, "")
 
 

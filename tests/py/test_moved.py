@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from tests.py.move_support import TARGET, Pair, bare, move, pair
-from tests.py.support import refused
+from tests.py.support import Session, refused
 from tests.py.test_cli import Answer, Underway
 from underway_pg import App
 from underway_pg.errors import TaskNotFound
@@ -24,14 +26,58 @@ def test_the_source_says_where_a_task_has_gone(move: Underway, bare: Underway, p
     with App(pair.source_dsn) as app:
         assert pair.source.value("select underway.watch(%s)", task) == "pending"
         move()
-        with pytest.raises(TaskNotFound, match=f"task {task} was moved to shard {TARGET} at "):
+        with pytest.raises(TaskNotFound, match=f"task {task} was moved to shard {TARGET} at ") as error:
             app.wait_for(task, timeout=10)
+        assert error.value.moved_to == TARGET
+        with pytest.raises(TaskNotFound) as error:
+            app.wait_for(task + 1, timeout=10)
+        assert error.value.moved_to is None
     for command in ("task", "why", "cancel", "retry", "wait"):
         answer = bare(command, task, "--dsn", pair.source_dsn)
         assert answer.code == 1
         assert f"task {task} was moved to shard {TARGET} at " in answer.err, command
     with refused("UW004", "was moved to shard"):
         pair.source.run("select underway.enqueue('q', after => array[%s::bigint])", task)
+
+
+def test_commands_with_both_databases_find_a_task_that_was_moved(move: Underway, bare: Underway, pair: Pair) -> None:
+    pair.source.create_queue("q")
+    task, other = pair.source.enqueue("q", 2)
+    move()
+    (stays,) = pair.source.enqueue("q")
+
+    def run(command: str, *arguments: object) -> Answer:
+        return bare(command, *arguments, "--dsn", pair.source_dsn, "--dsn", pair.target_dsn)
+
+    assert run("task", task, "--json").json["state"] == "pending"
+    assert run("why", task).code == 0
+    assert run("reprioritize", task, 7).out == f"task {task}: priority 7\n"
+    assert run("reschedule", task, "0").code == 0
+    copy = int(run("run-again", task).out)
+    assert pair.target.state(copy) == "pending"
+    answer = run("cancel", other, stays, task, 123456789 + (TARGET << 44), "--json")
+    assert answer.json["cancelled"] == [other, stays, task]
+    assert [each["id"] for each in answer.json["refused"]] == [123456789 + (TARGET << 44)]
+    assert [pair.target.state(id) for id in (task, other)] == ["cancelled", "cancelled"]
+    assert run("retry", task).out == f"task {task}: retried\n"
+    actions = pair.target.column("select action from underway.audit order by id")
+    assert actions[-5:] == ["reprioritize", "reschedule", "run_again", "cancel", "retry"]
+
+
+def test_a_task_that_was_moved_twice_is_found_and_one_that_went_elsewhere_is_not(
+    databases: Callable[[int], str], bare: Underway
+) -> None:
+    one, two, three = (databases(number) for number in (1, 2, 3))
+    with Session(one) as session:
+        session.create_queue("q")
+        (task,) = session.enqueue("q")
+    for source, target in ((one, two), (two, three)):
+        move = bare("move", "--queue", "q", "--from", source, "--to", target, "--yes")
+        assert move.code == 0
+    assert bare("cancel", task, "--dsn", one, "--dsn", two, "--dsn", three).out == f"task {task}: cancelled\n"
+    answer = bare("reprioritize", task, 1, "--dsn", one, "--dsn", two)
+    assert answer.code == 1
+    assert f"task {task} was moved to shard 3" in answer.err
 
 
 def test_a_client_that_waits_already_learns_of_the_move_at_once(move: Underway, pair: Pair) -> None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,11 +18,11 @@ import psycopg
 from tests.chaos import ledger
 from tests.chaos.arena import Workers
 from tests.chaos.cluster import directory, free_port
-from tests.chaos.pgbouncer import PgBouncer, pgbouncer
+from tests.chaos.pgbouncer import pgbouncer
 from tests.py.support import wait_until
-from tests.shards.patroni import TTL, CannotRun, Node, Patroni, patroni
+from tests.shards.patroni import TTL, Node, Patroni, patroni
 from tests.shards.work import HEARTBEAT, TIMEOUT, ClientProducer, Producer, TransactionProducer, application
-from underway_pg import embedded, schema
+from underway_pg import schema
 
 # Seconds. How long a call of a producer may take beyond its timeout, on a busy machine.
 MARGIN = 3.0
@@ -154,9 +153,11 @@ def run(
     """
     with contextlib.ExitStack() as stack:
         port = free_port()
-        pooler = stack.enter_context(_pooler(port)) if pooled else None
+        pooler = stack.enter_context(pgbouncer(port)) if pooled else None
         cluster = stack.enter_context(patroni(synchronous=synchronous, lagging=counted, pooler=pooler, port=port))
         files = stack.enter_context(directory())
+        if keep := os.environ.get("UNDERWAY_CHAOS_KEEP"):
+            stack.callback(_keep, Path(keep) / name, cluster.logs, files)
         with cluster.connect() as connection:
             schema.migrate(cluster.primary().dsn)
             with application(cluster.dsn) as app:
@@ -191,8 +192,6 @@ def run(
             ).fetchall()
         outcome = _account(name, lost, producer, finished, list(ledger.lines(files)), counted=counted)
         outcome.complaints += complaints + workers.complaints
-        if keep := os.environ.get("UNDERWAY_CHAOS_KEEP"):
-            _keep(Path(keep) / name, cluster.logs, files)
         return outcome
 
 
@@ -254,18 +253,6 @@ def _received(each: Any, lost: Lost) -> bool | None:
     if each.at >= lost.writable_at or each.after <= lost.switch:
         return True
     return False if each.before >= lost.switch else None
-
-
-@contextlib.contextmanager
-def _pooler(port: int) -> Iterator[PgBouncer]:
-    """PgBouncer, as the account of the servers: it refuses to be root, and Patroni has to lead it."""
-    account = embedded._server_account()
-    with contextlib.ExitStack() as stack:
-        try:
-            pooler = stack.enter_context(pgbouncer(port, os.geteuid() if account is None else account.pw_uid))
-        except subprocess.CalledProcessError as error:
-            raise CannotRun("PgBouncer was not found; install it (Debian: apt-get install pgbouncer)") from error
-        yield pooler
 
 
 def _value(cluster: Patroni, sql: str) -> int:

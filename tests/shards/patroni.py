@@ -19,9 +19,10 @@ from typing import Any
 import psycopg
 import yaml
 
-from tests.chaos.cluster import ROOT, directory, free_port, program
+from tests.chaos.cluster import directory, free_port
 from tests.chaos.pgbouncer import PgBouncer
 from tests.chaos.proxy import Proxy
+from tests.debian import ROOT, CannotRun, program
 from tests.py.support import wait_until
 from underway_pg import embedded
 
@@ -44,10 +45,6 @@ case $3 in
         kill -HUP {process} ;;
 esac
 """
-
-
-class CannotRun(Exception):
-    """What the cluster needs cannot be had here. The message says what."""
 
 
 def children(process: int) -> list[int]:
@@ -160,7 +157,7 @@ def patroni(
         python = _interpreter(account)
         binaries = _binaries(path, account)
         modules = _modules(python, path, account)
-        etcd = stack.enter_context(_etcd(path, account))
+        etcd = stack.enter_context(_etcd(path))
         route = None if pooler is None else _route(path, pooler)
         nodes = []
         for number, name in enumerate("abc"):
@@ -209,23 +206,17 @@ def _runs(process: int) -> bool:
 
 
 @contextlib.contextmanager
-def _etcd(path: Path, account: pwd.struct_passwd | None) -> Iterator[int]:
+def _etcd(path: Path) -> Iterator[int]:
     """Etcd; yields its port."""
-    try:
-        found = program("etcd", "etcd-server", directory="bin")
-    except (subprocess.CalledProcessError, StopIteration) as error:
-        raise CannotRun("etcd was not found; install it (Debian: apt-get install etcd-server)") from error
+    found = program("etcd", "etcd-server")
     port, peers, data = free_port(), free_port(), path / "etcd-data"
     data.mkdir(0o700)
-    if account:
-        os.chown(data, account.pw_uid, account.pw_gid)
-        found = Path(shutil.copy(found, path))
     url, peer = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{peers}"
     command = [
         str(found), "--data-dir", str(data), "--listen-client-urls", url, "--advertise-client-urls", url,
         "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", f"default={peer}",
     ]  # fmt: skip
-    process = _start(command, account, path / "etcd.log")
+    process = _start(command, None, path / "etcd.log")
     try:
         yield port
     finally:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import sys
 
+from tests.debian import CannotRun
 from tests.shards import failover
-from tests.shards.patroni import CannotRun
 
 HEAD = (
     "scenario", "acknowledged", "lost", "run twice", "finished twice", "there unacknowledged", "writable after, s",

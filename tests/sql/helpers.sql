@@ -229,6 +229,22 @@ exception when others then
 end;
 $$;
 
+-- detail_of: the detail with which a statement is refused; null when it is not.
+create function underway_test.detail_of(statement text)
+returns text
+language plpgsql
+as $$
+declare
+    v_detail text;
+begin
+    execute detail_of.statement;
+    return null;
+exception when others then
+    get stacked diagnostics v_detail = pg_exception_detail;
+    return v_detail;
+end;
+$$;
+
 -- count_statistics: maintain() has counted all that has happened so far. It counts what it saw in an earlier call.
 create function underway_test.count_statistics()
 returns void

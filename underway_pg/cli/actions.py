@@ -164,14 +164,23 @@ def _by_id(databases: Databases, action: _Action, ids: list[int], as_json: bool)
     """Change each task. A refusal does not stop the others, but makes the exit code 1."""
     homes, refused = databases.by_home(ids)
     changed: set[int] = set()
-    for home, members in homes.items():
-        try:
-            with databases.connect(home) as connection:
-                _change_each(connection, action, members, changed, refused)
-        except DatabaseUnavailable as error:
-            if not databases.several:
-                raise
-            refused |= {id: f"task {id} is not {action.done}: {error}" for id in members if id not in changed}
+    for _ in databases.dsns:  # a task may have been moved several times
+        moved: dict[str, list[int]] = {}
+        for home, members in homes.items():
+            errors: dict[int, DatabaseRefusal] = {}
+            try:
+                with databases.connect(home) as connection:
+                    _change_each(connection, action, members, changed, errors)
+            except DatabaseUnavailable as error:
+                if not databases.several:
+                    raise
+                refused |= {id: f"task {id} is not {action.done}: {error}" for id in members if id not in changed}
+            for id, refusal in errors.items():
+                refused[id] = str(refusal)
+                if target := databases.moved_to(refusal):
+                    moved.setdefault(target, []).append(id)
+        homes = moved
+    refused = {id: reason for id, reason in refused.items() if id not in changed}
     if as_json:
         listed = [{"id": id, "message": refused[id]} for id in ids if id in refused]
         echo_json({action.done: [id for id in ids if id in changed], "refused": listed})
@@ -186,9 +195,9 @@ def _by_id(databases: Databases, action: _Action, ids: list[int], as_json: bool)
 
 
 def _change_each(
-    connection: Connection, action: _Action, ids: list[int], changed: set[int], refused: dict[int, str]
+    connection: Connection, action: _Action, ids: list[int], changed: set[int], errors: dict[int, DatabaseRefusal]
 ) -> None:
-    """Change the tasks of a database; adds each id to those that are changed, or to the refused with the reason."""
+    """Change the tasks of a database; adds each id to those that are changed, or to the errors with its own."""
     for start in range(0, len(ids), CHUNK):
         with connection.transaction():
             done = execute(connection, action.many(ids[start : start + CHUNK]))
@@ -202,7 +211,7 @@ def _change_each(
                     action.one(connection, id)
                     record(connection, action.name, {"tasks": [id]})
             except DatabaseRefusal as error:
-                refused[id] = str(error)
+                errors[id] = error
             else:
                 changed.add(id)
 

@@ -16,7 +16,17 @@ from ..errors import ConfigurationError
 from ..statements import Statement
 from .errors import WrongUsage
 
-__all__ = ["NO_DATABASE", "change", "connect", "database_time", "query", "record", "require_dsn", "with_time"]
+__all__ = [
+    "NO_DATABASE",
+    "change",
+    "change_on",
+    "connect",
+    "database_time",
+    "query",
+    "record",
+    "require_dsn",
+    "with_time",
+]
 
 T = TypeVar("T")
 
@@ -60,7 +70,13 @@ def database_time(connection: psycopg.Connection[Any]) -> datetime:
 
 def change(dsn: str | None, statement: Statement[T], action: str, **details: Any) -> T:
     """The result of one statement that changes something, which is recorded in the same transaction."""
-    with connect(dsn) as connection, connection.transaction():
+    with connect(dsn) as connection:
+        return change_on(connection, statement, action, **details)
+
+
+def change_on(connection: psycopg.Connection[Any], statement: Statement[T], action: str, **details: Any) -> T:
+    """The same on a connection."""
+    with connection.transaction():
         answer = execute(connection, statement)
         record(connection, action, details)
         return answer

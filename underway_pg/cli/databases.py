@@ -14,7 +14,7 @@ import typer
 from psycopg.conninfo import conninfo_to_dict
 
 from .. import connections
-from ..errors import DatabaseUnavailable
+from ..errors import DatabaseRefusal, DatabaseUnavailable, TaskNotFound
 from ..shardfile import read_shards
 from ..shards import Shards
 from .database import require_dsn
@@ -53,6 +53,7 @@ class Databases:
     def __init__(self, dsns: Sequence[str] | None, file: Path | None) -> None:
         self.unreachable: dict[str, DatabaseUnavailable] = {}
         self._options = dsns, file
+        self._names: dict[int | None, str | None] = {}  # by shard number, as far as they were asked for
 
     @functools.cached_property
     def _given(self) -> tuple[dict[str, str], dict[str, int]]:
@@ -119,6 +120,32 @@ class Databases:
             return next(iter(self.dsns))
         with self.shards() as shards:
             return shards.home_of(id)
+
+    def with_task(self, id: int, call: Callable[[psycopg.Connection[Any]], T]) -> T:
+        """What a function returns with a connection to the database that has a task: its home, or where it was moved.
+
+        The function raises TaskNotFound if its database does not have the task.
+        """
+        name: str | None = self.home_of(id)
+        for _ in self.dsns:  # it may have been moved several times
+            assert name is not None
+            with self.connect(name) as connection:
+                try:
+                    return call(connection)
+                except TaskNotFound as error:
+                    missing = error
+            name = self.moved_to(missing)
+            if name is None:
+                break
+        raise missing
+
+    def moved_to(self, error: DatabaseRefusal) -> str | None:
+        """Which of several databases has the task that another one refused because it was moved; None if none has."""
+        number = error.moved_to if isinstance(error, TaskNotFound) and self.several else None
+        if number is not None and number not in self._names:
+            with self.shards() as shards:
+                self._names[number] = shards.with_number(number)
+        return self._names.get(number)
 
     def by_home(self, ids: Sequence[int]) -> tuple[dict[str, list[int]], dict[int, str]]:
         """Ids of tasks by their databases, and why an id has none that can be reached."""

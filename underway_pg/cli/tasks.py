@@ -90,10 +90,14 @@ def show_tasks(databases: Databases, tasks: list[tuple[str, TaskSummary]], now: 
 @on_databases
 def task(id: TaskId, databases: Databases, as_json: Json = False) -> None:
     """Show one task in full."""
-    with databases.connect(databases.home_of(id)) as connection:
+
+    def look(connection: psycopg.Connection[Any]) -> tuple[TaskInfo, datetime]:
         found, now = execute(connection, statements.task_info(id)), database_time(connection)
         if found is None:
             raise no_task(connection, id)
+        return found, now
+
+    found, now = databases.with_task(id, look)
     if as_json:
         echo_json(asdict(found))
     else:
@@ -148,8 +152,7 @@ def _indented(text: str) -> str:
 @on_databases
 def why(id: TaskId, databases: Databases, as_json: Json = False) -> None:
     """Explain why a task is not running."""
-    with databases.connect(databases.home_of(id)) as connection:
-        found = execute(connection, statements.why(id))
+    found = databases.with_task(id, lambda connection: execute(connection, statements.why(id)))
     if as_json:
         echo_json([asdict(reason) for reason in found])
     else:

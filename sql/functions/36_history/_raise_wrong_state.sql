@@ -25,6 +25,7 @@ begin
             raise exception using
                 errcode = 'UW004',
                 message = format('task %s was moved to shard %s at %s', v_moved.id, v_moved.shard, v_moved.moved_at),
+                detail = json_build_object('shard', v_moved.shard),  -- for programs
                 hint = 'Ask the database of that shard.';
         end if;
 

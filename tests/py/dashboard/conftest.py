@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import socket
 import subprocess
@@ -141,7 +142,10 @@ def browser(browser_thread: ThreadPoolExecutor) -> Iterator[Browser]:
     expect.set_options(timeout=SECONDS * 1000)
 
     def start() -> tuple[Any, Browser]:
-        playwright = sync_playwright().start()
+        with pytest.MonkeyPatch.context() as patch:
+            for libraries in (ROOT / ".cache/chromium/root").glob("usr/lib/*-linux-gnu"):  # of Playwright's Node.js
+                patch.setenv("LD_LIBRARY_PATH", str(libraries), prepend=os.pathsep)
+            playwright = sync_playwright().start()
         return playwright, playwright.chromium.launch(executable_path=found.stdout.strip(), args=ARGUMENTS)
 
     def stop() -> None:

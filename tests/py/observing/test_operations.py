@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.debian import program
 from tests.py.observing.metrics_support import Samples
 from tests.py.support import Session, beside, final, wait_until
 from underway_pg import App, Queue, RetryPolicy
@@ -156,9 +156,7 @@ def test_panels_do_not_overlap_and_have_titles() -> None:
 
 
 def test_prometheus_accepts_the_rules_and_the_expressions(tmp_path: Path) -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("promtool is not installed; it is in Debian's package prometheus")
+    promtool = program("promtool", "prometheus")
     subprocess.run([promtool, "check", "rules", str(OPERATIONS / "alerts.yml")], check=True, timeout=60)
     recorded = [
         {"record": f"test:{number}", "expr": expression.replace("$__rate_interval", "5m")}
@@ -171,9 +169,7 @@ def test_prometheus_accepts_the_rules_and_the_expressions(tmp_path: Path) -> Non
 
 
 def test_promtool_finds_nothing_wrong_with_the_metrics(database: str) -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("promtool is not installed; it is in Debian's package prometheus")
+    promtool = program("promtool", "prometheus")
     with App(database, queues=[Queue(name="q")]) as app:
         _, body = render([DatabaseCollector(app.client.run), WorkerCollector(app.worker())])
     checked = subprocess.run([promtool, "check", "metrics"], input=body, capture_output=True, timeout=60)

@@ -1,7 +1,7 @@
 -- why a task cannot be treated so
 
 begin;
-select plan(8);
+select plan(10);
 
 create temp table task as
 select 'pending' as state, underway_test.ready_task() as id
@@ -38,6 +38,21 @@ select is(
     underway_test.hint_of($$ select underway._raise_wrong_state(987654321, 'is polished', 'shiny') $$),
     'It was deleted, its retention is over, its transaction was rolled back, or its transaction is not committed yet.',
     'the hint names the reasons for which a task is unknown'
+);
+
+insert into underway.moved_task (id, shard, moved_at, enqueued_at, queue)
+values (987654320, 7, '2030-01-01 00:00+00', '2030-01-01', 'email');
+
+select throws_like(
+    $$ select underway._raise_wrong_state(987654320, 'is polished', 'shiny') $$,
+    'task 987654320 was moved to shard 7 at %',
+    'a task that was moved is refused with where it is'
+);
+
+select is(
+    underway_test.detail_of($$ select underway._raise_wrong_state(987654320, 'is polished', 'shiny') $$)::jsonb,
+    '{"shard": 7}',
+    'the detail has the shard to which a task was moved, for programs'
 );
 
 select * from finish();

@@ -307,7 +307,8 @@ class QueueStats:
     out of tokens; in a fair queue they are counted as `ready`. `waiting` tasks depend on others. `dead_letters` counts
     the live tasks of this queue that are dead letters of other tasks. `expired` tasks are about to be cancelled, and
     are counted nowhere else. A limit of None means that there is no limit. `capped` is true if a number may be higher
-    than it says, because at most 10,000 tasks are counted.
+    than it says, because at most 10,000 tasks are counted. `counted_at` is when they were counted: now, or a second or
+    more ago if the table of live tasks has more than 20,000 rows.
     """
 
     queue: str
@@ -335,6 +336,7 @@ class QueueStats:
     fair: bool
     expired: int
     capped: bool
+    counted_at: datetime
 
 
 @dataclass(frozen=True, kw_only=True)

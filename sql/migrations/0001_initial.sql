@@ -676,8 +676,18 @@ create type underway.queue_count as (
     dead_letters     bigint,
     oldest_ready_at  timestamptz,
     oldest_parked_at timestamptz,
-    capped           boolean -- one of the numbers may be higher
+    capped           boolean, -- one of the numbers may be higher
+    counted_at       timestamptz
 );
+
+-- The last count of all queues, while the live table is so large that maintain() counts for all readers: one row, without
+-- queues that have no tasks. Rows are inserted and deleted, never updated: a reader begins at the newest.
+create table underway.last_count (
+    counted_at  timestamptz primary key,
+    next_at     timestamptz not null, -- maintain() counts again
+    valid_until timestamptz not null, -- later readers count themselves
+    counts      underway.queue_count[] not null
+) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200);
 
 -- What happened to tasks in a step of time, in a queue, of a job, or each of these.
 create type underway.task_stats as (

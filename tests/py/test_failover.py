@@ -21,7 +21,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from tests.chaos.cluster import Cluster, directory, free_port
-from tests.py.support import SECONDS, Session, beside, final, wait_until
+from tests.py.support import SECONDS, Session, beside, final, listed, wait_until
 from tests.py.worker_support import AT_ONCE, listening, messages
 from underway_pg import (
     App,
@@ -112,6 +112,32 @@ def dsn_of(*ports: int, **options: object) -> str:
 def tasks(server: Cluster) -> int:
     with server.connect() as connection:
         return connection.execute("select count(*) from underway.task").fetchall()[0][0]
+
+
+# A standby
+
+
+def test_what_people_read_can_be_read_on_a_standby(servers: Servers) -> None:
+    calls = [
+        "select * from underway.queue_stats",
+        "select * from underway.queue_list",
+        "select * from underway.worker_stats",
+        "select * from underway.schedule_stats",
+        "select * from underway.task_list",
+        "select underway.stats()",
+        "select underway.find_tasks()",
+        "select * from underway.stats_total",
+        "select underway.database_health()",
+    ]
+    refused: list[str] = []
+    with servers.standby.connect() as connection:
+        for call in calls:
+            with listed(refused, call):
+                try:
+                    connection.execute(call.encode())
+                except psycopg.Error as error:
+                    raise AssertionError(error) from error
+    assert not refused, "\n".join(refused)
 
 
 # Hosts

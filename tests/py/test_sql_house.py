@@ -44,7 +44,7 @@ WRITABLE: dict[str, set[str]] = {
     "58_move": {"task", "unique_reservation", "outgoing_move", "incoming_move", "moved_task"},
     "60_batch": {"batch"},
     "64_schedule": {"schedule"},
-    "72_upkeep": {"worker", "queue", "task", "upkeep", "stat_position", "queue_depth", "blocked_queue"},
+    "72_upkeep": {"worker", "queue", "task", "upkeep", "stat_position", "queue_depth", "blocked_queue", "last_count"},
     "80_view": set(),
     "82_search": set(),
     "84_report": set(),

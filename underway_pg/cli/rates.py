@@ -43,8 +43,8 @@ class Period:
 
 
 def added(numbers: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """The numbers of `underway.stats()` of several databases together: their sums, and the highest age and flag."""
-    highest = ("capped", "oldest_ready_seconds")
+    """The numbers of `underway.stats()` of several databases together: their sums, and the highest ages and flag."""
+    highest = ("capped", "counted_seconds_ago", "oldest_ready_seconds")
     return {
         name: max(values) if name in highest else sum(values)
         for name in numbers[0]

@@ -4,7 +4,7 @@
 -- does not stop the other chores of maintain().
 --
 -- Writes: stat_position.
--- Calls: _check_queues, _count_enqueued, _observe_positions, _one_in, _prune_events, _prune_moved, _prune_statistics, _roll_up, _sample_depth.
+-- Calls: _check_queues, _count_enqueued, _observe_positions, _one_in, _prune_events, _prune_moved, _prune_statistics, _record_counts, _roll_up, _sample_depth.
 
 create or replace function underway._keep_statistics()
 returns text
@@ -35,6 +35,7 @@ begin
               and p.counted_end < v_settled_end;
         end if;
 
+        perform underway._record_counts();
         if underway._sample_depth() then
             perform underway._check_queues();
         end if;

@@ -1,10 +1,7 @@
--- queue_counts: how many live tasks each queue has, as far as a bounded look at the indexes can tell.
---
--- Ready and scheduled tasks are counted from the watermark on, where claims begin too, so the dead index entries of tasks that
--- were claimed earlier are not read.
+-- queue_counts: how many live tasks each queue has, up to a bound: as maintain() has counted them lately, or else counted now.
 --
 -- Writes: nothing.
--- Calls: _clock, _start_of_line.
+-- Calls: _clock, _count_tasks.
 
 create or replace function underway.queue_counts()
 returns setof underway.queue_count
@@ -18,173 +15,32 @@ set enable_bitmapscan = off
 set jit = off
 as $$
 declare
-    v_now         timestamptz := underway._clock();
-    v_max_count   constant integer := 10000;
-    -- While maintain() reclaims lapsed leases, all running tasks have a lease that has not lapsed long ago. Under a long
-    -- snapshot, the index keeps the dead entries of all leases that were ever held.
-    v_leases_from timestamptz := case
-        when (select max(u.last_run_at) from underway.upkeep u) between v_now - interval '30 seconds' and v_now
-            then v_now - interval '1 minute'
-        else '-infinity'
-    end;
-    v_has_expired boolean := (
-        select true
-        from underway.task t
-        where t.expires_at <= v_now
-          and t.state in ('pending', 'waiting')
-        limit 1
-    );
+    v_now  timestamptz := underway._clock();
+    v_last underway.last_count;
 begin
+    select c.* into v_last
+    from underway.last_count c
+    where c.counted_at <= v_now
+    order by c.counted_at desc
+    limit 1;
+
+    if (v_last.valid_until > v_now) is not true then
+        return query select c.* from underway._count_tasks(leases_from => '-infinity') c;
+        return;
+    end if;
+
     return query
-    with running as materialized (
-        select t.queue, count(*) as tasks
-        from underway.task t
-        where t.lease_expires_at >= v_leases_from
-        group by t.queue
-    ),
-    waiting as materialized (
-        select one.queue, count(*) as tasks
-        from (
-            select t.queue, t.expires_at
-            from underway.dependent d
-            cross join lateral (
-                select w.queue, w.expires_at, w.state from underway.task w where w.id = d.task limit 1
-            ) t
-            where t.state = 'waiting'
-              and (t.expires_at <= v_now) is not true
-            limit v_max_count
-        ) one
-        group by one.queue
-    ),
-    expired as materialized (
-        select one.queue, count(*) as tasks
-        from (
-            select t.queue
-            from underway.task t
-            where t.expires_at <= v_now
-              and t.state in ('pending', 'waiting')
-            limit v_max_count
-        ) one
-        group by one.queue
-    ),
-    letter as materialized (
-        select one.queue, count(*) as tasks
-        from (
-            select t.queue from underway.task t where (t.dead_letter ->> 'task')::bigint > 0 and t.dead_letter is not null
-            limit v_max_count
-        ) one
-        group by one.queue
-    ),
-    line as (
-        select
-            q.name as queue, p.ready, p.scheduled, k.read as keyed, k.parked, k.scheduled as parked_scheduled,
-            p.oldest_ready_at, k.oldest_parked_at
-        from underway.queue q
-        cross join lateral (
-            select
-                sum(n.ready)::bigint as ready, sum(n.scheduled)::bigint as scheduled, min(n.oldest_ready_at) as oldest_ready_at
-            from (
-                select distinct one.priority from underway.queue_priority one where one.queue = q.name
-            ) used
-            cross join lateral underway._start_of_line(q.name, used.priority, v_now) start (at)
-            cross join lateral (
-                select
-                    case
-                        -- Without expired tasks the index alone tells.
-                        when v_has_expired is null then (
-                            select count(*)
-                            from (
-                                select
-                                from underway.task t
-                                where t.queue = q.name
-                                  and t.priority = used.priority
-                                  and t.state = 'pending'
-                                  and not t.parked
-                                  and t.ready_at between start.at and v_now
-                                limit v_max_count
-                            ) r
-                        )
-                        else (
-                            select count(*)
-                            from (
-                                select
-                                from underway.task t
-                                where t.queue = q.name
-                                  and t.priority = used.priority
-                                  and t.state = 'pending'
-                                  and not t.parked
-                                  and t.ready_at between start.at and v_now
-                                  and (t.expires_at <= v_now) is not true
-                                limit v_max_count
-                            ) r
-                        )
-                    end as ready,
-                    (
-                        select count(*)
-                        from (
-                            select
-                            from underway.task t
-                            where t.queue = q.name
-                              and t.priority = used.priority
-                              and t.state = 'pending'
-                              and not t.parked
-                              and t.ready_at > v_now
-                            limit v_max_count
-                        ) r
-                    ) as scheduled,
-                    (
-                        select t.ready_at
-                        from underway.task t
-                        where t.queue = q.name
-                          and t.priority = used.priority
-                          and t.state = 'pending'
-                          and not t.parked
-                          and t.ready_at between start.at and v_now
-                          and (v_has_expired is null or (t.expires_at <= v_now) is not true)
-                        order by t.ready_at, t.id
-                        limit 1
-                    ) as oldest_ready_at
-            ) n
-        ) p
-        cross join lateral (
-            select
-                count(*) as read,
-                count(*) filter (where one.ready_at <= v_now and (one.expires_at <= v_now) is not true) as parked,
-                count(*) filter (where one.ready_at > v_now) as scheduled,
-                min(one.ready_at) filter (
-                    where one.ready_at <= v_now and (one.expires_at <= v_now) is not true
-                ) as oldest_parked_at
-            from (
-                select t.ready_at, t.expires_at
-                from underway.task t
-                where q.has_keys
-                  and t.queue = q.name
-                  and not t.holds_slot
-                  and t.parked
-                  and (t.concurrency_key is not null or t.holds_slot)
-                limit v_max_count
-            ) one
-        ) k
-    )
     select
-        l.queue::text,
-        least(coalesce(l.ready, 0), v_max_count),
-        least(coalesce(l.scheduled, 0) + l.parked_scheduled, v_max_count),
-        coalesce(r.tasks, 0), coalesce(w.tasks, 0), l.parked, coalesce(e.tasks, 0), coalesce(d.tasks, 0),
-        l.oldest_ready_at, l.oldest_parked_at,
-        coalesce(l.ready, 0) >= v_max_count or coalesce(l.scheduled, 0) + l.parked_scheduled >= v_max_count
-            or l.keyed >= v_max_count
-            or (coalesce(w.tasks, 0) > 0 and (select sum(m.tasks) from waiting m) >= v_max_count)
-            or (coalesce(e.tasks, 0) > 0 and (select sum(m.tasks) from expired m) >= v_max_count)
-            or (coalesce(d.tasks, 0) > 0 and (select sum(m.tasks) from letter m) >= v_max_count)
-    from line l
-    left join running r on r.queue = l.queue
-    left join waiting w on w.queue = l.queue
-    left join expired e on e.queue = l.queue
-    left join letter d on d.queue = l.queue;
+        q.name::text, coalesce(c.ready, 0), coalesce(c.scheduled, 0), coalesce(c.in_progress, 0), coalesce(c.waiting, 0),
+        coalesce(c.parked, 0), coalesce(c.expired, 0), coalesce(c.dead_letters, 0), c.oldest_ready_at, c.oldest_parked_at,
+        coalesce(c.capped, false), v_last.counted_at
+    from underway.queue q
+    left join unnest(v_last.counts) c on c.queue = q.name;
 end;
 $$;
 
 comment on function underway.queue_counts() is
     'How many live tasks each queue has, by state. At most 10,000 ready, scheduled and parked tasks of a queue are counted, and at'
-    ' most as many waiting tasks, expired tasks and dead letters of all queues together; capped is true where there may be more.';
+    ' most as many waiting tasks, expired tasks and dead letters of all queues together; capped is true where there may be more.'
+    ' They are counted now, unless the table of live tasks has more than 20,000 rows, those included that vacuum has not removed'
+    ' yet: then maintain() counts, about once a second, and counted_at says when.';

@@ -23,6 +23,7 @@ begin
             'expired', coalesce(sum(s.expired), 0),
             'dead_letters', coalesce(sum(s.dead_letters), 0),
             'capped', coalesce(bool_or(s.capped), false),
+            'counted_seconds_ago', coalesce(extract(epoch from underway._clock() - min(s.counted_at)), 0),
             'oldest_ready_seconds', coalesce(extract(epoch from underway._clock() - min(s.oldest_ready_at)), 0),
             'schedules', (select count(*) from underway.schedule_stats c),
             'schedules_failing', (select count(c.last_error) from underway.schedule_stats c),

@@ -14,7 +14,13 @@ as $$
 declare
     v_started timestamptz := underway._clock();
     v_wal     double precision;
+    v_ahead   interval;
 begin
+    -- A table that is not logged cannot be read on a standby.
+    if not pg_is_in_recovery() then
+        v_ahead := (select max(u.last_run_at) from underway.upkeep u) - v_started;
+    end if;
+
     if current_setting('server_version_num')::integer >= 140000 then
         select w.wal_bytes::double precision / nullif(extract(epoch from v_started) - extract(epoch from w.stats_reset), 0)
         into v_wal
@@ -94,9 +100,7 @@ begin
             'used', (select count(*) from pg_stat_activity a where a.backend_type = 'client backend'),
             'max', current_setting('max_connections')::integer
         ),
-        'clock_ahead_seconds', coalesce(
-            greatest(extract(epoch from (select max(u.last_run_at) from underway.upkeep u) - v_started), 0), 0
-        ),
+        'clock_ahead_seconds', coalesce(greatest(extract(epoch from v_ahead), 0), 0),
         'server_version', current_setting('server_version'),
         'settings', (
             select jsonb_object_agg(s.name, s.setting)

@@ -7,7 +7,8 @@ select is(
     underway.stats(),
     '{
         "queues": 0, "queues_paused": 0, "ready": 0, "parked": 0, "scheduled": 0, "in_progress": 0, "waiting": 0, "expired": 0,
-        "dead_letters": 0, "capped": false, "oldest_ready_seconds": 0, "schedules": 0, "schedules_failing": 0, "workers": 0
+        "dead_letters": 0, "capped": false, "counted_seconds_ago": 0, "oldest_ready_seconds": 0, "schedules": 0,
+        "schedules_failing": 0, "workers": 0
     }',
     'all numbers are zero without queues'
 );
@@ -34,7 +35,7 @@ select underway.pause_queue('invoice');
 select underway_test.advance_clock('59.5 seconds');
 
 select is(
-    underway.stats() - 'oldest_ready_seconds',
+    underway.stats() - '{oldest_ready_seconds, counted_seconds_ago}'::text[],
     '{
         "queues": 3, "queues_paused": 1, "ready": 1, "parked": 0, "scheduled": 7, "in_progress": 2, "waiting": 6, "expired": 1,
         "dead_letters": 1, "capped": false, "schedules": 0, "schedules_failing": 0, "workers": 2

@@ -39,7 +39,7 @@ from pathlib import Path
 from typing import Any
 
 PRELOADED = (
-    "asyncio", "logging.config", "psycopg", "psycopg_pool", "pydantic.main", "rich.table", "typer.main",
+    "asyncio", "croniter", "logging.config", "psycopg", "psycopg_pool", "pydantic.main", "rich.table", "typer.main",
     "underway_pg.cli", "underway_pg.worker.executors.child",
 )  # fmt: skip
 MESSAGE_BYTES = 150_000

@@ -84,12 +84,12 @@ PARENT = """
 import asyncio, os, sys
 
 async def main():
-    code = "import os, sys; print(os.getppid(), 'asyncio' in sys.modules, os.environ.get('FORK_CHILDREN')); sys.exit(3)"
+    code = "import os, sys; print('asyncio' in sys.modules, os.environ.get('FORK_CHILDREN')); sys.exit(3)"
     command = [sys.executable, "-c", code]
     child = await asyncio.create_subprocess_exec(*command, start_new_session=True)
-    print(await child.wait(), os.getpid(), flush=True)
+    print(await child.wait(), flush=True)
     child = await asyncio.create_subprocess_exec(*command)
-    print(await child.wait(), os.getpid(), flush=True)
+    print(await child.wait(), flush=True)
 
 asyncio.run(main())
 """
@@ -101,7 +101,6 @@ def test_the_children_of_a_fork_are_forks_where_they_have_a_session_of_their_own
     ended = forks.run([sys.executable, "-c", PARENT], env=environment, capture_output=True, text=True, timeout=SECONDS)
     assert ended.stderr == ""
     forked, code, executed, code_again = ended.stdout.splitlines()
-    parent = code.split()[1]
-    assert code == code_again == f"3 {parent}"
-    assert forked == f"{parent} True None"  # what the server has imported
-    assert executed == f"{parent} False None"
+    assert code == code_again == "3"
+    assert forked == "True None"  # what the server has imported
+    assert executed == "False None"

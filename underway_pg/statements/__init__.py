@@ -70,6 +70,7 @@ from ._work import (
     snooze_many,
 )
 from ._workers import (
+    Looked,
     end_sessions,
     look,
     maintain,
@@ -82,6 +83,7 @@ from ._workers import (
 )
 
 __all__ = [
+    "Looked",
     "NewTasks",
     "Row",
     "Statement",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from ..models import WorkerStats
 from ._base import Statement, nothing, scalar
 from ._rows import columns_of, read_as
 
 __all__ = [
+    "Looked",
     "end_sessions",
     "look",
     "maintain",
@@ -47,27 +49,36 @@ def set_skipped_jobs(worker: int, jobs: list[str]) -> Statement[None]:
     )
 
 
-def maintain(worker: int, queues: Sequence[str], *, at_once: bool = False) -> Statement[tuple[float, str, list[str]]]:
-    """Do all chores, unless a session did them less than a second ago; then look. Returns what `look` does."""
+class Looked(NamedTuple):
+    """What a worker has found.
+
+    pause       seconds until a task of the queues may be ready, at most one
+    state       of the worker: "known", "stopping" or "unknown"
+    to_vacuum   names of tables; None if another session does the chores
+    """
+
+    pause: float
+    state: str
+    to_vacuum: list[str] | None
+
+
+def maintain(worker: int, queues: Sequence[str], *, at_once: bool = False) -> Statement[Looked]:
+    """Do all chores, unless a session did them less than a second ago; then look what is due next."""
     return _look(f"underway.maintain(%(worker)s, {at_once}) as done", "done -> 'to_vacuum'", worker, queues)
 
 
-def look(worker: int, queues: Sequence[str]) -> Statement[tuple[float, str, list[str]]]:
-    """Run the schedules that are due, then look what is due next.
-
-    Returns the seconds until a task of the queues may be ready, at most one; the state of the worker: "known",
-    "stopping" or "unknown"; and the names of the tables that should be vacuumed.
-    """
+def look(worker: int, queues: Sequence[str]) -> Statement[Looked]:
+    """Run the schedules that are due, then look what is due next."""
     return _look("underway.run_schedules()", "null", worker, queues)
 
 
-def _look(chores: str, to_vacuum: str, worker: int, queues: Sequence[str]) -> Statement[tuple[float, str, list[str]]]:
+def _look(chores: str, to_vacuum: str, worker: int, queues: Sequence[str]) -> Statement[Looked]:
     return Statement(
         f"""select extract(epoch from underway.next_wakeup(%(queues)s::text[]))::float8,
             underway.worker_state(%(worker)s), {to_vacuum}
         from {chores}""",
         {"worker": worker, "queues": list(queues)},
-        lambda rows: (rows[0][0], rows[0][1], rows[0][2] or []),
+        lambda rows: Looked(*rows[0]),
     )
 
 

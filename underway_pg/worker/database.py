@@ -69,6 +69,10 @@ class Database:
             self._away_for.add(reason)
             logger.warning("worker %s: the database is still unavailable: %s", self._name, str(error).strip())
 
+    def heard(self) -> None:
+        """A notification has arrived."""
+        self.reached_at = time.monotonic()
+
     def reached(self) -> None:
         """The database has answered."""
         self.reached_at = time.monotonic()

@@ -56,7 +56,7 @@ class Engine:
         self._renewer = self._deadlines.renewer = Renewer(dsn, shared, self._deadlines, self.stopping.renewed)
         self._claimer = Claimer(shared, environment, runner, results, self.stopping, stop)
         self._vacuum = Vacuum(dsn, shared.name, settings)
-        self._maintenance = Maintenance(shared, self._claimer, runner, self._vacuum, stop)
+        self.maintenance = Maintenance(shared, self._claimer, runner, self._vacuum, stop)
         self._listener = Listener(
             settings.listen_dsn or dsn, shared.name, settings.silent_after, shared.claim_wanted.set, on_notify
         )
@@ -69,7 +69,7 @@ class Engine:
             await run_together(
                 self._settler.run(),
                 self._claimer.run(),
-                self._maintenance.run(),
+                self.maintenance.run(),
                 self._vacuum.run(),
                 self._listener.run(),
             )

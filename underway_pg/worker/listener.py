@@ -1,4 +1,4 @@
-"""LISTEN: ready tasks and cancellations. Without it a worker finds them by polling and by its heartbeats."""
+"""LISTEN: ready tasks, looks that others have done, and cancellations. Without it a worker polls."""
 
 from __future__ import annotations
 
@@ -65,6 +65,7 @@ class Listener:
                 await asyncio.Event().wait()
             with connections.answer_within(self._silent_after, connection):
                 await connection.execute("listen underway_ready")
+                await connection.execute("listen underway_look")
                 await connection.execute("listen underway_cancelled")
             self._pause = 0.1
             self._is_lost = False

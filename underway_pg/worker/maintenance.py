@@ -14,6 +14,7 @@ from ..errors import DatabaseRefusal, QueueNotFound
 from .attempt import Attempt
 from .claimer import Claimer
 from .registration import register
+from .rest import Rest
 from .runner import Runner
 from .shared import Shared
 from .vacuum import Vacuum
@@ -24,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 class Maintenance:
-    """Ticks every `poll_interval`, when something becomes due, and when `tick_wanted` is set.
+    """Ticks every `poll_interval`, when something becomes due, and when `tick_wanted` is set; not while it rests.
 
     `on_stop_requested` is called when the database asks this worker to stop.
     """
@@ -44,6 +45,14 @@ class Maintenance:
         self._on_stop_requested = on_stop_requested
         self._maintain_at = 0.0
         self._reported_skips = 0
+        self._rest = Rest()
+
+    def looked_for(self, payload: str) -> None:
+        """Another session has looked for the idle workers."""
+        shared = self._shared
+        shared.database.heard()
+        if self._rest.notified(payload, time.monotonic(), idle=shared.is_idle):
+            shared.tick_wanted.set()
 
     async def run(self) -> None:
         """Tick until this is cancelled."""
@@ -54,15 +63,24 @@ class Maintenance:
             await self._report_skipped()
             if self._runner.release_unstarted(time.monotonic() - shared.settings.release_prefetched_after):
                 shared.prefetch.waited()
-            shared.tick_wanted.clear()
-            pause = await self._tick()
-            rest = min(pause, self._maintain_at - time.monotonic())
+            pause, due = self._seconds_to_rest(), False
+            if not pause:
+                shared.tick_wanted.clear()
+                until_due = await self._tick()
+                pause = max(0.0, min(until_due, self._maintain_at - time.monotonic()))
+                due = pause == until_due < interval
             try:
-                async with asyncio.timeout(max(0.0, rest)):
+                async with asyncio.timeout(pause):
                     await shared.tick_wanted.wait()
             except TimeoutError:
-                if rest == pause < interval:
+                if due:
                     shared.claim_wanted.set()  # a task has just become due
+
+    def _seconds_to_rest(self) -> float:
+        shared = self._shared
+        if not shared.is_idle or shared.settings.drain or shared.stops or shared.tick_wanted.is_set():
+            return 0.0
+        return self._rest.seconds(time.monotonic())
 
     async def _tick(self) -> float:
         """Do the maintenance if it is time, look what is due next, and return in how many seconds to tick again."""
@@ -75,11 +93,14 @@ class Maintenance:
             statement = statements.maintain(shared.id, queues, at_once=forced)
         else:
             statement = statements.look(shared.id, queues)
-        pause, state, to_vacuum = await shared.database.run(statement)
-        self._vacuum.request(to_vacuum)
-        await self._handle_worker_state(state)
+        looked = await shared.database.run(statement)
+        self._rest.looked(
+            time.monotonic(), did_chores=looked.to_vacuum is not None, due=looked.pause < shared.settings.poll_interval
+        )
+        self._vacuum.request(looked.to_vacuum or [])
+        await self._handle_worker_state(looked.state)
         full = all(self._claimer.room(lane) <= 0 for lane in shared.lanes)
-        step, pause = shared.prefetch.ticked(pause, time.monotonic(), forced=forced, full=full)
+        step, pause = shared.prefetch.ticked(looked.pause, time.monotonic(), forced=forced, full=full)
         shared.follow(step)
         return pause
 

@@ -134,6 +134,11 @@ class Prefetch:
         self._notified = self._due_unclaimed = False
         return step
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether the database knows this worker to be idle."""
+        return self._idle
+
     def declared(self, idle: bool) -> None:
         """The database knows whether the worker is idle."""
         self._idle = idle

@@ -71,6 +71,11 @@ class Shared:
         """Whether it claims: it does not stop, and has a queue that exists."""
         return not self.stops and any(lane.serving for lane in self.lanes)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether it holds nothing, and the database knows that it is idle."""
+        return self.prefetch.is_idle and not self.held
+
     def stats(self) -> WorkerCounters:
         """The counters, and what is held now."""
         return WorkerCounters(

@@ -6,7 +6,7 @@
 | run         | runner.py      | no loop of its own: a claim starts handlers, and each end starts the next       |
 | settle      | settler.py     | `settle_wanted`: a handler has ended, tasks are released, the worker stops      |
 | listen      | listener.py    | notifications of the database                                                   |
-| maintain    | maintenance.py | `tick_wanted`, each `poll_interval`, and when a task becomes due                |
+| maintain    | maintenance.py | `tick_wanted`, each `poll_interval` unless it rests (rest.py), and due tasks    |
 | vacuum      | vacuum.py      | maintain, when tables have many dead rows                                       |
 | deadlines   | deadlines.py   | a thread: timeouts, steps of stopping, leases to renew, a loop that is blocked  |
 | renew       | renewal.py     | a thread: what the deadlines find due                                           |
@@ -160,6 +160,8 @@ class Worker:
         assert self._engine is not None
         if notification.channel == "underway_cancelled":
             self._engine.stopping.renew_soon(notification.payload)
+        elif notification.channel == "underway_look":
+            self._engine.maintenance.looked_for(notification.payload)
         elif notification.payload in self.queues:
             self._shared.follow(self._shared.prefetch.notified())
 

@@ -10,11 +10,12 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- NOTIFY takes a database-wide lock at commit, so it is only sent where it helps. A task that is due in a second or
-    -- later needs none: idle workers check every second (next_wakeup). Nor does a worker that has crashed: it stays
-    -- idle in the table, but maintain() no longer updates its seen_at, which it does every ten seconds for the others.
+    -- NOTIFY takes a database-wide lock at commit, so it is only sent where it helps. A task that is due in two seconds or
+    -- later needs none: until then, idle workers have checked (next_wakeup), or another has for them
+    -- (72_upkeep/_notify_idle_workers.sql). Nor does a worker that has crashed: it stays idle in the table, but maintain()
+    -- no longer updates its seen_at, which it does every twenty seconds or less for the others.
     -- A seen_at in the future was written while the clock was ahead.
-    if _wake.delay < '1 second'
+    if _wake.delay < '2 seconds'
        and exists (
            select
            from underway.worker w
@@ -28,4 +29,4 @@ end;
 $$;
 
 comment on function underway._wake(text, interval) is
-    'Notify the idle workers of a queue that a task is due within a second. A transaction sends one notification per queue.';
+    'Notify the idle workers of a queue that a task is due within two seconds. A transaction sends one notification per queue.';

@@ -37,6 +37,11 @@ begin
       and (w.id = stop_workers.worker or stop_workers.queue = any (w.queues) or stop_workers.all_workers);
     get diagnostics v_asked = row_count;
 
+    if v_asked > 0 then
+        -- For workers that rest, because others look for them (72_upkeep/_notify_idle_workers.sql).
+        perform pg_notify('underway_look', 'now');
+    end if;
+
     return v_asked;
 end;
 $$;

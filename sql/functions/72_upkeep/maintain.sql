@@ -2,7 +2,7 @@
 -- session has locked.
 --
 -- Writes: queue, upkeep, worker.
--- Calls: _check_workers, _clock, _expire_overdue, _keep_statistics, _mark_queues, _one_in, _prune, _prune_batches, _prune_buckets, _prune_reservations, _reclaim, _reevaluate_batches, _repair_clock, _repair_parked, _repair_queues, _tables_to_vacuum, run_schedules.
+-- Calls: _check_workers, _clock, _expire_overdue, _keep_statistics, _mark_queues, _notify_idle_workers, _one_in, _prune, _prune_batches, _prune_buckets, _prune_reservations, _reclaim, _reevaluate_batches, _repair_clock, _repair_parked, _repair_queues, _tables_to_vacuum, run_schedules.
 
 create or replace function underway._run_chores()
 returns jsonb
@@ -78,6 +78,8 @@ begin
     where u.ctid = any (array(select one.ctid from underway.upkeep one for update skip locked));
     insert into underway.upkeep (last_run_at, expired_until, queue, key)
     values (v_now, v_last.expired_until, coalesce(v_last.queue, ''), coalesce(v_last.key, ''));
+
+    perform underway._notify_idle_workers();
 
     return v_done;
 end;

@@ -3,7 +3,7 @@
 -- Writes: nothing.
 -- Calls: _capacity_at, _clock, _queues_with_tasks, _start_of_line.
 
-create or replace function underway.next_wakeup(queues text[])
+create or replace function underway.next_wakeup(queues text[], at_most interval default '1 second')
 returns interval
 language plpgsql
 volatile
@@ -63,11 +63,11 @@ begin
     select min(s.check_at) into v_check_at from underway.schedule s where s.check_at is not null;
     v_check_at := case when v_check_at <= v_now then v_now + interval '50 milliseconds' else v_check_at end;
 
-    -- Never longer than a second: a notification is a hint, and a lost one costs no more than that.
-    return greatest(interval '0', least(nullif(v_ready_at, 'infinity') - v_now, v_check_at - v_now, interval '1 second'));
+    -- By default never longer than a second: a notification is a hint, and a lost one costs no more than that.
+    return greatest(interval '0', least(nullif(v_ready_at, 'infinity') - v_now, v_check_at - v_now, next_wakeup.at_most));
 end;
 $$;
 
-comment on function underway.next_wakeup(text[]) is
-    'How long a worker of these queues may sleep: zero when a task is due, next to nothing when a schedule is, at most a'
-    ' second.';
+comment on function underway.next_wakeup(text[], interval) is
+    'How long a worker of these queues may sleep: zero when a task is due, next to nothing when a schedule is, at most'
+    ' at_most.';

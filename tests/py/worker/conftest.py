@@ -36,12 +36,12 @@ def no_polls(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def maintain_and_sleep(
         worker: int, queues: Sequence[str], **options: bool
-    ) -> statements.Statement[tuple[float, str, list[str]]]:
+    ) -> statements.Statement[statements.Looked]:
         statement = maintain(worker, queues, **options)
 
-        def read(rows: list[Any]) -> tuple[float, str, list[str]]:
-            pause, state, to_vacuum = statement.read(rows)
-            return (pause if pause < 1.0 else 2 * SECONDS), state, to_vacuum
+        def read(rows: list[Any]) -> statements.Looked:
+            looked = statement.read(rows)
+            return looked if looked.pause < 1.0 else looked._replace(pause=2 * SECONDS)
 
         return dataclasses.replace(statement, read=read)
 

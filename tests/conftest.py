@@ -27,8 +27,9 @@ LONGEST = (
 )  # fmt: skip
 
 # In a parallel run one process runs all tests of such a place. Those of the dashboard share one browser; each of chaos
-# has a server and four workers of its own, and waits more than it computes; those of failover share three servers.
-TOGETHER = ("tests/py/dashboard/", "tests/chaos/test_chaos.py", "tests/py/test_failover.py")
+# has a server and four workers of its own, and waits more than it computes; those of failover and of the console share
+# several servers.
+TOGETHER = ("tests/py/dashboard/", "tests/chaos/test_chaos.py", "tests/py/test_failover.py", "tests/py/test_console.py")
 
 SERVERS = pytest.StashKey[Servers]()
 

@@ -9,12 +9,17 @@ A test of how something starts from nothing uses subprocess itself.
     test process: Popen -- server: serve, one for each test process
                              `-- keeper, which tells Popen the pid and the exit status of
                                    `-- the program
+
+Where the environment of a program has `FORK_CHILDREN`, what it starts in a session of its own is forked too. It comes
+from a server of the program, and Linux makes the program its parent, for that asks for orphans and their keeper ends at
+once.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
+import ctypes
 import functools
 import gc
 import importlib
@@ -27,6 +32,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import types
 import warnings
 from collections.abc import Callable
@@ -34,13 +40,19 @@ from pathlib import Path
 from typing import Any
 
 PRELOADED = (
-    "asyncio", "logging.config", "psycopg", "psycopg_pool", "pydantic.main", "rich.table", "typer.main",
+    "asyncio", "croniter", "logging.config", "psycopg", "psycopg_pool", "pydantic.main", "rich.table", "typer.main",
     "underway_pg.cli", "underway_pg.worker.executors.child",
 )  # fmt: skip
 MESSAGE_BYTES = 150_000
+SIGNATURE = inspect.signature(subprocess.Popen._execute_child)
 PIPES = ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")
 # More descriptors than the server has.
 DESCRIPTORS = 100
+
+# In the environment of a program whose own processes are to be forks.
+CHILDREN = "FORK_CHILDREN"
+PR_SET_NAME, PR_SET_CHILD_SUBREAPER = 15, 36
+SERVER_NAME = "fork server"
 
 # For what imports subprocess.
 DEVNULL, PIPE, TimeoutExpired = subprocess.DEVNULL, subprocess.PIPE, subprocess.TimeoutExpired
@@ -64,12 +76,17 @@ def is_script(program: str) -> bool:
         return file.readline().strip() == f"#!{sys.executable}".encode()
 
 
+def connected() -> tuple[socket.socket, socket.socket]:
+    pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    for each in pair:
+        each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MESSAGE_BYTES)
+    return pair
+
+
 @functools.cache
 def server() -> socket.socket:
     """The connection to the server, which ends with this process."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    for each in (ours, theirs):
-        each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MESSAGE_BYTES)
+    ours, theirs = connected()
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PG"))}
     process = subprocess.Popen(
         [sys.executable, __file__, str(theirs.fileno())], pass_fds=[theirs.fileno()], env=kept, start_new_session=True
@@ -84,17 +101,25 @@ def server() -> socket.socket:
     return ours
 
 
+def is_child(pid: int) -> bool:
+    with contextlib.suppress(ChildProcessError):
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        return True
+    return False
+
+
 class Popen(subprocess.Popen[Any]):
     """A process, which is a fork if it can be one."""
 
     _keeper: socket.socket | None = None
+    own_server: socket.socket | None = None  # of a program with FORK_CHILDREN
 
     def _execute_child(self, *values: Any) -> None:
-        given = inspect.signature(subprocess.Popen._execute_child).bind(self, *values).arguments
+        given = SIGNATURE.bind(self, *values).arguments
         env = os.environ if given["env"] is None else given["env"]
         command = [] if isinstance(given["args"], str) else [os.fspath(word) for word in given["args"]]
         arguments = arguments_of_python(command, env.get("PATH")) if command else None
-        if arguments is None or given["preexec_fn"]:
+        if arguments is None or given["preexec_fn"] or (self.own_server and not given["start_new_session"]):
             return super()._execute_child(*values)
         wanted = (given["p2cread"], given["c2pwrite"], given["errwrite"])
         stdio = [fd if asked == -1 else asked for fd, asked in enumerate(wanted)]
@@ -106,14 +131,20 @@ class Popen(subprocess.Popen[Any]):
             "new_session": given["start_new_session"],
             "group": given["process_group"],
             "pass_fds": list(given["pass_fds"]),
+            "adopt": self.own_server is not None,
         }
         self._keeper, keeper = socket.socketpair()
         with keeper:
             fds = [keeper.fileno(), *stdio, *given["pass_fds"]]
-            socket.send_fds(server(), [json.dumps(request).encode(errors="surrogateescape")], fds)
+            socket.send_fds(self.own_server or server(), [json.dumps(request).encode(errors="surrogateescape")], fds)
         self._close_pipe_fds(*(given[name] for name in PIPES))
         self.pid = self._receive()
         self._child_created = True
+        if request["adopt"]:
+            self._keeper.close()
+            self._keeper = None
+            while not is_child(self.pid):
+                os.sched_yield()
         return None
 
     def _receive(self) -> int:
@@ -196,6 +227,8 @@ def keep(request: dict[str, Any], report: int, *fds: int) -> Callable[[], None]:
     os.read(started, 1)
     with contextlib.suppress(OSError):  # nobody waits for it
         os.write(report, pid.to_bytes(4, "little"))
+        if request["adopt"]:
+            os._exit(0)
         _, status = os.waitpid(pid, 0)
         os.write(report, status.to_bytes(4, "little"))
     os._exit(0)
@@ -203,6 +236,8 @@ def keep(request: dict[str, Any], report: int, *fds: int) -> Callable[[], None]:
 
 def become(request: dict[str, Any], fds: tuple[int, ...]) -> None:
     """Take on what a process has of its own."""
+    if request["adopt"]:
+        prctl(PR_SET_NAME, b"python")
     if request["new_session"]:
         os.setsid()
     if request["group"] not in (None, -1):
@@ -231,12 +266,40 @@ def become(request: dict[str, Any], fds: tuple[int, ...]) -> None:
         setattr(sys, f"__{name}__", stream)
 
 
+def prctl(option: int, value: Any) -> None:
+    ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+
+
+def fork_children() -> Callable[[], None] | None:
+    """Start a server of the processes that this one starts. Returns in those, the program to run."""
+    ours, theirs = connected()
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
+    if os.fork() == 0:
+        prctl(PR_SET_NAME, SERVER_NAME.encode())
+        os.setsid()  # signals to the group of the program are not for it
+        requests = os.dup2(theirs.fileno(), DESCRIPTORS)
+        os.closerange(3, requests)
+        with open(os.devnull, "r+b") as nothing:  # noqa: PTH123
+            for number in range(3):
+                os.dup2(nothing.fileno(), number)
+        return serve(socket.socket(fileno=requests))
+    theirs.close()
+    Popen.own_server = ours
+    subprocess.Popen = Popen  # type: ignore[misc]
+    return None
+
+
 def execute(arguments: list[str], directory: str) -> None:
     """Do what the interpreter does with its arguments."""
     while arguments[0] == "-W":
         sys.warnoptions.append(arguments[1])
         arguments = arguments[2:]
     warnings._processoptions(sys.warnoptions)  # type: ignore[attr-defined]
+    if os.environ.pop(CHILDREN, None) and sys.platform == "linux":
+        program = fork_children()
+        if program is not None:
+            program()
+            return
     kind, *rest = arguments
     paths = [str(Path(path).absolute()) for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     sys.path[:0] = ["" if kind == "-c" else directory if kind == "-m" else str(Path(kind).resolve().parent), *paths]
@@ -251,6 +314,22 @@ def execute(arguments: list[str], directory: str) -> None:
         file, source, sys.argv = os.path.join(directory, kind), Path(kind).read_bytes(), arguments  # noqa: PTH118
         main.__file__ = file
     exec(compile(source, file, "exec"), vars(main))
+
+
+def end(program: Callable[[], None]) -> None:
+    """Run a program to its end. It does not free what it has imported, which takes longer than most programs."""
+    code = 0
+    try:
+        program()
+    except SystemExit as exit:
+        if not isinstance(exit.code, int | None):
+            raise
+        code = exit.code or 0
+    threading._shutdown()  # type: ignore[attr-defined]  # what the interpreter calls first
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code & 0xFF)
 
 
 def preload() -> None:
@@ -268,4 +347,4 @@ def preload() -> None:
 if __name__ == "__main__":
     preload()
     program = serve(socket.socket(fileno=int(sys.argv[1])))
-    program()
+    end(program)

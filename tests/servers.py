@@ -157,6 +157,8 @@ class Server:
             # A fifth less to copy for each test. The tables of Underway stay as `migrate` leaves them, never analysed.
             catalogs = connection.execute(CATALOGS).fetchall()
             connection.execute(f"vacuum full {', '.join(name for (name,) in catalogs)}".encode())
+        # This session writes the file with which others begin, or the first session of each copy would have to.
+        psycopg.connect(dsn).close()
         return name
 
     @functools.cached_property

@@ -1303,7 +1303,7 @@ def test_the_installed_script_finds_modules_in_the_current_directory(project_now
     script = project_nowhere.directory / "bin" / "underway"
     script.parent.mkdir()
     script.write_text("import sys\nfrom underway_pg.cli import main\nsys.exit(main())\n")
-    ended = subprocess.run(
+    ended = forks.run(
         [sys.executable, script, "worker", "tasks:nothing"],
         capture_output=True, text=True, timeout=60, cwd=project_nowhere.directory, env=environment_for(None),
     )  # fmt: skip

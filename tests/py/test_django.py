@@ -26,7 +26,7 @@ def environment(database: str) -> dict[str, str]:
     found = conninfo_to_dict(database)
     known = {name: str(found[key]) for name, key in options.items() if found.get(key)}
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("PG", "DATABASE_URL", "DJANGO"))}
-    return {**kept, **known, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"}
+    return {**kept, **known, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1", forks.CHILDREN: "1"}
 
 
 def manage(database: str, project: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:

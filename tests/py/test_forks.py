@@ -78,3 +78,29 @@ def test_what_is_not_this_python_is_executed() -> None:
     assert flags.stdout == b"1\n"
     with pytest.raises(FileNotFoundError):
         forks.run(["no-such-program"])
+
+
+PARENT = """
+import asyncio, os, sys
+
+async def main():
+    code = "import os, sys; print('asyncio' in sys.modules, os.environ.get('FORK_CHILDREN')); sys.exit(3)"
+    command = [sys.executable, "-c", code]
+    child = await asyncio.create_subprocess_exec(*command, start_new_session=True)
+    print(await child.wait(), flush=True)
+    child = await asyncio.create_subprocess_exec(*command)
+    print(await child.wait(), flush=True)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives a process the orphans below it")
+def test_the_children_of_a_fork_are_forks_where_they_have_a_session_of_their_own() -> None:
+    environment = {**os.environ, forks.CHILDREN: "1"}
+    ended = forks.run([sys.executable, "-c", PARENT], env=environment, capture_output=True, text=True, timeout=SECONDS)
+    assert ended.stderr == ""
+    forked, code, executed, code_again = ended.stdout.splitlines()
+    assert code == code_again == "3"
+    assert forked == "True None"  # what the server has imported
+    assert executed == "False None"

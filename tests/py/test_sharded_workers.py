@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from tests import forks
 from tests.py.support import AWAY, Session, wait_until
 from tests.py.test_supervisor import ask, free_port, stop
 from underway_pg import App, Queue
@@ -52,10 +53,11 @@ def start(tmp_path: Path) -> Iterator[Start]:
     with ExitStack() as stack:
 
         def run(app: str, *options: object, dsns: dict[str, str] | None = None, **others: str) -> subprocess.Popen[str]:
-            process = subprocess.Popen(
+            process = forks.Popen(
                 [sys.executable, "-m", "underway_pg", "worker", f"tasks:{app}", *map(str, options)],
                 env={
-                    **os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}", "TEST_DSNS": json.dumps(dsns), **others
+                    **os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}", "TEST_DSNS": json.dumps(dsns),
+                    forks.CHILDREN: "1", **others,
                 },
                 cwd=tmp_path, stderr=subprocess.PIPE, text=True,
             )  # fmt: skip
@@ -172,7 +174,7 @@ def test_sync_writes_to_each_database_and_names_the_one_that_is_away(
 
     def sync(*options: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "underway_pg", "sync", "tasks:several", *options]
-        return subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        return forks.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60)
 
     first, again = sync(), sync("--json")
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
+from tests import forks
 from tests.py.support import AWAY, Session
 from underway_pg import schema, statements
 from underway_pg.connections import connect
@@ -26,7 +27,7 @@ FIRST = 1 << 44
 
 
 def run(command: str, *, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    return forks.run(
         [sys.executable, "-m", "underway_pg", *command.split()], input=stdin, capture_output=True, text=True
     )
 

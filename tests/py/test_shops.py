@@ -25,7 +25,14 @@ SECONDS = 60
 
 def environment(**variables: str) -> dict[str, str]:
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    return {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **variables}
+    return {
+        **os.environ,
+        "PATH": path,
+        "PYTHONPATH": str(ROOT),
+        "PYTHONUNBUFFERED": "1",
+        forks.CHILDREN: "1",
+        **variables,
+    }
 
 
 def run(shop: str, *command: str, **variables: str) -> str:

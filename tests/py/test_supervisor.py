@@ -74,7 +74,12 @@ def start(database: str, tmp_path: Path) -> Iterator[Start]:
             command = ["-m", "underway_pg", "worker", "tasks:app", *map(str, options)]
             process = forks.Popen(
                 [sys.executable, *(command if program is None else ["-c", program])],
-                env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}", "DATABASE_URL": database},
+                env={
+                    **os.environ,
+                    "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}",
+                    "DATABASE_URL": database,
+                    forks.CHILDREN: "1",
+                },
                 cwd=tmp_path,
                 stderr=subprocess.PIPE,
                 text=True,
@@ -222,7 +227,8 @@ def children(pid: int) -> list[int]:
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
-            if int(path.read_text().rpartition(")")[2].split()[1]) == pid:
+            name, _, numbers = path.read_text().rpartition(")")
+            if int(numbers.split()[1]) == pid and not name.endswith(f"({forks.SERVER_NAME}"):
                 child = int(path.parent.name)
                 found += [child, *children(child)]
     return found
@@ -276,7 +282,7 @@ link.Child.from_environment(0.1)
 print("started", flush=True)
 time.sleep(600)
 """
-    with theirs, ours, subprocess.Popen(
+    with theirs, ours, forks.Popen(
         [sys.executable, "-c", program],
         env={**os.environ, "PYTHONPATH": str(ROOT), "UNDERWAY_CHILD": f"1:0:{theirs.fileno()}"},
         pass_fds=[theirs.fileno()], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

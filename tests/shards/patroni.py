@@ -191,12 +191,18 @@ def _start(command: list[str], account: pwd.struct_passwd | None, log: Path) -> 
 
 
 def _end(node: Node) -> None:
-    """End Patroni first, which would start the server again."""
-    server = node.server()
-    for process in [node.patroni, *server]:
+    """End Patroni first, which would start the server again, and then the server, which it may just have started."""
+    wait_until(lambda: _killed([node.patroni]), f"Patroni of node {node.name} has ended")
+    wait_until(lambda: _killed(node.server()), f"node {node.name} has ended")
+
+
+def _killed(processes: list[int]) -> bool:
+    """Kill those that run; gives whether none did."""
+    running = [process for process in processes if _runs(process)]
+    for process in running:
         with contextlib.suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)
-    wait_until(lambda: not any(map(_runs, [node.patroni, *server])), f"node {node.name} has ended")
+    return not running
 
 
 def _runs(process: int) -> bool:

@@ -60,14 +60,14 @@ class Database:
 
     def unavailable(self, error: BaseException) -> None:
         """Log that the database cannot be reached; once for each reason, whichever part of the worker notices it."""
-        reason = getattr(error, "sqlstate", None)
+        reason, words = getattr(error, "sqlstate", None), str(error).strip().partition("\n")[0]
         if self._away_since is None:
             self._away_since = time.monotonic()
             self._away_for = {reason}
-            logger.warning("worker %s: cannot reach the database, retrying: %s", self._name, str(error).strip())
+            logger.warning("worker %s: cannot reach the database, retrying: %s", self._name, words)
         elif reason not in self._away_for:
             self._away_for.add(reason)
-            logger.warning("worker %s: the database is still unavailable: %s", self._name, str(error).strip())
+            logger.warning("worker %s: the database is still unavailable: %s", self._name, words)
 
     def heard(self) -> None:
         """A notification has arrived."""

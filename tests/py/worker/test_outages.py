@@ -153,6 +153,7 @@ def test_a_worker_outlives_a_time_in_which_the_database_is_read_only(
         session.run(f"alter database {name} reset default_transaction_read_only")
         id = session.value("select underway.enqueue('q', '{}', job => 'work')")
         worker.until(lambda: session.state(id) == "succeeded", "it works again")
+    assert not [message for message in caplog.messages if "read-only" in message and "\n" in message]
 
 
 def test_a_worker_that_was_forgotten_goes_on_although_one_of_its_queues_was_dropped(

@@ -179,6 +179,33 @@ def test_a_worker_that_holds_a_task_does_not_rest(app: App, session: Session, lo
         end.set()
 
 
+def test_a_worker_that_rests_takes_the_chores_over(app: App, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[float] = []
+    maintain = statements.maintain
+
+    def recorded(worker: int, queues: Sequence[str], **options: Any) -> statements.Statement[statements.Looked]:
+        looks.append(time.monotonic())
+        return maintain(worker, queues, **options)
+
+    monkeypatch.setattr(statements, "maintain", recorded)
+    app.job(name="job", queue="q")(lambda: None)
+    session.create_queue("other")
+    with beside(app.worker()) as worker:
+        idle(session, worker)
+        session.run("select underway.set_idle(underway.register_worker('x', '{q}'), true) from generate_series(1, 10)")
+
+        def rests_beside_chores() -> bool:
+            session.run("select underway.maintain()")
+            return time.monotonic() - looks[-1] > 2.5
+
+        worker.until(rests_beside_chores, "it rests while another session does the chores")
+        session.enqueue("other")
+        session.claim("other")
+        session.run("update underway.task set lease_expires_at = now()")
+        pending = "select id from underway.task where state = 'pending'"
+        worker.until(lambda: session.column(pending), "it has taken the lapsed lease back")
+
+
 def test_of_many_idle_workers_one_looks_for_all(app: App, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     looks: list[int] = []
     maintain = statements.maintain

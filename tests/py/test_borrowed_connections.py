@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -41,6 +41,7 @@ from underway_pg import (
     MissingPrivilege,
     Queue,
     QueueNotFound,
+    QueueStats,
     RetryPolicy,
     UniqueConflict,
     UnsupportedConnection,
@@ -56,6 +57,11 @@ ALIAS = "shop"
 
 def nothing() -> None:
     pass
+
+
+def uncounted(queues: list[QueueStats]) -> list[QueueStats]:
+    """Without the time when their tasks were counted, which is that of the call."""
+    return [replace(queue, counted_at=None) for queue in queues]
 
 
 @dataclass
@@ -401,7 +407,7 @@ def test_every_call_gives_the_same_on_every_connection(app: App, kind: Kind) -> 
             kind.do(client.why, optional, **given),
             kind.do(client.tasks, **given),
             kind.do(client.tasks, queue="mail", state="pending", limit=2, **given),
-            kind.do(client.queues, **given),
+            uncounted(kind.do(client.queues, **given)),
             kind.do(client.schedules, **given),
             kind.do(client.batch, batch, **given),
             kind.do(client.batch, 2**40, **given),
@@ -543,7 +549,7 @@ def test_the_cursor_factory_of_a_psycopg2_connection_does_not_matter(app: App) -
 def test_the_style_of_intervals_does_not_matter(app: App) -> None:
     app.sync()
     with closing(psycopg2.connect(app.dsn, options="-c IntervalStyle=iso_8601")) as connection:
-        assert app.client.queues(connection=connection) == app.client.queues()
+        assert uncounted(app.client.queues(connection=connection)) == uncounted(app.client.queues())
         assert app.client.jobs(connection=connection) == app.client.jobs()
 
 

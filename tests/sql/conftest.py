@@ -53,6 +53,10 @@ class PgTapItem(pytest.Item):
             # As if the next file had a connection of its own, which would compile each function again.
             connection.rollback()
             connection.execute("discard all")
+            # The rows that it has left are dead, and the database counts them.
+            if connection.info.server_version >= 150000:
+                connection.execute("select pg_stat_force_next_flush()")
+            connection.execute("select pg_stat_reset()")
         problems = failures(lines)
         if error is not None:
             # Most errors have no place in the script, but the last test before them has.

@@ -39,7 +39,7 @@ begin
 
     if v_asked > 0 then
         -- For workers that rest, because others look for them (72_upkeep/_notify_idle_workers.sql).
-        perform pg_notify('underway_look', 'now');
+        perform pg_notify('underway_look', 'due');
     end if;
 
     return v_asked;

@@ -3,7 +3,7 @@
 -- Problem: an idle worker looks once a second for tasks that become due, and tries to do the chores, in case that all other
 -- workers have died. Two hundred idle workers take a fifth of a core of the server in this way, although one look would do.
 -- Idea: the session that does the chores looks for all of them and sends the result on the channel underway_look: `none` if
--- nothing is due within two seconds, `now` otherwise. A worker that has received `none` looks again after 1.75 seconds at the
+-- nothing is due within two seconds, `due` otherwise. A worker that has received `none` looks again after 1.75 seconds at the
 -- latest, unless it receives it again. So a lapsed lease is still noticed within two seconds, whoever dies.
 --
 -- A notification wakes each session that listens, so a few workers, which cost little, receive none.
@@ -49,7 +49,7 @@ begin
                 cross join unnest(alike.queues) as served (queue)
             ),
             at_most => '2 seconds'
-        ) < '2 seconds' then 'now'
+        ) < '2 seconds' then 'due'
         else 'none'
     end;
     perform pg_notify('underway_look', v_look);

@@ -42,7 +42,7 @@ def resting() -> Rest:
 
 def test_a_worker_looks_when_something_is_due_and_rests_only_after_two_more_looks() -> None:
     rest = resting()
-    assert rest.notified("now", 12.5, idle=True)
+    assert rest.notified("due", 12.5, idle=True)
     assert rest.seconds(12.5) == 0.0
     rest.notified("none", 13.0, idle=True)
     assert rest.seconds(13.0) == 0.0
@@ -123,7 +123,7 @@ def test_a_worker_that_rests_looks_when_it_is_told_to(app: App, session: Session
         idle(session, worker)
         worker.until(lambda: rests(session, looks), "it rests")
         seen = len(looks)
-        session.run("notify underway_look, 'now'")
+        session.run("notify underway_look, 'due'")
 
         def looked() -> bool:
             session.run("notify underway_look, 'none'")

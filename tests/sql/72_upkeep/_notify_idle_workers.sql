@@ -23,7 +23,7 @@ select underway.enqueue('email', delay => '2 seconds');
 select is(underway._notify_idle_workers(), 'none', 'a task of a queue that no idle worker serves, or that is due later, does not count');
 
 select underway_test.advance_clock('1 millisecond');
-select is(underway._notify_idle_workers(), 'now', 'a task that is due within two seconds is to be looked for');
+select is(underway._notify_idle_workers(), 'due', 'a task that is due within two seconds is to be looked for');
 
 select underway.pause_queue('email');
 select is(underway._notify_idle_workers(), 'none', 'no task of a paused queue is to be looked for');
@@ -38,7 +38,7 @@ select is(underway._notify_idle_workers(), null, 'workers of very many queues lo
 update underway.worker set queues = '{email}' where id = (select max(id) from underway.worker);
 
 select underway.schedule('each second', 'email', '* * * * * *', 'UTC');
-select is(underway._notify_idle_workers(), 'now', 'a schedule that is due soon is to be looked for');
+select is(underway._notify_idle_workers(), 'due', 'a schedule that is due soon is to be looked for');
 
 select underway_test.advance_clock('31 seconds');
 select is(underway._notify_idle_workers(), null, 'workers that were not seen for half a minute do not count');

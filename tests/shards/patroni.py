@@ -191,9 +191,22 @@ def _start(command: list[str], account: pwd.struct_passwd | None, log: Path) -> 
 
 
 def _end(node: Node) -> None:
-    """End Patroni first, which would start the server again, and then the server, which it may just have started."""
+    """End Patroni first, which would start the server again, and then all that it has started for the data."""
     wait_until(lambda: _killed([node.patroni]), f"Patroni of node {node.name} has ended")
-    wait_until(lambda: _killed(node.server()), f"node {node.name} has ended")
+    wait_until(lambda: _killed(_started_with(node.data)), f"node {node.name} has ended")
+
+
+def _started_with(data: Path) -> list[int]:
+    """The processes whose command names a data directory, such as a server that is only just starting, with children.
+
+    A server outlives its Patroni, and would delete files of a directory that is being removed.
+    """
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it has ended
+            if os.fsencode(data) in path.read_bytes():
+                found += [int(path.parent.name), *children(int(path.parent.name))]
+    return found
 
 
 def _killed(processes: list[int]) -> bool:

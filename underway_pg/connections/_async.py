@@ -18,7 +18,7 @@ from . import sessions
 from .dsn import Dsn, conninfo
 from .fork import after_fork
 from .primitives import AsyncSlots, finish, keep_for_ever
-from .sessions import READ_ONLY, answer_within, is_alive, unavailable
+from .sessions import READ_ONLY, answer_within, is_alive, is_garbled, unavailable
 
 __all__ = ["AsyncPool", "connect_async"]
 
@@ -44,9 +44,11 @@ async def connect_async(
         with answer_within(sessions.setup_timeout(parameters), connection):
             cursor = await connection.execute(sessions.SESSION_SETUP, parameters)
             sessions.record_session(connection, await cursor.fetchone())
-    except psycopg.OperationalError as error:
+    except psycopg.Error as error:
         await connection.close()
-        raise unavailable(error) from error
+        if isinstance(error, psycopg.OperationalError) or is_garbled(error):
+            raise unavailable(error) from error
+        raise
     except BaseException:  # a cancellation
         await connection.close()
         raise
@@ -106,6 +108,11 @@ class AsyncPool:
                 yield connection
             except (ServerUnresponsive, READ_ONLY):
                 self.drain()  # the other connections lead to the same server
+                raise
+            except psycopg.Error as error:
+                if is_garbled(error):
+                    self.drain()
+                    raise unavailable(error) from error
                 raise
             finally:
                 if os.getpid() != process:  # forked in the block: the connection is that of the parent

@@ -20,7 +20,7 @@ from . import sessions
 from .dsn import Dsn, conninfo
 from .fork import after_fork
 from .primitives import Slots, finish, keep_for_ever
-from .sessions import READ_ONLY, answer_within_sync, is_alive, unavailable
+from .sessions import READ_ONLY, answer_within_sync, is_alive, is_garbled, unavailable
 
 __all__ = ["Pool", "connect"]
 
@@ -46,9 +46,11 @@ def connect(
         with answer_within_sync(sessions.setup_timeout(parameters), connection):
             cursor = connection.execute(sessions.SESSION_SETUP, parameters)
             sessions.record_session(connection, cursor.fetchone())
-    except psycopg.OperationalError as error:
+    except psycopg.Error as error:
         connection.close()
-        raise unavailable(error) from error
+        if isinstance(error, psycopg.OperationalError) or is_garbled(error):
+            raise unavailable(error) from error
+        raise
     except BaseException:  # an interruption
         connection.close()
         raise
@@ -108,6 +110,11 @@ class Pool:
                 yield connection
             except (ServerUnresponsive, READ_ONLY):
                 self.drain()  # the other connections lead to the same server
+                raise
+            except psycopg.Error as error:
+                if is_garbled(error):
+                    self.drain()
+                    raise unavailable(error) from error
                 raise
             finally:
                 if os.getpid() != process:  # forked in the block: the connection is that of the parent

@@ -27,6 +27,7 @@ __all__ = [
     "answer_within",
     "answer_within_sync",
     "is_alive",
+    "is_garbled",
     "is_outage",
     "is_passing",
     "is_pooled",
@@ -231,6 +232,11 @@ def is_outage(error: BaseException) -> bool:
     if not isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError)):
         return False
     return error.sqlstate is None or error.sqlstate in _OUTAGE or error.sqlstate.startswith("08")
+
+
+def is_garbled(error: psycopg.Error) -> bool:
+    """Whether libpq could not understand an answer, or got none: a pooler or a proxy has mixed it up or cut it."""
+    return type(error) in (psycopg.DatabaseError, psycopg.InternalError) and error.sqlstate is None
 
 
 def unavailable(error: psycopg.Error) -> DatabaseUnavailable:

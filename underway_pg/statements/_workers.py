@@ -17,6 +17,7 @@ __all__ = [
     "register_worker",
     "set_idle",
     "set_skipped_jobs",
+    "stay_idle",
     "stop_workers",
     "unregister_worker",
     "workers",
@@ -70,6 +71,15 @@ def maintain(worker: int, queues: Sequence[str], *, at_once: bool = False) -> St
 def look(worker: int, queues: Sequence[str]) -> Statement[Looked]:
     """Run the schedules that are due, then look what is due next."""
     return _look("underway.run_schedules()", "null", worker, queues)
+
+
+def stay_idle(worker: int) -> Statement[Looked]:
+    """Show that an idle worker is alive, without a look."""
+    return Statement(
+        "select 1.0::float8, underway.worker_state(%(worker)s), null from underway.set_idle(%(worker)s, true)",
+        {"worker": worker},
+        lambda rows: Looked(*rows[0]),
+    )
 
 
 def _look(chores: str, to_vacuum: str, worker: int, queues: Sequence[str]) -> Statement[Looked]:

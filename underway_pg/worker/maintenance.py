@@ -63,8 +63,12 @@ class Maintenance:
             await self._report_skipped()
             if self._runner.release_unstarted(time.monotonic() - shared.settings.release_prefetched_after):
                 shared.prefetch.waited()
-            pause, due = self._seconds_to_rest(), False
-            if not pause:
+            pause, due = 0.0, False
+            if self._may_rest() and self._rest.is_covered(time.monotonic()):
+                pause = self._rest.seconds(time.monotonic())
+                if not pause:
+                    await self._stay_idle()
+            else:
                 shared.tick_wanted.clear()
                 until_due = await self._tick()
                 pause = max(0.0, min(until_due, self._maintain_at - time.monotonic()))
@@ -76,11 +80,9 @@ class Maintenance:
                 if due:
                     shared.claim_wanted.set()  # a task has just become due
 
-    def _seconds_to_rest(self) -> float:
+    def _may_rest(self) -> bool:
         shared = self._shared
-        if not shared.is_idle or shared.settings.drain or shared.stops or shared.tick_wanted.is_set():
-            return 0.0
-        return self._rest.seconds(time.monotonic())
+        return shared.is_idle and not (shared.settings.drain or shared.stops or shared.tick_wanted.is_set())
 
     async def _tick(self) -> float:
         """Do the maintenance if it is time, look what is due next, and return in how many seconds to tick again."""
@@ -90,14 +92,20 @@ class Maintenance:
         queues = [queue for lane in shared.lanes for queue in lane.queues]
         if now >= self._maintain_at or forced:
             self._maintain_at = now + shared.settings.poll_interval
-            statement = statements.maintain(shared.id, queues, at_once=forced)
+            looked = await shared.database.run(statements.maintain(shared.id, queues, at_once=forced))
         else:
-            statement = statements.look(shared.id, queues)
-        looked = await shared.database.run(statement)
-        self._rest.looked(
-            time.monotonic(), did_chores=looked.to_vacuum is not None, due=looked.pause < shared.settings.poll_interval
-        )
+            looked = await shared.database.run(statements.look(shared.id, queues))
         self._vacuum.request(looked.to_vacuum or [])
+        return await self._looked(looked, forced)
+
+    async def _stay_idle(self) -> None:
+        """Show that the worker is alive, while another looks for it."""
+        await self._looked(await self._shared.database.run(statements.stay_idle(self._shared.id)), forced=False)
+
+    async def _looked(self, looked: statements.Looked, forced: bool) -> float:
+        shared = self._shared
+        due = looked.pause < shared.settings.poll_interval
+        self._rest.looked(time.monotonic(), did_chores=looked.to_vacuum is not None, due=due)
         await self._handle_worker_state(looked.state)
         full = all(self._claimer.room(lane) <= 0 for lane in shared.lanes)
         step, pause = shared.prefetch.ticked(looked.pause, time.monotonic(), forced=forced, full=full)

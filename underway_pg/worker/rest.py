@@ -50,8 +50,10 @@ class Rest:
         if due:
             self._received = 0
 
+    def is_covered(self, now: float) -> bool:
+        """Whether another worker looks for this one."""
+        return self._received >= 2 and not self._does_chores and now < self._until
+
     def seconds(self, now: float) -> float:
         """How long to rest from now; 0 for not at all."""
-        if self._received < 2 or self._does_chores:
-            return 0.0
-        return max(0.0, min(self._until, self._looked_at + SIGN_OF_LIFE) - now)
+        return max(0.0, min(self._until, self._looked_at + SIGN_OF_LIFE) - now) if self.is_covered(now) else 0.0

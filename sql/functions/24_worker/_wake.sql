@@ -13,7 +13,7 @@ begin
     -- NOTIFY takes a database-wide lock at commit, so it is only sent where it helps. A task that is due in two seconds or
     -- later needs none: until then, idle workers have checked (next_wakeup), or another has for them
     -- (72_upkeep/_notify_idle_workers.sql). Nor does a worker that has crashed: it stays idle in the table, but maintain()
-    -- no longer updates its seen_at, which it does every twenty seconds or less for the others.
+    -- no longer updates its seen_at, nor does set_idle; for the others one of them does it every twenty seconds or less.
     -- A seen_at in the future was written while the clock was ahead.
     if _wake.delay < '2 seconds'
        and exists (

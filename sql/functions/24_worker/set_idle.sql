@@ -1,4 +1,4 @@
--- set_idle: record whether a worker is idle; enqueueing notifies only idle workers.
+-- set_idle: record whether a worker is idle, and that it is alive; enqueueing notifies only idle workers that are.
 --
 -- Writes: worker.
 -- Calls: _clock.
@@ -10,16 +10,18 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_now timestamptz := underway._clock();
 begin
     update underway.worker w
     set
-        idle = set_idle.idle,
-        seen_at = underway._clock()
+        idle = coalesce(set_idle.idle, w.idle),
+        seen_at = v_now
     where w.id = set_idle.worker
-      and w.idle <> set_idle.idle;
+      and (w.idle <> set_idle.idle or w.seen_at < v_now - interval '10 seconds' or w.seen_at > v_now + interval '1 second');
 end;
 $$;
 
 comment on function underway.set_idle(bigint, boolean) is
     'Record whether a worker is idle. A worker that is about to sleep calls this first, then checks once more with'
-    ' next_wakeup, then waits for a notification on the channel underway_ready.';
+    ' next_wakeup, then waits for a notification on the channel underway_ready. A worker that repeats it is seen thereby.';

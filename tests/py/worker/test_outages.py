@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
+import socket
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 
 import pytest
 
 from tests.py.support import FOREVER, SECONDS, Beside, Session, beside, final
 from tests.py.worker_support import AT_ONCE, KILL, Seen, away, idle, info
-from underway_pg import (
-    App,
-    Queue,
-)
+from underway_pg import App, Client, DatabaseUnavailable, Queue
 from underway_pg.errors import SchemaMissing
 from underway_pg.worker.listener import Listener
 
@@ -154,6 +154,60 @@ def test_a_worker_outlives_a_time_in_which_the_database_is_read_only(
         id = session.value("select underway.enqueue('q', '{}', job => 'work')")
         worker.until(lambda: session.state(id) == "succeeded", "it works again")
     assert not [message for message in caplog.messages if "read-only" in message and "\n" in message]
+
+
+@contextlib.contextmanager
+def garbling(answers: list[bytes]) -> Iterator[int]:
+    """The port of a server that lets each connection log in, and gives it the next of these answers to all it sends."""
+
+    def message(kind: bytes, body: bytes) -> bytes:
+        return kind + (len(body) + 4).to_bytes(4, "big") + body
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):  # the listener is closed
+            while True:
+                connection, _ = listener.accept()
+                with connection:
+                    connection.recv(4096)
+                    connection.sendall(message(b"R", bytes(4)) + message(b"K", bytes(8)) + message(b"Z", b"I"))
+                    connection.recv(4096)
+                    connection.sendall(answers.pop(0))
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+def test_a_worker_and_a_client_outlive_answers_that_make_no_sense(database: str, session: Session) -> None:
+    nonsense = [b"Z\0\0\0\5I", b"\7\0\0\0\x10what is this", b"D\0\0\0\5IDT"]
+    answers: list[bytes] = []
+    with garbling(answers) as port:
+
+        def dsn() -> str:
+            return f"host=127.0.0.1 port={port} user=u sslmode=disable gssencmode=disable" if answers else database
+
+        app = App(dsn, queues=[Queue(name="q")])
+
+        @app.job(queue="q")
+        def work() -> None: ...
+
+        with app, beside(app.worker()) as worker:
+            final(app, work.enqueue(), worker)
+            answers += nonsense
+            session.run(KILL)
+            worker.until(lambda: not answers, "all answers were given")
+            final(app, work.enqueue(), worker)
+        for answer in nonsense:
+            answers.append(answer)
+            with Client(dsn) as client:
+                with pytest.raises(DatabaseUnavailable):
+                    client.queues()
+                assert client.queues()
 
 
 def test_a_worker_that_was_forgotten_goes_on_although_one_of_its_queues_was_dropped(

@@ -1,5 +1,5 @@
 begin;
-select plan(9);
+select plan(11);
 
 select underway.create_queue('email');
 
@@ -70,6 +70,20 @@ select pg_temp.set_idle(false);
 select is(
     (select seen_at from underway.worker where name = 'caller'), '2030-01-01 12:00:00+00',
     'a worker that reports a change is seen now'
+);
+
+select underway_test.advance_clock('10 seconds');
+select pg_temp.set_idle(false);
+select is(
+    (select seen_at from underway.worker where name = 'caller'), '2030-01-01 12:00:00+00',
+    'a worker that was seen ten seconds ago and reports no change writes nothing'
+);
+
+select underway_test.advance_clock('1 second');
+select pg_temp.set_idle(false);
+select is(
+    (select seen_at from underway.worker where name = 'caller'), '2030-01-01 12:00:11+00',
+    'after that a repeated report is a sign of life'
 );
 
 select * from finish();

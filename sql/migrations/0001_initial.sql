@@ -55,6 +55,12 @@ create type underway.lane as (
     priority integer
 );
 
+-- The ready tasks that a claim within limits has locked in order to start them.
+create type underway.locked_tasks as (
+    tasks      tid[],
+    priorities integer[]
+);
+
 -- What a job sets for the attempts of its tasks, as a claim looks it up.
 create type underway.attempt_settings as (
     timeout      interval,
@@ -122,6 +128,7 @@ create table underway.queue (
     rate_limit_per_key  integer,
     max_length          integer,
     fair                boolean not null default false, -- keys take turns
+    has_slots           boolean not null default false, -- it has had a max_running: all its running tasks hold slots
     -- A hint: claims look at concurrency keys. An enqueue with a key sets it, maintain clears it.
     has_keys            boolean not null default false
 );
@@ -165,7 +172,7 @@ create table underway.task (
     state            underway.task_state not null default 'pending',
     watched          boolean not null default false,
     parked           boolean not null default false, -- pending, but not in the ready index: claims do not see it
-    holds_slot       boolean not null default false, -- in progress, and counts against the queue's max_running
+    holds_slot       boolean not null default false, -- in progress in a queue that has slots: counts against max_running
     in_batch         boolean not null default false, -- a batch must be updated when it ends
     lease            uuid,
     queue            text collate "C" not null,
@@ -212,7 +219,7 @@ create index task_dead_letter on underway.task (((dead_letter ->> 'task')::bigin
 -- key the running, the ready and the parked tasks, the last in their order. One index and not three: an enqueue opens each,
 -- whether its task enters it or not.
 create index task_by_key on underway.task (queue, holds_slot, concurrency_key, parked, state, priority, ready_at, id)
-    where concurrency_key is not null or holds_slot;
+    with (deduplicate_items = off) where concurrency_key is not null or holds_slot;
 
 -- The priorities in use, queue by queue: a claim reads one range of task_to_dequeue for each. (queue, priority) is not
 -- unique on purpose: a unique key would make an enqueue wait for another transaction that uses the same new priority.

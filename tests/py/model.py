@@ -51,6 +51,7 @@ class Queue:
     rate_limit_per_key: int | None = None
     rate_period: timedelta = SECOND
     max_length: int | None = None
+    has_slots: bool = False  # it has had a max_running
     has_keys: bool = field(default=False, compare=False)  # a hint, taken over from the database
 
 
@@ -357,7 +358,6 @@ class Underway:
         if dead_letter_queue:
             self.write(dead_letter_queue, self.queue(dead_letter_queue))  # it is referred to
         queue = self.queue(name) or Queue(name=name)
-        holds_slots = queue.max_running is not None
         given: dict[str, Any] = {
             "retry_policy": retry_policy,
             "timeout": timeout,
@@ -377,7 +377,8 @@ class Underway:
         queue = replace(queue, max_running=queue.max_running or None, max_length=queue.max_length or None)
         queue = replace(queue, rate_limit=queue.rate_limit or None, rate_limit_per_key=queue.rate_limit_per_key or None)
         self.write(name, queue)
-        if max_running and not holds_slots:
+        if max_running and not queue.has_slots:
+            self.write(name, replace(queue, has_slots=True))
             for task in self.tasks():
                 if task.queue == name and task.state == "in_progress":
                     self.write(task.id, replace(task, holds_slot=True))
@@ -588,7 +589,7 @@ class Underway:
             assert task is not None
             queue_of_task = self.existing_queue(task.queue)
             task = replace(task, state="in_progress", attempt=task.attempt + 1, lease=lease, parked=False)
-            task = replace(task, holds_slot=queue_of_task.max_running is not None, started_at=self.now)
+            task = replace(task, holds_slot=queue_of_task.has_slots, started_at=self.now)
             if task.unique_until_start and task.unique_key is not None:
                 task = replace(task, unique_key=None, former_unique_key=task.unique_key)
             self.write(id, replace(task, lease_expires_at=self.now + queue_of_task.heartbeat))

@@ -54,7 +54,7 @@ def test_a_slot_that_becomes_free_after_a_claim_has_read_its_page_is_used(
 ) -> None:
     held, second = running_and_ready(session)
     holder, claimer = open_session(), open_session()
-    with stopped_in(session, claimer, "_lock_candidates", CLAIM) as claim:
+    with stopped_in(session, claimer, "_claim_within_limits", CLAIM, before="if v_blocked <> '{}' and") as claim:
         holder.run("begin")
         holder.run(f"select underway.complete{held}")
         if committed.startswith("before"):

@@ -114,7 +114,7 @@ QUEUES = """
     select
         q.name, q.dead_letter_queue, (q.retry_policy).max_attempts, (q.retry_policy).initial_interval,
         q.timeout, q.heartbeat, q.keep_history, q.paused_at is not null, q.max_running, q.max_running_per_key,
-        q.fair, q.rate_limit, q.rate_limit_per_key, q.rate_period, q.max_length, q.has_keys
+        q.fair, q.rate_limit, q.rate_limit_per_key, q.rate_period, q.max_length, q.has_keys, q.has_slots
     from underway.queue q
     order by 1"""
 
@@ -205,7 +205,7 @@ INVARIANTS = f"""
     from underway.task t
     join underway.queue q on q.name = t.queue
     where t.holds_slot and t.state <> 'in_progress'
-       or t.state = 'in_progress' and q.max_running is not null and not t.holds_slot
+       or t.state = 'in_progress' and t.holds_slot <> q.has_slots
     union all
     select 'it is parked without a key, or not pending', t.id
     from underway.task t
@@ -287,6 +287,7 @@ def queues_of(session: Session) -> list[Queue]:
             rate_period=row[13],
             max_length=row[14],
             has_keys=row[15],
+            has_slots=row[16],
         )
         for row in session.rows(QUEUES)
     ]

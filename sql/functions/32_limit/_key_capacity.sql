@@ -26,7 +26,7 @@ begin atomic
                     select
                     from underway.task t
                     where t.queue = (_key_capacity.queue).name
-                      and t.holds_slot = any ('{t,f}') -- both values, so that the next column of the index is used
+                      and t.holds_slot = (_key_capacity.queue).has_slots
                       and t.concurrency_key = _key_capacity.key
                       and not t.parked
                       and t.state = 'in_progress'

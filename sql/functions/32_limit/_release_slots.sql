@@ -1,4 +1,5 @@
--- _release_slots: make parked tasks ready in place of tasks that are no longer running or ready, and wake workers.
+-- _release_slots: make parked tasks ready in place of tasks that are no longer running or ready, and wake workers for them
+-- or for the slots of max_running.
 --
 -- Invariant: while a concurrency key has parked tasks that are due, as many of its tasks as may run are running or are
 -- ready and before the parked tasks, or a transaction is under way that will make one ready. Each way in which a running or
@@ -29,64 +30,70 @@ declare
     v_keys   text[];
     v_slots  integer[];
 begin
-    perform pg_advisory_xact_lock_shared(held.lock)
-    from (
-        select distinct underway._key_lock(freed.queue, freed.key) as lock
-        from unnest(_release_slots.queues, _release_slots.keys) as freed (queue, key)
-        where freed.key is not null
-        order by 1
-    ) held;
+    if array_remove(_release_slots.keys, null) <> '{}' then
+        perform pg_advisory_xact_lock_shared(held.lock)
+        from (
+            select distinct underway._key_lock(freed.queue, freed.key) as lock
+            from unnest(_release_slots.queues, _release_slots.keys) as freed (queue, key)
+            where freed.key is not null
+            order by 1
+        ) held;
 
-    select array_agg(freed.queue), array_agg(freed.key), array_agg(freed.slots)
-    into v_queues, v_keys, v_slots
-    from (
-        select given.queue, given.key, case
-            when (select q.fair from underway.queue q where q.name = given.queue) then 1
-            else count(*)::integer * _release_slots.slots
-        end as slots
-        from unnest(_release_slots.queues, _release_slots.keys) as given (queue, key)
-        where given.key is not null
-        group by given.queue, given.key
-    ) freed
-    where (
-        select true
-        from underway.task t
-        where t.queue = freed.queue
-          and not t.holds_slot
-          and t.concurrency_key = freed.key
-          and t.parked
-        limit 1
-    )
-      -- In a fair queue a key has one ready task at a time, which stands for its next turn; but not for a parked task with a
-      -- higher priority, which would otherwise be claimed after it.
-      and ((select q.fair from underway.queue q where q.name = freed.queue) is not true or (
-          select true
-          from underway.task t
-          where t.queue = freed.queue
-            and not t.holds_slot
-            and t.concurrency_key = freed.key
-            and not t.parked
-            -- Not "=": with the statistics of an empty table the planner would read all ready tasks of the queue.
-            and t.state between 'pending' and 'pending'
-            and t.ready_at <= underway._clock()
-            and t.priority >= (
-                select p.priority
-                from underway.task p
-                where p.queue = freed.queue
-                  and not p.holds_slot
-                  and p.concurrency_key = freed.key
-                  and p.parked
-                  and p.state = 'pending'
-                order by p.priority desc
-                limit 1
-            )
-          limit 1
-      ) is null);
-    if v_queues is not null then
-        perform underway._unpark(v_queues, v_keys, v_slots);
+        select array_agg(freed.queue), array_agg(freed.key), array_agg(case when q.fair then 1 else freed.slots end)
+        into v_queues, v_keys, v_slots
+        from (
+            select given.queue, given.key, count(*)::integer * _release_slots.slots as slots
+            from unnest(_release_slots.queues, _release_slots.keys) as given (queue, key)
+            where given.key is not null
+            group by given.queue, given.key
+        ) freed
+        -- Few keys have parked tasks: the rest is read for these alone.
+        cross join lateral (
+            select
+            from underway.task t
+            where t.queue = freed.queue
+              and not t.holds_slot
+              and t.concurrency_key = freed.key
+              and t.parked
+            limit 1
+        ) parked
+        cross join lateral (select one.fair from underway.queue one where one.name = freed.queue limit 1) q
+        -- In a fair queue a key has one ready task at a time, which stands for its next turn; but not for a parked task with a
+        -- higher priority, which would otherwise be claimed after it.
+        where not q.fair
+           or (
+              select true
+              from underway.task t
+              where t.queue = freed.queue
+                and not t.holds_slot
+                and t.concurrency_key = freed.key
+                and not t.parked
+                -- Not "=": with the statistics of an empty table the planner would read all ready tasks of the queue.
+                and t.state between 'pending' and 'pending'
+                and t.ready_at <= underway._clock()
+                and t.priority >= (
+                    select p.priority
+                    from underway.task p
+                    where p.queue = freed.queue
+                      and not p.holds_slot
+                      and p.concurrency_key = freed.key
+                      and p.parked
+                      and p.state = 'pending'
+                    order by p.priority desc
+                    limit 1
+                )
+              limit 1
+          ) is null;
+        if v_queues is not null then
+            perform underway._unpark(v_queues, v_keys, v_slots);
+        end if;
     end if;
 
-    perform underway._wake(freed.queue) from (select distinct unnest(_release_slots.queues)) as freed (queue);
+    -- Where nothing can start that could not before, the worker that has freed the slots claims the next tasks.
+    perform underway._wake(freed.queue)
+    from (select distinct unnest(_release_slots.queues)) as freed (queue)
+    where freed.queue = any (v_queues)
+       or (select q.max_running is not null from underway.queue q where q.name = freed.queue);
 end;
 $$;
 

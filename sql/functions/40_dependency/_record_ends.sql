@@ -64,23 +64,28 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_tasks  bigint[];
-    v_queues text[];
-    v_keys   text[];
+    v_queues  text[];
+    v_keys    text[];
+    v_watched bigint[];
+    v_tasks   bigint[];
 begin
-    select array_agg(e.queue), array_agg(e.concurrency_key)
-    into v_queues, v_keys
-    from unnest(_record_ends.tasks) e
-    where not e.parked
-      and (e.holds_slot or e.concurrency_key is not null);
+    -- The array is read once: it may have a thousand tasks of a queue with limits.
+    select
+        array_agg(e.queue) filter (where e.frees_slot), array_agg(e.concurrency_key) filter (where e.frees_slot),
+        array_agg(e.id) filter (where e.watched), array_agg(e.id) filter (where e.in_batch)
+    into v_queues, v_keys, v_watched, v_tasks
+    from (
+        select t.*, not t.parked and (t.holds_slot or t.concurrency_key is not null) as frees_slot
+        from unnest(_record_ends.tasks) t
+    ) e;
     if v_queues is not null then
         perform underway._release_slots(v_queues, v_keys);
     end if;
+    if v_watched is not null then
+        perform pg_notify('underway_finished', w.id::text) from unnest(v_watched) as w (id);
+    end if;
 
-    perform pg_notify('underway_finished', e.id::text) from unnest(_record_ends.tasks) e where e.watched;
-
-    v_tasks := array(select e.id from unnest(_record_ends.tasks) e where e.in_batch);
-    return case when v_tasks = '{}' then '{}' else underway._record_outcomes(v_tasks, _record_ends.state) end;
+    return case when v_tasks is null then '{}' else underway._record_outcomes(v_tasks, _record_ends.state) end;
 end;
 $$;
 

@@ -9,7 +9,7 @@
 create or replace function underway._park(
     queue underway.queue,
     tasks underway.claim_candidate[],
-    taken underway.claim_candidate[],
+    taken text[], -- the keys of the tasks that the claim has taken
     now timestamptz
 )
 returns text[]
@@ -28,9 +28,25 @@ declare
         from (select distinct t.key from unnest(_park.tasks) t) k
         where pg_try_advisory_xact_lock(underway._key_lock((_park.queue).name, k.key))
     );
+    v_full   jsonb;
     v_parked text[];
 begin
     -- A statement after the locks: it sees the slots that were freed before.
+    select jsonb_object_agg(k.key, null)
+    into v_full
+    from (
+        select given.key, count(*) filter (where not given.locked) as taken
+        from (
+            select unnest(v_locked) as key, true as locked
+            union all
+            select unnest(_park.taken), false
+        ) given
+        group by given.key
+        having bool_or(given.locked)
+    ) k
+    cross join lateral underway._key_capacity(_park.queue, k.key, k.taken, _park.now) capacity (tasks)
+    where capacity.tasks <= 0;
+
     with parked as (
         update underway.task t
         set
@@ -39,22 +55,14 @@ begin
             ready_at = case when (_park.queue).fair then least(t.ready_at, t.enqueued_at) else t.ready_at end
         where t.ctid = any (array(
             select seen.ctid
-            from (
-                select k.key
-                from (
-                    select one.key, (select count(*) from unnest(_park.taken) taken where taken.key = one.key) as taken
-                    from unnest(v_locked) as one (key)
-                ) k
-                cross join lateral underway._key_capacity(_park.queue, k.key, k.taken, _park.now) capacity (tasks)
-                where capacity.tasks <= 0
-            ) full_key
-            join unnest(_park.tasks) c on c.key = full_key.key
+            from unnest(_park.tasks) c
             join underway.task seen on seen.ctid = c.ctid
-            -- The ctid may hold another row by now. CASE keeps the planner from using these as index conditions.
-            where case
-                when seen.state = 'pending' and not seen.parked and seen.id = c.id
-                    then seen.concurrency_key = c.key
-            end
+            where v_full ? c.key
+              -- The ctid may hold another row by now. CASE keeps the planner from using these as index conditions.
+              and case
+                  when seen.state = 'pending' and not seen.parked and seen.id = c.id
+                      then seen.concurrency_key = c.key
+              end
             for no key update of seen skip locked
         ))
         returning t.concurrency_key
@@ -65,5 +73,5 @@ begin
 end;
 $$;
 
-comment on function underway._park(underway.queue, underway.claim_candidate[], underway.claim_candidate[], timestamptz) is
+comment on function underway._park(underway.queue, underway.claim_candidate[], text[], timestamptz) is
     'Park those of these tasks whose key is full, paused or out of tokens. Returns the keys of the tasks that were parked.';

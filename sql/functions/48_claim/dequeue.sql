@@ -51,8 +51,8 @@ begin
             -- A statement after the lock: it sees the limits as they are now. Where there are none, it locks ready tasks.
             select
                 q.timeout, q.heartbeat, (q.retry_policy).max_attempts, q.jobs_have_attempts, ready.*,
-                q.max_running is not null as has_slots,
-                q.max_running is not null or q.rate_limit is not null or q.fair or q.has_keys as has_limits
+                q.has_slots,
+                q.max_running is not null or q.rate_limit is not null or q.fair or q.has_keys as has_limits, q.fair
             into v_queue
             from underway.queue q
             cross join lateral (
@@ -74,12 +74,14 @@ begin
             where q.name = v_name and q.paused_at is null;
             if not found then
                 perform underway._check_claim(dequeue.queues, dequeue.max_tasks);
-            elsif v_queue.has_limits and v_priority is null then
-                v_lanes := underway._lanes_to_claim(dequeue.queues, dequeue.max_tasks, v_now);
-                exit;
             elsif v_queue.has_limits then
-                v_queue.tasks := underway._claim_within_limits(v_name, v_priority, v_remaining);
-                v_queue.priorities := array[v_priority];
+                if v_queue.fair and v_priority is null then
+                    v_lanes := underway._lanes_to_claim(dequeue.queues, dequeue.max_tasks, v_now);
+                    exit;
+                end if;
+                select l.tasks, l.priorities
+                into v_queue.tasks, v_queue.priorities
+                from underway._claim_within_limits(v_name, v_priority, v_remaining) l;
             end if;
             exit when (v_queue.tasks <> '{}') is not true;
             v_settings := case when v_queue.jobs_have_attempts then underway._attempt_settings(v_queue.tasks) end;

@@ -1,10 +1,10 @@
--- _take_slots: count the running tasks of a queue that has just got a max_running. The caller holds the claim lock of the
--- queue alone, so no task begins meanwhile.
+-- _take_slots: count the running tasks of a queue that has got its first max_running, from now on. The caller holds the claim
+-- lock of the queue alone, so no task begins meanwhile. They are still counted when the limit is taken away.
 --
 -- Rows are locked in the order of ids, as settlements do, and not waited for longer than two seconds: a handler may have
 -- completed a task in a transaction that stays open, and settlements of the others wait meanwhile.
 --
--- Writes: task.
+-- Writes: queue, task.
 -- Calls: nothing.
 -- Raises: UW015 task_locked.
 
@@ -29,6 +29,7 @@ begin
         for no key update
     );
 
+    update underway.queue q set has_slots = true where q.name = _take_slots.queue;
     update underway.task t set holds_slot = true where t.id = any (v_running) and not t.holds_slot;
 exception
     when lock_not_available then
@@ -39,4 +40,4 @@ exception
 end;
 $$;
 
-comment on function underway._take_slots(text) is 'Let the running tasks of a queue hold slots of its new max_running.';
+comment on function underway._take_slots(text) is 'Let the running tasks of a queue hold slots of its first max_running.';

@@ -29,7 +29,7 @@ set enable_seqscan = off
 set jit = off
 as $$
 declare
-    v_max_running integer;
+    v_has_slots boolean;
 begin
     -- No claim from the queue is under way while a limit of what runs changes: later claims know the limit, and the tasks
     -- that earlier ones took count. A rate limit needs no such lock: its bucket starts full.
@@ -40,7 +40,7 @@ begin
         perform underway._lock_claims(create_queue.name);
     end if;
 
-    v_max_running := (select q.max_running from underway.queue q where q.name = create_queue.name);
+    v_has_slots := (select q.has_slots from underway.queue q where q.name = create_queue.name);
 
     perform underway._store_queue(
         create_queue.name, create_queue.dead_letter_queue, create_queue.retry_policy, create_queue.timeout,
@@ -50,7 +50,7 @@ begin
     );
 
     -- Tasks that run already hold slots too.
-    if create_queue.max_running > 0 and v_max_running is null then
+    if create_queue.max_running > 0 and v_has_slots is not true then
         perform underway._take_slots(create_queue.name);
     end if;
 

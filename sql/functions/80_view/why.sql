@@ -53,7 +53,7 @@ begin
             select t.id
             from underway.task t
             where t.queue = (_why_pending.queue).name
-              and t.holds_slot = any ('{t,f}')
+              and t.holds_slot = (_why_pending.queue).has_slots
               and t.concurrency_key = v_key
               and not t.parked
               and t.state = 'in_progress'
@@ -92,7 +92,12 @@ begin
             where t.queue = (_why_pending.queue).name
               and not t.holds_slot
               and t.concurrency_key = v_key
-              and t.parked
+              -- A task of a full key is parked, or stays ready while claims find others.
+              and t.parked = any (case
+                  when cardinality(v_running) < (_why_pending.queue).max_running_per_key then '{t}' else '{t,f}'
+              end::boolean[])
+              and t.state between 'pending' and 'pending'
+              and (t.parked or t.ready_at <= _why_pending.now)
               and (-t.priority, t.ready_at, t.id)
                   < (-(_why_pending.task).priority, (_why_pending.task).ready_at, (_why_pending.task).id)
             limit 1000

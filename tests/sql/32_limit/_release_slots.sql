@@ -1,5 +1,5 @@
 begin;
-select plan(27);
+select plan(28);
 
 create temporary table woken (queue text) on commit drop;
 
@@ -87,7 +87,13 @@ select pg_temp.parked('a1');
 select pg_temp.woken();
 select underway._release_slots('{email}', array[null]::text[]);
 select is(underway_test.parked(), 'a1', 'a task without a key makes no parked task ready');
-select is(pg_temp.woken(), 'email', 'workers are woken for a task without a key, which may have held a slot of the queue');
+select is(pg_temp.woken(), '', 'no worker is woken where no task can start that could not before');
+select underway.create_queue('email', max_running => 5);
+select pg_temp.woken();
+select underway._release_slots('{email}', array[null]::text[]);
+select is(pg_temp.woken(), 'email', 'workers are woken for a freed slot of a queue with max_running');
+select underway.create_queue('email', max_running => 0);
+select pg_temp.woken();
 select underway._release_slots('{}', '{}');
 select is(pg_temp.woken(), '', 'no worker is woken when nothing was freed');
 

@@ -1,5 +1,5 @@
 begin;
-select plan(17);
+select plan(20);
 
 -- within: the names of the tasks that a claim locks, in their order.
 create function pg_temp.within(
@@ -7,7 +7,7 @@ create function pg_temp.within(
 )
 returns text language sql as $$
     select coalesce(string_agg(t.input #>> '{}', ' ' order by l.number), '')
-    from unnest(underway._claim_within_limits(within.queue, within.priority, within.max_tasks))
+    from unnest((underway._claim_within_limits(within.queue, within.priority, within.max_tasks)).tasks)
         with ordinality as l (ctid, number)
     join underway.task t on t.ctid = l.ctid
 $$;
@@ -23,6 +23,10 @@ select is(pg_temp.within(2), '1 2', 'at most so many tasks are locked');
 select is(pg_temp.within(), '1 2 3 a1', 'tasks of one priority are locked up to the capacity of the queue');
 select is(pg_temp.within(0), '', 'no task is locked for a claim of none');
 select is(pg_temp.within(priority => 1), '5', 'tasks of another priority are locked for that priority');
+select is(pg_temp.within(3, priority => null), '5 1 2', 'without a priority tasks of all are locked, the highest first');
+select is(
+    (underway._claim_within_limits('email', null, 2)).priorities, '{1,0}', 'the priority of each locked task is returned'
+);
 select is((select count(*) from underway.task t where t.state = 'in_progress'), 0::bigint, 'locked tasks do not run yet');
 
 -- from the watermark on
@@ -45,9 +49,13 @@ select underway_test.keyed_tasks('a1 a2 b1 a3 1');
 select is(pg_temp.within(), 'a1 b1 1', 'of each key as many tasks are locked as may start');
 select is(underway_test.parked(), 'a2 a3', 'tasks whose key is full are parked');
 select underway_test.no_tasks();
-select underway_test.keyed_tasks('a1 a2 a3 b1');
-select is(pg_temp.within(1), 'a1', 'a claim of one task locks one');
-select is(underway_test.parked(), 'a2 a3', 'a claim of one task parks the tasks of the key that it has filled');
+select underway_test.keyed_tasks('a1 a2 b1 c1 d1');
+select is(pg_temp.within(4), 'a1 b1 c1 d1', 'a claim reads on in place of a task that does not fit');
+select is(underway_test.parked(), '', 'a claim that is filled leaves a task ready whose key is full');
+select underway_test.no_tasks();
+select underway_test.keyed_tasks('a1 a2 a3 b1 c1');
+select is(pg_temp.within(2), 'a1 b1', 'a claim of two tasks reads on, past several that do not fit');
+select is(underway_test.parked(), 'a2 a3', 'a claim that is filled parks tasks when more than half as many as it takes do not fit');
 
 -- tokens
 
@@ -66,13 +74,10 @@ select results_eq(
 update underway.task set state = 'waiting' where input in ('"a1"', '"b1"');
 select is(pg_temp.within(), '1', 'a task without a key takes a token of the queue alone');
 
--- a queue that was paused or dropped since the claim has read it
+-- a queue that was dropped since the claim has read it
 
-select underway.create_queue('email', rate_limit => 0);
-update underway.queue set paused_at = underway._clock() where name = 'email';
-select is(pg_temp.within(), '', 'no task of a paused queue is locked');
 select is(
-    underway._claim_within_limits('nowhere', 0, 1), '{}', 'no task of a queue that does not exist is locked'
+    (underway._claim_within_limits('nowhere', 0, 1)).tasks, null, 'no task of a queue that does not exist is locked'
 );
 
 select * from finish();

@@ -6,7 +6,7 @@ create function pg_temp.park(names text, taken text default '') returns text lan
     select array_to_string(
         array(
             select unnest(underway._park(
-                underway_test.queue(), underway_test.candidates(park.names), coalesce(underway_test.candidates(park.taken), '{}'),
+                underway_test.queue(), underway_test.candidates(park.names), array(select c.key from unnest(underway_test.candidates(park.taken)) c),
                 underway._clock()
             )) order by 1
         ), ' '

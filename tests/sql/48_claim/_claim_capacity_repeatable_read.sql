@@ -5,7 +5,7 @@ select underway.create_queue('email', max_running => 4);
 select underway.enqueue('email');
 
 select throws_ok(
-    $$ select underway._claim_within_limits('email', 0, 1) $$, 'UW001',
+    $$ select underway._claim_capacity('email', 1, underway._clock()) $$, 'UW001',
     'queue ''email'' has limits, and this transaction is repeatable read',
     'a claim within limits in a repeatable read transaction is refused'
 );

@@ -61,7 +61,7 @@ begin
         return underway._claim_in_turns(v_queue, _claim_within_limits.priority, v_max_tasks, v_now);
     end if;
 
-    -- At most ten pages, so that a claim does not take long over tasks that may not start.
+    -- At most ten pages, and not many expired tasks, so that a claim does not take long over tasks that may not start.
     for v_number in 1..10 loop
         v_page_size := least(1000, v_max_tasks - cardinality(v_keys) + cardinality(v_blocked) + v_expired);
         select
@@ -144,7 +144,7 @@ begin
         v_taken.tasks := v_taken.tasks || v_page.tasks[:v_page_size];
         v_taken.priorities := v_taken.priorities || v_page.priorities[:v_page_size];
         v_keys := v_keys || v_page.keys[:v_page_size];
-        exit when v_was_last or cardinality(v_keys) = v_max_tasks;
+        exit when v_was_last or cardinality(v_keys) = v_max_tasks or v_expired >= 500;
     end loop;
 
     if v_blocked <> '{}' and (cardinality(v_keys) < v_max_tasks or cardinality(v_blocked) > v_max_tasks / 2) then

@@ -1,7 +1,7 @@
 python = .venv/bin/python
 # More processes than cores, for tests wait more than they compute. Each takes the next test in their order, in which
 # those that take longest come first (tests/conftest.py).
-PROCESSES = 3
+PROCESSES = 4
 suite = $(python) -m pytest -n $(PROCESSES) --dist loadscope --no-loadscope-reorder --durations=30
 RUNS = 20
 

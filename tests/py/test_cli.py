@@ -792,7 +792,7 @@ def test_queues_tells_parked_tasks_from_ready_ones(mail: Underway, connection: p
         mail("enqueue", "mail")
     connection.execute("update underway.task set concurrency_key = 'a'")
     connection.execute("update underway.queue set has_keys = true")
-    execute(connection, statements.dequeue(["mail"], 1))
+    execute(connection, statements.dequeue(["mail"], 2))  # it finds one only, and parks the others
     _, live = mail("queues", "--json").json
     assert (live["ready"], live["parked"], live["in_progress"], live["oldest_ready_at"]) == (0, 2, 1, None)
     assert mail("queues").cells()[1][2:6] == ["0", "2", "0", "1"]  # ready, parked, scheduled, running

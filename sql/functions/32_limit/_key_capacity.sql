@@ -1,6 +1,6 @@
 -- _key_capacity: how many more tasks of a concurrency key may start now, minus `taken`, those that this claim has chosen.
 --
--- A plain SQL function without settings of its own, so that the planner puts it into the calling statement.
+-- A plain SQL function without settings of its own, so that it is inlined.
 --
 -- Writes: nothing.
 -- Calls: _available_tokens.
@@ -20,19 +20,21 @@ begin atomic
             limit 1
         ) then 0
         else least(
-            (_key_capacity.queue).max_running_per_key - (
-                select count(*)
-                from (
-                    select
-                    from underway.task t
-                    where t.queue = (_key_capacity.queue).name
-                      and t.holds_slot = (_key_capacity.queue).has_slots
-                      and t.concurrency_key = _key_capacity.key
-                      and not t.parked
-                      and t.state = 'in_progress'
-                    limit (_key_capacity.queue).max_running_per_key
-                ) running
-            ),
+            case when (_key_capacity.queue).max_running_per_key is not null then
+                (_key_capacity.queue).max_running_per_key - (
+                    select count(*)
+                    from (
+                        select
+                        from underway.task t
+                        where t.queue = (_key_capacity.queue).name
+                          and t.holds_slot = (_key_capacity.queue).has_slots
+                          and t.concurrency_key = _key_capacity.key
+                          and not t.parked
+                          and t.state = 'in_progress'
+                        limit (_key_capacity.queue).max_running_per_key
+                    ) running
+                )
+            end,
             case when (_key_capacity.queue).rate_limit_per_key is not null then
                 floor(underway._available_tokens(_key_capacity.queue, _key_capacity.now, _key_capacity.key))
             end

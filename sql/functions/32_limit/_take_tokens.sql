@@ -1,5 +1,5 @@
--- _take_tokens: take tokens out of the bucket of a queue, or of one of its keys. The caller holds the claim lock of the
--- queue alone.
+-- _take_tokens: take tokens out of the bucket of a queue, or of one of its keys. The caller holds the limit lock of the
+-- queue.
 --
 -- Writes: token_bucket.
 -- Calls: _available_tokens.

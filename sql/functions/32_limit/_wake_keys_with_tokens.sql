@@ -1,7 +1,7 @@
--- _wake_keys_with_tokens: keys whose tasks were parked because their rate limit was used up have tokens again.
+-- _wake_keys_with_tokens: make parked tasks ready whose key has used up its rate limit and has tokens again.
 --
 -- One task more is made ready than there are tokens: if the claim finds no token for it, it is parked again, and with it
--- the next time to look is recorded. The caller holds the claim lock of the queue alone.
+-- the next time to look is recorded. The caller holds the limit lock of the queue.
 --
 -- Writes: ready_key.
 -- Calls: _available_tokens, _next_token_at, _unpark.

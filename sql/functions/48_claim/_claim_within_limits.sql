@@ -1,15 +1,16 @@
 -- _claim_within_limits: lock the ready tasks of a queue that its limits allow to start, of one priority or of all.
 --
--- The caller shares the claim lock of the queue. This takes the limit lock, or nothing if another claim has it, until the
--- transaction ends (_claim_capacity). Ready tasks are locked in their order, page by page. Where they have concurrency keys,
--- the keys of the page are looked up, each once: how many of its tasks run, and so how many may start. Tasks that do not fit
--- are passed over, and as many more are read. The first page has as many tasks as may start, so a claim that meets no full
--- key reads nothing else. In a fair queue keys take turns (_claim_in_turns). Tasks that have expired are cancelled: they take
--- no slot and no token.
+-- The caller shares the claim lock of the queue. This takes the limit lock until the transaction ends (_claim_capacity); if
+-- another claim holds it, this returns null. Ready tasks are locked in their order, in at most ten pages of at most 1,000.
+-- Where they have concurrency keys, each key of a page is looked up once: how many of its tasks run, and so how many may
+-- start. Tasks that do not fit are passed over, and so are later tasks of the same key, which would overtake them. The first
+-- page has as many tasks as may start, so a claim that meets no full key reads nothing else; each of the others has as many
+-- more as were passed over. In a fair queue keys take turns (_claim_in_turns). Tasks that have expired are cancelled: they
+-- take no slot and no token.
 --
--- A task that does not fit stays ready while claims are filled without it: it costs each claim one look-up, and parking it
--- and making it ready again costs two new versions of its row. It is parked when a claim finds too few tasks, since its
--- worker would try again and again, or when more than half as many as it has taken are in front of them.
+-- A task that does not fit stays ready while claims are filled without it: it costs each claim a row lock and a look-up, and
+-- parking it and making it ready again costs two new versions of its row. It is parked when a claim finds too few tasks, since
+-- its worker would try again and again, or when more tasks were passed over than half of what the claim may take.
 -- 32_limit/_release_slots.sql says how a parked task comes back.
 --
 -- Writes: nothing.
@@ -41,6 +42,8 @@ declare
     v_priority   integer; -- where the next page begins
     v_at         timestamptz;
     v_id         bigint;
+    v_expired    integer := 0;
+    v_passed     text[]; -- the keys of tasks that were passed over in earlier pages
     v_full       jsonb; -- the keys that have more tasks in the page than may start, with the number of these
     v_blocked    underway.claim_candidate[] := '{}';
     v_keys       text[] := '{}'; -- of the tasks that are taken
@@ -58,9 +61,9 @@ begin
         return underway._claim_in_turns(v_queue, _claim_within_limits.priority, v_max_tasks, v_now);
     end if;
 
-    -- At most ten pages, so that a claim does not take long over tasks that may not start.
+    -- At most ten pages, and not many expired tasks, so that a claim does not take long over tasks that may not start.
     for v_number in 1..10 loop
-        v_page_size := least(1000, v_max_tasks - cardinality(v_keys) + cardinality(v_blocked));
+        v_page_size := least(1000, v_max_tasks - cardinality(v_keys) + cardinality(v_blocked) + v_expired);
         select
             array_agg(p.ctid) as tasks, array_agg(p.priority) as priorities, array_agg(p.concurrency_key) as keys,
             array_agg(p.id) as ids, array_agg(p.ready_at) as ready_at,
@@ -95,6 +98,7 @@ begin
         v_at := v_page.ready_at[cardinality(v_page.tasks)];
         v_id := v_page.ids[cardinality(v_page.tasks)];
         if v_page.expired is not null then
+            v_expired := v_expired + cardinality(v_page.expired);
             perform underway._expire(v_page.expired, v_now);
             select array_agg(c.ctid), array_agg(c.priority), array_agg(c.key), array_agg(c.id)
             into v_page.tasks, v_page.priorities, v_page.keys, v_page.ids
@@ -103,7 +107,8 @@ begin
         end if;
 
         if array_remove(v_page.keys, null) <> '{}' then
-            select jsonb_object_agg(k.key, greatest(0, capacity.tasks))
+            v_passed := array(select distinct b.key from unnest(v_blocked) b);
+            select jsonb_object_agg(k.key, case when k.key = any (v_passed) then 0 else greatest(0, capacity.tasks) end)
             into v_full
             from (
                 select
@@ -115,8 +120,8 @@ begin
                 group by c.key
             ) k
             cross join lateral underway._key_capacity(v_queue, k.key, k.taken, v_now) capacity (tasks)
-            where k.tasks > capacity.tasks
-              and k.tasks > 0;
+            where k.tasks > 0
+              and (k.tasks > capacity.tasks or k.key = any (v_passed));
 
             if v_full is not null then
                 select
@@ -139,7 +144,7 @@ begin
         v_taken.tasks := v_taken.tasks || v_page.tasks[:v_page_size];
         v_taken.priorities := v_taken.priorities || v_page.priorities[:v_page_size];
         v_keys := v_keys || v_page.keys[:v_page_size];
-        exit when v_was_last or cardinality(v_keys) = v_max_tasks;
+        exit when v_was_last or cardinality(v_keys) = v_max_tasks or v_expired >= 500;
     end loop;
 
     if v_blocked <> '{}' and (cardinality(v_keys) < v_max_tasks or cardinality(v_blocked) > v_max_tasks / 2) then

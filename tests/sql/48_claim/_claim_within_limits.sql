@@ -1,5 +1,5 @@
 begin;
-select plan(20);
+select plan(22);
 
 -- within: the names of the tasks that a claim locks, in their order.
 create function pg_temp.within(
@@ -57,6 +57,13 @@ select underway_test.keyed_tasks('a1 a2 a3 b1 c1');
 select is(pg_temp.within(2), 'a1 b1', 'a claim of two tasks reads on, past several that do not fit');
 select is(underway_test.parked(), 'a2 a3', 'a claim that is filled parks tasks when more than half as many as it takes do not fit');
 
+-- tasks that have expired
+
+select underway_test.no_tasks();
+select underway_test.keyed_tasks((select string_agg(n::text, ' ') from generate_series(1, 100) n) || ' a1');
+update underway.task set expires_at = '2030-01-01 12:00:00+00' where concurrency_key is null;
+select is(pg_temp.within(1), 'a1', 'a claim of one task reads on, past many that have expired');
+
 -- tokens
 
 select underway_test.no_tasks();
@@ -79,6 +86,19 @@ select is(pg_temp.within(), '1', 'a task without a key takes a token of the queu
 select is(
     (underway._claim_within_limits('nowhere', 0, 1)).tasks, null, 'no task of a queue that does not exist is locked'
 );
+
+-- a task that was passed over in one page, and its key has a free slot when the next page is read
+
+select underway.create_queue('order', max_running => 4);
+select underway.enqueue('order', to_jsonb(name), concurrency_key => left(name, 1)) from unnest('{a1,a2,b1}'::text[]) name;
+create temporary sequence look;
+create or replace function underway._key_capacity(queue underway.queue, key text, taken bigint, now timestamptz)
+returns setof integer
+language sql
+volatile
+rows 1
+as $$ select case when key = 'a' then nextval('pg_temp.look')::integer - 1 else 1 end $$;
+select is(pg_temp.within(1, queue => 'order'), 'b1', 'no later task of its key overtakes it');
 
 select * from finish();
 rollback;

@@ -1,7 +1,7 @@
 python = .venv/bin/python
 # More processes than cores, for tests wait more than they compute. Each takes the next test in their order, in which
 # those that take longest come first (tests/conftest.py).
-PROCESSES = 4
+PROCESSES = 3
 suite = $(python) -m pytest -n $(PROCESSES) --dist loadscope --no-loadscope-reorder --durations=30
 RUNS = 20
 
@@ -35,7 +35,7 @@ dashboard-size: venv  ## how long each page of the dashboard takes with five mil
 screenshots: venv chromium  ## the pictures of the dashboard's guide, in docs/dashboard
 	$(python) tools/screenshots
 
-check: venv  ## all that a change has to pass: a quarter of an hour on two cores
+check: venv  ## all that a change has to pass: eleven minutes on two cores
 	$(MAKE) -j 2 lint types docs wheel
 	$(MAKE) bench-short test
 

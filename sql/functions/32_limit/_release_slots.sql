@@ -1,9 +1,9 @@
 -- _release_slots: make parked tasks ready in place of tasks that are no longer running or ready, and wake workers for them
 -- or for the slots of max_running.
 --
--- Invariant: while a concurrency key has parked tasks that are due, as many of its tasks as may run are running or are
--- ready and before the parked tasks, or a transaction is under way that will make one ready. Each way in which a running or
--- a ready task of a key ends, leaves or is placed behind others calls this function, and the order matters: (1) the
+-- Invariant: a concurrency key with parked tasks that are due has no unused slot. Each slot is taken by a running task, or
+-- by a ready task in front of the parked ones, or an open transaction will make a task ready for it. Each way in which a
+-- running or a ready task of a key ends, leaves or is placed behind others calls this function, and the order matters: (1) the
 -- caller's UPDATE or DELETE frees the slot, (2) this function takes the lock of the key shared, (3) it looks for parked
 -- tasks in a new statement. A claim parks a task only while it holds the same lock exclusively, and after it has counted
 -- the key again in a new statement. So either the claim sees the free slot, or this function sees the parked task.

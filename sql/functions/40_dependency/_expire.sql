@@ -3,8 +3,9 @@
 --   pending | waiting -> cancelled
 --
 -- It is called by claims and never waits: rows that another session has locked are left to a later call. A task that has
--- failed does not expire any more (_requeue). A released one does, because its attempt does not count. What depends on the tasks is left to
--- the next evaluation by maintain(): it may be much, and its end may wait for claims from other queues.
+-- failed does not expire any more (_requeue). A released one does, because its attempt does not count. What depends on the
+-- tasks is left to the next evaluation by maintain(): it may be much, and ending dependents may wait for claims from other
+-- queues.
 --
 -- Writes: batch_to_reevaluate.
 -- Calls: _clock, _finish, _record_ends.

@@ -1,8 +1,8 @@
 -- _claim_capacity: how many tasks this claim may take from a queue with limits, its concurrency keys aside.
 --
 -- The caller shares the claim lock of the queue. This takes the limit lock until the transaction ends, or returns 0 if
--- another claim has it. So no other claim is under way, and all tasks that run are visible: no counter is kept, running
--- tasks are counted in an index.
+-- another claim has it. So no other claim within the limits is under way, and all running tasks are visible: no counter is
+-- kept, running tasks are counted in an index.
 --
 -- Writes: nothing.
 -- Calls: _limit_lock, _queue_capacity.

@@ -15,7 +15,7 @@
 --
 -- Writes: nothing.
 -- Calls: _claim_capacity, _claim_in_turns, _clock, _expire, _key_capacity, _park, _starts_of_lanes, _take_tokens,
---   _wake_key_at_next_token, _wake_keys_with_tokens.
+--   _unpark_keys_with_tokens, _wake_key_at_next_token.
 -- Raises: UW001 invalid_argument.
 
 create or replace function underway._claim_within_limits(queue text, priority integer, max_tasks integer)
@@ -55,7 +55,7 @@ begin
 
     select q.* into v_queue from underway.queue q where q.name = _claim_within_limits.queue;
     if v_queue.rate_limit_per_key is not null then
-        perform underway._wake_keys_with_tokens(v_queue, v_now);
+        perform underway._unpark_keys_with_tokens(v_queue, v_now);
     end if;
     if v_queue.fair then
         return underway._claim_in_turns(v_queue, _claim_within_limits.priority, v_max_tasks, v_now);

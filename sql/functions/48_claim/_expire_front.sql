@@ -3,10 +3,11 @@
 -- Problem: a claim may not hand out a task that has expired, and a million of them may be in front of the one that it may.
 -- A condition in the claim's query would read all of them, each time.
 -- Idea: a claim takes rows as if nothing expired, and leaves expired ones out when it updates them. Only then it calls this,
--- which cancels a bounded number, and looks again. Other tasks that it left out have keys of which the queue does not know.
+-- which cancels a bounded number, and looks again. It also leaves out tasks with keys,
+-- which were enqueued after it had read that the queue has none.
 --
--- Tasks with a concurrency key are left to _claim_within_limits: their end makes parked tasks ready, for which only a claim
--- that has the queue for itself waits for nobody.
+-- Tasks with a concurrency key are left to _claim_within_limits. Their end makes parked tasks ready, which takes locks of
+-- keys, and only the claim that holds the limit lock of the queue gets these without waiting.
 --
 -- Writes: nothing.
 -- Calls: _expire, _mark_queue_keyed, _start_of_line.

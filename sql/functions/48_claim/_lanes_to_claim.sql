@@ -1,7 +1,7 @@
 -- _lanes_to_claim: the priorities of these queues that have a task to claim, the highest first.
 --
--- Queues of one priority come in random order, so that none starves. A claim from a single queue looks at priority 0 without
--- a check: it would find the same rows twice.
+-- Queues of one priority come in random order, so that none starves. A claim from a single queue includes priority 0
+-- without a test for a ready task, which would read the same rows twice.
 --
 -- Writes: nothing.
 -- Calls: _check_claim, _has_ready_key, _queues_with_tasks, _starts_of_lanes.

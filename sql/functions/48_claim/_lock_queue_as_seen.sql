@@ -1,4 +1,4 @@
--- _lock_queue_as_seen: lock the row of a queue for a claim in a repeatable read transaction.
+-- _lock_queue_as_seen: lock the row of a queue for a claim in a repeatable read transaction, if nothing has changed it since.
 --
 -- Such a claim sees the settings of its snapshot. Where the queue has changed since, by a limit or a pause, the lock fails
 -- with a serialization error. Where another transaction is just changing it, nothing is locked.

@@ -1,4 +1,4 @@
--- _queues_with_tasks: those of many queues that have a pending task or a key to look at, found by jumping from queue to
+-- _queues_with_tasks: those of many queues that have a pending task or a due row in ready_key, found by jumping from queue to
 -- queue in the ready index: the cost depends on the number of queues that have tasks, not on the number that is given. It
 -- does not use watermarks, so it reads the dead entries in front of each queue; dequeue calls it for more than 50 queues.
 --

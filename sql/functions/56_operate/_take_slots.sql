@@ -1,5 +1,5 @@
--- _take_slots: count the running tasks of a queue that has got its first max_running, from now on. The caller holds the claim
--- lock of the queue alone, so no task begins meanwhile. They are still counted when the limit is taken away.
+-- _take_slots: mark the running tasks of a queue that has got its first max_running as holding slots. The caller holds the
+-- claim lock of the queue exclusively, so no task begins meanwhile. The marks stay when the limit is taken away.
 --
 -- Rows are locked in the order of ids, as settlements do, and not waited for longer than two seconds: a handler may have
 -- completed a task in a transaction that stays open, and settlements of the others wait meanwhile.

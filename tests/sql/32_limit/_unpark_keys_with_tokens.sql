@@ -11,7 +11,7 @@ create function pg_temp.parked(names text) returns void language sql as $$
 $$;
 
 create function pg_temp.wake() returns text language sql as $$
-    select underway._wake_keys_with_tokens(underway_test.queue(), underway._clock());
+    select underway._unpark_keys_with_tokens(underway_test.queue(), underway._clock());
     select underway_test.ready();
 $$;
 

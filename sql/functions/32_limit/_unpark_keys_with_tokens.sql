@@ -1,4 +1,4 @@
--- _wake_keys_with_tokens: make parked tasks ready whose key has used up its rate limit and has tokens again.
+-- _unpark_keys_with_tokens: make parked tasks ready whose key has used up its rate limit and has tokens again.
 --
 -- One task more is made ready than there are tokens: if the claim finds no token for it, it is parked again, and with it
 -- the next time to look is recorded. The caller holds the limit lock of the queue.
@@ -6,7 +6,7 @@
 -- Writes: ready_key.
 -- Calls: _available_tokens, _next_token_at, _unpark.
 
-create or replace function underway._wake_keys_with_tokens(queue underway.queue, now timestamptz)
+create or replace function underway._unpark_keys_with_tokens(queue underway.queue, now timestamptz)
 returns void
 language plpgsql
 volatile
@@ -22,10 +22,10 @@ begin
     -- A time further ahead than a period was recorded while the clock was wrong.
     with due as (
         delete from underway.ready_key r
-        where r.queue = (_wake_keys_with_tokens.queue).name
+        where r.queue = (_unpark_keys_with_tokens.queue).name
           and (
-              r.check_at <= _wake_keys_with_tokens.now
-              or r.check_at > _wake_keys_with_tokens.now + (_wake_keys_with_tokens.queue).rate_period
+              r.check_at <= _unpark_keys_with_tokens.now
+              or r.check_at > _unpark_keys_with_tokens.now + (_unpark_keys_with_tokens.queue).rate_period
           )
         returning r.concurrency_key
     )
@@ -33,11 +33,11 @@ begin
 
     if v_keys is not null then
         perform underway._unpark(
-            array_fill((_wake_keys_with_tokens.queue).name, array[cardinality(v_keys)]),
+            array_fill((_unpark_keys_with_tokens.queue).name, array[cardinality(v_keys)]),
             v_keys,
             array(
-                select case when (_wake_keys_with_tokens.queue).fair then 1 else 1 + floor(underway._available_tokens(
-                    _wake_keys_with_tokens.queue, _wake_keys_with_tokens.now, k.key
+                select case when (_unpark_keys_with_tokens.queue).fair then 1 else 1 + floor(underway._available_tokens(
+                    _unpark_keys_with_tokens.queue, _unpark_keys_with_tokens.now, k.key
                 ))::integer end
                 from unnest(v_keys) with ordinality as k (key, number)
                 order by k.number
@@ -47,7 +47,7 @@ begin
 end;
 $$;
 
-comment on function underway._wake_keys_with_tokens(underway.queue, timestamptz) is
+comment on function underway._unpark_keys_with_tokens(underway.queue, timestamptz) is
     'Make parked tasks of the keys ready that have tokens again.';
 
 create or replace function underway._wake_key_at_next_token(queue underway.queue, keys text[], now timestamptz)

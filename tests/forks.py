@@ -10,9 +10,9 @@ A test of how something starts from nothing uses subprocess itself.
                              `-- keeper, which tells Popen the pid and the exit status of
                                    `-- the program
 
-Where the environment of a program has `FORK_CHILDREN`, what it starts in a session of its own is forked too. It comes
-from a server of the program, and Linux makes the program its parent, for that asks for orphans and their keeper ends at
-once.
+Where the environment of a program has `FORK_CHILDREN`, the processes that it starts with a new session are forked too,
+by a server that the program has started. The keeper of such a process ends at once. Linux then makes the program the
+parent, because it has asked for orphaned processes (PR_SET_CHILD_SUBREAPER).
 """
 
 from __future__ import annotations

@@ -270,7 +270,7 @@ def test_a_failed_installation_leaves_nothing_behind(empty_database: str, later:
 
 
 @pytest.mark.parametrize(
-    "setting", ["default_transaction_isolation = 'serializable'", "statement_timeout = '200ms'", "lock_timeout = '1ms'"]
+    "setting", ["default_transaction_isolation = 'serializable'", "statement_timeout = '20ms'", "lock_timeout = '1ms'"]
 )
 def test_an_installation_does_not_depend_on_the_settings_of_the_database(
     empty_database: str, another_database: str, setting: str

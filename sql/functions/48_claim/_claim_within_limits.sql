@@ -3,14 +3,14 @@
 -- The caller shares the claim lock of the queue. This takes the limit lock until the transaction ends (_claim_capacity); if
 -- another claim holds it, this returns null. Ready tasks are locked in their order, in at most ten pages of at most 1,000.
 -- Where they have concurrency keys, each key of a page is looked up once: how many of its tasks run, and so how many may
--- start. Tasks that do not fit are passed over, and so are later tasks of the same key, which would overtake them. The first
--- page has as many tasks as may start, so a claim that meets no full key reads nothing else; each of the others has as many
--- more as were passed over. In a fair queue keys take turns (_claim_in_turns). Tasks that have expired are cancelled: they
+-- start. Tasks that do not fit are skipped, and so are later tasks of the same key: they must not start first. The first page
+-- has as many tasks as may start, so a claim that meets no full key reads nothing else; each of the others has as many more as
+-- were skipped. In a fair queue keys take turns (_claim_in_turns). Tasks that have expired are cancelled: they
 -- take no slot and no token.
 --
 -- A task that does not fit stays ready while claims are filled without it: it costs each claim a row lock and a look-up, and
 -- parking it and making it ready again costs two new versions of its row. It is parked when a claim finds too few tasks, since
--- its worker would try again and again, or when more tasks were passed over than half of what the claim may take.
+-- its worker would try again and again, or when it has skipped more than half as many tasks as it may take.
 -- 32_limit/_release_slots.sql says how a parked task comes back.
 --
 -- Writes: nothing.
@@ -43,7 +43,7 @@ declare
     v_at         timestamptz;
     v_id         bigint;
     v_expired    integer := 0;
-    v_passed     text[]; -- the keys of tasks that were passed over in earlier pages
+    v_skipped    text[]; -- the keys of tasks that were skipped in earlier pages
     v_full       jsonb; -- the keys that have more tasks in the page than may start, with the number of these
     v_blocked    underway.claim_candidate[] := '{}';
     v_keys       text[] := '{}'; -- of the tasks that are taken
@@ -107,8 +107,8 @@ begin
         end if;
 
         if array_remove(v_page.keys, null) <> '{}' then
-            v_passed := array(select distinct b.key from unnest(v_blocked) b);
-            select jsonb_object_agg(k.key, case when k.key = any (v_passed) then 0 else greatest(0, capacity.tasks) end)
+            v_skipped := array(select distinct b.key from unnest(v_blocked) b);
+            select jsonb_object_agg(k.key, case when k.key = any (v_skipped) then 0 else greatest(0, capacity.tasks) end)
             into v_full
             from (
                 select
@@ -121,7 +121,7 @@ begin
             ) k
             cross join lateral underway._key_capacity(v_queue, k.key, k.taken, v_now) capacity (tasks)
             where k.tasks > 0
-              and (k.tasks > capacity.tasks or k.key = any (v_passed));
+              and (k.tasks > capacity.tasks or k.key = any (v_skipped));
 
             if v_full is not null then
                 select

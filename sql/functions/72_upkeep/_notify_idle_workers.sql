@@ -4,7 +4,8 @@
 -- workers have died. Two hundred idle workers take a fifth of a core of the server in this way, although one look would do.
 -- Idea: the session that does the chores looks for all of them and sends the result on the channel underway_look: `none` if
 -- nothing is due within two seconds, `due` otherwise. A worker that has received `none` looks again after 1.75 seconds at the
--- latest, unless it receives it again. So a lapsed lease is still noticed within two seconds, whoever dies.
+-- latest, unless it receives it again. So a lapsed lease is still noticed within two seconds when that session
+-- has ended.
 --
 -- A notification wakes each session that listens, so a few workers, which cost little, receive none.
 --

@@ -87,7 +87,7 @@ select is(
     (underway._claim_within_limits('nowhere', 0, 1)).tasks, null, 'no task of a queue that does not exist is locked'
 );
 
--- a task that was passed over in one page, and its key has a free slot when the next page is read
+-- a task was skipped in one page, and its key has a free slot when the next page is read
 
 select underway.create_queue('order', max_running => 4);
 select underway.enqueue('order', to_jsonb(name), concurrency_key => left(name, 1)) from unnest('{a1,a2,b1}'::text[]) name;
@@ -98,7 +98,7 @@ language sql
 volatile
 rows 1
 as $$ select case when key = 'a' then nextval('pg_temp.look')::integer - 1 else 1 end $$;
-select is(pg_temp.within(1, queue => 'order'), 'b1', 'no later task of its key overtakes it');
+select is(pg_temp.within(1, queue => 'order'), 'b1', 'no later task of its key starts before it');
 
 select * from finish();
 rollback;

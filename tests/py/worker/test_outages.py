@@ -158,7 +158,10 @@ def test_a_worker_outlives_a_time_in_which_the_database_is_read_only(
 
 @contextlib.contextmanager
 def garbling(answers: list[bytes]) -> Iterator[int]:
-    """The port of a server that lets each connection log in, and gives it the next of these answers to all it sends."""
+    """The port of a server that lets each connection log in, and gives it the next of these answers to all it sends.
+
+    When there are no more answers, it closes the connection.
+    """
 
     def message(kind: bytes, body: bytes) -> bytes:
         return kind + (len(body) + 4).to_bytes(4, "big") + body
@@ -167,11 +170,11 @@ def garbling(answers: list[bytes]) -> Iterator[int]:
         with contextlib.suppress(OSError):  # the listener is closed
             while True:
                 connection, _ = listener.accept()
-                with connection:
+                with connection, contextlib.suppress(OSError):  # the client closes it first
                     connection.recv(4096)
                     connection.sendall(message(b"R", bytes(4)) + message(b"K", bytes(8)) + message(b"Z", b"I"))
                     connection.recv(4096)
-                    connection.sendall(answers.pop(0))
+                    connection.sendall(answers.pop(0) if answers else b"")
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=serve)

@@ -148,10 +148,10 @@ def fleet(queues: int, workers: int, tasks: int) -> Callable[[Server, Shards], F
             system.work(1, stop)
             begun = time.monotonic()
             while connection.execute("select count(*) from underway.worker_stats").fetchone() != (own_workers,):
-                if time.monotonic() - begun > 2 * PATIENCE:
+                if time.monotonic() - begun > 5 * PATIENCE:
                     raise Failure(f"not all of {own_workers} workers started")
                 time.sleep(0.1)
-            shards.barrier.wait(3 * PATIENCE)
+            shards.barrier.wait(6 * PATIENCE)
             time.sleep(5)
             cpu = server.cpu_seconds()
             time.sleep(5)

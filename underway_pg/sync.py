@@ -48,13 +48,14 @@ class Declared:
 class _Kind:
     """Queues, jobs or schedules.
 
+    `read` gives the stored ones: at least those that are declared, and those of the owner where they can vanish.
     `stored_name` is the attribute with the name of a stored one. `compared` gives those settings of a declared one that
     can be compared with stored ones.
     """
 
     title: str
     stored_name: str
-    read: Callable[[], statements.Statement[Any]]
+    read: Callable[[Declared], statements.Statement[Any]]
     write: Callable[[psycopg.Connection[Any], Declared, Mapping[str, Any]], None]
     remove: Callable[[str], statements.Statement[bool]] | None
     compared: Callable[[Any], Mapping[str, Any]]
@@ -63,16 +64,16 @@ class _Kind:
         found: Iterable[Any] = getattr(declared, f"{self.title}s")
         return found
 
-    def stored(self, connection: psycopg.Connection[Any]) -> dict[str, Any]:
+    def stored(self, connection: psycopg.Connection[Any], declared: Declared) -> dict[str, Any]:
         """What is stored, by name."""
-        return {getattr(each, self.stored_name): each for each in execute(connection, self.read())}
+        return {getattr(each, self.stored_name): each for each in execute(connection, self.read(declared))}
 
     def sync(self, connection: psycopg.Connection[Any], declared: Declared, *, prune: bool) -> SyncChanges:
         """Write what differs. Returns what was done."""
-        before = self.stored(connection)
+        before = self.stored(connection, declared)
         self.write(connection, declared, before)
         names = sorted({each.name for each in self.declared(declared)})
-        after = self.stored(connection)
+        after = self.stored(connection, declared)
         vanished = [name for name, each in after.items() if name not in names and _owner(each) == declared.owner]
         if prune and self.remove is not None:
             for name in vanished:
@@ -93,7 +94,7 @@ class _Kind:
 
     def compare(self, connection: psycopg.Connection[Any], declared: Declared) -> list[str]:
         """How the database differs from the declarations, in words."""
-        stored = self.stored(connection)
+        stored = self.stored(connection, declared)
         found = ((each.name, self.differences(each, stored.get(each.name))) for each in self.declared(declared))
         return [f"{self.title} {name!r}: {', '.join(different)}" for name, different in found if different]
 
@@ -166,9 +167,16 @@ def _write_schedules(connection: psycopg.Connection[Any], declared: Declared, st
             raise type(error)(f"{declared.lines[schedule.name]}: {error.message}", error.hint) from error
 
 
-_QUEUES = _Kind("queue", "name", statements.queue_settings, _write_queues, None, _given)
-_SCHEDULES = _Kind("schedule", "schedule", statements.schedules, _write_schedules, statements.unschedule, _visible)
-_JOBS = _Kind("job", "job", statements.jobs, _write_jobs, statements.unregister_job, _policy)
+def _read_queues(declared: Declared) -> statements.Statement[list[Queue]]:
+    """Only those that are declared: the database may have thousands, and a queue cannot vanish."""
+    return statements.queue_settings([queue.name for queue in declared.queues])
+
+
+_QUEUES = _Kind("queue", "name", _read_queues, _write_queues, None, _given)
+_SCHEDULES = _Kind(
+    "schedule", "schedule", lambda _: statements.schedules(), _write_schedules, statements.unschedule, _visible
+)
+_JOBS = _Kind("job", "job", lambda _: statements.jobs(), _write_jobs, statements.unregister_job, _policy)
 _KINDS = (_QUEUES, _JOBS, _SCHEDULES)
 
 

@@ -31,7 +31,9 @@ from underway_pg import (
     RetryPolicy,
     Schedule,
     SyncChanges,
+    sync,
 )
+from underway_pg.client import execute
 from underway_pg.embedded import find_binaries
 
 FOREVER = "0 0 1 1 *"
@@ -159,6 +161,26 @@ def test_many_workers_sync_at_once(database: str) -> None:
             return len(app.sync().queues.created)
 
     assert sorted(at_once(one, 4)) == [0, 0, 0, 2]
+
+
+def test_a_sync_reads_the_settings_of_the_declared_queues_only(
+    database: str, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session.run("select underway.create_queue('other-' || n) from generate_series(1, 50) n")
+    read: list[Any] = []
+
+    def record(connection: Any, statement: Any) -> Any:
+        read.append(execute(connection, statement))
+        return read[-1]
+
+    monkeypatch.setattr(sync, "execute", record)
+    with shop(database) as app:
+        app.sync()
+
+    assert {each.name for found in read if isinstance(found, list) for each in found if isinstance(each, Queue)} == {
+        "dead",
+        "orders",
+    }
 
 
 # The first enqueue

@@ -82,12 +82,13 @@ def create_queue(queue: Queue) -> Statement[None]:
 _QUEUE_SETTINGS = [field.name for field in fields(Queue) if field.name not in ("name", "executor")]
 
 
-def queue_settings() -> Statement[list[Queue]]:
-    """The settings of every queue."""
+def queue_settings(names: list[str] | None = None) -> Statement[list[Queue]]:
+    """The settings of those of these queues that exist, or of all."""
     columns = {name: column_of(name) for name in _QUEUE_SETTINGS} | {"retry": RETRY_POLICY.format("retry_policy")}
     return Statement(
-        f"select queue, {', '.join(columns.values())} from underway.queue_list",
-        {},
+        f"select queue, {', '.join(columns.values())} from underway.queue_list"
+        " where %(names)s::text[] is null or queue = any (%(names)s)",
+        {"names": names},
         lambda rows: [Queue(**read_settings(["name", *columns], row)) for row in rows],
     )
 

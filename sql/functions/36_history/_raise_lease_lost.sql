@@ -9,22 +9,21 @@ returns void
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set jit = off
 as $$
 declare
     v_state text;
 begin
-    select coalesce(
-        (select t.state::text from underway.task t where t.id = _raise_lease_lost.task),
-        (select h.state::text from underway.task_history h where h.id = _raise_lease_lost.task),
-        'unknown'
-    )
-    into v_state;
+    select t.state into v_state from underway.task t where t.id = _raise_lease_lost.task;
+    if not found then
+        select h.state into v_state from underway.task_history h where h.id = _raise_lease_lost.task;
+    end if;
 
     raise exception using
         errcode = 'UW002',
-        message = format('task %s is not held under lease %s; it is %s', _raise_lease_lost.task, _raise_lease_lost.lease, v_state),
+        message = format('task %s is not held under lease %s; it is %s', _raise_lease_lost.task, _raise_lease_lost.lease, coalesce(v_state, 'unknown')),
         hint = 'The lease lapsed, or the task was settled or cancelled; drop this result.';
 end;
 $$;

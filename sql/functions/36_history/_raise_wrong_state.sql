@@ -9,17 +9,20 @@ returns void
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set jit = off
 as $$
 declare
-    v_state underway.task_state := coalesce(
-        (select t.state from underway.task t where t.id = _raise_wrong_state.task),
-        (select h.state from underway.task_history h where h.id = _raise_wrong_state.task)
-    );
+    v_state underway.task_state;
     v_moved underway.moved_task;
 begin
-    if v_state is null then
+    select t.state into v_state from underway.task t where t.id = _raise_wrong_state.task;
+    if not found then
+        select h.state into v_state from underway.task_history h where h.id = _raise_wrong_state.task;
+    end if;
+
+    if not found then
         select m.* into v_moved from underway.moved_task m where m.id = _raise_wrong_state.task;
         if found then
             raise exception using

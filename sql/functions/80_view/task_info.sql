@@ -9,6 +9,7 @@ language plpgsql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set jit = off
 as $$
@@ -25,13 +26,19 @@ begin
     from underway.task t
     left join underway.job j on j.name = t.job
     left join underway.queue q on q.name = t.queue
-    where t.id = task_info.task
-    union all
+    where t.id = task_info.task;
+
+    -- Apart, because each session plans this for all partitions of the history.
+    if found then
+        return;
+    end if;
+
+    return query
     select
         h.id, h.queue::text, h.job, h.state, h.priority, h.attempt,
         (coalesce(h.retry_policy, j.retry_policy, q.retry_policy)).max_attempts,
-        h.input, h.output, h.headers, null, h.errors,
-        h.dead_letter, h.enqueued_at, null, h.started_at, null, h.finished_at, h.kept_until,
+        h.input, h.output, h.headers, null::jsonb, h.errors,
+        h.dead_letter, h.enqueued_at, null::timestamptz, h.started_at, null::timestamptz, h.finished_at, h.kept_until,
         (select w.name from underway.worker w where w.id = h.worker),
         h.unique_key::text, h.concurrency_key::text, h.expires_at, h.reason
     from underway.task_history h

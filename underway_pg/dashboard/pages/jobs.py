@@ -71,13 +71,11 @@ async def show_one(request: Request, db: Queries) -> dict[str, Any]:
     groups = await db.rows("select * from underway.failure_groups(%(since)s)", given)
     failures = [group for group in groups if group.job == name][:10]
     await redact_texts(dashboard_of(request).redaction, db, failures, "message", task="last_task")
-    queue = None
-    if job is not None:
-        queue = next((each for each in await db.run(statements.queue_settings()) if each.name == job.queue), None)
+    queues = await db.run(statements.queue_settings([job.queue])) if job is not None else []
     return {
         "title": name,
         "job": job,
-        "settings": _settings(job, queue) if job is not None and queue is not None else [],
+        "settings": _settings(job, queues[0]) if job is not None and queues else [],
         "by_queue": by_queue,
         "charts": charts,
         "failures": failures,

@@ -5,12 +5,13 @@ Element by element, as psycopg dumps a list, an array costs a worker more than a
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..wire import uuid_text
 
-__all__ = ["composite", "id_array", "lease_array", "output_array", "text_array"]
+__all__ = ["composite", "id_array", "lease_array", "names_array", "output_array", "text_array"]
 
 
 def composite(fields: Mapping[str, Any]) -> str:
@@ -36,6 +37,12 @@ def output_array(outputs: list[str | None]) -> str | None:
 def text_array(texts: Iterable[str | None]) -> str:
     """An array of texts."""
     return "{" + ",".join("null" if text is None else _quoted(text) for text in texts) + "}"
+
+
+@functools.lru_cache(maxsize=64)
+def names_array(names: tuple[str, ...]) -> str:
+    """An array of the queues of a worker, which may be thousands, and are the same in each of its calls."""
+    return text_array(names)
 
 
 def _quoted(text: str) -> str:

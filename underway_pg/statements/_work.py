@@ -9,7 +9,7 @@ from typing import Any
 from ..models import ClaimedTask, FailedTask
 from ..wire import uuid_text
 from ._base import Statement, dump_json, first_column, nothing, scalar
-from ._literals import id_array, lease_array, output_array, text_array
+from ._literals import id_array, lease_array, names_array, output_array, text_array
 
 __all__ = [
     "complete",
@@ -29,8 +29,8 @@ _CLAIMED = ", ".join(ClaimedTask._fields)
 def dequeue(queues: Sequence[str], max_tasks: int, worker: int | None = None) -> Statement[list[ClaimedTask]]:
     """Claim ready tasks; gives them in the order in which they are to run."""
     return Statement(
-        f"select {_CLAIMED} from underway.dequeue(%(queues)s::text[], %(max_tasks)s::integer, %(worker)s)",
-        {"queues": list(queues), "max_tasks": max_tasks, "worker": worker},
+        f"select {_CLAIMED} from underway.dequeue(%(queues)s::text::text[], %(max_tasks)s::integer, %(worker)s)",
+        {"queues": names_array(tuple(queues)), "max_tasks": max_tasks, "worker": worker},
         lambda rows: list(map(ClaimedTask._make, rows)),
         as_bytes=True,
     )

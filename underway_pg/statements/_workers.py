@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from ..models import WorkerStats
 from ._base import Statement, nothing, scalar
+from ._literals import names_array
 from ._rows import columns_of, read_as
 
 __all__ = [
@@ -84,10 +85,10 @@ def stay_idle(worker: int) -> Statement[Looked]:
 
 def _look(chores: str, to_vacuum: str, worker: int, queues: Sequence[str]) -> Statement[Looked]:
     return Statement(
-        f"""select extract(epoch from underway.next_wakeup(%(queues)s::text[]))::float8,
+        f"""select extract(epoch from underway.next_wakeup(%(queues)s::text::text[]))::float8,
             underway.worker_state(%(worker)s), {to_vacuum}
         from {chores}""",
-        {"worker": worker, "queues": list(queues)},
+        {"worker": worker, "queues": names_array(tuple(queues))},
         lambda rows: Looked(*rows[0]),
     )
 

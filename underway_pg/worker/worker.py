@@ -73,6 +73,7 @@ class Worker:
         self.settings = settings.with_defaults()
         self.name = self.settings.name or ""
         self.queues = self.settings.queue_names
+        self._served = frozenset(self.queues)
         self.concurrency = self.settings.total_concurrency
         self._dsn = dsn
         self._jobs = dict(jobs)
@@ -162,7 +163,7 @@ class Worker:
             self._engine.stopping.renew_soon(notification.payload)
         elif notification.channel == "underway_look":
             self._engine.maintenance.looked_for(notification.payload)
-        elif notification.payload in self.queues:
+        elif notification.payload in self._served:
             self._shared.follow(self._shared.prefetch.notified())
 
     def stop(self) -> None:

@@ -132,7 +132,7 @@ def main() -> None:
     report = newest()
     figures = {name: find(report, input) for name, input in INPUTS.items()}
     ratios = [line.ratio for line in report.lines if line.row == "same-work" and line.workload.startswith(SHARED)]
-    efficiency = min(1.0, *(ratio for ratio in ratios if ratio is not None))
+    efficiency = min([1.0, *(ratio for ratio in ratios if ratio is not None)])
     lines = [
         "",
         f"From the [run of {report.date}](scaling/{report.date}.md):",

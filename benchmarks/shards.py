@@ -152,7 +152,7 @@ def fleet(queues: int, workers: int, tasks: int) -> Callable[[Server, Shards], F
                     raise Failure(f"not all of {own_workers} workers started")
                 time.sleep(0.1)
             shards.barrier.wait(6 * PATIENCE)
-            time.sleep(15)  # the workers' first calls are over
+            time.sleep(15)  # until the workers' first calls are over
             begun, cpu = time.monotonic(), server.cpu_seconds()
             time.sleep(10)
             idle = (server.cpu_seconds() - cpu) / (time.monotonic() - begun)

@@ -23,7 +23,10 @@ begin
 
     raise exception using
         errcode = 'UW002',
-        message = format('task %s is not held under lease %s; it is %s', _raise_lease_lost.task, _raise_lease_lost.lease, coalesce(v_state, 'unknown')),
+        message = format(
+            'task %s is not held under lease %s; it is %s',
+            _raise_lease_lost.task, _raise_lease_lost.lease, coalesce(v_state, 'unknown')
+        ),
         hint = 'The lease lapsed, or the task was settled or cancelled; drop this result.';
 end;
 $$;

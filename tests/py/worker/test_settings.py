@@ -50,6 +50,19 @@ def test_one_queue_may_be_given_by_its_name_and_is_not_taken_for_its_letters(app
     assert app.worker(queues="email").queues == ["email"]
 
 
+def test_a_worker_serves_queues_whose_names_need_quotes_in_an_array(app: App, session: Session) -> None:
+    names = ['a"b', "back\\slash", "{1,2}", "null", "it's", "two words"]
+    for name in names:
+        session.connection.execute("select underway.create_queue(%s)", [name])
+
+    @app.job(name="work", queue=names[0])
+    def work() -> None: ...
+
+    ids = [app.client.enqueue(name, {}, job="work") for name in names]
+    with beside(app.worker(queues=names)) as worker:
+        assert [final(app, id, worker).queue for id in ids] == names
+
+
 def test_a_worker_runs_at_most_as_many_tasks_of_each_queue_as_its_settings_say(database: str, session: Session) -> None:
     running = {"email": Seen(), "reports": Seen()}
     release = threading.Event()

@@ -20,7 +20,7 @@ import pytest
 from tests import forks
 from tests.py import process_jobs
 from tests.py.support import FOREVER, SECONDS, Beside, Session, beside, final, wait_until
-from tests.py.worker_support import AT_ONCE, ONCE, Seen, deafen, info, listening, messages
+from tests.py.worker_support import AT_ONCE, ONCE, Seen, deafen, info, listening, messages, put_back
 from underway_pg import App, Context, Queue, TaskInfo, Worker
 from underway_pg.errors import ConfigurationError
 from underway_pg.settings import Options
@@ -131,7 +131,7 @@ def test_a_handler_in_a_process_says_how_its_attempt_ends(app: App, session: Ses
         assert (task.state, error(task)["type"], messages(task)) == ("failed", "Fatal", ["never"])
         task = final(app, leaves, worker)
         assert (task.output, error(task)["type"]) == ("done", "SystemExit")
-        worker.until(lambda: info(app, snoozed).state == "pending", "it is snoozed")
+        worker.until(lambda: put_back(app, snoozed), "it is snoozed")
     assert (info(app, snoozed).attempt, info(app, snoozed).errors) == (0, None)
     waited = "select ready_at - now() between interval '59 minutes' and interval '1 hour' from underway.task"
     assert session.column(waited) == [True]

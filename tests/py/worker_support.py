@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -28,6 +29,12 @@ def info(app: App, task: int) -> TaskInfo:
     found = app.task(task)
     assert found is not None
     return found
+
+
+def put_back(app: App, task: int) -> TaskInfo | None:
+    """Return a task that was claimed and is to wait now; a task that nobody has claimed is pending too."""
+    found = info(app, task)
+    return found if found.state == "pending" and found.ready_at and found.ready_at > datetime.now(UTC) else None
 
 
 def messages(task: TaskInfo) -> list[Any]:

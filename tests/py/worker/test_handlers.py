@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.py.support import SECONDS, Session, beside, final
-from tests.py.worker_support import ONCE, Seen, info, messages
+from tests.py.worker_support import ONCE, Seen, info, messages, put_back
 from underway_pg import (
     App,
     Context,
@@ -159,9 +159,7 @@ def test_a_task_with_other_arguments_than_the_job_has_waits_for_a_worker_that_kn
 
     id = app.client.enqueue("q", given, job="job")
     with beside(app.worker(name="old")) as worker:
-        skipped = worker.until(
-            lambda: (task := info(app, id)).ready_at and task.ready_at > datetime.now(UTC) and task, "it is skipped"
-        )
+        skipped = worker.until(lambda: put_back(app, id), "it is skipped")
         worker.until(
             lambda: "skipped" in session.column("select code from underway.why(%s)", id), "the database knows why"
         )
@@ -197,7 +195,7 @@ def test_many_snoozes_are_one_statement_and_hold_up_no_completion(app: App, monk
 
     ids = patient.enqueue_many([{}] * 20)
     with beside(app.worker(concurrency=20)) as worker:
-        worker.until(lambda: all(info(app, id).state == "pending" for id in ids), "all are snoozed")
+        worker.until(lambda: all(put_back(app, id) for id in ids), "all are snoozed")
     assert sum(sent.values) == 20
     assert len(sent.values) < 10
     assert [info(app, id).attempt for id in ids] == [0] * 20

@@ -93,5 +93,6 @@ def test_a_vacuum_waits_for_more_dead_rows_after_one_that_could_remove_none(
         )
         session.run("delete from underway.task")
         session.run("vacuum underway.task")
+        wait_until(lambda: vacuums(session) == 1, "the vacuum is counted")  # up to PostgreSQL 14, a moment later
         assert session.value("select underway._tables_to_vacuum()") == []
         wait_until(lambda: dead_rows(session) >= MANY, "the dead rows stay")

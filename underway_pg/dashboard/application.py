@@ -217,5 +217,6 @@ _HANDLERS: dict[Any, Any] = {
     MissingPrivilege: _database_error,
     psycopg.errors.QueryCanceled: _too_slow,
     psycopg.DataError: _not_storable,
+    psycopg.errors.StatementTooComplex: _not_storable,
     Exception: _unexpected,
 }

@@ -86,6 +86,16 @@ begin
         v_field := 'finished_before';
         v_filter.finished_before := (_read_filter.filter ->> v_field)::timestamptz;
         v_field := 'input';
+        -- PostgreSQL evaluates the steps of a path one within the other; 3,000 of them have exhausted its stack.
+        if length(_read_filter.filter ->> v_field) > 2000 then
+            raise exception using
+                errcode = 'UW001',
+                message = format(
+                    'input of the filter is a path of %s characters, which begins with %L',
+                    length(_read_filter.filter ->> v_field), left(_read_filter.filter ->> v_field, 50)
+                ),
+                hint = 'A path may have 2000 characters.';
+        end if;
         v_filter.input := (_read_filter.filter ->> v_field)::jsonpath;
         v_field := 'worker';
         v_filter.worker := (_read_filter.filter ->> v_field)::bigint;

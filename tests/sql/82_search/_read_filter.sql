@@ -1,5 +1,5 @@
 begin;
-select plan(19);
+select plan(21);
 
 select is(underway._read_filter('{}')::text, '(,,,,,,,,,,,,)', 'an empty filter asks for nothing');
 select is(underway._read_filter(null)::text, '(,,,,,,,,,,,,)', 'no filter is an empty one');
@@ -38,6 +38,13 @@ select throws_like(
 select throws_like(
     $$ select underway._read_filter('{"finished_before": "tomorrow-ish"}') $$, '''finished_before'' of the filter is "tomorrow-ish": %',
     'a time that cannot be read is refused'
+);
+select lives_ok(
+    $$ select underway._read_filter(jsonb_build_object('input', '$' || repeat('.a', 999) || 'b')) $$, 'a path may have 2000 characters'
+);
+select throws_like(
+    $$ select underway._read_filter(jsonb_build_object('input', '$' || repeat('.a', 1000))) $$,
+    'input of the filter is a path of 2001 characters, which begins with %.a.a.%', 'and no more'
 );
 select throws_ok(
     $$ select underway._read_filter('{"ids": [99999999999999999999]}') $$, 'UW001', null, 'an id that no task can have is refused'

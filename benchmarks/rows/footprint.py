@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 
 from results import Line, at_most
-from systems import Failure
+from systems import Failure, System
 
 from rows.bench import Bench, row
 
@@ -204,6 +204,8 @@ def what_many_idle_workers_cost(bench: Bench) -> Iterator[Line]:
         before = bench.server.cpu_seconds()
         time.sleep(seconds)
         used = bench.server.cpu_seconds() - before
+        bench.show(f"enqueueing for {workers} idle workers")
+        cost, waited = _single_tasks_of_idle_workers(bench, ours, seconds, used / seconds)
     yield Line(
         row="idle-many",
         workload=f"{workers} idle worker processes: the server's CPU",
@@ -212,3 +214,23 @@ def what_many_idle_workers_cost(bench: Bench) -> Iterator[Line]:
         goal=at_most(2),
     )
     yield Line(row="idle-many", workload="connections of an idle worker", unit="", ours=[counted[0] / workers])
+    single = f"a task every 50 ms to {workers} idle workers"
+    yield Line(row="idle-many", workload=f"{single}: the server's CPU, each", unit="ms", ours=[cost])
+    yield Line(row="idle-many", workload=f"{single}: until it starts, p50", unit="ms", ours=[waited])
+
+
+def _single_tasks_of_idle_workers(bench: Bench, ours: System, seconds: float, idle: float) -> tuple[float, float]:
+    """Return ms of CPU that a task costs beside the `idle` CPU of a second, and the median of ms until it starts."""
+    tasks = int(seconds / 0.05)
+    with ours.connect() as connection:
+        begun, before = time.monotonic(), bench.server.cpu_seconds()
+        for number in range(tasks):
+            connection.execute("""select underway.enqueue('bench', '{"p": 1}', job => 'noop')""")
+            time.sleep(max(0.0, begun + 0.05 * (number + 1) - time.monotonic()))
+        used = bench.server.cpu_seconds() - before - idle * (time.monotonic() - begun)
+        started = """
+            select extract(epoch from percentile_cont(0.5) within group (order by started_at - enqueued_at)) * 1000
+            from underway.task_history"""
+        waited = connection.execute(started).fetchone()
+    assert waited is not None
+    return 1000 * used / tasks, float(waited[0])

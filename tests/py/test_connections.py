@@ -198,7 +198,7 @@ def test_a_worker_whose_connections_have_fallen_silent_goes_on_over_new_ones(
         session.run("select underway.enqueue('plain', '{\"n\": 1}', job => 'work')")
         running.until(lambda: session.value("select count(*) from underway.task_history") == 1, "it works")
         listening = """select count(*) from pg_stat_activity
-            where datname = current_database() and query in ('listen underway_cancelled', '')"""
+            where datname = current_database() and (query like 'listen _underway_ready_%%' or query = '')"""
         running.until(lambda: session.value(listening) == 1, "it listens")
         proxy.fall_silent()
         session.run("select underway.enqueue('plain', '{\"n\": 2}', job => 'work')")

@@ -46,7 +46,7 @@ READ_ONLY = "cannot execute CREATE TABLE in a read-only transaction"
 # Workers that listen: they have begun to, or have asked whether the server still answers.
 LISTENERS = """
     select pid from pg_stat_activity
-    where application_name like 'underway worker%' and query in ('listen underway_cancelled', '')"""
+    where application_name like 'underway worker%' and (query like 'listen _underway_ready_%' or query = '')"""
 
 # Seconds beyond its own timeout that a call may take on a busy machine.
 MARGIN = 3.0

@@ -20,18 +20,25 @@ class Ear:
         self._speaker = speaker
         self._fences = (f"fence {number}" for number in count())
         for channel in (READY, FINISHED, CANCELLED, "fence"):
-            session.run(f"listen {channel}")
+            self.listen(channel)
+
+    def listen(self, channel: str) -> None:
+        self._session.run(f"listen {channel}")
 
     def heard(self, channel: str) -> list[str]:
         """The payloads on a channel since the last question."""
+        return self.heard_on(channel).get(channel, [])
+
+    def heard_on(self, prefix: str) -> dict[str, list[str]]:
+        """The payloads on each channel whose name begins so, since the last question."""
         fence = next(self._fences)
         self._speaker.run("select pg_notify('fence', %s)", fence)
-        payloads = []
+        payloads: dict[str, list[str]] = {}
         for notification in self._session.connection.notifies(timeout=SECONDS):
             if notification.payload == fence:
                 return payloads
-            if notification.channel == channel:
-                payloads.append(notification.payload)
+            if notification.channel.startswith(prefix):
+                payloads.setdefault(notification.channel, []).append(notification.payload)
         raise AssertionError("the fence was not heard")
 
 
@@ -71,6 +78,68 @@ def test_a_statement_notifies_a_queue_once_for_any_number_of_tasks(session: Sess
     idle_worker(session, "q")
     session.enqueue("q", 500)
     assert ear.heard(READY) == ["q"]
+
+
+class Many:
+    """Sleepers, each with a channel of its own, and who hears what is sent to them."""
+
+    def __init__(self, session: Session, ear: Ear, number: int) -> None:
+        self.workers = [idle_worker(session, "q", "other") for _ in range(number)]
+        self._ear = ear
+        for worker in self.workers:
+            ear.listen(f"{READY}_{worker}")
+
+    def heard(self) -> dict[int, list[str]]:
+        """What each of those that were notified alone has heard since the last question."""
+        return {int(channel.split("_")[-1]): payloads for channel, payloads in self._ear.heard_on(f"{READY}_").items()}
+
+
+def test_two_of_many_idle_workers_are_notified_of_a_task(session: Session, ear: Ear) -> None:
+    many = Many(session, ear, 10)
+    drawn = set()
+    for _ in range(100):
+        session.enqueue("q")
+        heard = many.heard()
+        assert list(heard.values()) == [["q"], ["q"]]
+        drawn.update(heard)
+    assert drawn == set(many.workers)
+    assert ear.heard(READY) == []
+
+
+def test_a_transaction_notifies_the_same_two_of_many_workers_of_each_of_its_tasks(session: Session, ear: Ear) -> None:
+    many = Many(session, ear, 50)
+    session.run("begin")
+    for _ in range(20):
+        session.enqueue("q")
+    session.run("commit")
+    assert list(many.heard().values()) == [["q"], ["q"]]
+
+
+def test_all_of_a_few_idle_workers_are_notified_of_a_task(session: Session, ear: Ear) -> None:
+    many = Many(session, ear, 9)
+    session.enqueue("q")
+    assert ear.heard_on(READY) == {READY: ["q"]}
+    assert many.heard() == {}
+
+
+def test_idle_workers_of_other_queues_do_not_count_as_many(session: Session, ear: Ear) -> None:
+    Many(session, ear, 9)
+    idle_worker(session, "other")
+    session.enqueue("q")
+    assert ear.heard(READY) == ["q"]
+
+
+def test_a_worker_that_passes_a_task_on_is_not_notified_of_it_again(session: Session, ear: Ear) -> None:
+    many = Many(session, ear, 12)
+    full = many.workers[:2]
+    for worker in full:
+        session.run("select underway.pass_on(%s, '{q}')", worker)
+    many.heard()
+    for _ in range(50):
+        session.run("select underway.pass_on(%s, '{q}')", full[0])
+        heard = many.heard()
+        assert list(heard.values()) == [["q"], ["q"]]
+        assert not set(full) & set(heard)
 
 
 def test_a_transaction_notifies_each_queue_once(session: Session, ear: Ear) -> None:

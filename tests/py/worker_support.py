@@ -43,10 +43,10 @@ def messages(task: TaskInfo) -> list[Any]:
 
 def listening(session: Session, worker: Beside) -> None:
     """Wait until the worker hears what is notified."""
-    # What a connection has asked for last; the channels of a worker are asked for in this order.
+    # What a connection has asked for last: the channel of the worker itself.
     query = (
         "select pid from pg_stat_activity where datname = current_database() and state = 'idle'"
-        " and query = 'listen underway_cancelled'"
+        " and query like 'listen _underway_ready_%'"
     )
     worker.until(lambda: session.column(query), "the worker listens")
 

@@ -15,6 +15,7 @@ __all__ = [
     "end_sessions",
     "look",
     "maintain",
+    "pass_on",
     "register_worker",
     "set_idle",
     "set_skipped_jobs",
@@ -42,6 +43,15 @@ def unregister_worker(worker: int) -> Statement[None]:
 def set_idle(worker: int, idle: bool) -> Statement[None]:
     """Say whether a worker sleeps and wants to be notified."""
     return Statement("select underway.set_idle(%(worker)s, %(idle)s)", {"worker": worker, "idle": idle}, nothing)
+
+
+def pass_on(worker: int, queues: Sequence[str], *, stays_idle: bool) -> Statement[None]:
+    """Let other idle workers have tasks that a worker was notified of."""
+    return Statement(
+        "select underway.pass_on(%(worker)s, %(queues)s::text[], %(stays_idle)s)",
+        {"worker": worker, "queues": list(queues), "stays_idle": stays_idle},
+        nothing,
+    )
 
 
 def set_skipped_jobs(worker: int, jobs: list[str]) -> Statement[None]:

@@ -62,6 +62,8 @@ class Claimer:
                 elif lane.serving:
                     lane.backlog_likely = True  # as far as is known; to be claimed when there is room
                     has_room = False
+                if lane.answers_for and self.room(lane) <= 0:
+                    await self._pass_on(lane)
             is_drained = found == 0 and has_room and not shared.held and not shared.claim_wanted.is_set()
             if shared.settings.drain and is_drained:
                 step = shared.prefetch.found_nothing()
@@ -80,6 +82,7 @@ class Claimer:
         shared = self._shared
         claimed_at = time.monotonic()
         shared.prefetch.claiming(lane, claimed_at)
+        answers_for, lane.answers_for = lane.answers_for, set()
         shared.claiming = True
         try:
             tasks = await shared.database.run(statements.dequeue(lane.serving, room, shared.id))
@@ -87,6 +90,7 @@ class Claimer:
             if shared.observer is not None:
                 shared.observer.claimed(tasks, time.monotonic() - claimed_at)
         except QueueNotFound:
+            lane.answers_for |= answers_for
             self._recheck_queues = True
             shared.claim_wanted.set()
             return 0
@@ -94,6 +98,8 @@ class Claimer:
             shared.claiming = False
             if shared.stops:
                 shared.settle_wanted.set()
+        if len(tasks) == room:
+            lane.answers_for |= answers_for
         if tasks:
             self._take(lane, tasks, claimed_at)
         retried = any(task.attempt > 1 for task in tasks)
@@ -103,6 +109,15 @@ class Claimer:
             shared.prefetch.declared(step.idle)
         shared.follow(step)
         return len(tasks)
+
+    async def _pass_on(self, lane: Lane) -> None:
+        """Few other workers know of the tasks of these queues, and this one has no room for them."""
+        shared = self._shared
+        queues, lane.answers_for = sorted(lane.answers_for), set()
+        has_others = len(shared.lanes) > 1
+        await shared.database.run(statements.pass_on(shared.id, queues, stays_idle=has_others))
+        if not has_others:
+            shared.prefetch.declared(False)
 
     def _take(self, lane: Lane, tasks: list[ClaimedTask], claimed_at: float) -> None:
         shared = self._shared

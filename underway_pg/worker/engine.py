@@ -57,9 +57,7 @@ class Engine:
         self._claimer = Claimer(shared, environment, runner, results, self.stopping, stop)
         self._vacuum = Vacuum(dsn, shared.name, settings)
         self.maintenance = Maintenance(shared, self._claimer, runner, self._vacuum, stop)
-        self._listener = Listener(
-            settings.listen_dsn or dsn, shared.name, settings.silent_after, shared.claim_wanted.set, on_notify
-        )
+        self._listener = Listener(settings.listen_dsn or dsn, shared, on_notify)
 
     async def run(self) -> None:
         """Run until everything is settled after a stop, or a part fails. Raises what it raised."""

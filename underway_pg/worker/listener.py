@@ -7,11 +7,13 @@ import contextlib
 import logging
 import random
 from collections.abc import Callable
-from typing import Any
 
 import psycopg
+from psycopg import sql
 
 from .. import connections
+from ..connections import Dsn
+from .shared import Shared
 
 __all__ = ["Listener"]
 
@@ -21,22 +23,15 @@ logger = logging.getLogger(__name__)
 class Listener:
     """Listens over a connection of its own, and connects again when that breaks.
 
-    `on_connected` is called when LISTEN is active, because earlier notifications were missed. `on_notify` gets the
-    later ones. A server that does not answer for `silent_after` seconds counts as lost.
+    When LISTEN is active, the worker claims, because earlier notifications were missed. `on_notify` gets the later
+    ones. A server that does not answer for `silent_after` seconds counts as lost.
     """
 
-    def __init__(
-        self,
-        dsn: Any,
-        name: str,
-        silent_after: float,
-        on_connected: Callable[[], None],
-        on_notify: Callable[[psycopg.Notify], None],
-    ) -> None:
+    def __init__(self, dsn: Dsn, shared: Shared, on_notify: Callable[[psycopg.Notify], None]) -> None:
         self._dsn = dsn
-        self._name = name
-        self._silent_after = silent_after
-        self._on_connected = on_connected
+        self._shared = shared
+        self._name = shared.name
+        self._silent_after = shared.settings.silent_after
         self._on_notify = on_notify
         self._pause = 0.1
         self._is_lost = False
@@ -69,10 +64,15 @@ class Listener:
                 await connection.execute("listen underway_cancelled")
             self._pause = 0.1
             self._is_lost = False
-            self._on_connected()
+            channel = ""
             while True:
+                with connections.answer_within(self._silent_after, connection):
+                    if channel == self._shared.channel:
+                        await connection.execute("")  # does the server still answer?
+                    else:  # at first, and when the worker was registered again
+                        channel = self._shared.channel
+                        await connection.execute(sql.SQL("listen {}").format(sql.Identifier(channel)))
+                        self._shared.claim_wanted.set()
                 async with contextlib.aclosing(connection.notifies(timeout=self._silent_after)) as notifications:
                     async for notification in notifications:
                         self._on_notify(notification)
-                with connections.answer_within(self._silent_after, connection):
-                    await connection.execute("")  # does the server still answer?

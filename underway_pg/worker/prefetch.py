@@ -5,10 +5,14 @@ pay for notifications that it does not need.
 
 Idea: a claim that returns as many tasks as it asked for means a backlog: claim again as soon as there is room. A claim
 that returns fewer means that the queue is empty: declare the worker idle, so that enqueueing notifies it, and claim
-once more, because what was enqueued before the declaration was not announced. A worker is declared busy again only
-after it has found full claims for a while.
+once more, because what was enqueued before the declaration was not announced. A worker is declared busy again
+after it has found full claims for a while, or when it passes a notification on.
 
 Invariant: when a worker sleeps without a backlog, the database knows that it is idle, and it has claimed since then.
+
+Where many workers are idle, two are notified of a task. Such a worker answers for the queue: until a claim has returned
+less than it asked for, there may be a task that nobody else knows of. If it has no room to claim, it passes the
+notification on.
 """
 
 from __future__ import annotations
@@ -31,6 +35,7 @@ class Lane:
     ready           claimed, and not started
     running         how many handlers occupy a slot
     backlog_likely  the last claim may have left tasks
+    answers_for     queues of which this worker was notified, and few others; a task may be in each
     """
 
     queues: list[str]
@@ -39,6 +44,7 @@ class Lane:
     ready: deque[Attempt] = field(default_factory=deque)
     running: int = 0
     backlog_likely: bool = True
+    answers_for: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         """Begin with all queues."""

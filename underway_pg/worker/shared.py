@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import psycopg
+
 from ..job import Job
 from ..models import WorkerCounters
 from .attempt import Attempt
@@ -81,6 +83,18 @@ class Shared:
         return WorkerCounters(
             **vars(self.counters), running=self.running, prefetched=sum(len(lane.ready) for lane in self.lanes)
         )
+
+    @property
+    def channel(self) -> str:
+        """Where this worker and few others are notified of a task, if many workers are idle."""
+        return f"underway_ready_{self.id}"
+
+    def notified(self, notification: psycopg.Notify) -> None:
+        """A task of a queue is ready."""
+        queue = notification.payload
+        if notification.channel == self.channel:
+            next(lane for lane in self.lanes if queue in lane.queues).answers_for.add(queue)
+        self.follow(self.prefetch.notified())
 
     @property
     def running(self) -> int:

@@ -164,7 +164,7 @@ class Worker:
         elif notification.channel == "underway_look":
             self._engine.maintenance.looked_for(notification.payload)
         elif notification.payload in self._served:
-            self._shared.follow(self._shared.prefetch.notified())
+            self._shared.notified(notification)
 
     def stop(self) -> None:
         """Claim no more tasks, let running ones end within the shutdown timeout, and give the rest back.

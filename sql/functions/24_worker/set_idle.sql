@@ -24,4 +24,4 @@ $$;
 
 comment on function underway.set_idle(bigint, boolean) is
     'Record whether a worker is idle. A worker that is about to sleep calls this first, then checks once more with'
-    ' next_wakeup, then waits for a notification on the channel underway_ready. A worker that repeats it is seen thereby.';
+    ' next_wakeup, then waits for a notification. A worker that repeats it is seen thereby.';

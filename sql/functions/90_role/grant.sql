@@ -30,7 +30,7 @@ begin
             ('underway_worker', array[
                 'dequeue', 'complete', 'complete_many', 'complete_and_dequeue', 'fail', 'fail_many', 'snooze', 'release',
                 'snooze_many', 'release_many', 'heartbeat', 'report_progress', 'report_progress_many', 'register_worker',
-                'unregister_worker', 'register_job', 'retry_policy', 'set_idle', 'set_skipped_jobs', 'next_wakeup', 'worker_state', 'maintain', 'run_schedules'
+                'unregister_worker', 'register_job', 'retry_policy', 'set_idle', 'pass_on', 'set_skipped_jobs', 'next_wakeup', 'worker_state', 'maintain', 'run_schedules'
             ]),
             ('underway_observer', array[
                 'task_info', 'export_tasks', 'why', 'stats', 'backoff', 'cron_next', 'cron_preview', 'histogram_bounds', 'stats_over_time',

@@ -1,5 +1,5 @@
 begin;
-select plan(14);
+select plan(16);
 
 -- A transaction that is rolled back sends no notification. But NOTIFY refuses a payload of 8000 bytes at once, so a queue
 -- with a name of that length shows whether _wake calls it.
@@ -29,6 +29,20 @@ select lives_ok(
     $$ select underway._wake('invoice') $$,
     'the payload of the notification is only the name of the queue'
 );
+
+-- More than one worker, and more than ten, of which two are notified (tests/py/test_notify.py): here it is not refused.
+
+insert into underway.worker (name, queues, idle, started_at, seen_at)
+select 'many', array['many', repeat('m', 8000)], true, now(), now()
+from generate_series(1, 12);
+
+select lives_ok($$ select underway._wake('many') $$, 'two of many idle workers are notified');
+
+select throws_ok(
+    $$ select underway._wake(repeat('m', 8000)) $$, '22023', 'payload string too long', 'and of a queue with any name'
+);
+
+delete from underway.worker where name = 'many';
 
 -- the time at which the task is due
 

@@ -4,7 +4,7 @@
 -- stays idle, since it has room for other queues, could be drawn again and again; so it notifies all of them, and those
 -- that are not notified alone pass nothing on.
 --
--- Writes: worker.
+-- Writes: nothing.
 -- Calls: _wake, set_idle.
 
 create or replace function underway.pass_on(worker bigint, queues text[], stays_idle boolean default false)

@@ -27,6 +27,8 @@ from underway_pg.errors import TaskNotFound, WaitTimeout
 from underway_pg.models import BlockedReason
 from underway_pg.settings import Options
 
+LIKE_OTHERS = 1.0
+
 
 class Waiter:
     """`wait_for` in both forms, from plain code."""
@@ -34,26 +36,26 @@ class Waiter:
     def __init__(self, app: App, kind: str, poll_interval: float) -> None:
         self._app = app
         self._kind = kind
-        self._poll_interval = poll_interval
+        self.poll_interval = poll_interval
 
     def __call__(self, task: int, timeout: float | None = SECONDS) -> Any:
         if self._kind == "sync":
-            with Client(self._app.dsn, poll_interval=self._poll_interval) as client:
+            with Client(self._app.dsn, poll_interval=self.poll_interval) as client:
                 return client.wait_for(task, timeout=timeout)
 
         async def wait() -> Any:
-            async with AsyncClient(self._app.dsn, poll_interval=self._poll_interval) as client:
+            async with AsyncClient(self._app.dsn, poll_interval=self.poll_interval) as client:
                 return await client.wait_for(task, timeout=timeout)
 
         return asyncio.run(wait())
 
     def many(self, tasks: list[int], timeout: float | None = SECONDS) -> dict[int, TaskInfo]:
         if self._kind == "sync":
-            with Client(self._app.dsn, poll_interval=self._poll_interval) as client:
+            with Client(self._app.dsn, poll_interval=self.poll_interval) as client:
                 return client.wait_for_many(tasks, timeout=timeout)
 
         async def wait() -> dict[int, TaskInfo]:
-            async with AsyncClient(self._app.dsn, poll_interval=self._poll_interval) as client:
+            async with AsyncClient(self._app.dsn, poll_interval=self.poll_interval) as client:
                 return await client.wait_for_many(tasks, timeout=timeout)
 
         return asyncio.run(wait())
@@ -61,7 +63,11 @@ class Waiter:
 
 @pytest.fixture(params=["sync", "async"])
 def wait_for(request: pytest.FixtureRequest, app: App) -> Waiter:
-    """Waits by notifications, unless a test has no use for them: the client looks at the tasks very rarely."""
+    """Waits by notifications, unless a test has no use for them: the client looks at the tasks very rarely.
+
+    While a task is claimed, its row is locked, and no notification of its end can be requested. A test in which a
+    client may ask just then looks once a second, as clients do (`LIKE_OTHERS`).
+    """
     return Waiter(app, request.param, poll_interval=2 * SECONDS)
 
 
@@ -70,6 +76,7 @@ def test_waiting_gives_the_output(app: App, wait_for: Waiter) -> None:
     def answer() -> dict[str, int]:
         return {"answer": 42}
 
+    wait_for.poll_interval = LIKE_OTHERS
     with beside(app.worker()):
         id = answer.enqueue()
         assert wait_for(id) == {"answer": 42}
@@ -98,6 +105,7 @@ def test_waiting_raises_how_the_task_ended_otherwise(app: App, wait_for: Waiter)
     def fails() -> None:
         raise Fatal("because")
 
+    wait_for.poll_interval = LIKE_OTHERS
     id = fails.enqueue()
     cancelled = fails.options(delay=3600).enqueue()
     with beside(app.worker()):
@@ -157,6 +165,7 @@ def test_waiting_for_many_gives_how_each_ended_in_the_order_in_which_they_were_g
             raise Fatal("odd")
         return n // 2
 
+    wait_for.poll_interval = LIKE_OTHERS
     ids = half.enqueue_many({"n": n} for n in range(20))
     cancelled = half.options(delay=3600).enqueue(n=0)
     app.cancel(cancelled)

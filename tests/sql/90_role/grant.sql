@@ -61,7 +61,7 @@ select set_eq(
     '{
         dequeue, complete, complete_many, complete_and_dequeue, fail, fail_many, snooze, release, release_many,
         heartbeat, report_progress, report_progress_many, register_worker, unregister_worker, set_idle, set_skipped_jobs,
-        snooze_many, next_wakeup, worker_state, maintain,
+        pass_on, snooze_many, next_wakeup, worker_state, maintain,
         run_schedules, register_job, retry_policy, schema_version, shard
     }'::text[],
     'a worker can dequeue, settle, maintain and register its jobs'

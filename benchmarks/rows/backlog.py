@@ -16,7 +16,7 @@ from rows.held import hold_snapshot
 # In the partition that the drained tasks are moved to: finished today, kept for the default fourteen days.
 HISTORY = """
     insert into underway.task_history (
-        id, enqueued_at, started_at, finished_at, expires_at, expires_slot,
+        id, enqueued_at, started_at, finished_at, kept_until, kept_slot,
         priority, attempt, state, queue, job, input
     )
     select

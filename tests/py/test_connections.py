@@ -348,7 +348,7 @@ def test_the_session_of_a_process_that_ends_in_a_silent_transaction_is_ended(
     database: str, proxy: Proxy, dies: bool, silent_after: float, error: str
 ) -> None:
     retry = RetryPolicy(max_attempts=9, initial_interval=0)
-    with App(database, queues=[Queue(name="q", heartbeat=6, retry=retry)]) as app, Session(database) as session:
+    with App(database, queues=[Queue(name="q", heartbeat=20, retry=retry)]) as app, Session(database) as session:
         first = app.client.enqueue("q", {}, job="pid")
         settings = WorkerSettings(queues=["q"], concurrency=1, silent_after=silent_after)
         worker = Worker(f"{proxy.dsn}?connect_timeout=2", process_jobs.app.jobs, settings)

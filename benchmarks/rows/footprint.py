@@ -221,12 +221,13 @@ def what_many_idle_workers_cost(bench: Bench) -> Iterator[Line]:
 
 def _single_tasks_of_idle_workers(bench: Bench, ours: System, seconds: float, idle: float) -> tuple[float, float]:
     """Return ms of CPU that a task costs beside the `idle` CPU of a second, and the median of ms until it starts."""
-    tasks = int(seconds / 0.05)
+    every = 0.05
+    tasks = int(seconds / every)
     with ours.connect() as connection:
         begun, before = time.monotonic(), bench.server.cpu_seconds()
         for number in range(tasks):
             connection.execute("""select underway.enqueue('bench', '{"p": 1}', job => 'noop')""")
-            time.sleep(max(0.0, begun + 0.05 * (number + 1) - time.monotonic()))
+            time.sleep(max(0.0, begun + every * (number + 1) - time.monotonic()))
         used = bench.server.cpu_seconds() - before - idle * (time.monotonic() - begun)
         started = """
             select extract(epoch from percentile_cont(0.5) within group (order by started_at - enqueued_at)) * 1000

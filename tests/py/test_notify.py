@@ -81,7 +81,7 @@ def test_a_statement_notifies_a_queue_once_for_any_number_of_tasks(session: Sess
 
 
 class Many:
-    """Sleepers, each with a channel of its own, and who hears what is sent to them."""
+    """A number of idle workers; the session that listens also listens on the channel of each."""
 
     def __init__(self, session: Session, ear: Ear, number: int) -> None:
         self.workers = [idle_worker(session, "q", "other") for _ in range(number)]
@@ -90,7 +90,7 @@ class Many:
             ear.listen(f"{READY}_{worker}")
 
     def heard(self) -> dict[int, list[str]]:
-        """What each of those that were notified alone has heard since the last question."""
+        """The payloads that were sent to each worker on its own channel, since the last question."""
         return {int(channel.split("_")[-1]): payloads for channel, payloads in self._ear.heard_on(f"{READY}_").items()}
 
 

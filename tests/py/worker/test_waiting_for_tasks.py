@@ -27,6 +27,7 @@ from underway_pg.errors import TaskNotFound, WaitTimeout
 from underway_pg.models import BlockedReason
 from underway_pg.settings import Options
 
+# Seconds between two looks of a client, by default.
 LIKE_OTHERS = 1.0
 
 

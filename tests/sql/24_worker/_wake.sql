@@ -30,7 +30,7 @@ select lives_ok(
     'the payload of the notification is only the name of the queue'
 );
 
--- More than one worker, and more than ten, of which two are notified (tests/py/test_notify.py): here it is not refused.
+-- ten or more idle workers; that two of them are notified is shown in tests/py/test_notify.py
 
 insert into underway.worker (name, queues, idle, started_at, seen_at)
 select 'many', array['many', repeat('m', 8000)], true, now(), now()

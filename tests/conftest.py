@@ -6,13 +6,13 @@ import sys
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
+import psycopg
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 from tests import debian, forks
 from tests.clusters import copy_instead_of_initdb
 from tests.servers import Server, Servers, ServersError, Source, choose, docker_answers
-from underway_pg import schema
 from underway_pg.embedded import system_binaries, wheel_binaries
 from underway_pg.worker.executors import pool
 
@@ -125,7 +125,8 @@ def databases(server: Server) -> Iterator[Callable[[int], str]]:
 
         def make(shard: int) -> str:
             dsn = stack.enter_context(server.database())
-            schema.migrate(dsn, shard=shard)
+            with psycopg.connect(dsn) as connection:
+                connection.execute("select underway.set_shard(%s)", [shard])
             return dsn
 
         yield make

@@ -30,8 +30,15 @@ from underway_pg.embedded import EmbeddedPostgres
 from underway_pg.testing.databases import Databases
 
 IMAGE = "postgres:18"
-# Databases come and go by the hundred; nothing here has to survive a power cut.
-SETTINGS = {"fsync": "off", "full_page_writes": "off", "max_wal_size": "128MB", "max_prepared_transactions": "5"}
+# Databases come and go by the hundred; nothing here has to survive a power cut. Ten thousand sessions need not load
+# PL/pgSQL each.
+SETTINGS = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "max_wal_size": "128MB",
+    "max_prepared_transactions": "5",
+    "shared_preload_libraries": "plpgsql",
+}
 # Where Linux has files in memory, and how many bytes must be free there: three times what the suite was seen to take.
 # A disk is slower, and much so with ext4 without a journal: a new file passes over each that was deleted just before.
 MEMORY = Path("/dev/shm")

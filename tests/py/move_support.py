@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.py.support import Session
 from tests.py.test_cli import Answer, Underway, bare
-from tests.servers import Server
-from underway_pg import schema
 
 __all__ = ["SOURCE", "TARGET", "Pair", "bare", "move", "pair"]
 
@@ -46,13 +44,10 @@ class Pair:
 
 
 @pytest.fixture
-def pair(server: Server) -> Iterator[Pair]:
+def pair(databases: Callable[[int], str]) -> Iterator[Pair]:
     """Two databases of a server."""
-    with server.database() as source, server.database() as target:
-        schema.migrate(source, shard=SOURCE)
-        schema.migrate(target, shard=TARGET)
-        with contextlib.closing(Pair(source, target)) as pair:
-            yield pair
+    with contextlib.closing(Pair(databases(SOURCE), databases(TARGET))) as pair:
+        yield pair
 
 
 @pytest.fixture

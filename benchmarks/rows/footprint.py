@@ -7,6 +7,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
+from statistics import median
 
 from results import Line, at_most
 from systems import Failure, System
@@ -80,6 +81,27 @@ def writes_of_the_disk(bench: Bench) -> Iterator[Line]:
     yield Line(row="disk", workload="the disk: syncs of 8 kB", unit="a second", ours=syncs)
     megabytes = [8 * rate(8_000_000) for _ in range(bench.scale.short_rounds)]
     yield Line(row="disk", workload="the disk: sequential, a sync each 8 MB", unit="MB/s", ours=megabytes)
+
+
+@row("machine")
+def evenness_of_the_machine(bench: Bench) -> Iterator[Line]:
+    """How often the processor itself is slow, as that of a virtual machine may be: each p99 has such moments in it."""
+
+    def loop() -> float:
+        begun = time.perf_counter()
+        for _ in range(4000):
+            pass
+        return time.perf_counter() - begun
+
+    ended, taken = time.monotonic() + bench.scale.idle_seconds, []
+    while time.monotonic() < ended:
+        taken.append(loop())
+    usual = median(taken)
+    slow = [one for one in taken if one > 3 * usual]
+    share = 100 * sum(slow) / sum(taken)
+    yield Line(row="machine", workload="the machine: time at a third of its speed or less", unit="%", ours=[share])
+    slowest = max(taken) / usual
+    yield Line(row="machine", workload="the machine: its slowest moment", unit="times the usual", ours=[slowest])
 
 
 @row("cpu")

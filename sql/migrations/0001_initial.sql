@@ -638,7 +638,10 @@ create table underway.task_stat (
     run_histogram  bigint[] not null default '{}',
     wait_histogram bigint[] not null default '{}',
     primary key (queue, job, step, at)
-) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
+) with (
+    fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 1000,
+    autovacuum_vacuum_cost_delay = 0
+);
 
 -- The queues and jobs of which there are sums.
 create index task_stat_total on underway.task_stat (queue, job) where step = 'total';

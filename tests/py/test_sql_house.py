@@ -254,6 +254,11 @@ def test_a_database_with_any_encoding_can_install_the_file(file: Path) -> None:
 
 
 @every_file
+def test_no_line_is_too_long_to_read_side_by_side(file: Path) -> None:
+    assert not [line for line in file.read_text().splitlines() if len(line) > 128]
+
+
+@every_file
 def test_the_function_has_its_pgtap_file(file: Path) -> None:
     assert file.stem in {subject(test) for test in (ROOT / "tests/sql" / room(file)).glob("*.sql")}
 

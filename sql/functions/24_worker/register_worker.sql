@@ -46,4 +46,5 @@ end;
 $$;
 
 comment on function underway.register_worker(text, text[], integer, text) is
-    'Register a worker; version is that of its program, for people. Returns its id, which dequeue, set_idle, maintain, worker_state and unregister_worker take.';
+    'Register a worker; version is that of its program, for people. Returns its id, which dequeue, set_idle, maintain,'
+    ' worker_state and unregister_worker take.';

@@ -14,7 +14,11 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform pg_advisory_xact_lock_shared(held.key)
-    from (select distinct underway._watermark_lock(given.queue) as key from unnest(_lock_front.queues) as given (queue) order by 1) held;
+    from (
+        select distinct underway._watermark_lock(given.queue) as key
+        from unnest(_lock_front.queues) as given (queue)
+        order by 1
+    ) held;
 end;
 $$;
 

@@ -83,7 +83,8 @@ begin
     from (
         -- Each count enters four steps, and in each of them the sums of its queue and job and those of everything.
         select
-            step.name as step, step.at, line.queue collate "C" as queue, line.job collate "C" as job, c.outcome, c.tasks, c.run_seconds, c.wait_seconds,
+            step.name as step, step.at, line.queue collate "C" as queue, line.job collate "C" as job, c.outcome, c.tasks,
+            c.run_seconds, c.wait_seconds,
             c.run_bucket, c.wait_bucket
         from (
             select n.at, n.outcome, n.queue, n.job, n.tasks, n.run_seconds, n.wait_seconds, n.run_bucket, n.wait_bucket

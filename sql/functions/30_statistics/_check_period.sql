@@ -49,5 +49,5 @@ end;
 $$;
 
 comment on function underway._check_period(timestamptz, timestamptz, interval) is
-    'The step of a period; where none is given, the smallest that gives at most 150 rows. Refuses a period without a beginning or'
-    ' an end, and a step that is not of whole minutes.';
+    'The step of a period; where none is given, the smallest that gives at most 150 rows. Refuses a period without a'
+    ' beginning or an end, and a step that is not of whole minutes.';

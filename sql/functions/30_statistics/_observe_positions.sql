@@ -63,5 +63,5 @@ end;
 $$;
 
 comment on function underway._observe_positions() is
-    'The ids of tasks and of rows of `uncounted` up to which no row can appear any more; null while a transaction is under way that could'
-    ' add one.';
+    'The ids of tasks and of rows of `uncounted` up to which no row can appear any more; null while a transaction is'
+    ' under way that could add one.';

@@ -55,5 +55,5 @@ end;
 $$;
 
 comment on function underway._prune_statistics(integer) is
-    'Remove statistics whose time is over: at most max_rows of minutes, hours and days, and as many of depths. Returns how many rows there'
-    ' were.';
+    'Remove statistics whose time is over: at most max_rows of minutes, hours and days, and as many of depths. Returns'
+    ' how many rows there were.';

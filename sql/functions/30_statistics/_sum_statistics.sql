@@ -57,25 +57,32 @@ begin
             date_bin(_sum_statistics.step, s.at, '2000-01-03 00:00:00+00') as at,
             case when _sum_statistics.by_queue then s.queue::text end as queue,
             case when _sum_statistics.by_job then s.job::text end as job,
-            sum(s.enqueued)::bigint as enqueued, sum(s.started)::bigint as started, sum(s.succeeded)::bigint as succeeded,
-            sum(s.failed)::bigint as failed, sum(s.retried)::bigint as retried, sum(s.cancelled)::bigint as cancelled, sum(s.expired)::bigint as expired,
+            sum(s.enqueued)::bigint as enqueued, sum(s.started)::bigint as started,
+            sum(s.succeeded)::bigint as succeeded, sum(s.failed)::bigint as failed, sum(s.retried)::bigint as retried,
+            sum(s.cancelled)::bigint as cancelled, sum(s.expired)::bigint as expired,
             array[
-                sum(s.run_histogram[1])::bigint, sum(s.run_histogram[2])::bigint, sum(s.run_histogram[3])::bigint, sum(s.run_histogram[4])::bigint,
-                sum(s.run_histogram[5])::bigint, sum(s.run_histogram[6])::bigint, sum(s.run_histogram[7])::bigint, sum(s.run_histogram[8])::bigint,
-                sum(s.run_histogram[9])::bigint, sum(s.run_histogram[10])::bigint, sum(s.run_histogram[11])::bigint, sum(s.run_histogram[12])::bigint,
-                sum(s.run_histogram[13])::bigint, sum(s.run_histogram[14])::bigint, sum(s.run_histogram[15])::bigint, sum(s.run_histogram[16])::bigint,
-                sum(s.run_histogram[17])::bigint, sum(s.run_histogram[18])::bigint, sum(s.run_histogram[19])::bigint, sum(s.run_histogram[20])::bigint,
-                sum(s.run_histogram[21])::bigint, sum(s.run_histogram[22])::bigint, sum(s.run_histogram[23])::bigint, sum(s.run_histogram[24])::bigint,
-                sum(s.run_histogram[25])::bigint, sum(s.run_histogram[26])::bigint, sum(s.run_histogram[27])::bigint, sum(s.run_histogram[28])::bigint
+                sum(s.run_histogram[1])::bigint, sum(s.run_histogram[2])::bigint, sum(s.run_histogram[3])::bigint,
+                sum(s.run_histogram[4])::bigint, sum(s.run_histogram[5])::bigint, sum(s.run_histogram[6])::bigint,
+                sum(s.run_histogram[7])::bigint, sum(s.run_histogram[8])::bigint, sum(s.run_histogram[9])::bigint,
+                sum(s.run_histogram[10])::bigint, sum(s.run_histogram[11])::bigint, sum(s.run_histogram[12])::bigint,
+                sum(s.run_histogram[13])::bigint, sum(s.run_histogram[14])::bigint, sum(s.run_histogram[15])::bigint,
+                sum(s.run_histogram[16])::bigint, sum(s.run_histogram[17])::bigint, sum(s.run_histogram[18])::bigint,
+                sum(s.run_histogram[19])::bigint, sum(s.run_histogram[20])::bigint, sum(s.run_histogram[21])::bigint,
+                sum(s.run_histogram[22])::bigint, sum(s.run_histogram[23])::bigint, sum(s.run_histogram[24])::bigint,
+                sum(s.run_histogram[25])::bigint, sum(s.run_histogram[26])::bigint, sum(s.run_histogram[27])::bigint,
+                sum(s.run_histogram[28])::bigint
             ] as run,
             array[
-                sum(s.wait_histogram[1])::bigint, sum(s.wait_histogram[2])::bigint, sum(s.wait_histogram[3])::bigint, sum(s.wait_histogram[4])::bigint,
-                sum(s.wait_histogram[5])::bigint, sum(s.wait_histogram[6])::bigint, sum(s.wait_histogram[7])::bigint, sum(s.wait_histogram[8])::bigint,
-                sum(s.wait_histogram[9])::bigint, sum(s.wait_histogram[10])::bigint, sum(s.wait_histogram[11])::bigint, sum(s.wait_histogram[12])::bigint,
-                sum(s.wait_histogram[13])::bigint, sum(s.wait_histogram[14])::bigint, sum(s.wait_histogram[15])::bigint, sum(s.wait_histogram[16])::bigint,
-                sum(s.wait_histogram[17])::bigint, sum(s.wait_histogram[18])::bigint, sum(s.wait_histogram[19])::bigint, sum(s.wait_histogram[20])::bigint,
-                sum(s.wait_histogram[21])::bigint, sum(s.wait_histogram[22])::bigint, sum(s.wait_histogram[23])::bigint, sum(s.wait_histogram[24])::bigint,
-                sum(s.wait_histogram[25])::bigint, sum(s.wait_histogram[26])::bigint, sum(s.wait_histogram[27])::bigint, sum(s.wait_histogram[28])::bigint
+                sum(s.wait_histogram[1])::bigint, sum(s.wait_histogram[2])::bigint, sum(s.wait_histogram[3])::bigint,
+                sum(s.wait_histogram[4])::bigint, sum(s.wait_histogram[5])::bigint, sum(s.wait_histogram[6])::bigint,
+                sum(s.wait_histogram[7])::bigint, sum(s.wait_histogram[8])::bigint, sum(s.wait_histogram[9])::bigint,
+                sum(s.wait_histogram[10])::bigint, sum(s.wait_histogram[11])::bigint, sum(s.wait_histogram[12])::bigint,
+                sum(s.wait_histogram[13])::bigint, sum(s.wait_histogram[14])::bigint, sum(s.wait_histogram[15])::bigint,
+                sum(s.wait_histogram[16])::bigint, sum(s.wait_histogram[17])::bigint, sum(s.wait_histogram[18])::bigint,
+                sum(s.wait_histogram[19])::bigint, sum(s.wait_histogram[20])::bigint, sum(s.wait_histogram[21])::bigint,
+                sum(s.wait_histogram[22])::bigint, sum(s.wait_histogram[23])::bigint, sum(s.wait_histogram[24])::bigint,
+                sum(s.wait_histogram[25])::bigint, sum(s.wait_histogram[26])::bigint, sum(s.wait_histogram[27])::bigint,
+                sum(s.wait_histogram[28])::bigint
             ] as wait
         from (
             -- The sums of everything have an empty queue and job.

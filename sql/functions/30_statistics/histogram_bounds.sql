@@ -15,5 +15,5 @@ begin atomic
 end;
 
 comment on function underway.histogram_bounds() is
-    'The upper bounds, in seconds, of the first 27 buckets of each histogram: from a millisecond to 19 hours, each twice the one'
-    ' before. A 28th bucket counts what took longer.';
+    'The upper bounds, in seconds, of the first 27 buckets of each histogram: from a millisecond to 19 hours, each'
+    ' twice the one before. A 28th bucket counts what took longer.';

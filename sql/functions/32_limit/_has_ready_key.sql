@@ -1,4 +1,5 @@
--- _has_ready_key: whether a queue with a rate limit of its keys has a due row in ready_key: a key of which parked tasks may start.
+-- _has_ready_key: whether a queue with a rate limit of its keys has a due row in ready_key: a key of which parked tasks
+-- may start.
 --
 -- A function of its own, and not a subquery: a claim from other queues opens no table for it.
 --

@@ -22,7 +22,13 @@ begin
     delete from underway.event e
     where e.id = any (array(
         select old.id
-        from (select one.id, one.at from underway.event one order by one.id limit _prune_events.max_rows for update skip locked) old
+        from (
+            select one.id, one.at
+            from underway.event one
+            order by one.id
+            limit _prune_events.max_rows
+            for update skip locked
+        ) old
         where old.at < v_now - interval '7 days'
     ));
     get diagnostics v_events = row_count;
@@ -30,7 +36,13 @@ begin
     delete from underway.audit a
     where a.id = any (array(
         select old.id
-        from (select one.id, one.at from underway.audit one order by one.id limit _prune_events.max_rows for update skip locked) old
+        from (
+            select one.id, one.at
+            from underway.audit one
+            order by one.id
+            limit _prune_events.max_rows
+            for update skip locked
+        ) old
         where old.at < v_now - interval '90 days'
     ));
     get diagnostics v_audit = row_count;

@@ -34,5 +34,5 @@ end;
 $$;
 
 comment on function underway.record_action(text, text, text, jsonb) is
-    'Record an action of a person, with the login role of the session. Call it in the transaction of the action. Returns the id of the'
-    ' record, which is kept for 90 days.';
+    'Record an action of a person, with the login role of the session. Call it in the transaction of the action.'
+    ' Returns the id of the record, which is kept for 90 days.';

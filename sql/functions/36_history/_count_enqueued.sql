@@ -1,7 +1,8 @@
 -- _count_enqueued: count the tasks that were enqueued since the last call, so that an enqueue need not count.
 --
--- New tasks have ascending ids and are in `task`, in the history when they have finished, or in moved_task. Each id is counted once, when
--- no transaction is left that could add a lower one. A task that is deleted before that is not counted.
+-- New tasks have ascending ids and are in `task`, in the history when they have finished, or in moved_task. Each id is
+-- counted once, when no transaction is left that could add a lower one. A task that is deleted before that is not
+-- counted.
 --
 -- Writes: stat_position.
 -- Calls: _add_statistics.
@@ -100,4 +101,5 @@ end;
 $$;
 
 comment on function underway._count_enqueued(bigint, integer) is
-    'Count as enqueued at most max_tasks tasks of each table up to an id, which no task can get any more. Returns how many were counted.';
+    'Count as enqueued at most max_tasks tasks of each table up to an id, which no task can get any more. Returns how'
+    ' many were counted.';

@@ -64,7 +64,8 @@ begin
         returning
             t.id, t.watched or t.in_batch or t.holds_slot or t.concurrency_key is not null as has_effects,
             t.ready_at, t.watched, t.in_batch, t.holds_slot, t.parked, t.queue, t.concurrency_key, t.unique_key, t.job,
-            t.priority, t.attempt, t.worker, t.enqueued_at, t.started_at, t.expires_at, t.input, t.headers, t.errors, t.dead_letter,
+            t.priority, t.attempt, t.worker, t.enqueued_at, t.started_at, t.expires_at, t.input, t.headers, t.errors,
+            t.dead_letter,
             t.retry_policy, t.timeout, t.heartbeat, t.retention, batch.output
     ),
     finished as (
@@ -103,7 +104,8 @@ begin
     counted as (
         -- To be counted by maintain(). Counting here would cost more (docs/decisions/0030).
         insert into underway.uncounted (at, outcome, tasks, queue, job, started_at, ready_at)
-        select v_now, coalesce(_finish.reason, _finish.state::text), count(*), g.queue, g.job, g.started_at, array_agg(g.ready_at)
+        select v_now, coalesce(_finish.reason, _finish.state::text), count(*), g.queue, g.job, g.started_at,
+            array_agg(g.ready_at)
         from gone g
         group by g.queue, g.job, g.started_at
     )

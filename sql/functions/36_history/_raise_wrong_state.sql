@@ -35,7 +35,8 @@ begin
         raise exception using
             errcode = 'UW004',
             message = format('task %s does not exist', _raise_wrong_state.task),
-            hint = 'It was deleted, its retention is over, its transaction was rolled back, or its transaction is not committed yet.';
+            hint = 'It was deleted, its retention is over, its transaction was rolled back, or its transaction is not'
+                ' committed yet.';
     end if;
 
     raise exception using

@@ -5,7 +5,9 @@
 -- Writes: task, dependent.
 -- Calls: nothing.
 
-create or replace function underway._block_tasks(tasks bigint[], batch bigint, event text, fails_with_batch boolean default false)
+create or replace function underway._block_tasks(
+    tasks bigint[], batch bigint, event text, fails_with_batch boolean default false
+)
 returns void
 language plpgsql
 volatile

@@ -89,4 +89,5 @@ end;
 $$;
 
 comment on function underway._expire_overdue(integer, timestamptz) is
-    'Cancel at most max_tasks tasks that have expired. Returns how many there were, and from when on the next call has to look.';
+    'Cancel at most max_tasks tasks that have expired. Returns how many there were, and from when on the next call has'
+    ' to look.';

@@ -6,8 +6,10 @@
 -- in the order of the keys, whatever order the inputs have: so calls with the same keys never deadlock.
 --
 -- Writes: task.
--- Calls: _add_dependencies, _check_inputs, _check_keys, _check_length, _check_options, _clock, _earliest_ready_at, _ensure_priority, _insert_unique, _mark_queue_keyed, _raise_unique_conflict, _wake.
--- Raises: UW001 invalid_argument, UW003 queue_not_found, UW004 task_not_found, UW005 wrong_state, UW007 input_too_large, UW010 unique_conflict, UW011 queue_full, UW016 job_not_found.
+-- Calls: _add_dependencies, _check_inputs, _check_keys, _check_length, _check_options, _clock, _earliest_ready_at,
+--   _ensure_priority, _insert_unique, _mark_queue_keyed, _raise_unique_conflict, _wake.
+-- Raises: UW001 invalid_argument, UW003 queue_not_found, UW004 task_not_found, UW005 wrong_state,
+--   UW007 input_too_large, UW010 unique_conflict, UW011 queue_full, UW016 job_not_found.
 
 create or replace function underway._enqueue(
     queue text,
@@ -118,7 +120,8 @@ begin
             greatest(v_wanted_at, (
                 select underway._earliest_ready_at(_enqueue.queue, _enqueue.options.priority)
             )),
-            v_now, given.id > v_last_ready is true, _enqueue.options.job, _enqueue.options.priority, _enqueue.options.retry_policy,
+            v_now, given.id > v_last_ready is true, _enqueue.options.job, _enqueue.options.priority,
+            _enqueue.options.retry_policy,
             _enqueue.options.timeout, _enqueue.options.heartbeat, _enqueue.options.retention, _enqueue.options.headers,
             _enqueue.options.concurrency_key, _enqueue.options.expires_at
         from unnest(v_ids, _enqueue.inputs) as given (id, input);

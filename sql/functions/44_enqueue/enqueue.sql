@@ -4,7 +4,8 @@
 --
 -- Writes: nothing.
 -- Calls: _enqueue_one, _queue_of_job.
--- Raises: UW001 invalid_argument, UW003 queue_not_found, UW004 task_not_found, UW005 wrong_state, UW007 input_too_large, UW010 unique_conflict, UW011 queue_full, UW016 job_not_found.
+-- Raises: UW001 invalid_argument, UW003 queue_not_found, UW004 task_not_found, UW005 wrong_state,
+--   UW007 input_too_large, UW010 unique_conflict, UW011 queue_full, UW016 job_not_found.
 
 create or replace function underway.enqueue(
     queue text default null,

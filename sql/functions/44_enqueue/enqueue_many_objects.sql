@@ -9,7 +9,8 @@
 --
 -- Writes: nothing.
 -- Calls: _check_inputs, _check_keys, _enqueue, retry_policy.
--- Raises: UW001 invalid_argument, UW003 queue_not_found, UW004 task_not_found, UW005 wrong_state, UW007 input_too_large, UW010 unique_conflict, UW011 queue_full, UW016 job_not_found.
+-- Raises: UW001 invalid_argument, UW003 queue_not_found, UW004 task_not_found, UW005 wrong_state,
+--   UW007 input_too_large, UW010 unique_conflict, UW011 queue_full, UW016 job_not_found.
 
 create or replace function underway._check_objects(tasks jsonb)
 returns void
@@ -44,8 +45,9 @@ begin
                     select 'retry_policy.' || jsonb_object_keys(nullif(given.task -> 'retry_policy', 'null'))
                 ) as option (name)
                 where option.name <> all (array[
-                    'queue', 'input', 'job', 'delay', 'run_at', 'expires', 'expires_at', 'priority', 'retry_policy', 'timeout', 'heartbeat', 'retention',
-                    'headers', 'unique_key', 'on_conflict', 'unique_for', 'unique_until', 'concurrency_key', 'after', 'after_failure',
+                    'queue', 'input', 'job', 'delay', 'run_at', 'expires', 'expires_at', 'priority', 'retry_policy',
+                    'timeout', 'heartbeat', 'retention', 'headers', 'unique_key', 'on_conflict', 'unique_for',
+                    'unique_until', 'concurrency_key', 'after', 'after_failure',
                     'retry_policy.max_attempts', 'retry_policy.initial_interval', 'retry_policy.max_interval',
                     'retry_policy.factor', 'retry_policy.jitter'
                 ])

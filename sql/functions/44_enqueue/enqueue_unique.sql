@@ -4,7 +4,8 @@
 --
 -- Writes: nothing.
 -- Calls: _enqueue.
--- Raises: UW001 invalid_argument, UW003 queue_not_found, UW004 task_not_found, UW005 wrong_state, UW007 input_too_large, UW010 unique_conflict, UW011 queue_full, UW016 job_not_found.
+-- Raises: UW001 invalid_argument, UW003 queue_not_found, UW004 task_not_found, UW005 wrong_state,
+--   UW007 input_too_large, UW010 unique_conflict, UW011 queue_full, UW016 job_not_found.
 
 create or replace function underway.enqueue_unique(
     queue text,
@@ -43,8 +44,9 @@ begin
         coalesce(enqueue_unique.unique_keys, '{}'),
         row(
             enqueue_unique.job, enqueue_unique.delay, enqueue_unique.run_at, enqueue_unique.priority,
-            enqueue_unique.expires, enqueue_unique.expires_at, enqueue_unique.retry_policy, enqueue_unique.timeout, enqueue_unique.heartbeat, enqueue_unique.retention,
-            enqueue_unique.headers, enqueue_unique.on_conflict, enqueue_unique.unique_for,
+            enqueue_unique.expires, enqueue_unique.expires_at, enqueue_unique.retry_policy, enqueue_unique.timeout,
+            enqueue_unique.heartbeat, enqueue_unique.retention, enqueue_unique.headers,
+            enqueue_unique.on_conflict, enqueue_unique.unique_for,
             enqueue_unique.unique_until, enqueue_unique.concurrency_key, enqueue_unique.after,
             enqueue_unique.after_failure
         )::underway.task_options

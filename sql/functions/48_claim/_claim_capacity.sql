@@ -39,4 +39,5 @@ end;
 $$;
 
 comment on function underway._claim_capacity(text, integer, timestamptz) is
-    'How many tasks, at most max_tasks, the limits of a queue allow to claim now, its keys aside; 0 while another claim decides.';
+    'How many tasks, at most max_tasks, the limits of a queue allow to claim now, its keys aside; 0 while another'
+    ' claim decides.';

@@ -133,7 +133,9 @@ begin
                 from (
                     select
                         t.*,
-                        (row_number() over (partition by t.key order by t.number) > (v_full ->> t.key)::integer) is not true as fits
+                        (
+                            row_number() over (partition by t.key order by t.number) > (v_full ->> t.key)::integer
+                        ) is not true as fits
                     from unnest(v_page.tasks, v_page.priorities, v_page.keys, v_page.ids) with ordinality
                         as t (ctid, priority, key, id, number)
                 ) c;

@@ -81,4 +81,5 @@ $$;
 
 comment on function underway._requeue(bigint[], timestamptz[], jsonb[]) is
     'Make tasks that the caller has locked pending again, each at its time or in its place, with the error of its'
-    ' attempt; without an error the attempt does not count. Frees their slots and wakes workers. Returns when each will be ready.';
+    ' attempt; without an error the attempt does not count. Frees their slots and wakes workers. Returns when each'
+    ' will be ready.';

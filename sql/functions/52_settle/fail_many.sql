@@ -28,7 +28,8 @@ begin
 end;
 $$;
 
-comment on function underway._add_errors(bigint[], jsonb[]) is 'Add an error to each of these tasks, which the caller has locked.';
+comment on function underway._add_errors(bigint[], jsonb[]) is
+    'Add an error to each of these tasks, which the caller has locked.';
 
 create or replace function underway.fail_many(
     tasks bigint[],

@@ -56,10 +56,11 @@ begin
             heartbeat, retention, headers, dead_letter, errors, in_batch
         )
         values (
-            v_history_row.id, v_history_row.queue, v_history_row.unique_key, v_history_row.concurrency_key, v_history_row.job, v_history_row.input, v_history_row.priority,
+            v_history_row.id, v_history_row.queue, v_history_row.unique_key, v_history_row.concurrency_key,
+            v_history_row.job, v_history_row.input, v_history_row.priority,
             underway._earliest_ready_at(v_history_row.queue, v_history_row.priority), v_history_row.enqueued_at,
-            v_history_row.retry_policy, v_history_row.timeout, v_history_row.heartbeat, v_history_row.retention, v_history_row.headers,
-            v_history_row.dead_letter, v_history_row.errors, true
+            v_history_row.retry_policy, v_history_row.timeout, v_history_row.heartbeat, v_history_row.retention,
+            v_history_row.headers, v_history_row.dead_letter, v_history_row.errors, true
         )
         on conflict (queue, unique_key) where unique_key is not null do nothing;
         exit when found;

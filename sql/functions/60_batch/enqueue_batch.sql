@@ -6,7 +6,8 @@
 --
 -- Writes: batch.
 -- Calls: _add_to_batch, _block_tasks, _check_interval, _clock, _evaluate_batches, enqueue_many.
--- Raises: UW001 invalid_argument, UW003 queue_not_found, UW007 input_too_large, UW010 unique_conflict, UW011 queue_full, UW016 job_not_found.
+-- Raises: UW001 invalid_argument, UW003 queue_not_found, UW007 input_too_large, UW010 unique_conflict,
+--   UW011 queue_full, UW016 job_not_found.
 
 create or replace function underway._enqueue_callback(batch bigint, event text, task jsonb)
 returns void

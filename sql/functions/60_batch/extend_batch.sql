@@ -4,7 +4,8 @@
 --
 -- Writes: nothing.
 -- Calls: _add_to_batch, _raise_batch_not_found, enqueue_many.
--- Raises: UW001 invalid_argument, UW003 queue_not_found, UW007 input_too_large, UW010 unique_conflict, UW011 queue_full, UW012 batch_not_found, UW013 batch_final, UW016 job_not_found.
+-- Raises: UW001 invalid_argument, UW003 queue_not_found, UW007 input_too_large, UW010 unique_conflict,
+--   UW011 queue_full, UW012 batch_not_found, UW013 batch_final, UW016 job_not_found.
 
 create or replace function underway._check_cycle(batch bigint, tasks bigint[])
 returns void

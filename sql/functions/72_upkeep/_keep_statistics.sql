@@ -4,7 +4,8 @@
 -- does not stop the other chores of maintain().
 --
 -- Writes: stat_position.
--- Calls: _check_queues, _count_enqueued, _observe_positions, _one_in, _prune_events, _prune_moved, _prune_statistics, _record_counts, _roll_up, _sample_depth.
+-- Calls: _check_queues, _count_enqueued, _observe_positions, _one_in, _prune_events, _prune_moved, _prune_statistics,
+--   _record_counts, _roll_up, _sample_depth.
 
 create or replace function underway._keep_statistics()
 returns text

@@ -2,8 +2,9 @@
 --
 -- Problem: people, dashboards and metrics ask for counts at any time, and a count reads up to 10,000 entries of each queue, and
 -- under a long snapshot the dead entries of all leases of the last minute.
--- Idea: while the live table has few rows, dead ones included, each reader counts by itself, exactly. Otherwise the session that
--- does the chores counts for all, once a second, or at longer intervals if that takes more than a fiftieth of the time.
+-- Idea: while the live table has few rows, dead ones included, each reader counts by itself, exactly. Otherwise the
+-- session that does the chores counts for all, once a second, or at longer intervals if that takes more than a fiftieth
+-- of the time.
 --
 -- Writes: last_count.
 -- Calls: _clock, _count_tasks.

@@ -1,7 +1,7 @@
 -- _repair_clock: the clock was wrong and has been put back: bring times that lie in the future because of it back too.
 --
--- Tasks that were enqueued or failed meanwhile keep the delay and the expiry that they were given; leases that were taken last one
--- heartbeat from now. Watermarks are reset. Rows that another session has locked are skipped.
+-- Tasks that were enqueued or failed meanwhile keep the delay and the expiry that they were given; leases that were
+-- taken last one heartbeat from now. Watermarks are reset. Rows that another session has locked are skipped.
 --
 -- Writes: task, worker.
 -- Calls: _clock, _earliest_ready_at, _reset_watermark.

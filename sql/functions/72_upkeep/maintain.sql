@@ -2,7 +2,9 @@
 -- session has locked.
 --
 -- Writes: queue, upkeep, worker.
--- Calls: _check_workers, _clock, _expire_overdue, _keep_statistics, _mark_queues, _notify_idle_workers, _one_in, _prune, _prune_batches, _prune_buckets, _prune_reservations, _reclaim, _reevaluate_batches, _repair_clock, _repair_parked, _repair_queues, _tables_to_vacuum, run_schedules.
+-- Calls: _check_workers, _clock, _expire_overdue, _keep_statistics, _mark_queues, _notify_idle_workers, _one_in,
+--   _prune, _prune_batches, _prune_buckets, _prune_reservations, _reclaim, _reevaluate_batches, _repair_clock,
+--   _repair_parked, _repair_queues, _tables_to_vacuum, run_schedules.
 
 create or replace function underway._run_chores()
 returns jsonb
@@ -118,6 +120,8 @@ end;
 $$;
 
 comment on function underway.maintain(bigint, boolean) is
-    'Enqueue what schedules have due, reclaim lapsed leases, cancel expired tasks, prune the history, reevaluate batches, forget lost workers. Returns'
-    ' what was done, and in to_vacuum the tables that the caller should vacuum, because a function cannot; an empty object when another session did it less than a second ago. Call it every second from as many'
-    ' sessions as you like; a worker passes its id and is seen thereby. With at_once they are done in any case.';
+    'Enqueue what schedules have due, reclaim lapsed leases, cancel expired tasks, prune the history, reevaluate'
+    ' batches, forget lost workers. Returns what was done, and in to_vacuum the tables that the caller should vacuum,'
+    ' because a function cannot; an empty object when another session did it less than a second ago. Call it every'
+    ' second from as many sessions as you like; a worker passes its id and is seen thereby. With at_once they are done'
+    ' in any case.';

@@ -40,7 +40,8 @@ end;
 $$;
 
 comment on function underway.queue_counts() is
-    'How many live tasks each queue has, by state. At most 10,000 ready, scheduled and parked tasks of a queue are counted, and at'
-    ' most as many waiting tasks, expired tasks and dead letters of all queues together; capped is true where there may be more.'
-    ' They are counted now, unless the table of live tasks has more than 20,000 rows, those included that vacuum has not removed'
-    ' yet: then maintain() counts, about once a second, and counted_at says when.';
+    'How many live tasks each queue has, by state. At most 10,000 ready, scheduled and parked tasks of a queue are'
+    ' counted, and at most as many waiting tasks, expired tasks and dead letters of all queues together; capped is'
+    ' true where there may be more. They are counted now, unless the table of live tasks has more than 20,000 rows,'
+    ' those included that vacuum has not removed yet: then maintain() counts, about once a second, and counted_at says'
+    ' when.';

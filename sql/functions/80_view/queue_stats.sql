@@ -46,8 +46,9 @@ from underway.queue q
 left join underway.queue_counts() live on live.queue = q.name;
 
 comment on view underway.queue_stats is
-    'Each queue with its settings and the number of its live tasks by state. Parked tasks are due, but their concurrency'
-    ' key was full at the last claim; they are not counted as ready. In a fair queue, where each task waits for the turn of its'
-    ' key, parked is 0 and these tasks are ready. Tasks that have expired, and that maintain has not cancelled yet, are counted as'
-    ' expired only. At most 10,000 tasks of a state are counted; capped says that there may be more. counted_at says when they were'
-    ' counted: now, or a second or more ago if the table of live tasks is large (queue_counts).';
+    'Each queue with its settings and the number of its live tasks by state. Parked tasks are due, but their'
+    ' concurrency key was full at the last claim; they are not counted as ready. In a fair queue, where each task'
+    ' waits for the turn of its key, parked is 0 and these tasks are ready. Tasks that have expired, and that maintain'
+    ' has not cancelled yet, are counted as expired only. At most 10,000 tasks of a state are counted; capped says'
+    ' that there may be more. counted_at says when they were counted: now, or a second or more ago if the table of'
+    ' live tasks is large (queue_counts).';

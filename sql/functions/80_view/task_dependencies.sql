@@ -55,6 +55,6 @@ end;
 $$;
 
 comment on function underway.task_dependencies(bigint) is
-    'At most 1000 tasks that are related to a task: those that it comes after and that have not succeeded (after), those that come'
-    ' after it (before), the callbacks of its batches, its dead letter, and the task whose dead letter it is. The state is null'
-    ' when the history does not have the task any more.';
+    'At most 1000 tasks that are related to a task: those that it comes after and that have not succeeded (after),'
+    ' those that come after it (before), the callbacks of its batches, its dead letter, and the task whose dead letter'
+    ' it is. The state is null when the history does not have the task any more.';

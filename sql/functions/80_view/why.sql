@@ -23,7 +23,10 @@ begin
         return next row(
             'not_due',
             format('due at %s, in %s%s', (_why_pending.task).ready_at, (_why_pending.task).ready_at - _why_pending.now,
-                case when (_why_pending.task).errors is not null then format('; attempt %s failed', (_why_pending.task).attempt) end),
+                case
+                    when (_why_pending.task).errors is not null
+                        then format('; attempt %s failed', (_why_pending.task).attempt)
+                end),
             jsonb_build_object('ready_at', (_why_pending.task).ready_at, 'attempt', (_why_pending.task).attempt)
         )::underway.reason;
     end if;

@@ -20,7 +20,10 @@ begin
         v_value := jsonb_build_array(v_value);
     end if;
     if jsonb_typeof(v_value) <> 'array'
-       or exists (select from jsonb_array_elements(v_value) as item (value) where jsonb_typeof(item.value) not in ('string', 'number')) then
+       or exists (
+           select from jsonb_array_elements(v_value) as item (value)
+           where jsonb_typeof(item.value) not in ('string', 'number')
+       ) then
         raise exception using
             errcode = 'UW001',
             message = format('%L of the filter is %s', _filter_texts.key, left(v_value::text, 200)),
@@ -41,7 +44,10 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_filter  underway.task_filter;
-    v_keys    text[] := '{state,queue,job,key,enqueued_after,enqueued_before,finished_after,finished_before,error,input,worker,dead_letter,ids}';
+    v_keys    text[] := array[
+        'state', 'queue', 'job', 'key', 'enqueued_after', 'enqueued_before', 'finished_after', 'finished_before',
+        'error', 'input', 'worker', 'dead_letter', 'ids'
+    ];
     v_unknown text;
     v_field   text;
     v_message text;
@@ -105,7 +111,9 @@ begin
         get stacked diagnostics v_message = message_text;
         raise exception using
             errcode = 'UW001',
-            message = format('%L of the filter is %s: %s', v_field, left((_read_filter.filter -> v_field)::text, 200), v_message),
+            message = format(
+                '%L of the filter is %s: %s', v_field, left((_read_filter.filter -> v_field)::text, 200), v_message
+            ),
             hint = case v_field
                 when 'input' then 'Give an SQL/JSON path such as $.customer ? (@ == 7).'
                 when 'state' then 'Give an array of states such as ["failed", "cancelled"].'

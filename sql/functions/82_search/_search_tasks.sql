@@ -305,5 +305,5 @@ end;
 $$;
 
 comment on function underway._search_tasks(underway.task_filter, bigint, integer, integer) is
-    'The newest tasks before an id that match, at most max_tasks, from at most max_read tasks; and where the next search begins,'
-    ' or null where no tasks are left.';
+    'The newest tasks before an id that match, at most max_tasks, from at most max_read tasks; and where the next'
+    ' search begins, or null where no tasks are left.';

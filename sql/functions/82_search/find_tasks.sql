@@ -36,8 +36,8 @@ end;
 $$;
 
 comment on function underway.find_tasks(jsonb, bigint, integer, integer) is
-    'The ids of the newest tasks that match a filter, by descending id. The filter is a JSON object; its keys are state, queue, job and'
-    ' ids (arrays), key (a unique or concurrency key), enqueued_after, enqueued_before, finished_after, finished_before,'
-    ' error (a part of the error, in any case), input (an SQL/JSON path that finds something, or true), worker and'
-    ' dead_letter. Reads at most max_read tasks. next_before is null when there are no more tasks; otherwise pass it as before to'
-    ' go on, even if no task was found.';
+    'The ids of the newest tasks that match a filter, by descending id. The filter is a JSON object; its keys are'
+    ' state, queue, job and ids (arrays), key (a unique or concurrency key), enqueued_after, enqueued_before,'
+    ' finished_after, finished_before, error (a part of the error, in any case), input (an SQL/JSON path that finds'
+    ' something, or true), worker and dead_letter. Reads at most max_read tasks. next_before is null when there are no'
+    ' more tasks; otherwise pass it as before to go on, even if no task was found.';

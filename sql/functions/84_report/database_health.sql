@@ -116,5 +116,5 @@ end;
 $$;
 
 comment on function underway.database_health() is
-    'The state of the database as far as it concerns the queue, as a JSON object: sizes and dead rows of the tables, the oldest snapshot,'
-    ' replication slots, indexes, autovacuum, connections and settings.';
+    'The state of the database as far as it concerns the queue, as a JSON object: sizes and dead rows of the tables,'
+    ' the oldest snapshot, replication slots, indexes, autovacuum, connections and settings.';

@@ -38,6 +38,7 @@ end;
 $$;
 
 comment on function underway.events_after(bigint, text[], integer) is
-    'At most max_events events with an id above after, of all kinds or of some, the oldest first; none if after is null. Begin with'
-    ' last_event(). Transactions may commit in another order than that of their ids: a reader that must not miss an event reads'
-    ' the last minute again, and skips the ids that it has seen. Events are kept for seven days.';
+    'At most max_events events with an id above after, of all kinds or of some, the oldest first; none if after is'
+    ' null. Begin with last_event(). Transactions may commit in another order than that of their ids: a reader that'
+    ' must not miss an event reads the last minute again, and skips the ids that it has seen. Events are kept for'
+    ' seven days.';

@@ -45,6 +45,6 @@ end;
 $$;
 
 comment on function underway.queue_depth_over_time(timestamptz, timestamptz, interval, text) is
-    'How many live tasks there were from one time to another, in all queues or in one: a row for each step, with the greatest'
-    ' numbers that maintain() found in it, once a minute; null where there was no sample. Ready tasks include those that wait for'
-    ' their concurrency key.';
+    'How many live tasks there were from one time to another, in all queues or in one: a row for each step, with the'
+    ' greatest numbers that maintain() found in it, once a minute; null where there was no sample. Ready tasks include'
+    ' those that wait for their concurrency key.';

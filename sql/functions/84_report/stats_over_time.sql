@@ -24,7 +24,8 @@ declare
 begin
     return query
     select
-        slot.at, coalesce(s.enqueued, 0), coalesce(s.started, 0), coalesce(s.succeeded, 0), coalesce(s.failed, 0), coalesce(s.retried, 0), coalesce(s.cancelled, 0), coalesce(s.expired, 0),
+        slot.at, coalesce(s.enqueued, 0), coalesce(s.started, 0), coalesce(s.succeeded, 0), coalesce(s.failed, 0),
+        coalesce(s.retried, 0), coalesce(s.cancelled, 0), coalesce(s.expired, 0),
         s.run_p50, s.run_p95, s.run_p99, s.wait_p50, s.wait_p95, s.wait_p99
     from generate_series(v_since, stats_over_time.until - interval '1 microsecond', v_step) as slot (at)
     left join underway._sum_statistics(

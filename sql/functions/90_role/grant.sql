@@ -24,28 +24,31 @@ begin
     for v_role, v_names in
         values
             ('underway_producer', array[
-                'enqueue', '_enqueue_one', '_queue_of_job', 'enqueue_many', 'enqueue_unique', 'enqueue_batch', 'extend_batch', 'retry_policy', 'watch',
-                'cron_next', 'cron_preview'
+                'enqueue', '_enqueue_one', '_queue_of_job', 'enqueue_many', 'enqueue_unique', 'enqueue_batch',
+                'extend_batch', 'retry_policy', 'watch', 'cron_next', 'cron_preview'
             ]),
             ('underway_worker', array[
-                'dequeue', 'complete', 'complete_many', 'complete_and_dequeue', 'fail', 'fail_many', 'snooze', 'release',
-                'snooze_many', 'release_many', 'heartbeat', 'report_progress', 'report_progress_many', 'register_worker',
-                'unregister_worker', 'register_job', 'retry_policy', 'set_idle', 'pass_on', 'set_skipped_jobs', 'next_wakeup', 'worker_state', 'maintain', 'run_schedules'
+                'dequeue', 'complete', 'complete_many', 'complete_and_dequeue', 'fail', 'fail_many', 'snooze',
+                'release', 'snooze_many', 'release_many', 'heartbeat', 'report_progress', 'report_progress_many',
+                'register_worker', 'unregister_worker', 'register_job', 'retry_policy', 'set_idle', 'pass_on',
+                'set_skipped_jobs', 'next_wakeup', 'worker_state', 'maintain', 'run_schedules'
             ]),
             ('underway_observer', array[
-                'task_info', 'export_tasks', 'why', 'stats', 'backoff', 'cron_next', 'cron_preview', 'histogram_bounds', 'stats_over_time',
-                'stats_by_queue', 'stats_by_job', 'queue_depth_over_time', 'find_tasks', 'count_tasks', 'batch_tasks', 'task_dependencies',
-                'events_after', 'last_event', 'failure_groups', 'database_health', 'queue_counts'
+                'task_info', 'export_tasks', 'why', 'stats', 'backoff', 'cron_next', 'cron_preview', 'histogram_bounds',
+                'stats_over_time', 'stats_by_queue', 'stats_by_job', 'queue_depth_over_time', 'find_tasks',
+                'count_tasks', 'batch_tasks', 'task_dependencies', 'events_after', 'last_event', 'failure_groups',
+                'database_health', 'queue_counts'
             ]),
             ('underway_operator', array[
-                'create_queue', 'register_job', 'unregister_job', 'configure', 'pause_queue', 'resume_queue', 'pause_key', 'resume_key', 'drop_queue', 'retry_policy',
-                'cancel', 'cancel_batch', 'retry', 'redrive', 'reschedule', 'reprioritize', 'delete_task', 'schedule',
-                'unschedule', 'pause_schedule', 'resume_schedule', 'run_schedule_now', 'run_schedules', 'cron_next',
-                'cron_preview', 'maintain', 'stop_workers', 'watch', 'why', 'histogram_bounds', 'stats_over_time', 'stats_by_queue',
-                'stats_by_job', 'queue_depth_over_time', 'find_tasks', 'count_tasks', 'batch_tasks', 'task_dependencies', 'events_after',
-                'last_event', 'failure_groups', 'database_health', 'queue_counts', 'cancel_many', 'retry_many', 'delete_many',
-                'redrive_many', 'run_again', 'record_action', 'export_tasks', 'move_status', 'pause_to_move', 'begin_move_batch',
-                'receive_move_batch', 'confirm_move_batch'
+                'create_queue', 'register_job', 'unregister_job', 'configure', 'pause_queue', 'resume_queue',
+                'pause_key', 'resume_key', 'drop_queue', 'retry_policy', 'cancel', 'cancel_batch', 'retry', 'redrive',
+                'reschedule', 'reprioritize', 'delete_task', 'schedule', 'unschedule', 'pause_schedule',
+                'resume_schedule', 'run_schedule_now', 'run_schedules', 'cron_next', 'cron_preview', 'maintain',
+                'stop_workers', 'watch', 'why', 'histogram_bounds', 'stats_over_time', 'stats_by_queue', 'stats_by_job',
+                'queue_depth_over_time', 'find_tasks', 'count_tasks', 'batch_tasks', 'task_dependencies',
+                'events_after', 'last_event', 'failure_groups', 'database_health', 'queue_counts', 'cancel_many',
+                'retry_many', 'delete_many', 'redrive_many', 'run_again', 'record_action', 'export_tasks',
+                'move_status', 'pause_to_move', 'begin_move_batch', 'receive_move_batch', 'confirm_move_batch'
             ])
     loop
         -- Roles belong to the whole cluster. An installation into another database may be creating them now, or the

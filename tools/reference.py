@@ -135,9 +135,9 @@ def _entry(connection: psycopg.Connection[Any], path: Path, shown: set[str]) -> 
     arrows = re.findall(r"^--   (\S.*->.*|-> .*)$", header, re.M)
     if arrows and names:
         lines.append("Transitions: " + ", ".join(f"`{arrow}`" for arrow in arrows) + ".")
-    raises = re.search(r"^-- Raises: (.*)\.$", header, re.M)
+    raises = re.search(r"^-- Raises: (.*(?:\n--   .*)*)\.$", header, re.M)
     if raises and names:
-        lines.append(f"Raises: {raises[1]}.")
+        lines.append("Raises: " + raises[1].replace("\n--  ", "") + ".")
     if lines and lines[-1] and not lines[-1].endswith("\n"):
         lines.append("")
     return lines

@@ -23,6 +23,9 @@ __all__ = ["Maintenance"]
 
 logger = logging.getLogger(__name__)
 
+# Seconds. The timers of uvloop count in milliseconds and may end one too early.
+_EARLY = 0.002
+
 
 class Maintenance:
     """Ticks every `poll_interval`, when something becomes due, and when `tick_wanted` is set; not while it rests.
@@ -90,7 +93,7 @@ class Maintenance:
         now = time.monotonic()
         forced = shared.prefetch.wants_maintenance
         queues = [queue for lane in shared.lanes for queue in lane.queues]
-        if now >= self._maintain_at or forced:
+        if now >= self._maintain_at - _EARLY or forced:
             self._maintain_at = now + shared.settings.poll_interval
             looked = await shared.database.run(statements.maintain(shared.id, queues, at_once=forced))
         else:

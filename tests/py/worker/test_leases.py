@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+import uvloop
 
 from tests.py.support import FOREVER, SECONDS, Session, beside, final, wait_until
 from tests.py.worker_support import Seen, idle, info, seconds_to_start, see_chores
@@ -167,6 +168,25 @@ def test_a_worker_does_not_look_all_the_time_for_a_task_that_another_session_has
             assert final(app, id, worker).state == "succeeded"
 
 
+def test_an_idle_worker_on_uvloop_sends_one_statement_for_each_look(
+    app: App, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chores, looks = calls_of_chores(monkeypatch)
+    app.job(queue="q", name="work")(lambda: None)
+    worker = app.worker(poll_interval=0.01)
+    real = statements.maintain
+
+    def maintain(*arguments: Any, **options: bool) -> Any:
+        if len(chores) == 100:
+            worker.stop()
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(statements, "maintain", maintain)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(worker.run())
+    assert len(looks) < 10, len(looks)
+
+
 def test_a_busy_worker_does_its_chores_once_a_second_whatever_backlog_a_limited_queue_has(
     app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -185,7 +205,7 @@ def test_a_busy_worker_does_its_chores_once_a_second_whatever_backlog_a_limited_
         before = len(chores)
         worker.until(lambda: len(chores) >= before + 3, "it has done its chores three times more")
         release.set()
-    assert len(looks) < 10
+    assert len(looks) < 10, len(looks)
     assert all(later - earlier > 0.95 for earlier, later in itertools.pairwise(chores))
 
 

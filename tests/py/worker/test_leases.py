@@ -168,9 +168,7 @@ def test_a_worker_does_not_look_all_the_time_for_a_task_that_another_session_has
             assert final(app, id, worker).state == "succeeded"
 
 
-def test_an_idle_worker_on_uvloop_sends_one_statement_for_each_look(
-    app: App, session: Session, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_idle_worker_on_uvloop_sends_one_statement_for_each_look(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     chores, looks = calls_of_chores(monkeypatch)
     app.job(queue="q", name="work")(lambda: None)
     worker = app.worker(poll_interval=0.01)

@@ -40,9 +40,9 @@ class KitInTestCase(TestCase):
         book = Book.objects.create(title="Emma")
         lend_book.options(delay=3600).enqueue(book=book.id)
         with Clock(within="default") as clock:
-            self.assertEqual(run_pending(app), [])
+            self.assertEqual(run_pending(lend_book), [])
             clock.move(hours=1)
-            self.assertEqual(len(run_pending(app)), 1)
+            self.assertEqual(len(run_pending(lend_book)), 1)
 
     async def test_async_tests_have_the_transaction_too(self):
         book = await Book.objects.acreate(title="Emma")
